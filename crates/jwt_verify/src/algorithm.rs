@@ -1,0 +1,244 @@
+//! Signature algorithms (RFC 7518 §3.1, RFC 8037 §3.1, RFC 9864 §2.2).
+
+use std::fmt;
+
+use crate::excerpt::Excerpt;
+use crate::jwk::KeyType;
+
+/// A signature algorithm that this crate knows. `none` is not one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// RSASSA-PKCS1-v1_5 with SHA-256 (RFC 7518 §3.3).
+    Rs256,
+    /// RSASSA-PKCS1-v1_5 with SHA-384 (RFC 7518 §3.3).
+    Rs384,
+    /// RSASSA-PKCS1-v1_5 with SHA-512 (RFC 7518 §3.3).
+    Rs512,
+    /// RSASSA-PSS with SHA-256, MGF1 with SHA-256, 32 bytes of salt (RFC 7518 §3.5).
+    Ps256,
+    /// RSASSA-PSS with SHA-384, MGF1 with SHA-384, 48 bytes of salt (RFC 7518 §3.5).
+    Ps384,
+    /// RSASSA-PSS with SHA-512, MGF1 with SHA-512, 64 bytes of salt (RFC 7518 §3.5).
+    Ps512,
+    /// ECDSA on P-256 with SHA-256 (RFC 7518 §3.4).
+    Es256,
+    /// ECDSA on P-384 with SHA-384 (RFC 7518 §3.4).
+    Es384,
+    /// ECDSA on P-521 with SHA-512 (RFC 7518 §3.4).
+    Es512,
+    /// Ed25519, under its old name `EdDSA` (RFC 8037 §3.1) or as `Ed25519`
+    /// (RFC 9864 §2.2). Ed448 is not supported.
+    EdDsa,
+    /// HMAC with SHA-256 (RFC 7518 §3.2).
+    Hs256,
+    /// HMAC with SHA-384 (RFC 7518 §3.2).
+    Hs384,
+    /// HMAC with SHA-512 (RFC 7518 §3.2).
+    Hs512,
+}
+
+impl Algorithm {
+    pub(crate) const ALL: [Self; 13] = [
+        Self::Rs256,
+        Self::Rs384,
+        Self::Rs512,
+        Self::Ps256,
+        Self::Ps384,
+        Self::Ps512,
+        Self::Es256,
+        Self::Es384,
+        Self::Es512,
+        Self::EdDsa,
+        Self::Hs256,
+        Self::Hs384,
+        Self::Hs512,
+    ];
+
+    /// The algorithm of this `alg` value. Names are case-sensitive (RFC 7515
+    /// §4.1.1); `Ed25519` is [`Algorithm::EdDsa`].
+    pub fn from_name(name: &str) -> Option<Self> {
+        if name == "Ed25519" {
+            return Some(Self::EdDsa);
+        }
+        Self::ALL
+            .into_iter()
+            .find(|algorithm| algorithm.name() == name)
+    }
+
+    /// The name in the registry of RFC 7518 §7.1; `EdDSA` for Ed25519.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rs256 => "RS256",
+            Self::Rs384 => "RS384",
+            Self::Rs512 => "RS512",
+            Self::Ps256 => "PS256",
+            Self::Ps384 => "PS384",
+            Self::Ps512 => "PS512",
+            Self::Es256 => "ES256",
+            Self::Es384 => "ES384",
+            Self::Es512 => "ES512",
+            Self::EdDsa => "EdDSA",
+            Self::Hs256 => "HS256",
+            Self::Hs384 => "HS384",
+            Self::Hs512 => "HS512",
+        }
+    }
+
+    /// Whether whoever can check a signature can also make one.
+    pub fn is_symmetric(self) -> bool {
+        self.key_type() == KeyType::Oct
+    }
+
+    /// The only type of key that the algorithm works with.
+    pub(crate) fn key_type(self) -> KeyType {
+        match self {
+            Self::Rs256 | Self::Rs384 | Self::Rs512 => KeyType::Rsa,
+            Self::Ps256 | Self::Ps384 | Self::Ps512 => KeyType::Rsa,
+            Self::Es256 | Self::Es384 | Self::Es512 => KeyType::Ec,
+            Self::EdDsa => KeyType::Okp,
+            Self::Hs256 | Self::Hs384 | Self::Hs512 => KeyType::Oct,
+        }
+    }
+
+    const fn bit(self) -> u16 {
+        1 << self as u16
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A set of algorithms, such as those that an issuer may use.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct AlgorithmSet(u16);
+
+impl AlgorithmSet {
+    /// Every algorithm but the HMAC ones, which an issuer has to name.
+    pub const ASYMMETRIC: Self = Self::of(&[
+        Algorithm::Rs256,
+        Algorithm::Rs384,
+        Algorithm::Rs512,
+        Algorithm::Ps256,
+        Algorithm::Ps384,
+        Algorithm::Ps512,
+        Algorithm::Es256,
+        Algorithm::Es384,
+        Algorithm::Es512,
+        Algorithm::EdDsa,
+    ]);
+
+    /// The set of the algorithms of these names; no names, no algorithm.
+    ///
+    /// # Errors
+    ///
+    /// The first name that is not an algorithm's. `none` is not.
+    pub fn from_names<'a>(
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, UnknownAlgorithm> {
+        let mut set = Self::of(&[]);
+        for name in names {
+            let algorithm =
+                Algorithm::from_name(name).ok_or_else(|| UnknownAlgorithm(name.into()))?;
+            set = Self(set.0 | algorithm.bit());
+        }
+        Ok(set)
+    }
+
+    /// Whether the algorithm is in the set.
+    pub fn contains(self, algorithm: Algorithm) -> bool {
+        self.0 & algorithm.bit() != 0
+    }
+
+    pub(crate) const fn of(algorithms: &[Algorithm]) -> Self {
+        let mut bits = 0;
+        let mut rest = algorithms;
+        while let [first, others @ ..] = rest {
+            bits |= first.bit();
+            rest = others;
+        }
+        Self(bits)
+    }
+
+    pub(crate) fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(crate) fn iter(self) -> impl Iterator<Item = Algorithm> {
+        Algorithm::ALL
+            .into_iter()
+            .filter(move |&algorithm| self.contains(algorithm))
+    }
+}
+
+impl fmt::Debug for AlgorithmSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
+impl fmt::Display for AlgorithmSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, algorithm) in self.iter().enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            write!(f, "{separator}{algorithm}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A name that is not a signature algorithm's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownAlgorithm(pub String);
+
+impl fmt::Display for UnknownAlgorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is not a signature algorithm", Excerpt::new(&self.0))
+    }
+}
+
+impl std::error::Error for UnknownAlgorithm {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_exact() {
+        for algorithm in Algorithm::ALL {
+            assert_eq!(Algorithm::from_name(algorithm.name()), Some(algorithm));
+        }
+        assert_eq!(Algorithm::from_name("Ed25519"), Some(Algorithm::EdDsa));
+        for name in [
+            "", "none", "rs256", "RS256 ", "ES256K", "Ed448", "EdDsa", "RS1",
+        ] {
+            assert_eq!(Algorithm::from_name(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn asymmetric_is_all_but_hmac() {
+        for algorithm in Algorithm::ALL {
+            assert_eq!(
+                AlgorithmSet::ASYMMETRIC.contains(algorithm),
+                !algorithm.is_symmetric()
+            );
+        }
+    }
+
+    #[test]
+    fn sets_of_names() {
+        let set = AlgorithmSet::from_names(["RS256", "Ed25519", "HS512"]).unwrap();
+        assert_eq!(set.to_string(), "RS256, EdDSA, HS512");
+        let unknown = AlgorithmSet::from_names(["RS256", "none"]).unwrap_err();
+        assert_eq!(unknown.to_string(), "\"none\" is not a signature algorithm");
+        assert!(AlgorithmSet::from_names([]).unwrap().is_empty());
+    }
+}

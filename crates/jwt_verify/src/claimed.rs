@@ -1,0 +1,67 @@
+//! What a refused token says of itself, for an audit log.
+
+use crate::claims::Claims;
+use crate::header;
+use crate::json::Value;
+use crate::token::Token;
+
+/// What a token claims without any proof: nothing in it was verified.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claimed {
+    /// `iss`, if it is a string.
+    pub issuer: Option<String>,
+    /// `kid` of the header, if it is a string.
+    pub key_id: Option<String>,
+    /// `sub`, if it is a string.
+    pub subject: Option<String>,
+    /// `jti`, if it is a string.
+    pub token_id: Option<String>,
+}
+
+/// Reads what can be read of a token that [`verify`](crate::verify()) refused.
+/// Never to be used for a decision: anybody can write anything there.
+pub fn claimed(token: &str) -> Claimed {
+    let Ok(token) = Token::parse(token) else {
+        return Claimed::default();
+    };
+    let header = header::parse(&token.header).ok();
+    let key_id = header
+        .as_ref()
+        .and_then(|header| header.get("kid")?.as_str());
+    let claims = Claims::parse(&token.payload).ok();
+    let claim = |name| {
+        let value: Option<&Value<'_>> = claims.as_ref().and_then(|claims| claims.get(name));
+        value.and_then(Value::as_str).map(str::to_owned)
+    };
+    Claimed {
+        issuer: claim("iss"),
+        key_id: key_id.map(str::to_owned),
+        subject: claim("sub"),
+        token_id: claim("jti"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_is_there() {
+        // {"alg":"none","kid":"k"} . {"iss":"i","sub":5,"jti":"j"} . x
+        let token = "eyJhbGciOiJub25lIiwia2lkIjoiayJ9.eyJpc3MiOiJpIiwic3ViIjo1LCJqdGkiOiJqIn0.eA";
+        let expected = Claimed {
+            issuer: Some("i".to_owned()),
+            key_id: Some("k".to_owned()),
+            subject: None,
+            token_id: Some("j".to_owned()),
+        };
+        assert_eq!(claimed(token), expected);
+    }
+
+    #[test]
+    fn is_empty_for_what_is_no_token() {
+        for text in ["", "..", "a.b.c", "not a token"] {
+            assert_eq!(claimed(text), Claimed::default(), "{text}");
+        }
+    }
+}

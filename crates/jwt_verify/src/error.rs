@@ -1,0 +1,393 @@
+//! Why a token was refused.
+
+use std::fmt;
+
+use crate::algorithm::Algorithm;
+use crate::excerpt::Excerpt;
+use crate::json::JsonError;
+use crate::limits::{MAX_KEYS_TRIED, MAX_TOKEN_BYTES};
+use crate::time::{Date, Span, UnixMicros};
+
+/// One of the three parts of a token (RFC 7515 §7.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The JOSE header, before the first dot.
+    Header,
+    /// The claims, between the dots.
+    Payload,
+    /// The signature, after the second dot.
+    Signature,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Header => "header",
+            Self::Payload => "payload",
+            Self::Signature => "signature",
+        })
+    }
+}
+
+/// The rule that refused a token, with the values that a person needs.
+///
+/// Neither `Display` nor `Debug` shows a token, a signature or a key. Strings
+/// that come from the token are [`Excerpt`]s; times are [`UnixMicros`] and
+/// displayed as dates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// The token is longer than [`MAX_TOKEN_BYTES`].
+    TokenTooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// The token does not have three parts (RFC 7515 §7.1).
+    PartCount {
+        /// How many it has.
+        parts: usize,
+    },
+    /// A part is empty: an unsecured or detached token, or none at all.
+    EmptyPart(Part),
+    /// A part is not unpadded, canonical base64url (RFC 7515 §2).
+    NotBase64url(Part),
+    /// The header or the payload is not an acceptable JSON object.
+    Json {
+        /// Which of the two.
+        part: Part,
+        /// What is wrong, and in which member.
+        error: JsonError,
+    },
+    /// The header has no `alg` (RFC 7515 §4.1.1).
+    MissingAlgorithm,
+    /// A header parameter is of the wrong type.
+    HeaderType {
+        /// The parameter's name.
+        name: &'static str,
+        /// What it has to be.
+        expected: &'static str,
+        /// What it is.
+        found: &'static str,
+    },
+    /// The header has `crit`; no extension is understood (RFC 7515 §4.1.11).
+    CriticalExtension,
+    /// The header has a `b64` other than `true`: a JWT's payload is always
+    /// encoded (RFC 7797 §7).
+    UnencodedPayload,
+    /// `typ` is not one of the issuer's token types (RFC 8725 §3.11).
+    TokenType {
+        /// The header's `typ`.
+        typ: Excerpt,
+    },
+    /// `alg` does not name a signature algorithm; `none` does not either
+    /// (RFC 8725 §3.2).
+    UnknownAlgorithm {
+        /// The header's `alg`.
+        alg: Excerpt,
+    },
+    /// The issuer does not use the algorithm (RFC 8725 §3.1).
+    AlgorithmNotAllowed {
+        /// The header's `alg`.
+        alg: Algorithm,
+    },
+    /// No key that the token may use takes its algorithm (RFC 8725 §3.1).
+    KeyAlgorithm {
+        /// The header's `alg`.
+        alg: Algorithm,
+        /// The header's `kid`.
+        kid: Option<Excerpt>,
+    },
+    /// No issuer of this name is known, and none accepts any.
+    UnknownIssuer {
+        /// The claim `iss`.
+        issuer: Option<Excerpt>,
+    },
+    /// The issuer is switched off.
+    DisabledIssuer {
+        /// The claim `iss`.
+        issuer: Option<Excerpt>,
+    },
+    /// The issuer has no usable key at all.
+    NoKeys {
+        /// The claim `iss`.
+        issuer: Option<Excerpt>,
+    },
+    /// The issuer has no key of this `kid` (RFC 7515 §4.1.4).
+    UnknownKey {
+        /// The header's `kid`.
+        kid: Excerpt,
+    },
+    /// The issuer's key of this `kid` has expired.
+    ExpiredKey {
+        /// The header's `kid`.
+        kid: Excerpt,
+        /// When it expired.
+        expired: UnixMicros,
+    },
+    /// Several keys could have signed the token, and it does not say which.
+    AmbiguousKey {
+        /// The header's `alg`.
+        alg: Algorithm,
+        /// The header's `kid`.
+        kid: Option<Excerpt>,
+    },
+    /// The token has no `kid`, and its issuer has more than
+    /// [`MAX_KEYS_TRIED`] keys.
+    MissingKeyId,
+    /// The signature is not that of the header and payload by the key
+    /// (RFC 7515 §5.2).
+    Signature {
+        /// The header's `alg`.
+        alg: Algorithm,
+        /// The header's `kid`.
+        kid: Option<Excerpt>,
+    },
+    /// The token has expired (RFC 7519 §4.1.4).
+    Expired {
+        /// The claim `exp`.
+        exp: UnixMicros,
+        /// The time of the check.
+        now: UnixMicros,
+    },
+    /// The token was issued too long ago.
+    TooOld {
+        /// The claim `iat`.
+        iat: UnixMicros,
+        /// How long the issuer's tokens are accepted after `iat`.
+        max_age: UnixMicros,
+        /// The time of the check.
+        now: UnixMicros,
+    },
+    /// The token is not valid yet (RFC 7519 §4.1.5).
+    NotYetValid {
+        /// The claim `nbf`.
+        nbf: UnixMicros,
+        /// The time of the check.
+        now: UnixMicros,
+    },
+    /// The token was issued in the future (RFC 7519 §4.1.6).
+    IssuedInFuture {
+        /// The claim `iat`.
+        iat: UnixMicros,
+        /// The time of the check.
+        now: UnixMicros,
+    },
+    /// `iss` is not a string (RFC 7519 §4.1.1).
+    IssuerType {
+        /// What it is.
+        found: &'static str,
+    },
+    /// `iss` is required and absent.
+    MissingIssuer,
+    /// `aud` is neither a string nor an array of strings (RFC 7519 §4.1.3).
+    AudienceType {
+        /// What it is.
+        found: &'static str,
+    },
+    /// `aud` is required and absent.
+    MissingAudience,
+    /// None of the values of `aud` is one of ours (RFC 7519 §4.1.3).
+    Audience {
+        /// The first of its values, if it has one.
+        audience: Option<Excerpt>,
+    },
+    /// A required claim is absent, or null.
+    MissingClaim {
+        /// The claim's name.
+        claim: Excerpt,
+    },
+    /// A claim is of the wrong type.
+    ClaimType {
+        /// The claim's name.
+        claim: &'static str,
+        /// What it has to be.
+        expected: &'static str,
+        /// What it is.
+        found: &'static str,
+    },
+}
+
+/// The class of an [`Error`]: one for each SQLSTATE of DESIGN.md §5.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Malformed token (28J01).
+    Malformed,
+    /// Algorithm not allowed (28J02).
+    Algorithm,
+    /// No key for this token (28J03).
+    Key,
+    /// The signature does not match (28J04).
+    Signature,
+    /// Expired, or older than `max_age` (28J05).
+    Expired,
+    /// Not valid yet (28J06).
+    NotYetValid,
+    /// `iss` malformed or refused (28J07).
+    Issuer,
+    /// Audience refused (28J08).
+    Audience,
+    /// Another claim missing or malformed (28J09).
+    Claim,
+}
+
+impl Error {
+    /// The error's class.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::TokenTooLong { .. }
+            | Self::PartCount { .. }
+            | Self::EmptyPart(_)
+            | Self::NotBase64url(_)
+            | Self::Json { .. }
+            | Self::MissingAlgorithm
+            | Self::HeaderType { .. }
+            | Self::CriticalExtension
+            | Self::UnencodedPayload
+            | Self::TokenType { .. } => ErrorKind::Malformed,
+            Self::UnknownAlgorithm { .. }
+            | Self::AlgorithmNotAllowed { .. }
+            | Self::KeyAlgorithm { .. } => ErrorKind::Algorithm,
+            Self::UnknownIssuer { .. }
+            | Self::DisabledIssuer { .. }
+            | Self::NoKeys { .. }
+            | Self::UnknownKey { .. }
+            | Self::ExpiredKey { .. }
+            | Self::AmbiguousKey { .. }
+            | Self::MissingKeyId => ErrorKind::Key,
+            Self::Signature { .. } => ErrorKind::Signature,
+            Self::Expired { .. } | Self::TooOld { .. } => ErrorKind::Expired,
+            Self::NotYetValid { .. } | Self::IssuedInFuture { .. } => ErrorKind::NotYetValid,
+            Self::IssuerType { .. } | Self::MissingIssuer => ErrorKind::Issuer,
+            Self::AudienceType { .. } | Self::MissingAudience | Self::Audience { .. } => {
+                ErrorKind::Audience
+            }
+            Self::MissingClaim { .. } | Self::ClaimType { .. } => ErrorKind::Claim,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TokenTooLong { bytes } => write!(
+                f,
+                "token of {bytes} bytes is longer than {MAX_TOKEN_BYTES} bytes"
+            ),
+            Self::PartCount { parts: 1 } => write!(f, "token has 1 part, not 3"),
+            Self::PartCount { parts } => write!(f, "token has {parts} parts, not 3"),
+            Self::EmptyPart(part) => write!(f, "token has an empty {part}"),
+            Self::NotBase64url(part) => write!(f, "token {part} is not unpadded base64url"),
+            Self::Json { part, error } => write!(f, "token {part} {error}"),
+            Self::MissingAlgorithm => write!(f, "token header has no \"alg\""),
+            Self::HeaderType {
+                name,
+                expected,
+                found,
+            } => write!(
+                f,
+                "header parameter \"{name}\" must be {expected}, but is {found}"
+            ),
+            Self::CriticalExtension => write!(
+                f,
+                "token header has \"crit\", and no critical extension is understood"
+            ),
+            Self::UnencodedPayload => {
+                write!(f, "token header has \"b64\", and its value is not true")
+            }
+            Self::TokenType { typ } => write!(f, "token type {typ} is not accepted"),
+            Self::UnknownAlgorithm { alg } => {
+                write!(f, "algorithm {alg} is not a signature algorithm")
+            }
+            Self::AlgorithmNotAllowed { alg } => {
+                write!(f, "algorithm \"{alg}\" is not allowed for this issuer")
+            }
+            Self::KeyAlgorithm {
+                alg,
+                kid: Some(kid),
+            } => write!(f, "key {kid} is not for algorithm \"{alg}\""),
+            Self::KeyAlgorithm { alg, kid: None } => {
+                write!(f, "no key of this issuer is for algorithm \"{alg}\"")
+            }
+            Self::UnknownIssuer { issuer } => match issuer {
+                Some(issuer) => write!(f, "issuer {issuer} is not known"),
+                None => write!(f, "token has no \"iss\", and no issuer accepts that"),
+            },
+            Self::DisabledIssuer { issuer } => match issuer {
+                Some(issuer) => write!(f, "issuer {issuer} is disabled"),
+                None => write!(f, "the issuer of tokens without \"iss\" is disabled"),
+            },
+            Self::NoKeys { issuer } => match issuer {
+                Some(issuer) => write!(f, "issuer {issuer} has no usable key"),
+                None => write!(f, "the issuer of tokens without \"iss\" has no usable key"),
+            },
+            Self::UnknownKey { kid } => write!(f, "issuer has no key with \"kid\" {kid}"),
+            Self::ExpiredKey { kid, expired } => {
+                write!(f, "key {kid} expired at {}", Date(*expired))
+            }
+            Self::AmbiguousKey { alg, kid } => match kid {
+                Some(kid) => write!(
+                    f,
+                    "issuer has several keys {kid} that could be for algorithm \"{alg}\""
+                ),
+                None => write!(
+                    f,
+                    "token has no \"kid\", and issuer has several keys for algorithm \"{alg}\""
+                ),
+            },
+            Self::MissingKeyId => write!(
+                f,
+                "token has no \"kid\", and issuer has more than {MAX_KEYS_TRIED} keys"
+            ),
+            Self::Signature { alg, kid } => match kid {
+                Some(kid) => write!(f, "\"{alg}\" signature does not match key {kid}"),
+                None => write!(f, "\"{alg}\" signature does not match the key"),
+            },
+            // The time of the check is left out: it is the reader's own.
+            Self::Expired { exp, .. } => {
+                write!(f, "token expired at {} (claim \"exp\")", Date(*exp))
+            }
+            Self::TooOld { iat, max_age, .. } => write!(
+                f,
+                "token was issued at {} (claim \"iat\"), and may not be older than {}",
+                Date(*iat),
+                Span(*max_age)
+            ),
+            Self::NotYetValid { nbf, .. } => {
+                write!(
+                    f,
+                    "token is not valid before {} (claim \"nbf\")",
+                    Date(*nbf)
+                )
+            }
+            Self::IssuedInFuture { iat, .. } => write!(
+                f,
+                "token was issued in the future, at {} (claim \"iat\")",
+                Date(*iat)
+            ),
+            Self::IssuerType { found } => {
+                write!(f, "claim \"iss\" must be a string, but is {found}")
+            }
+            Self::MissingIssuer => write!(f, "token has no claim \"iss\", which is required"),
+            Self::AudienceType { found } => write!(
+                f,
+                "claim \"aud\" must be a string or an array of strings, but is {found}"
+            ),
+            Self::MissingAudience => write!(f, "token has no claim \"aud\", which is required"),
+            Self::Audience { audience } => match audience {
+                Some(audience) => write!(f, "audience {audience} is not accepted"),
+                None => write!(f, "claim \"aud\" is empty, and an audience is required"),
+            },
+            Self::MissingClaim { claim } => {
+                write!(f, "token has no claim {claim}, which is required")
+            }
+            Self::ClaimType {
+                claim,
+                expected,
+                found,
+            } => write!(f, "claim \"{claim}\" must be {expected}, but is {found}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

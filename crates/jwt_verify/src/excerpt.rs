@@ -1,0 +1,74 @@
+//! Foreign strings in messages.
+
+use std::fmt;
+
+use crate::limits::MAX_EXCERPT_CHARS;
+
+/// What a message shows of a string that somebody else wrote.
+///
+/// At most [`MAX_EXCERPT_CHARS`] characters, with control characters,
+/// invisible ones and those that change the writing direction escaped, so that
+/// a token cannot forge a log line or flood it. Displayed in double quotes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Excerpt(Box<str>);
+
+impl Excerpt {
+    /// The excerpt of `text`.
+    pub fn new(text: &str) -> Self {
+        let mut shown = String::new();
+        let mut length = 0usize;
+        for char in text.chars() {
+            // escape_debug would also escape the apostrophe, which does no harm.
+            let escaped = match char {
+                '\'' => "'".to_owned(),
+                _ => char.escape_debug().to_string(),
+            };
+            length = length.saturating_add(escaped.chars().count());
+            if length > MAX_EXCERPT_CHARS {
+                shown.push('…');
+                break;
+            }
+            shown.push_str(&escaped);
+        }
+        Self(shown.into())
+    }
+
+    /// The escaped and shortened text, without quotes.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Excerpt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.0)
+    }
+}
+
+impl fmt::Debug for Excerpt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_what_could_forge_a_line() {
+        assert_eq!(
+            Excerpt::new("it's \"a\"\n\0\u{202e}\u{1b}[31m").to_string(),
+            r#""it's \"a\"\n\0\u{202e}\u{1b}[31m""#
+        );
+        assert_eq!(Excerpt::new("Zoë 日本").to_string(), "\"Zoë 日本\"");
+    }
+
+    #[test]
+    fn is_bounded() {
+        let all = |text: &str| Excerpt::new(text).as_str().chars().count();
+        assert_eq!(all(&"x".repeat(100)), 100);
+        assert_eq!(all(&"x".repeat(101)), 101); // the ellipsis
+        assert!(all(&"\u{202e}".repeat(1_000_000)) <= 101);
+    }
+}

@@ -1,0 +1,345 @@
+//! Why a token is or is not accepted, step by step, for a person to read.
+//!
+//! Each step calls the very function that [`verify`](crate::verify()) calls,
+//! so the two cannot disagree; only the words are made here.
+
+mod advice;
+mod format;
+
+use crate::claims::{self, Claims};
+use crate::error::Error;
+use crate::excerpt::Excerpt;
+use crate::header::{self, Header};
+use crate::json::{Object, Value};
+use crate::keyring::{ANY_ISSUER, Issuer, Keyring, Selected};
+use crate::policy::Policy;
+use crate::signature;
+use crate::time::{Date, Seconds, Span, UnixMicros};
+use crate::token::Token;
+use crate::verify::{check_signature, check_type, find_issuer, select_key};
+
+/// One step of [`inspect`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// `format`, `header`, `issuer`, `key`, `signature`, then a claim's or a
+    /// rule's name: `exp`, `nbf`, `iat`, `max_age`, `iss`, `aud`, `sub`,
+    /// `required`.
+    pub name: &'static str,
+    /// Whether the token passes it.
+    pub ok: bool,
+    /// What was found and, where that is a mistake, how to mend it. Strings
+    /// from the token are [`Excerpt`]s; the token itself, its signature and
+    /// keys are never shown.
+    pub detail: String,
+}
+
+/// Explains, step by step, what [`verify`](crate::verify()) says of a token.
+///
+/// All steps are ok exactly where `verify` accepts. A failed step does not end
+/// the list as long as the next ones can say something: claims are shown after
+/// a bad signature too, as unverified. Bounded like `verify`, apart from a look
+/// at every issuer's name where the token's is not known.
+pub fn inspect(token: &str, keyring: &Keyring, now: UnixMicros) -> Vec<Step> {
+    let mut steps = Steps(Vec::new());
+    if steps.inspect_whole(token, keyring, now) {
+        return steps.0;
+    }
+    // A token that was pasted with something around it is worth reading on.
+    if let Some(tidy) = format::tidy(token) {
+        let mut rest = Steps(Vec::new());
+        if rest.inspect_whole(&tidy, keyring, now) {
+            let of_the_token_itself = rest.0.into_iter().filter(|step| step.name != "format");
+            steps.0.extend(of_the_token_itself);
+        }
+    }
+    steps.0
+}
+
+struct Steps(Vec<Step>);
+
+impl Steps {
+    fn ok(&mut self, name: &'static str, detail: impl Into<String>) {
+        self.push(name, true, detail.into());
+    }
+
+    fn fail(&mut self, name: &'static str, detail: impl Into<String>) {
+        self.push(name, false, detail.into());
+    }
+
+    fn push(&mut self, name: &'static str, ok: bool, detail: String) {
+        self.0.push(Step { name, ok, detail });
+    }
+
+    /// False where it ends with the format.
+    fn inspect_whole(&mut self, text: &str, keyring: &Keyring, now: UnixMicros) -> bool {
+        let token = match Token::parse(text) {
+            Ok(token) => token,
+            Err(error) => {
+                self.fail("format", format::explain(text, &error));
+                return false;
+            }
+        };
+        let header = header::parse(&token.header);
+        let claims = Claims::parse(&token.payload);
+        let (header, claims) = match (header, claims) {
+            (Ok(header), Ok(claims)) => (header, claims),
+            (Err(error), _) | (_, Err(error)) => {
+                self.fail("format", format::explain(text, &error));
+                return false;
+            }
+        };
+        let length = text.len();
+        self.ok("format", format!("three parts, {length} bytes in all"));
+        Inspection {
+            steps: self,
+            token: &token,
+            claims: &claims,
+            keyring,
+            now,
+        }
+        .run(&header);
+        true
+    }
+}
+
+/// A token of good form, and what it is held against.
+struct Inspection<'i> {
+    steps: &'i mut Steps,
+    token: &'i Token<'i>,
+    claims: &'i Claims<'i>,
+    keyring: &'i Keyring,
+    now: UnixMicros,
+}
+
+impl Inspection<'_> {
+    fn run(mut self, header: &Object<'_>) {
+        let issuer = find_issuer(self.claims, self.keyring);
+        let known = issuer.as_ref().ok().copied();
+        let readable = self.header(header, known);
+        self.issuer(&issuer);
+        let selected = self.key(readable.as_ref(), known);
+        let verified = self.signature(readable.as_ref(), selected.as_ref());
+
+        let first_claim = self.steps.0.len();
+        match known {
+            Some(issuer) => self.claims(issuer.policy()),
+            None => self.claims(&Policy::default()),
+        }
+        for step in self.steps.0.iter_mut().skip(first_claim) {
+            match (verified, known) {
+                (true, _) => {}
+                (false, Some(_)) => step.detail.insert_str(0, "unverified: "),
+                (false, None) => step.detail.insert_str(0, "unverified, by default rules: "),
+            }
+        }
+    }
+
+    /// The header, as far as the next steps can use it.
+    fn header<'h>(
+        &mut self,
+        object: &'h Object<'_>,
+        issuer: Option<&Issuer>,
+    ) -> Option<Header<'h>> {
+        let policy = issuer.map(Issuer::policy);
+        let header = Header::read(object).and_then(|header| {
+            policy.map_or(Ok(()), |policy| check_type(&header, policy))?;
+            Ok(header)
+        });
+        match &header {
+            Ok(header) => {
+                let mut detail = format!("alg \"{}\"", header.alg);
+                for (name, value) in [("kid", header.kid), ("typ", header.typ)] {
+                    if let Some(value) = value {
+                        detail.push_str(&format!(", {name} {}", Excerpt::new(value)));
+                    }
+                }
+                self.steps.ok("header", detail);
+            }
+            Err(error) => self.steps.fail("header", advice::header(error, policy)),
+        }
+        header.ok().or_else(|| {
+            let text = |name| object.get(name).and_then(Value::as_str);
+            Some(Header {
+                alg: crate::Algorithm::from_name(text("alg")?)?,
+                kid: text("kid"),
+                typ: text("typ"),
+            })
+        })
+    }
+
+    fn issuer(&mut self, issuer: &Result<&Issuer, Error>) {
+        let iss = self.claims.issuer().ok().flatten();
+        match issuer {
+            Ok(_) if self.keyring.names(iss) => {
+                let name = Excerpt::new(iss.unwrap_or_default());
+                self.steps.ok("issuer", format!("issuer {name} is known"));
+            }
+            Ok(_) => {
+                let any = "accepted by the issuer \"*\", which stands for any";
+                self.steps.ok("issuer", any);
+            }
+            Err(error) => {
+                let detail = advice::issuer(error, iss, self.keyring);
+                self.steps.fail("issuer", detail);
+            }
+        }
+    }
+
+    fn key<'k>(
+        &mut self,
+        header: Option<&Header<'_>>,
+        issuer: Option<&'k Issuer>,
+    ) -> Option<Selected<'k>> {
+        let (Some(header), Some(issuer)) = (header, issuer) else {
+            let missing = match header {
+                None => "not looked for: the header does not name a known algorithm",
+                Some(_) => "not looked for: the issuer is not known",
+            };
+            self.steps.fail("key", missing);
+            return None;
+        };
+        match select_key(issuer, header, self.claims, self.now) {
+            Ok(selected) => {
+                let key = selected.key;
+                let mut detail = format!("{} key", key.key_type());
+                if let Some(kid) = header.kid {
+                    detail.push_str(&format!(" {}", Excerpt::new(kid)));
+                }
+                // A secret's thumbprint would let its guesses be checked.
+                if !header.alg.is_symmetric() {
+                    detail.push_str(&format!(", thumbprint {}", key.thumbprint()));
+                }
+                self.steps.ok("key", detail);
+                Some(selected)
+            }
+            Err(error) => {
+                self.steps.fail("key", advice::key(&error, issuer, header));
+                None
+            }
+        }
+    }
+
+    fn signature(&mut self, header: Option<&Header<'_>>, selected: Option<&Selected<'_>>) -> bool {
+        let (Some(header), Some(selected)) = (header, selected) else {
+            let missing = "not checked: there is no key to check it with";
+            self.steps.fail("signature", missing);
+            return false;
+        };
+        match check_signature(self.token, header, selected) {
+            Ok(()) => {
+                self.steps.ok("signature", "made with this key");
+                true
+            }
+            Err(error) => {
+                let expected = signature::expected_length(selected.key, header.alg);
+                let found = self.token.signature.bytes;
+                let detail = advice::signature(&error, header, found, expected);
+                self.steps.fail("signature", detail);
+                false
+            }
+        }
+    }
+
+    fn claims(&mut self, policy: &Policy) {
+        let now = self.now;
+        let claims = self.claims;
+        let (exp, nbf, iat) = (claims.date("exp"), claims.date("nbf"), claims.date("iat"));
+
+        let check = |date: &Result<Option<UnixMicros>, Error>,
+                     rule: fn(
+            Option<UnixMicros>,
+            &Policy,
+            UnixMicros,
+        ) -> Result<UnixMicros, Error>| {
+            let date = date.clone()?;
+            rule(date, policy, now)?;
+            Ok(date)
+        };
+        self.date("exp", check(&exp, claims::check_exp), policy);
+        self.date("nbf", check(&nbf, claims::check_nbf), policy);
+        self.date("iat", check(&iat, claims::check_iat), policy);
+        match (check(&iat, claims::check_max_age), policy.max_age) {
+            (Ok(_), None) => self.steps.ok("max_age", "the issuer sets none"),
+            (Ok(_), Some(max_age)) => {
+                let max_age = Span(max_age);
+                self.steps
+                    .ok("max_age", format!("issued less than {max_age} ago"));
+            }
+            (Err(error), _) => {
+                let detail = advice::claim(&error, policy);
+                self.steps.fail("max_age", detail);
+            }
+        }
+        self.text("iss", claims.issuer(), policy);
+        self.audience(policy);
+        self.text("sub", claims.subject(), policy);
+        match claims.check_required(policy) {
+            Ok(()) if policy.required_claims.is_empty() => {
+                self.steps.ok("required", "the issuer requires no claim");
+            }
+            Ok(()) => {
+                let required = advice::list(policy.required_claims.iter().map(String::as_str));
+                self.steps.ok("required", format!("has {required}"));
+            }
+            Err(error) => {
+                let detail = advice::claim(&error, policy);
+                self.steps.fail("required", detail);
+            }
+        }
+    }
+
+    fn date(
+        &mut self,
+        name: &'static str,
+        checked: Result<Option<UnixMicros>, Error>,
+        policy: &Policy,
+    ) {
+        match checked {
+            Ok(None) => self.steps.ok(name, "absent"),
+            Ok(Some(date)) => {
+                let distance = Span(date.saturating_sub(self.now));
+                let distance = match date > self.now {
+                    true => format!("in {distance}"),
+                    false => format!("{distance} ago"),
+                };
+                let detail = format!("{} ({}), {distance}", Seconds(date), Date(date));
+                self.steps.ok(name, detail);
+            }
+            Err(error) => self.steps.fail(name, advice::claim(&error, policy)),
+        }
+    }
+
+    fn text(&mut self, name: &'static str, checked: Result<Option<&str>, Error>, policy: &Policy) {
+        match checked {
+            Ok(None) => self.steps.ok(name, "absent"),
+            Ok(Some(text)) => self.steps.ok(name, Excerpt::new(text).to_string()),
+            Err(error) => self.steps.fail(name, advice::claim(&error, policy)),
+        }
+    }
+
+    fn audience(&mut self, policy: &Policy) {
+        let has = match self.claims.audience() {
+            Ok(Some(audience)) => advice::list(audience.iter().map(AsRef::as_ref)),
+            _ => "absent".to_owned(),
+        };
+        match (self.claims.check_audience(policy), &policy.audience) {
+            (Ok(()), Some(_)) => self.steps.ok("aud", has),
+            (Ok(()), None) => {
+                let detail = format!("{has}; not checked, as the issuer has no audience");
+                self.steps.ok("aud", detail);
+            }
+            (Err(error), accepted) => {
+                let accepted = accepted.iter().flatten().map(String::as_str);
+                let detail = advice::audience(&error, &has, &advice::list(accepted));
+                self.steps.fail("aud", detail);
+            }
+        }
+    }
+}
+
+impl Keyring {
+    /// Whether there is an issuer of this very name.
+    fn names(&self, iss: Option<&str>) -> bool {
+        iss.is_some_and(|iss| iss != ANY_ISSUER && self.issuer_names().any(|name| name == iss))
+    }
+}

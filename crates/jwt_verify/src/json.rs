@@ -1,0 +1,794 @@
+//! JSON objects (RFC 8259), read strictly and in one pass.
+//!
+//! serde_json parses; this module adds what it leaves open: no duplicate
+//! member names at the top, no U+0000 (Postgres can hold it in neither `text`
+//! nor `jsonb`), nesting counted exactly, and no number that Postgres would
+//! print at a size out of all proportion.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::error::Category;
+use serde_json::value::RawValue;
+
+use crate::excerpt::Excerpt;
+use crate::limits::{
+    MAX_JSON_DEPTH, MAX_JWKS_KEYS, MAX_NUMBER_EXPONENT, MAX_NUMBER_FRACTION_DIGITS,
+    MAX_NUMBER_INTEGER_DIGITS,
+};
+
+/// Why a text is not an acceptable JSON object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JsonFault {
+    /// The bytes are not UTF-8 (RFC 8259 §8.1).
+    NotUtf8,
+    /// The text is JSON, but not an object.
+    NotAnObject,
+    /// The text is not JSON; the parser's reason, which quotes nothing of it.
+    Syntax(Box<str>),
+    /// Two members at the top have the same name (RFC 7515 §4, RFC 7519 §4).
+    DuplicateMember(Excerpt),
+    /// Arrays and objects nest deeper than [`MAX_JSON_DEPTH`].
+    TooDeep,
+    /// A string or a name holds U+0000.
+    NulCharacter,
+    /// A number has an exponent beyond [`MAX_NUMBER_EXPONENT`], or more digits
+    /// than Postgres's `numeric` holds.
+    NumberOutOfRange,
+}
+
+/// Why a text is not an acceptable JSON object, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JsonError {
+    /// What is wrong.
+    pub fault: JsonFault,
+    /// The member at the top in whose value it was found, if in one.
+    pub member: Option<Excerpt>,
+}
+
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.fault {
+            JsonFault::NotUtf8 => write!(f, "is not UTF-8"),
+            JsonFault::NotAnObject => write!(f, "is not a JSON object"),
+            JsonFault::Syntax(reason) => write!(f, "is not JSON: {reason}"),
+            JsonFault::DuplicateMember(name) => write!(f, "has two members {name}"),
+            JsonFault::TooDeep => write!(f, "nests deeper than {MAX_JSON_DEPTH} levels"),
+            JsonFault::NulCharacter => write!(f, "holds the character U+0000"),
+            JsonFault::NumberOutOfRange => write!(f, "holds a number that is out of range"),
+        }?;
+        match &self.member {
+            Some(member) => write!(f, ", in member {member}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<JsonFault> for JsonError {
+    fn from(fault: JsonFault) -> Self {
+        Self {
+            fault,
+            member: None,
+        }
+    }
+}
+
+/// A member's value, as deep as the rules look.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value<'a> {
+    Null,
+    Bool(bool),
+    Unsigned(u64),
+    Signed(i64),
+    Float(f64),
+    String(Cow<'a, str>),
+    /// An array of nothing but strings, where the reader asked for its items.
+    Strings(Vec<Cow<'a, str>>),
+    Array,
+    Object,
+}
+
+impl Value<'_> {
+    pub(crate) fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// What the value is, for messages.
+    pub(crate) fn type_name(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "a boolean",
+            Self::Unsigned(_) | Self::Signed(_) | Self::Float(_) => "a number",
+            Self::String(_) => "a string",
+            Self::Strings(_) | Self::Array => "an array",
+            Self::Object => "an object",
+        }
+    }
+}
+
+/// A JSON object whose text was checked in full.
+#[derive(Debug)]
+pub(crate) struct Object<'a> {
+    /// Sorted by name.
+    members: Vec<(Cow<'a, str>, Value<'a>)>,
+}
+
+impl<'a> Object<'a> {
+    /// Reads `text`, keeping the items of those arrays of strings at the top
+    /// that `lists` names.
+    pub(crate) fn parse(text: &'a str, lists: &'static [&'static str]) -> Result<Self, JsonError> {
+        let mut state = State::default();
+        let seed = TopSeed {
+            state: &mut state,
+            lists,
+        };
+        let mut members = match parse_document(text, seed) {
+            Ok(members) => members,
+            Err(error) => return Err(state.explain(&error)),
+        };
+
+        // Only what does not fit an integer can have an exponent or many digits.
+        if state.saw_float && !numbers_fit(text) {
+            return Err(JsonFault::NumberOutOfRange.into());
+        }
+        // Sorting finds duplicates in time that no choice of names can spoil.
+        members.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let duplicate = members
+            .array_windows()
+            .find(|[(first, _), (second, _)]| first == second);
+        match duplicate {
+            Some([(name, _), _]) => Err(JsonFault::DuplicateMember(Excerpt::new(name)).into()),
+            None => Ok(Self { members }),
+        }
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Value<'a>> {
+        let found = self
+            .members
+            .binary_search_by(|(member, _)| member.as_ref().cmp(name));
+        let (_, value) = self.members.get(found.ok()?)?;
+        Some(value)
+    }
+}
+
+/// The members of a JWK Set (RFC 7517 §5) that matter; each key is still text.
+#[derive(Debug)]
+pub(crate) enum KeySet<'a> {
+    /// There is a `keys` array.
+    Keys(Vec<&'a str>),
+    /// There is none; `kty` says whether the object is a key itself.
+    NoKeys { has_kty: bool },
+    /// `keys` is not an array.
+    KeysNotAnArray,
+    /// The array is longer than [`MAX_JWKS_KEYS`].
+    TooManyKeys,
+}
+
+impl<'a> KeySet<'a> {
+    pub(crate) fn parse(text: &'a str) -> Result<Self, JsonError> {
+        let mut state = State::default();
+        let seed = KeySetSeed { state: &mut state };
+        match parse_document(text, seed) {
+            Ok(set) => Ok(set),
+            Err(_) if state.too_many_keys => Ok(Self::TooManyKeys),
+            Err(error) if state.keys_not_an_array && error.classify() == Category::Data => {
+                Ok(Self::KeysNotAnArray)
+            }
+            Err(error) => Err(state.explain(&error)),
+        }
+    }
+}
+
+fn parse_document<'de, S: DeserializeSeed<'de>>(
+    text: &'de str,
+    seed: S,
+) -> Result<S::Value, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    // Its own limit allows 127 levels; `Walk` counts instead.
+    deserializer.disable_recursion_limit();
+    let value = seed.deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(value)
+}
+
+/// What the visitors find out beside the value that they return.
+#[derive(Default)]
+struct State {
+    fault: Option<JsonFault>,
+    member: Option<Excerpt>,
+    saw_float: bool,
+    keys_not_an_array: bool,
+    too_many_keys: bool,
+}
+
+impl State {
+    /// Ends the parse for a reason of our own.
+    fn fail<E: de::Error>(&mut self, fault: JsonFault) -> E {
+        self.fault = Some(fault);
+        E::custom("refused")
+    }
+
+    fn check_text<E: de::Error>(&mut self, text: &str) -> Result<(), E> {
+        if text.contains('\0') {
+            return Err(self.fail(JsonFault::NulCharacter));
+        }
+        Ok(())
+    }
+
+    fn explain(self, error: &serde_json::Error) -> JsonError {
+        let fault = match (self.fault, error.classify()) {
+            (Some(fault), _) => fault,
+            // A visitor that was offered another type than its own.
+            (None, Category::Data) => JsonFault::NotAnObject,
+            // These messages are fixed words and a position.
+            (None, _) => JsonFault::Syntax(error.to_string().into()),
+        };
+        JsonError {
+            fault,
+            member: self.member,
+        }
+    }
+}
+
+/// Reads the outermost object.
+struct TopSeed<'s> {
+    state: &'s mut State,
+    lists: &'static [&'static str],
+}
+
+impl<'de> DeserializeSeed<'de> for TopSeed<'_> {
+    type Value = Vec<(Cow<'de, str>, Value<'de>)>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for TopSeed<'_> {
+    type Value = Vec<(Cow<'de, str>, Value<'de>)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let Self { state, lists } = self;
+        let mut members = Vec::new();
+        while let Some(name) = map.next_key_seed(NameSeed(state))? {
+            let seed = ValueSeed {
+                keep_items: lists.contains(&name.as_ref()),
+                walk: Walk { state, depth: 1 },
+            };
+            match map.next_value_seed(seed) {
+                Ok(value) => members.push((name, value)),
+                Err(error) => {
+                    state.member = Some(Excerpt::new(&name));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(members)
+    }
+}
+
+/// Reads a member's name.
+struct NameSeed<'s>(&'s mut State);
+
+impl<'de> DeserializeSeed<'de> for NameSeed<'_> {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for NameSeed<'_> {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, name: &'de str) -> Result<Self::Value, E> {
+        self.0.check_text(name)?;
+        Ok(Cow::Borrowed(name))
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
+        self.0.check_text(name)?;
+        Ok(Cow::Owned(name.to_owned()))
+    }
+}
+
+/// Reads the value of a member at the top.
+struct ValueSeed<'s> {
+    walk: Walk<'s>,
+    keep_items: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
+    type Value = Value<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ValueSeed<'_> {
+    type Value = Value<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(Value::Unsigned(value))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(Value::Signed(value))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
+        self.walk.visit_f64(value)?;
+        Ok(Value::Float(value))
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        self.walk.visit_str(text)?;
+        Ok(Value::String(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        self.walk.visit_str(text)?;
+        Ok(Value::String(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        if !self.keep_items {
+            self.walk.visit_seq(seq)?;
+            return Ok(Value::Array);
+        }
+        let mut strings = Some(Vec::new());
+        let Walk { state, depth } = self.walk.deeper()?;
+        loop {
+            let walk = Walk { state, depth };
+            let seed = ValueSeed {
+                walk,
+                keep_items: false,
+            };
+            match (seq.next_element_seed(seed)?, &mut strings) {
+                (None, _) => break,
+                (Some(Value::String(item)), Some(items)) => items.push(item),
+                _ => strings = None,
+            }
+        }
+        Ok(strings.map_or(Value::Array, Value::Strings))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        self.walk.visit_map(map)?;
+        Ok(Value::Object)
+    }
+}
+
+/// Checks a value that nobody looks at.
+///
+/// Skipping it (`IgnoredAny`) would let lone surrogates and U+0000 through.
+struct Walk<'s> {
+    state: &'s mut State,
+    /// How many arrays and objects enclose the value.
+    depth: usize,
+}
+
+impl<'s> Walk<'s> {
+    /// The walk inside an array or object, unless that would be too deep.
+    fn deeper<E: de::Error>(self) -> Result<Walk<'s>, E> {
+        if self.depth >= MAX_JSON_DEPTH {
+            return Err(self.state.fail(JsonFault::TooDeep));
+        }
+        Ok(Walk {
+            state: self.state,
+            depth: self.depth.saturating_add(1),
+        })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Walk<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Walk<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<(), E> {
+        self.state.saw_float = true;
+        Ok(())
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
+        self.state.check_text(text)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let Walk { state, depth } = self.deeper()?;
+        while seq.next_element_seed(Walk { state, depth })?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Walk { state, depth } = self.deeper()?;
+        while map.next_key_seed(NameSeed(state))?.is_some() {
+            map.next_value_seed(Walk { state, depth })?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads the outermost object of a JWK Set.
+struct KeySetSeed<'s> {
+    state: &'s mut State,
+}
+
+impl<'de> DeserializeSeed<'de> for KeySetSeed<'_> {
+    type Value = KeySet<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for KeySetSeed<'_> {
+    type Value = KeySet<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let state = self.state;
+        let mut keys = None;
+        let mut has_kty = false;
+        while let Some(name) = map.next_key_seed(NameSeed(state))? {
+            match name.as_ref() {
+                "keys" if keys.is_some() => {
+                    let name = Excerpt::new(&name);
+                    return Err(state.fail(JsonFault::DuplicateMember(name)));
+                }
+                "keys" => keys = Some(map.next_value_seed(KeysSeed { state })?),
+                other => {
+                    has_kty |= other == "kty";
+                    map.next_value_seed(Walk { state, depth: 1 })?;
+                }
+            }
+        }
+        Ok(keys.map_or(KeySet::NoKeys { has_kty }, KeySet::Keys))
+    }
+}
+
+/// Reads the `keys` array as texts: one bad key must not spoil the others.
+struct KeysSeed<'s> {
+    state: &'s mut State,
+}
+
+impl<'de> DeserializeSeed<'de> for KeysSeed<'_> {
+    type Value = Vec<&'de str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        // Undone below: only `visit_seq` gets past it.
+        self.state.keys_not_an_array = true;
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for KeysSeed<'_> {
+    type Value = Vec<&'de str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        self.state.keys_not_an_array = false;
+        let mut keys = Vec::new();
+        while let Some(RawText(key)) = seq.next_element()? {
+            if keys.len() >= MAX_JWKS_KEYS {
+                self.state.too_many_keys = true;
+                return Err(de::Error::custom("refused"));
+            }
+            keys.push(key);
+        }
+        Ok(keys)
+    }
+}
+
+struct RawText<'a>(&'a str);
+
+impl<'de: 'a, 'a> Deserialize<'de> for RawText<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&RawValue>::deserialize(deserializer).map(|raw| Self(raw.get()))
+    }
+}
+
+/// Whether Postgres's `numeric` holds every number of a valid JSON text, at a
+/// printed size that is in proportion.
+fn numbers_fit(text: &str) -> bool {
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = match byte {
+            b'"' => skip_string(tail),
+            b'-' | b'0'..=b'9' => {
+                let is_part = |b: &u8| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-');
+                let end = rest.iter().position(|b| !is_part(b)).unwrap_or(rest.len());
+                let Some((number, after)) = rest.split_at_checked(end) else {
+                    return false;
+                };
+                if !number_fits(number) {
+                    return false;
+                }
+                after
+            }
+            _ => tail,
+        };
+    }
+    true
+}
+
+/// What follows the string whose opening quote was just passed.
+fn skip_string(mut rest: &[u8]) -> &[u8] {
+    loop {
+        match rest {
+            [b'"', after @ ..] => return after,
+            [b'\\', _, after @ ..] | [_, after @ ..] => rest = after,
+            [] => return rest,
+        }
+    }
+}
+
+fn number_fits(number: &[u8]) -> bool {
+    let mut parts = number.splitn(2, |b| matches!(b, b'e' | b'E'));
+    let mantissa = parts.next().unwrap_or_default();
+    let exponent = match parts.next().map(str::from_utf8) {
+        None => 0,
+        Some(digits) => match digits.map(str::parse::<i32>) {
+            Ok(Ok(exponent)) => exponent,
+            _ => return false,
+        },
+    };
+    if exponent.unsigned_abs() > MAX_NUMBER_EXPONENT.unsigned_abs() {
+        return false;
+    }
+    let mut parts = mantissa.splitn(2, |&b| b == b'.');
+    let integer = parts.next().map_or(0, <[u8]>::len);
+    let fraction = parts.next().map_or(0, <[u8]>::len);
+    let shift = exponent.unsigned_abs() as usize;
+    let (left, right) = if exponent < 0 { (0, shift) } else { (shift, 0) };
+    // The sign counts as a digit, and a positive exponent does not shorten the
+    // fraction: both err by less than the limits' distance from real numbers.
+    integer.saturating_add(left) <= MAX_NUMBER_INTEGER_DIGITS
+        && fraction.saturating_add(right) <= MAX_NUMBER_FRACTION_DIGITS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(text: &str) -> JsonFault {
+        Object::parse(text, &["list"]).unwrap_err().fault
+    }
+
+    fn nested(depth: usize) -> String {
+        format!(
+            "{{\"a\":{}{}}}",
+            "[".repeat(depth - 1),
+            "]".repeat(depth - 1)
+        )
+    }
+
+    #[test]
+    fn keeps_what_the_rules_look_at() {
+        let text = r#"{"s":"x","\u0065":"\u0041","n":null,"u":18446744073709551615,"i":-1,
+            "f":1.5,"list":["a","\u0062"],"other":["a"],"o":{"s":"y"},"b":true}"#;
+        let object = Object::parse(text, &["list"]).unwrap();
+        assert_eq!(object.get("s"), Some(&Value::String("x".into())));
+        assert_eq!(object.get("e"), Some(&Value::String("A".into())));
+        assert_eq!(object.get("n"), Some(&Value::Null));
+        assert_eq!(object.get("u"), Some(&Value::Unsigned(u64::MAX)));
+        assert_eq!(object.get("i"), Some(&Value::Signed(-1)));
+        assert_eq!(object.get("f"), Some(&Value::Float(1.5)));
+        assert_eq!(object.get("b"), Some(&Value::Bool(true)));
+        assert_eq!(object.get("o"), Some(&Value::Object));
+        assert_eq!(object.get("other"), Some(&Value::Array));
+        let items = vec!["a".into(), "b".into()];
+        assert_eq!(object.get("list"), Some(&Value::Strings(items)));
+        assert_eq!(object.get("S"), None);
+    }
+
+    #[test]
+    fn a_list_with_anything_but_strings_is_an_array() {
+        for text in [
+            r#"{"list":["a",1]}"#,
+            r#"{"list":[["a"]]}"#,
+            r#"{"list":[null]}"#,
+        ] {
+            let object = Object::parse(text, &["list"]).unwrap();
+            assert_eq!(object.get("list"), Some(&Value::Array), "{text}");
+        }
+        let object = Object::parse(r#"{"list":[]}"#, &["list"]).unwrap();
+        assert_eq!(object.get("list"), Some(&Value::Strings(vec![])));
+    }
+
+    #[test]
+    fn only_an_object() {
+        for text in ["[]", "\"x\"", "1", "null", "true", "1.5", "-1"] {
+            assert_eq!(fault(text), JsonFault::NotAnObject, "{text}");
+        }
+        for text in [
+            "",
+            "{",
+            "{}{}",
+            "{}x",
+            "{'a':1}",
+            "{\"a\":01}",
+            "{\"a\":NaN}",
+            "\u{feff}{}",
+        ] {
+            assert!(matches!(fault(text), JsonFault::Syntax(_)), "{text}");
+        }
+    }
+
+    #[test]
+    fn duplicates_at_the_top_only() {
+        let duplicate = JsonFault::DuplicateMember(Excerpt::new("a"));
+        assert_eq!(fault(r#"{"a":1,"b":2,"\u0061":1}"#), duplicate);
+        assert!(Object::parse(r#"{"o":{"a":1,"a":2}}"#, &[]).is_ok());
+    }
+
+    #[test]
+    fn depth_is_counted_exactly() {
+        assert!(Object::parse(&nested(128), &[]).is_ok());
+        assert_eq!(fault(&nested(129)), JsonFault::TooDeep);
+        assert_eq!(fault(&nested(30_000)), JsonFault::TooDeep);
+        let list = |depth| format!("{{\"list\":{}", nested(depth).split_off(5));
+        assert!(Object::parse(&list(128), &["list"]).is_ok());
+        assert_eq!(fault(&list(129)), JsonFault::TooDeep);
+        let objects = format!("{}1{}", "{\"a\":".repeat(129), "}".repeat(129));
+        assert_eq!(fault(&objects), JsonFault::TooDeep);
+    }
+
+    #[test]
+    fn no_nul_and_no_lone_surrogate_anywhere() {
+        for place in [
+            r#"{"a":"@"}"#,
+            r#"{"@":1}"#,
+            r#"{"list":["@"]}"#,
+            r#"{"a":[{"b":"@"}]}"#,
+            r#"{"a":[{"@":1}]}"#,
+        ] {
+            let with = |text: &str| fault(&place.replace('@', text));
+            assert_eq!(with(r"x\u0000"), JsonFault::NulCharacter);
+            assert!(matches!(with(r"\ud800"), JsonFault::Syntax(_)));
+            assert!(matches!(with(r"\udc00"), JsonFault::Syntax(_)));
+            assert!(matches!(with("\0"), JsonFault::Syntax(_)));
+            let fine = place.replace('@', r"\ud83d\ude00\\u0000");
+            assert!(Object::parse(&fine, &["list"]).is_ok());
+        }
+    }
+
+    #[test]
+    fn numbers_that_postgres_holds() {
+        let number = |text: &str| Object::parse(&format!("{{\"a\":{text}}}"), &[]).map(|_| ());
+        for fine in [
+            "1e-400".to_owned(),
+            "1e308".to_owned(),
+            "-1.5E+10".to_owned(),
+            "1e-1000".to_owned(),
+            "-0".to_owned(),
+            "9".repeat(300),
+            format!("0.{}", "1".repeat(16_383)),
+            "1".repeat(40),
+        ] {
+            assert_eq!(number(&fine), Ok(()), "{fine:.20}");
+        }
+        for bad in [
+            "1e-1001".to_owned(),
+            "1e-99999999999999999999".to_owned(),
+            "0e1001".to_owned(),
+            "0e-99999".to_owned(),
+            format!("0.{}", "1".repeat(16_384)),
+            format!("0.{}e-1000", "1".repeat(15_384)),
+        ] {
+            let error = JsonError::from(JsonFault::NumberOutOfRange);
+            assert_eq!(number(&bad), Err(error), "{bad:.20}");
+        }
+        let beyond_a_double = number("1e400").unwrap_err();
+        assert!(matches!(beyond_a_double.fault, JsonFault::Syntax(_)));
+        assert_eq!(beyond_a_double.member, Some(Excerpt::new("a")));
+        // Inside strings nothing is a number.
+        assert!(Object::parse(r#"{"a":"\"1e9999","b":1.5,"1e9999":"\\"}"#, &[]).is_ok());
+    }
+
+    #[test]
+    fn numbers_are_numbers() {
+        // With serde_json's arbitrary_precision this object would pass for a
+        // number, and numbers for objects: that feature must stay off.
+        let text = r#"{"a":{"$serde_json::private::Number":"1"},"b":1.5}"#;
+        let object = Object::parse(text, &[]).unwrap();
+        assert_eq!(object.get("a"), Some(&Value::Object));
+        assert_eq!(object.get("b"), Some(&Value::Float(1.5)));
+    }
+
+    #[test]
+    fn says_in_which_member() {
+        let error = Object::parse(r#"{"a":1,"exp":[01]}"#, &[]).unwrap_err();
+        assert_eq!(error.member, Some(Excerpt::new("exp")));
+        assert_eq!(
+            error.to_string(),
+            "is not JSON: invalid number at line 1 column 16, in member \"exp\""
+        );
+        let error = Object::parse(r#"{"a":1 "b":2}"#, &[]).unwrap_err();
+        assert_eq!(error.member, None);
+    }
+
+    #[test]
+    fn key_sets() {
+        let keys = |text: &'static str| KeySet::parse(text);
+        let set = keys(r#"{"x":[1],"\u006beys":[ {"a" : 1}, 2 ,null]}"#).unwrap();
+        assert!(matches!(set, KeySet::Keys(keys) if keys == [r#"{"a" : 1}"#, "2", "null"]));
+        let single = keys(r#"{"kty":"RSA"}"#).unwrap();
+        assert!(matches!(single, KeySet::NoKeys { has_kty: true }));
+        for bad in [
+            r#"{"keys":null}"#,
+            r#"{"keys":{}}"#,
+            r#"{"keys":"x"}"#,
+            r#"{"keys":1}"#,
+        ] {
+            assert!(
+                matches!(keys(bad).unwrap(), KeySet::KeysNotAnArray),
+                "{bad}"
+            );
+        }
+        let duplicate = keys(r#"{"keys":[],"keys":[]}"#).unwrap_err();
+        assert!(matches!(duplicate.fault, JsonFault::DuplicateMember(_)));
+        assert_eq!(keys("[]").unwrap_err().fault, JsonFault::NotAnObject);
+        let many = format!("{{\"keys\":[{}0]}}", "0,".repeat(MAX_JWKS_KEYS));
+        assert!(matches!(KeySet::parse(&many).unwrap(), KeySet::TooManyKeys));
+    }
+}

@@ -1,0 +1,339 @@
+//! JSON Web Keys (RFC 7517), read into keys that cannot be bad.
+
+mod ec;
+mod error;
+mod oct;
+mod okp;
+mod rsa;
+
+use std::fmt;
+
+use jsonwebtoken::DecodingKey;
+
+use crate::algorithm::{Algorithm, AlgorithmSet};
+use crate::base64url;
+use crate::excerpt::Excerpt;
+use crate::json::{Object, Value};
+use crate::limits::MAX_JWK_BYTES;
+
+pub(crate) use ec::P521Key;
+pub use error::KeyError;
+
+/// The type of a key, `kty` (RFC 7518 §6.1, RFC 8037 §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeyType {
+    /// An RSA public key (RFC 7518 §6.3).
+    Rsa,
+    /// A point on P-256, P-384 or P-521 (RFC 7518 §6.2).
+    Ec,
+    /// An Ed25519 public key (RFC 8037 §2).
+    Okp,
+    /// A shared secret (RFC 7518 §6.4).
+    Oct,
+}
+
+impl KeyType {
+    /// The value of `kty`: `RSA`, `EC`, `OKP` or `oct`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rsa => "RSA",
+            Self::Ec => "EC",
+            Self::Okp => "OKP",
+            Self::Oct => "oct",
+        }
+    }
+}
+
+impl fmt::Display for KeyType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// An admitted key: on its curve, strong enough, not private, and parsed once
+/// into what the signature check wants.
+///
+/// `Debug` shows the names on the key, never the key.
+#[derive(Clone)]
+pub struct Key {
+    material: Material,
+    takes: AlgorithmSet,
+    kid: Option<Box<str>>,
+    alg: Option<Box<str>>,
+    thumbprint: Box<str>,
+}
+
+/// The key itself. Each type can only hold a key that its rules accept; the
+/// [`DecodingKey`] beside it is made from that, not from the JWK.
+#[derive(Clone)]
+pub(crate) enum Material {
+    Rsa(::rsa::RsaPublicKey, DecodingKey),
+    P256(p256::ecdsa::VerifyingKey, DecodingKey),
+    P384(p384::ecdsa::VerifyingKey, DecodingKey),
+    // jsonwebtoken does not know ES512.
+    P521(ec::P521Key),
+    Ed25519(ed25519_dalek::VerifyingKey, DecodingKey),
+    Secret { bytes: usize, key: DecodingKey },
+}
+
+impl Key {
+    /// Reads one JWK and admits it, or says why not.
+    ///
+    /// `algorithms` are those of the key's issuer: an `oct` key is admitted
+    /// only where they have an HMAC algorithm that the key takes. An asymmetric
+    /// key is admitted whether or not they have one for it.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that the JWK breaks: at most [`MAX_JWK_BYTES`] of JSON
+    /// without duplicate members (RFC 7517 §4); no private members; members of
+    /// the type strictly decoded (RFC 7518 §6, RFC 8037 §2); RSA of 2048 to
+    /// 8192 bits, odd exponent from 3 to 2^32 - 1; the point on its curve;
+    /// Ed25519 canonical and not of small order; `use`, `key_ops` and `alg`
+    /// fit for verifying signatures (RFC 7517 §4.2 to §4.4).
+    pub fn from_jwk(jwk: &str, algorithms: AlgorithmSet) -> Result<Self, KeyError> {
+        Self::admit(&parse_jwk(jwk)?, None, algorithms)
+    }
+
+    /// Like [`Key::from_jwk`], with an `alg` that wins over the JWK's own: for a
+    /// key whose owner pins the algorithm.
+    ///
+    /// # Errors
+    ///
+    /// As [`Key::from_jwk`]; also where `alg` is none that the key takes.
+    pub fn from_jwk_with_alg(
+        jwk: &str,
+        alg: &str,
+        algorithms: AlgorithmSet,
+    ) -> Result<Self, KeyError> {
+        Self::admit(&parse_jwk(jwk)?, Some(alg), algorithms)
+    }
+
+    pub(crate) fn admit(
+        jwk: &Object<'_>,
+        alg: Option<&str>,
+        algorithms: AlgorithmSet,
+    ) -> Result<Self, KeyError> {
+        // First of all, so that a private key is never called something else.
+        let kty = jwk.get("kty");
+        refuse_private_members(jwk, kty.and_then(Value::as_str))?;
+        let kid = optional_string(jwk, "kid")?;
+        refuse_other_uses(jwk)?;
+
+        let (material, members) = match required_string(jwk, "kty")? {
+            "RSA" => rsa::admit(jwk)?,
+            "EC" => ec::admit(jwk)?,
+            "OKP" => okp::admit(jwk)?,
+            "oct" => oct::admit(jwk)?,
+            other => return Err(KeyError::UnsupportedType(Excerpt::new(other))),
+        };
+        let stated = match alg {
+            Some(alg) => Some(alg),
+            None => optional_string(jwk, "alg")?,
+        };
+        let takes = material.takes(stated)?;
+        if material.key_type() == KeyType::Oct && takes.intersection(algorithms).is_empty() {
+            return Err(KeyError::SymmetricNotAllowed);
+        }
+        Ok(Self {
+            material,
+            takes,
+            kid: kid.map(Box::from),
+            alg: stated.map(Box::from),
+            thumbprint: thumbprint(&members),
+        })
+    }
+
+    /// The key's type.
+    pub fn key_type(&self) -> KeyType {
+        self.material.key_type()
+    }
+
+    /// The key id that the JWK states (RFC 7517 §4.5).
+    pub fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
+    /// The algorithm that the JWK states, as it spells it (RFC 7517 §4.4).
+    pub fn alg(&self) -> Option<&str> {
+        self.alg.as_deref()
+    }
+
+    /// The JWK Thumbprint (RFC 7638) with SHA-256, in base64url.
+    ///
+    /// RSA integers go into it without leading zero octets, however the JWK
+    /// wrote them, so that one key has one thumbprint.
+    pub fn thumbprint(&self) -> &str {
+        &self.thumbprint
+    }
+
+    /// The algorithms that the key may be used with: the stated one, else
+    /// those of its type, curve and length.
+    pub(crate) fn takes(&self) -> AlgorithmSet {
+        self.takes
+    }
+
+    pub(crate) fn material(&self) -> &Material {
+        &self.material
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key")
+            .field("kty", &self.key_type().name())
+            .field("kid", &self.kid().map(Excerpt::new))
+            .field("takes", &self.takes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Material {
+    pub(crate) fn key_type(&self) -> KeyType {
+        match self {
+            Self::Rsa(..) => KeyType::Rsa,
+            Self::P256(..) | Self::P384(..) | Self::P521(..) => KeyType::Ec,
+            Self::Ed25519(..) => KeyType::Okp,
+            Self::Secret { .. } => KeyType::Oct,
+        }
+    }
+
+    /// What a key takes that states `alg`, or nothing.
+    fn takes(&self, alg: Option<&str>) -> Result<AlgorithmSet, KeyError> {
+        let by_type = AlgorithmSet::of(match self {
+            Self::Rsa(..) => &[
+                Algorithm::Rs256,
+                Algorithm::Rs384,
+                Algorithm::Rs512,
+                Algorithm::Ps256,
+                Algorithm::Ps384,
+                Algorithm::Ps512,
+            ],
+            Self::P256(..) => &[Algorithm::Es256],
+            Self::P384(..) => &[Algorithm::Es384],
+            Self::P521(..) => &[Algorithm::Es512],
+            Self::Ed25519(..) => &[Algorithm::EdDsa],
+            Self::Secret { bytes, .. } => oct::algorithms(*bytes),
+        });
+        let Some(name) = alg else {
+            return Ok(by_type);
+        };
+        let Some(alg) = Algorithm::from_name(name) else {
+            return Err(KeyError::UnknownAlgorithm(Excerpt::new(name)));
+        };
+        match self {
+            _ if by_type.contains(alg) => Ok(AlgorithmSet::of(&[alg])),
+            Self::Secret { bytes, .. } if alg.is_symmetric() => {
+                Err(KeyError::SecretTooShort { bytes: *bytes, alg })
+            }
+            _ => Err(KeyError::AlgorithmMismatch {
+                alg,
+                key: self.name(),
+            }),
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Rsa(..) => "RSA",
+            Self::P256(..) => "P-256",
+            Self::P384(..) => "P-384",
+            Self::P521(..) => "P-521",
+            Self::Ed25519(..) => "Ed25519",
+            Self::Secret { .. } => "oct",
+        }
+    }
+}
+
+/// Reads a JWK's JSON, without judging the key.
+pub(crate) fn parse_jwk(jwk: &str) -> Result<Object<'_>, KeyError> {
+    if jwk.len() > MAX_JWK_BYTES {
+        return Err(KeyError::TooLong { bytes: jwk.len() });
+    }
+    Object::parse(jwk, &["key_ops"]).map_err(KeyError::Json)
+}
+
+/// Members that only a private key has (RFC 7518 §6.2.2 and §6.3.2, RFC 8037
+/// §2, and `priv` of post-quantum keys); `k` is one where `kty` is not `oct`.
+const PRIVATE_MEMBERS: [&str; 9] = ["d", "p", "q", "dp", "dq", "qi", "oth", "priv", "k"];
+
+fn refuse_private_members(jwk: &Object<'_>, kty: Option<&str>) -> Result<(), KeyError> {
+    if kty == Some("oct") {
+        return Ok(());
+    }
+    match PRIVATE_MEMBERS
+        .into_iter()
+        .find(|name| jwk.get(name).is_some())
+    {
+        Some(member) => Err(KeyError::PrivateMember { member }),
+        None => Ok(()),
+    }
+}
+
+/// `use` is absent or `sig`; `key_ops` is absent or has `verify` (RFC 7517
+/// §4.2 and §4.3).
+fn refuse_other_uses(jwk: &Object<'_>) -> Result<(), KeyError> {
+    match optional_string(jwk, "use")? {
+        None | Some("sig") => {}
+        Some(other) => return Err(KeyError::Use(Excerpt::new(other))),
+    }
+    match jwk.get("key_ops") {
+        None => Ok(()),
+        Some(Value::Strings(operations)) => {
+            let mut sorted: Vec<_> = operations.iter().collect();
+            sorted.sort_unstable();
+            if sorted.array_windows().any(|[a, b]| a == b) {
+                return Err(KeyError::RepeatedOperation);
+            }
+            match operations.iter().any(|operation| operation == "verify") {
+                true => Ok(()),
+                false => Err(KeyError::NotForVerifying),
+            }
+        }
+        Some(_) => Err(KeyError::MemberType {
+            member: "key_ops",
+            expected: "an array of strings",
+        }),
+    }
+}
+
+fn optional_string<'a>(
+    jwk: &'a Object<'_>,
+    member: &'static str,
+) -> Result<Option<&'a str>, KeyError> {
+    match jwk.get(member) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(KeyError::MemberType {
+            member,
+            expected: "a string",
+        }),
+    }
+}
+
+fn required_string<'a>(jwk: &'a Object<'_>, member: &'static str) -> Result<&'a str, KeyError> {
+    optional_string(jwk, member)?.ok_or(KeyError::MissingMember { member })
+}
+
+fn required_bytes(jwk: &Object<'_>, member: &'static str) -> Result<Vec<u8>, KeyError> {
+    base64url::decode(required_string(jwk, member)?).map_err(|_| KeyError::NotBase64url { member })
+}
+
+/// The members that a thumbprint covers, in the order of their names (RFC 7638
+/// §3.2), with values that need no escaping.
+type ThumbprintMembers = Vec<(&'static str, String)>;
+
+fn thumbprint(members: &ThumbprintMembers) -> Box<str> {
+    use sha2::{Digest, Sha256};
+
+    let mut hash = Sha256::new();
+    let mut separator = "{";
+    for (name, value) in members {
+        for text in [separator, "\"", name, "\":\"", value, "\""] {
+            hash.update(text);
+        }
+        separator = ",";
+    }
+    hash.update("}");
+    base64url::encode(&hash.finalize()).into()
+}

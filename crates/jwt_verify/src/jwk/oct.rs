@@ -1,0 +1,35 @@
+//! Shared secrets (RFC 7518 §6.4).
+
+use jsonwebtoken::DecodingKey;
+
+use super::{KeyError, Material, ThumbprintMembers, required_bytes};
+use crate::algorithm::Algorithm;
+use crate::base64url;
+use crate::json::Object;
+
+pub(super) fn admit(jwk: &Object<'_>) -> Result<(Material, ThumbprintMembers), KeyError> {
+    let secret = required_bytes(jwk, "k")?;
+    if algorithms(secret.len()).is_empty() {
+        return Err(KeyError::SecretTooShort {
+            bytes: secret.len(),
+            alg: Algorithm::Hs256,
+        });
+    }
+    let members = vec![("k", base64url::encode(&secret)), ("kty", "oct".to_owned())];
+    let material = Material::Secret {
+        bytes: secret.len(),
+        key: DecodingKey::from_secret(&secret),
+    };
+    Ok((material, members))
+}
+
+/// The algorithms that a secret is long enough for: a key is at least as long
+/// as the hash (RFC 7518 §3.2).
+pub(super) fn algorithms(bytes: usize) -> &'static [Algorithm] {
+    match bytes {
+        0..=31 => &[],
+        32..=47 => &[Algorithm::Hs256],
+        48..=63 => &[Algorithm::Hs256, Algorithm::Hs384],
+        _ => &[Algorithm::Hs256, Algorithm::Hs384, Algorithm::Hs512],
+    }
+}

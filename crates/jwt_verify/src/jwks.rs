@@ -1,0 +1,147 @@
+//! JSON Web Key Sets (RFC 7517 §5).
+
+use std::collections::HashMap;
+use std::fmt;
+
+use crate::algorithm::AlgorithmSet;
+use crate::json::{JsonError, KeySet, Value};
+use crate::jwk::{Key, KeyError, KeyType, parse_jwk};
+use crate::limits::{MAX_JWKS_BYTES, MAX_JWKS_KEYS};
+
+/// What [`read_jwks`] found at one place of the set.
+#[derive(Clone, Debug)]
+pub struct JwksEntry {
+    /// The place in the `keys` array, from 0; 0 for a lone JWK.
+    pub index: usize,
+    /// The entry's `kid`, also where the key itself is not usable.
+    pub kid: Option<String>,
+    /// The entry's JSON text, as given. Not to be logged: it may be private.
+    pub jwk: String,
+    /// The key, or why it cannot be used.
+    pub key: Result<Key, KeyError>,
+}
+
+/// Why a text is neither a JWK Set nor a JWK.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JwksError {
+    /// The text is longer than [`MAX_JWKS_BYTES`].
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// The text is not an acceptable JSON object.
+    Json(JsonError),
+    /// The object has neither `keys` (RFC 7517 §5.1) nor `kty` (§4.1).
+    NotASet,
+    /// `keys` is not an array (RFC 7517 §5.1).
+    KeysNotAnArray,
+    /// The set has more than [`MAX_JWKS_KEYS`] keys.
+    TooManyKeys,
+}
+
+impl fmt::Display for JwksError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { bytes } => write!(
+                f,
+                "JWKS of {bytes} bytes is longer than {MAX_JWKS_BYTES} bytes"
+            ),
+            Self::Json(error) => write!(f, "JWKS {error}"),
+            Self::NotASet => write!(f, "JWKS has neither a member \"keys\" nor \"kty\""),
+            Self::KeysNotAnArray => write!(f, "member \"keys\" of the JWKS is not an array"),
+            Self::TooManyKeys => write!(f, "JWKS has more than {MAX_JWKS_KEYS} keys"),
+        }
+    }
+}
+
+impl std::error::Error for JwksError {}
+
+/// Reads a JWK Set, or one JWK, and admits each key as [`Key::from_jwk`] does.
+///
+/// A key that cannot be used does not spoil the others (RFC 7517 §5), so the
+/// errors are in the entries. Two usable keys of the same `kid` and type are
+/// both unusable: which of them is meant cannot be known (RFC 7517 §4.5). An
+/// exact repetition is left out; the same key under another `kid` or `alg` is
+/// unusable after its first place.
+///
+/// # Errors
+///
+/// The text as a whole is no set and no key, or is beyond its limits.
+pub fn read_jwks(text: &str, algorithms: AlgorithmSet) -> Result<Vec<JwksEntry>, JwksError> {
+    if text.len() > MAX_JWKS_BYTES {
+        return Err(JwksError::TooLong { bytes: text.len() });
+    }
+    let texts = match KeySet::parse(text).map_err(JwksError::Json)? {
+        KeySet::Keys(keys) => keys,
+        KeySet::NoKeys { has_kty: true } => vec![text.trim_ascii()],
+        KeySet::NoKeys { has_kty: false } => return Err(JwksError::NotASet),
+        KeySet::KeysNotAnArray => return Err(JwksError::KeysNotAnArray),
+        KeySet::TooManyKeys => return Err(JwksError::TooManyKeys),
+    };
+    let mut entries: Vec<_> = texts
+        .into_iter()
+        .enumerate()
+        .map(|(index, jwk)| read_entry(index, jwk, algorithms))
+        .collect();
+    settle_repetitions(&mut entries);
+    refuse_duplicate_ids(&mut entries);
+    Ok(entries)
+}
+
+fn read_entry(index: usize, jwk: &str, algorithms: AlgorithmSet) -> JwksEntry {
+    let (kid, key) = match parse_jwk(jwk) {
+        Ok(object) => {
+            let kid = object.get("kid").and_then(Value::as_str).map(str::to_owned);
+            (kid, Key::admit(&object, None, algorithms))
+        }
+        Err(error) => (None, Err(error)),
+    };
+    JwksEntry {
+        index,
+        kid,
+        jwk: jwk.to_owned(),
+        key,
+    }
+}
+
+/// Leaves out what is there already, and marks the same key by another name.
+fn settle_repetitions(entries: &mut Vec<JwksEntry>) {
+    type Names = (usize, Option<String>, AlgorithmSet);
+    let mut first_places: HashMap<String, Names> = HashMap::new();
+    entries.retain_mut(|entry| {
+        let Ok(key) = &entry.key else {
+            return true;
+        };
+        match first_places.get(key.thumbprint()) {
+            None => {
+                let names = (entry.index, entry.kid.clone(), key.takes());
+                first_places.insert(key.thumbprint().to_owned(), names);
+                true
+            }
+            Some((_, kid, takes)) if *kid == entry.kid && *takes == key.takes() => false,
+            Some((first, _, _)) => {
+                entry.key = Err(KeyError::RepeatedKey { first: *first });
+                true
+            }
+        }
+    });
+}
+
+fn refuse_duplicate_ids(entries: &mut [JwksEntry]) {
+    fn id(entry: &JwksEntry) -> Option<(String, KeyType)> {
+        let key = entry.key.as_ref().ok()?;
+        Some((entry.kid.clone()?, key.key_type()))
+    }
+
+    let mut uses: HashMap<(String, KeyType), usize> = HashMap::new();
+    for id in entries.iter().filter_map(id) {
+        let count = uses.entry(id).or_default();
+        *count = count.saturating_add(1);
+    }
+    for entry in entries {
+        if id(entry).is_some_and(|id| uses.get(&id).is_some_and(|&count| count > 1)) {
+            entry.key = Err(KeyError::DuplicateKeyId);
+        }
+    }
+}

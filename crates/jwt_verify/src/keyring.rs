@@ -1,0 +1,282 @@
+//! The issuers and keys that tokens are checked against.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as MapEntry;
+use std::sync::OnceLock;
+
+use crate::algorithm::Algorithm;
+use crate::error::Error;
+use crate::excerpt::Excerpt;
+use crate::jwk::{Key, parse_jwk};
+use crate::limits::MAX_KEYS_TRIED;
+use crate::policy::Policy;
+use crate::time::UnixMicros;
+
+/// The name of the issuer that stands for any, or for none.
+pub(crate) const ANY_ISSUER: &str = "*";
+
+/// Issuers, their rules and their keys.
+///
+/// Looking up a key by issuer and `kid` takes two hash lookups, whatever the
+/// number of keys.
+#[derive(Default)]
+pub struct Keyring {
+    issuers: HashMap<Box<str>, Issuer>,
+}
+
+/// One issuer.
+pub(crate) struct Issuer {
+    policy: Policy,
+    slots: Vec<Slot>,
+    /// The first slot of each `kid`; the others follow in `Slot::next`.
+    by_kid: HashMap<Box<str>, usize>,
+}
+
+/// A key's place: its JWK, and what became of it.
+struct Slot {
+    jwk: Box<str>,
+    alg: Option<Box<str>>,
+    expires_at: UnixMicros,
+    next: Option<usize>,
+    /// Filled at first use: parsing 10,000 keys (30 us each) would make the
+    /// start of every connection wait for keys that it never uses.
+    key: OnceLock<Option<Key>>,
+}
+
+/// The key that a token has to be signed with.
+pub(crate) struct Selected<'k> {
+    pub(crate) key: &'k Key,
+    /// When the key itself expires.
+    pub(crate) expires_at: UnixMicros,
+    /// Before this the choice could have been another one: that is when the
+    /// last of the expired keys that were passed over did expire.
+    pub(crate) chosen_since: UnixMicros,
+}
+
+impl Keyring {
+    /// A keyring without issuers, which accepts nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an issuer: the exact `iss` that its tokens carry, or `"*"` for any
+    /// or none. An issuer that is there already is replaced, without its keys.
+    pub fn add_issuer(&mut self, issuer: &str, policy: Policy) {
+        let issuer_with_no_keys = Issuer {
+            policy,
+            slots: Vec::new(),
+            by_kid: HashMap::new(),
+        };
+        self.issuers.insert(issuer.into(), issuer_with_no_keys);
+    }
+
+    /// Adds a key to an issuer. False, and nothing added, where the issuer is
+    /// not known.
+    ///
+    /// `kid` is the only name by which a token can ask for the key, whatever
+    /// the JWK states. `alg` wins over the JWK's own; `None` leaves that one
+    /// in force. The key is for use before `expires_at`, or for ever.
+    ///
+    /// `jwk` is admitted at its first use, by the rules of
+    /// [`Key::from_jwk`](crate::Key::from_jwk) and with the issuer's
+    /// algorithms; one that is not admissible is as if absent.
+    pub fn add_key(
+        &mut self,
+        issuer: &str,
+        kid: Option<&str>,
+        alg: Option<&str>,
+        jwk: &str,
+        expires_at: Option<UnixMicros>,
+    ) -> bool {
+        let Some(issuer) = self.issuers.get_mut(issuer) else {
+            return false;
+        };
+        let index = issuer.slots.len();
+        let next = kid.and_then(|kid| match issuer.by_kid.entry(kid.into()) {
+            MapEntry::Occupied(mut first) => Some(first.insert(index)),
+            MapEntry::Vacant(place) => {
+                place.insert(index);
+                None
+            }
+        });
+        issuer.slots.push(Slot {
+            jwk: jwk.into(),
+            alg: alg.map(Box::from),
+            expires_at: expires_at.unwrap_or(UnixMicros::MAX),
+            next,
+            key: OnceLock::new(),
+        });
+        true
+    }
+
+    /// Whether no key was added: then no token can be accepted.
+    pub fn is_empty(&self) -> bool {
+        self.issuers.values().all(|issuer| issuer.slots.is_empty())
+    }
+
+    /// The issuer of a token with this `iss`: the row of that very name, else
+    /// the one for any. A disabled row does not give way to the other.
+    pub(crate) fn issuer(&self, iss: Option<&str>) -> Result<&Issuer, Error> {
+        let exact = iss.and_then(|iss| self.issuers.get(iss));
+        let issuer = exact.or_else(|| self.issuers.get(ANY_ISSUER));
+        match issuer {
+            None => Err(Error::UnknownIssuer {
+                issuer: iss.map(Excerpt::new),
+            }),
+            Some(issuer) if !issuer.policy.enabled => Err(Error::DisabledIssuer {
+                issuer: iss.map(Excerpt::new),
+            }),
+            Some(issuer) => Ok(issuer),
+        }
+    }
+
+    pub(crate) fn issuer_names(&self) -> impl Iterator<Item = &str> {
+        self.issuers.keys().map(AsRef::as_ref)
+    }
+}
+
+impl Issuer {
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    pub(crate) fn key_ids(&self) -> impl Iterator<Item = &str> {
+        self.by_kid.keys().map(AsRef::as_ref)
+    }
+
+    /// The key for a token with this header (RFC 7515 §6). The algorithm is
+    /// the key's to allow, never the header's (RFC 8725 §3.1).
+    pub(crate) fn select(
+        &self,
+        alg: Algorithm,
+        kid: Option<&str>,
+        iss: Option<&str>,
+        now: UnixMicros,
+    ) -> Result<Selected<'_>, Error> {
+        if !self.policy.algorithms.contains(alg) {
+            return Err(Error::AlgorithmNotAllowed { alg });
+        }
+        match kid {
+            Some(kid) => self.select_named(alg, kid, now),
+            None => self.select_only(alg, iss, now),
+        }
+    }
+
+    /// The key of this `kid` and of the algorithm's type.
+    fn select_named(
+        &self,
+        alg: Algorithm,
+        kid: &str,
+        now: UnixMicros,
+    ) -> Result<Selected<'_>, Error> {
+        let mut slot = self.by_kid.get(kid).copied();
+        let slots = std::iter::from_fn(|| {
+            let this = self.slots.get(slot?)?;
+            slot = this.next;
+            Some(this)
+        });
+        let mut found = Candidates::new(now);
+        for slot in slots.take(MAX_KEYS_TRIED) {
+            found.consider(slot, self, |key| key.key_type() == alg.key_type());
+        }
+
+        let kid = || Excerpt::new(kid);
+        match found.only {
+            Some(_) if found.several => Err(Error::AmbiguousKey {
+                alg,
+                kid: Some(kid()),
+            }),
+            Some(selected) if selected.key.takes().contains(alg) => Ok(Selected {
+                chosen_since: found.last_expiry,
+                ..selected
+            }),
+            _ if found.any_usable => Err(Error::KeyAlgorithm {
+                alg,
+                kid: Some(kid()),
+            }),
+            _ if found.last_expiry > UnixMicros::MIN => Err(Error::ExpiredKey {
+                kid: kid(),
+                expired: found.last_expiry,
+            }),
+            _ => Err(Error::UnknownKey { kid: kid() }),
+        }
+    }
+
+    /// The only key that takes the algorithm, for a token that names none.
+    fn select_only(
+        &self,
+        alg: Algorithm,
+        iss: Option<&str>,
+        now: UnixMicros,
+    ) -> Result<Selected<'_>, Error> {
+        if self.slots.len() > MAX_KEYS_TRIED {
+            return Err(Error::MissingKeyId);
+        }
+        let mut found = Candidates::new(now);
+        for slot in &self.slots {
+            found.consider(slot, self, |key| key.takes().contains(alg));
+        }
+        match found.only {
+            Some(_) if found.several => Err(Error::AmbiguousKey { alg, kid: None }),
+            Some(selected) => Ok(Selected {
+                chosen_since: found.last_expiry,
+                ..selected
+            }),
+            None if found.any_usable => Err(Error::KeyAlgorithm { alg, kid: None }),
+            None => Err(Error::NoKeys {
+                issuer: iss.map(Excerpt::new),
+            }),
+        }
+    }
+}
+
+/// What a search among slots has come to.
+struct Candidates<'k> {
+    now: UnixMicros,
+    only: Option<Selected<'k>>,
+    several: bool,
+    any_usable: bool,
+    last_expiry: UnixMicros,
+}
+
+impl<'k> Candidates<'k> {
+    fn new(now: UnixMicros) -> Self {
+        Self {
+            now,
+            only: None,
+            several: false,
+            any_usable: false,
+            last_expiry: UnixMicros::MIN,
+        }
+    }
+
+    fn consider(&mut self, slot: &'k Slot, issuer: &Issuer, wanted: impl Fn(&Key) -> bool) {
+        if slot.expires_at <= self.now {
+            self.last_expiry = self.last_expiry.max(slot.expires_at);
+            return;
+        }
+        let Some(key) = slot.key(issuer.policy()) else {
+            return;
+        };
+        self.any_usable = true;
+        if !wanted(key) {
+            return;
+        }
+        self.several |= self.only.is_some();
+        self.only = Some(Selected {
+            key,
+            expires_at: slot.expires_at,
+            chosen_since: UnixMicros::MIN,
+        });
+    }
+}
+
+impl Slot {
+    fn key(&self, policy: &Policy) -> Option<&Key> {
+        let admit = || {
+            let jwk = parse_jwk(&self.jwk).ok()?;
+            Key::admit(&jwk, self.alg.as_deref(), policy.algorithms).ok()
+        };
+        self.key.get_or_init(admit).as_ref()
+    }
+}

@@ -1,0 +1,85 @@
+//! Verifies JSON Web Tokens (RFC 7519) against a set of admitted keys.
+//!
+//! The crate has no clock, does no I/O and holds no state: the token, the
+//! [`Keyring`] and the time are arguments, and the answer is either
+//! [`Verified`] or the one [`Error`] that says which rule refused the token.
+//!
+//! ```
+//! use jwt_verify::{Keyring, Policy, verify};
+//!
+//! let mut keyring = Keyring::new();
+//! keyring.add_issuer("https://auth.example.com", Policy::default());
+//! let jwk = r#"{"kty":"OKP","crv":"Ed25519","kid":"a",
+//!               "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+//! keyring.add_key("https://auth.example.com", Some("a"), None, jwk, None);
+//!
+//! let refused = verify("not a token", &keyring, 1_700_000_000_000_000);
+//! assert_eq!(refused.unwrap_err().to_string(), "token has 1 part, not 3");
+//! ```
+//!
+//! Two things are checked at different times. A *key* is checked once, when it
+//! is read ([`Key::from_jwk`]): after that no value of the type can hold a key
+//! that is off its curve, too short or private. A *token* is checked by
+//! [`verify`], in the order in which its errors are documented: form, header,
+//! issuer, key, signature, claims.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+#![warn(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unwrap_used
+    )
+)]
+
+#[cfg(not(any(feature = "aws_lc_rs", feature = "rust_crypto")))]
+compile_error!("jwt_verify needs one of the features `aws_lc_rs` and `rust_crypto`");
+
+pub use algorithm::{Algorithm, AlgorithmSet, UnknownAlgorithm};
+pub use claimed::{Claimed, claimed};
+pub use error::{Error, ErrorKind, Part};
+pub use excerpt::Excerpt;
+pub use inspect::{Step, inspect};
+pub use json::{JsonError, JsonFault};
+pub use jwk::{Key, KeyError, KeyType};
+pub use jwks::{JwksEntry, JwksError, read_jwks};
+pub use keyring::Keyring;
+pub use policy::Policy;
+pub use time::UnixMicros;
+pub use verify::{Verified, verify};
+
+pub mod limits;
+
+mod algorithm;
+mod base64url;
+mod claimed;
+mod claims;
+mod error;
+mod excerpt;
+mod header;
+mod inspect;
+mod json;
+mod jwk;
+mod jwks;
+mod keyring;
+mod policy;
+#[cfg(any(test, feature = "second_opinion"))]
+#[doc(hidden)]
+pub mod second_opinion;
+mod signature;
+mod time;
+mod token;
+mod verify;

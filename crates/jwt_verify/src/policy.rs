@@ -1,0 +1,105 @@
+//! What an issuer's tokens have to satisfy.
+
+use crate::algorithm::AlgorithmSet;
+use crate::time::UnixMicros;
+
+/// The rules of one issuer: a row of `auth.issuers`.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Whether its tokens are accepted at all.
+    pub enabled: bool,
+    /// The audiences of which a token must have one, compared byte for byte
+    /// (RFC 7519 §4.1.3). `None`: not checked, but `aud` must be well-formed.
+    pub audience: Option<Vec<String>>,
+    /// The algorithms that its tokens may use (RFC 8725 §3.1).
+    pub algorithms: AlgorithmSet,
+    /// The claims that a token must have.
+    pub required_claims: Vec<String>,
+    /// How far its clock and ours may be apart, in microseconds; not negative.
+    pub leeway: UnixMicros,
+    /// How long after `iat` a token is accepted, in microseconds. `None`: as
+    /// long as it likes. With it, `iat` is required.
+    pub max_age: Option<UnixMicros>,
+    /// The accepted values of `typ` (RFC 8725 §3.11), in any case and with or
+    /// without `application/` (RFC 7515 §4.1.9); a token without `typ` passes.
+    /// `None`: not looked at, but a `typ` must be a string.
+    pub token_types: Option<Vec<String>>,
+}
+
+impl Default for Policy {
+    /// What a row of `auth.issuers` has unless it says otherwise: enabled, any
+    /// audience, the asymmetric algorithms, `exp` required, 60 seconds of
+    /// leeway, no `max_age`, `typ` `JWT` or `at+jwt`.
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            audience: None,
+            algorithms: AlgorithmSet::ASYMMETRIC,
+            required_claims: vec!["exp".to_owned()],
+            leeway: 60_000_000,
+            max_age: None,
+            token_types: Some(vec!["JWT".to_owned(), "at+jwt".to_owned()]),
+        }
+    }
+}
+
+impl Policy {
+    pub(crate) fn accepts_type(&self, typ: &str) -> bool {
+        let Some(types) = &self.token_types else {
+            return true;
+        };
+        let typ = bare_media_type(typ);
+        types
+            .iter()
+            .any(|accepted| bare_media_type(accepted).eq_ignore_ascii_case(typ))
+    }
+}
+
+/// A media type without the `application/` that may be left out (RFC 7515
+/// §4.1.9).
+fn bare_media_type(typ: &str) -> &str {
+    match typ.split_at_checked("application/".len()) {
+        Some((prefix, rest)) if prefix.eq_ignore_ascii_case("application/") => rest,
+        _ => typ,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_in_any_case_with_or_without_prefix() {
+        let policy = Policy::default();
+        for typ in [
+            "JWT",
+            "jwt",
+            "application/jwt",
+            "APPLICATION/AT+JWT",
+            "at+jwt",
+        ] {
+            assert!(policy.accepts_type(typ), "{typ}");
+        }
+        for typ in [
+            "",
+            "JOSE",
+            "dpop+jwt",
+            "jwt ",
+            "text/jwt",
+            "application/application/jwt",
+        ] {
+            assert!(!policy.accepts_type(typ), "{typ}");
+        }
+        let prefixed = Policy {
+            token_types: Some(vec!["application/at+jwt".to_owned()]),
+            ..Policy::default()
+        };
+        assert!(prefixed.accepts_type("AT+JWT"));
+        assert!(!prefixed.accepts_type("JWT"));
+        let any = Policy {
+            token_types: None,
+            ..Policy::default()
+        };
+        assert!(any.accepts_type("whatever"));
+    }
+}

@@ -1,0 +1,59 @@
+//! Two stacks, one question: for tests and fuzzing, not for use.
+//!
+//! [`verdicts`] asks the stack that [`verify`](crate::verify) uses and the one
+//! that admits keys. They must agree on every input.
+
+use sha2::digest::Output;
+use sha2::digest::core_api::BlockSizeUser;
+use sha2::{Digest, Sha256, Sha384, Sha512};
+
+use crate::algorithm::Algorithm;
+use crate::base64url;
+use crate::jwk::{Key, Material};
+use crate::signature::{self, Signature, rust_crypto};
+
+/// What the stack in use says of a signature (in bytes), and what the other.
+pub fn verdicts(key: &Key, alg: Algorithm, message: &[u8], signature: &[u8]) -> (bool, bool) {
+    let encoded = base64url::encode(signature);
+    let encoded = Signature {
+        encoded: &encoded,
+        bytes: signature.len(),
+    };
+    let first = signature::is_valid(key, alg, message, encoded);
+    let second = match key.material() {
+        Material::Secret { key: secret, .. } => {
+            let secret = secret.try_get_as_bytes().unwrap_or_default();
+            key.takes().contains(alg) && is_mac(secret, alg, message, signature)
+        }
+        _ => rust_crypto::is_valid(key, alg, message, signature),
+    };
+    (first, second)
+}
+
+fn is_mac(secret: &[u8], alg: Algorithm, message: &[u8], mac: &[u8]) -> bool {
+    match alg {
+        Algorithm::Hs256 => hmac::<Sha256>(secret, message).as_slice() == mac,
+        Algorithm::Hs384 => hmac::<Sha384>(secret, message).as_slice() == mac,
+        Algorithm::Hs512 => hmac::<Sha512>(secret, message).as_slice() == mac,
+        _ => false,
+    }
+}
+
+/// RFC 2104, written out: neither stack's own.
+fn hmac<H: Digest + BlockSizeUser>(secret: &[u8], message: &[u8]) -> Output<H> {
+    let block = H::block_size();
+    let mut key = match secret.len() > block {
+        true => H::digest(secret).to_vec(),
+        false => secret.to_vec(),
+    };
+    key.resize(block, 0);
+    let pad = |with: u8| key.iter().map(|byte| byte ^ with).collect::<Vec<_>>();
+    let inner = H::new()
+        .chain_update(pad(0x36))
+        .chain_update(message)
+        .finalize();
+    H::new()
+        .chain_update(pad(0x5c))
+        .chain_update(inner)
+        .finalize()
+}

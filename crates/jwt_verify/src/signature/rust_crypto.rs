@@ -1,0 +1,47 @@
+//! The signature check by the crates that admit the keys.
+//!
+//! It serves the RustCrypto build where jsonwebtoken has no answer, and tests
+//! and fuzzing as a second opinion on every asymmetric algorithm.
+
+use ed25519_dalek::ed25519;
+use p256::ecdsa::signature::Verifier;
+use rsa::{Pkcs1v15Sign, Pss, RsaPublicKey};
+use sha2::{Digest, Sha256, Sha384, Sha512};
+
+use crate::algorithm::Algorithm;
+use crate::jwk::{Key, Material};
+
+/// Whether `signature` is the key's over `message`; false for HMAC.
+pub(crate) fn is_valid(key: &Key, alg: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+    match (key.material(), alg) {
+        _ if !key.takes().contains(alg) => false,
+        (Material::Rsa(key, _), _) => is_valid_rsa(key, alg, message, signature),
+        (Material::P256(key, _), Algorithm::Es256) => p256::ecdsa::Signature::from_slice(signature)
+            .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
+        (Material::P384(key, _), Algorithm::Es384) => p384::ecdsa::Signature::from_slice(signature)
+            .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
+        (Material::P521(key), Algorithm::Es512) => p521::ecdsa::Signature::from_slice(signature)
+            .is_ok_and(|signature| key.checked.verify(message, &signature).is_ok()),
+        (Material::Ed25519(key, _), Algorithm::EdDsa) => ed25519::Signature::from_slice(signature)
+            .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
+        _ => false,
+    }
+}
+
+fn is_valid_rsa(key: &RsaPublicKey, alg: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+    let (sha256, sha384, sha512) = (
+        || Sha256::digest(message),
+        || Sha384::digest(message),
+        || Sha512::digest(message),
+    );
+    let checked = match alg {
+        Algorithm::Rs256 => key.verify(Pkcs1v15Sign::new::<Sha256>(), &sha256(), signature),
+        Algorithm::Rs384 => key.verify(Pkcs1v15Sign::new::<Sha384>(), &sha384(), signature),
+        Algorithm::Rs512 => key.verify(Pkcs1v15Sign::new::<Sha512>(), &sha512(), signature),
+        Algorithm::Ps256 => key.verify(Pss::new::<Sha256>(), &sha256(), signature),
+        Algorithm::Ps384 => key.verify(Pss::new::<Sha384>(), &sha384(), signature),
+        Algorithm::Ps512 => key.verify(Pss::new::<Sha512>(), &sha512(), signature),
+        _ => return false,
+    };
+    checked.is_ok()
+}

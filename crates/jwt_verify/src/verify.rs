@@ -1,0 +1,128 @@
+//! The verification of a token (RFC 7519 §7.2).
+
+use std::fmt;
+
+use crate::claims::Claims;
+use crate::error::Error;
+use crate::excerpt::Excerpt;
+use crate::header::{self, Header};
+use crate::keyring::{Issuer, Keyring, Selected};
+use crate::policy::Policy;
+use crate::signature;
+use crate::time::UnixMicros;
+use crate::token::Token;
+
+/// An accepted token.
+///
+/// `Debug` leaves the claims out: they are somebody's personal data.
+#[derive(Clone)]
+pub struct Verified {
+    /// The payload's JSON text, byte for byte as signed. An object without
+    /// duplicate names at the top and without U+0000.
+    pub claims: String,
+    /// `sub`.
+    pub subject: Option<String>,
+    /// `iss`.
+    pub issuer: Option<String>,
+    /// `kid`, as the token's header has it.
+    pub key_id: Option<String>,
+    /// `jti`, if it is a string.
+    pub token_id: Option<String>,
+    /// The first moment at which the same keyring accepts the same token.
+    pub valid_from: UnixMicros,
+    /// The first later moment at which it no longer does, because the token,
+    /// its age or its key expires; `i64::MAX` for never.
+    pub valid_until: UnixMicros,
+}
+
+impl fmt::Debug for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verified")
+            .field("issuer", &self.issuer.as_deref().map(Excerpt::new))
+            .field("key_id", &self.key_id.as_deref().map(Excerpt::new))
+            .field("valid_from", &self.valid_from)
+            .field("valid_until", &self.valid_until)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Verifies `token` against `keyring`, at the time `now`.
+///
+/// # Errors
+///
+/// The first rule that refuses the token, in this order: its form (at most
+/// [`MAX_TOKEN_BYTES`](crate::limits::MAX_TOKEN_BYTES), three parts, base64url,
+/// JSON), its header, its issuer, its key, its signature, its claims. Only
+/// lookups happen before the signature is checked, and no claim is judged.
+pub fn verify(token: &str, keyring: &Keyring, now: UnixMicros) -> Result<Verified, Error> {
+    let token = Token::parse(token)?;
+    let header = header::parse(&token.header)?;
+    let claims = Claims::parse(&token.payload)?;
+
+    let header = Header::read(&header)?;
+    let issuer = find_issuer(&claims, keyring)?;
+    check_type(&header, issuer.policy())?;
+    let selected = select_key(issuer, &header, &claims, now)?;
+    check_signature(&token, &header, &selected)?;
+    let window = claims.check(issuer.policy(), now)?;
+
+    let owned = |text: Option<&str>| text.map(str::to_owned);
+    Ok(Verified {
+        subject: owned(claims.subject()?),
+        issuer: owned(claims.issuer()?),
+        key_id: owned(header.kid),
+        token_id: owned(claims.token_id()),
+        valid_from: window.from.max(selected.chosen_since),
+        valid_until: window.until.min(selected.expires_at),
+        claims: token.payload,
+    })
+}
+
+/// The issuer that the token says it is from.
+pub(crate) fn find_issuer<'k>(
+    claims: &Claims<'_>,
+    keyring: &'k Keyring,
+) -> Result<&'k Issuer, Error> {
+    keyring.issuer(claims.issuer()?)
+}
+
+/// The token is of a type that its issuer's tokens may have.
+pub(crate) fn check_type(header: &Header<'_>, policy: &Policy) -> Result<(), Error> {
+    match header.typ {
+        Some(typ) if !policy.accepts_type(typ) => Err(Error::TokenType {
+            typ: Excerpt::new(typ),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// The key that must have signed the token.
+pub(crate) fn select_key<'k>(
+    issuer: &'k Issuer,
+    header: &Header<'_>,
+    claims: &Claims<'_>,
+    now: UnixMicros,
+) -> Result<Selected<'k>, Error> {
+    issuer.select(header.alg, header.kid, claims.issuer()?, now)
+}
+
+/// The key did sign it.
+pub(crate) fn check_signature(
+    token: &Token<'_>,
+    header: &Header<'_>,
+    selected: &Selected<'_>,
+) -> Result<(), Error> {
+    let is_valid = signature::is_valid(
+        selected.key,
+        header.alg,
+        token.signed.as_bytes(),
+        token.signature,
+    );
+    if is_valid {
+        return Ok(());
+    }
+    Err(Error::Signature {
+        alg: header.alg,
+        kid: header.kid.map(Excerpt::new),
+    })
+}

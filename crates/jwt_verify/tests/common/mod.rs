@@ -1,0 +1,19 @@
+//! What the integration tests share.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
+
+pub mod cases;
+pub mod sign;
+
+use std::io::Write;
+
+/// Writes a line past the test harness, which shows the output of failed tests
+/// only: a summary, or that something was skipped, is for everyone.
+pub fn report(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}

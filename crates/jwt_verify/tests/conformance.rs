@@ -1,0 +1,156 @@
+//! Every conformance and attack case, against the expected verdict and the
+//! expected reason.
+//!
+//! The verdicts come from the vectors, the reasons from a file beside them
+//! (`*.expected`): a token that is refused for the wrong reason fails. After a
+//! change that is meant, `UPDATE_EXPECTED=1 cargo test -p jwt_verify` writes
+//! the file anew, and its diff is what to review.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::{env, fs};
+
+use common::cases::{Case, claim, own, shared};
+use common::report;
+use jwt_verify::{ErrorKind, verify};
+
+/// Where this crate deliberately differs from what the vectors say.
+const DEVIATIONS: [(&str, &str, &str); 1] = [(
+    "typ-expected-at+jwt-absent",
+    "accept",
+    "a token without `typ` passes whatever the issuer's token types: most issuers set none",
+)];
+
+/// A key of the set did sign these, but by another scheme than the header
+/// says, or it is not the key that the header names: here the signature itself
+/// is what is wrong. All others marked `sig_ok` must be refused by a rule.
+const SIGNED_OTHERWISE: [&str; 7] = [
+    "rs256-header-pss-signature",
+    "ps256-header-ps512-signature",
+    "ps256-salt-0",
+    "ps256-salt-20",
+    "ps256-salt-max",
+    "hs256-mac-sha512-mac",
+    "kid-case-sensitive-wrong",
+];
+
+#[test]
+fn cases() {
+    let vectors = fs::read(own("cases.json")).unwrap();
+    run("cases", &vectors);
+}
+
+#[test]
+fn rfc_cases() {
+    match shared("rfc_cases.json") {
+        Some(vectors) => run("rfc_cases", &vectors),
+        None => report("conformance: rfc_cases SKIPPED, no folder ../shared/vectors"),
+    }
+}
+
+#[test]
+fn wycheproof_jws() {
+    match shared("wycheproof_jws.json.gz") {
+        Some(vectors) => run("wycheproof_jws", &vectors),
+        None => report("conformance: wycheproof_jws SKIPPED, no folder ../shared/vectors"),
+    }
+}
+
+fn run(name: &str, vectors: &[u8]) {
+    let cases: Vec<Case> = serde_json::from_slice(vectors).unwrap();
+    let path = own(&format!("{name}.expected"));
+    let expected = read_expected(&fs::read_to_string(&path).unwrap_or_default());
+    let update = env::var_os("UPDATE_EXPECTED").is_some();
+
+    let mut outcomes = String::new();
+    let mut failures = Vec::new();
+    for case in &cases {
+        let outcome = outcome_of(case);
+        if let Err(failure) = check(case, &outcome) {
+            failures.push(format!("{}: {failure}", case.name));
+        } else if !update && expected.get(&case.name) != Some(&outcome.reason) {
+            failures.push(format!(
+                "{}: expected reason {:?}, got {:?}",
+                case.name,
+                expected.get(&case.name),
+                outcome.reason
+            ));
+        }
+        outcomes.push_str(&format!("{}\t{}\n", case.name, outcome.reason));
+    }
+    if update {
+        fs::write(&path, outcomes).unwrap();
+    }
+    let passed = cases.len() - failures.len();
+    report(&format!(
+        "conformance: {name}: {} cases, {passed} passed",
+        cases.len()
+    ));
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}
+
+struct Outcome {
+    verdict: &'static str,
+    /// `accept`, or the kind and text of the error, and what was wrong with
+    /// keys of the set.
+    reason: String,
+    kind: Option<ErrorKind>,
+    claims: String,
+}
+
+fn outcome_of(case: &Case) -> Outcome {
+    let (keyring, refused_keys) = case.keyring();
+    let mut outcome = match verify(&case.token, &keyring, case.now()) {
+        Ok(verified) => Outcome {
+            verdict: "accept",
+            reason: "accept".to_owned(),
+            kind: None,
+            claims: verified.claims,
+        },
+        Err(error) => Outcome {
+            verdict: "reject",
+            reason: format!("{:?}: {error}", error.kind()),
+            kind: Some(error.kind()),
+            claims: String::new(),
+        },
+    };
+    for refused in refused_keys {
+        outcome.reason.push_str(&format!("; {refused}"));
+    }
+    outcome
+}
+
+fn check(case: &Case, outcome: &Outcome) -> Result<(), String> {
+    let deviation = DEVIATIONS.iter().find(|(name, ..)| *name == case.name);
+    let expected = match deviation {
+        Some((_, verdict, _)) => Some(*verdict),
+        None => case.expected(),
+    };
+    if expected.is_some_and(|expected| expected != outcome.verdict) {
+        return Err(format!("expected {expected:?}, got {}", outcome.reason));
+    }
+    let signed_otherwise = SIGNED_OTHERWISE.contains(&case.name.as_str());
+    let refused_by_signature = outcome.kind == Some(ErrorKind::Signature);
+    if case.sig_ok && refused_by_signature != signed_otherwise {
+        return Err(format!("not refused by the right rule: {}", outcome.reason));
+    }
+    if outcome.verdict == "accept" {
+        for (name, value) in case.claims.iter().flatten() {
+            let got = claim(&outcome.claims, name);
+            if got.as_ref() != Some(value) {
+                return Err(format!("claim {name:?} is {got:?}, not {value:?}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read_expected(text: &str) -> BTreeMap<String, String> {
+    text.lines()
+        .filter_map(|line| line.split_once('\t'))
+        .map(|(name, reason)| (name.to_owned(), reason.to_owned()))
+        .collect()
+}
