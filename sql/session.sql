@@ -1,0 +1,19 @@
+CREATE FUNCTION auth.jwt_session_init(token text, is_local boolean DEFAULT false)
+    RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'pg_auth_jwt_session_init';
+COMMENT ON FUNCTION auth.jwt_session_init(text, boolean) IS
+    'verifies a token and makes it the session''s (is_local: the transaction''s); NULL ends the token session';
+
+CREATE FUNCTION auth.verify(token text) RETURNS jsonb
+    LANGUAGE c STABLE STRICT PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'pg_auth_jwt_verify';
+COMMENT ON FUNCTION auth.verify(text) IS
+    'the claims of a good token, or the error that it would raise; touches no session';
+
+CREATE FUNCTION auth.inspect(token text)
+    RETURNS TABLE (step text, ok boolean, detail text)
+    LANGUAGE c STABLE STRICT PARALLEL SAFE ROWS 15
+    AS 'MODULE_PATHNAME', 'inspect_wrapper';
+COMMENT ON FUNCTION auth.inspect(text) IS
+    'why a token is or is not accepted, step by step; raises nothing for a bad one';

@@ -1,0 +1,94 @@
+CREATE TABLE auth.issuers (
+    issuer text PRIMARY KEY
+        CONSTRAINT issuer_not_empty CHECK (issuer OPERATOR(pg_catalog.<>) ''),
+    audience text[]
+        CONSTRAINT audience_not_empty CHECK (
+            pg_catalog.cardinality(audience) OPERATOR(pg_catalog.>) 0
+            AND pg_catalog.array_position(audience, NULL) IS NULL),
+    algorithms text[]
+        CONSTRAINT algorithms_known CHECK (
+            pg_catalog.cardinality(algorithms) OPERATOR(pg_catalog.>) 0
+            AND pg_catalog.array_position(algorithms, NULL) IS NULL
+            AND algorithms OPERATOR(pg_catalog.<@) '{RS256,RS384,RS512,PS256,PS384,PS512,ES256,ES384,ES512,EdDSA,Ed25519,HS256,HS384,HS512}'::pg_catalog.text[]),
+    required_claims text[] NOT NULL DEFAULT '{exp}'
+        CONSTRAINT required_claims_named CHECK (
+            pg_catalog.array_position(required_claims, NULL) IS NULL),
+    leeway interval NOT NULL DEFAULT '60 s'
+        CONSTRAINT leeway_not_negative CHECK (leeway OPERATOR(pg_catalog.>=) '0 s'::pg_catalog.interval),
+    max_age interval
+        CONSTRAINT max_age_positive CHECK (max_age OPERATOR(pg_catalog.>) '0 s'::pg_catalog.interval),
+    token_types text[] DEFAULT '{JWT,at+jwt}'
+        CONSTRAINT token_types_named CHECK (
+            pg_catalog.array_position(token_types, NULL) IS NULL),
+    enabled boolean NOT NULL DEFAULT true
+);
+COMMENT ON TABLE auth.issuers IS 'whose tokens are accepted, and on what terms';
+COMMENT ON COLUMN auth.issuers.issuer IS 'the exact iss that a token must carry; * accepts any or none';
+COMMENT ON COLUMN auth.issuers.audience IS 'a token must carry one of these in aud; NULL: not checked';
+COMMENT ON COLUMN auth.issuers.algorithms IS 'what a token may be signed with; NULL: every asymmetric algorithm';
+COMMENT ON COLUMN auth.issuers.required_claims IS 'claims that a token must carry';
+COMMENT ON COLUMN auth.issuers.leeway IS 'by how much the issuer''s clock may differ';
+COMMENT ON COLUMN auth.issuers.max_age IS 'how old a token may be, from its iat; NULL: any age';
+COMMENT ON COLUMN auth.issuers.token_types IS 'what typ may say where a token has one; NULL: anything';
+COMMENT ON COLUMN auth.issuers.enabled IS 'false: no token of this issuer is accepted';
+COMMENT ON CONSTRAINT issuer_not_empty ON auth.issuers IS 'a token without iss is the business of the row *';
+COMMENT ON CONSTRAINT audience_not_empty ON auth.issuers IS 'an empty list would accept no token';
+COMMENT ON CONSTRAINT algorithms_known ON auth.issuers IS 'the JWA names that pg_auth_jwt verifies';
+COMMENT ON CONSTRAINT required_claims_named ON auth.issuers IS 'no NULL elements';
+COMMENT ON CONSTRAINT leeway_not_negative ON auth.issuers IS 'a leeway only ever widens';
+COMMENT ON CONSTRAINT max_age_positive ON auth.issuers IS 'an age of nothing would accept no token';
+COMMENT ON CONSTRAINT token_types_named ON auth.issuers IS 'no NULL elements';
+
+CREATE TABLE auth.jwks (
+    issuer text NOT NULL REFERENCES auth.issuers ON UPDATE CASCADE ON DELETE CASCADE,
+    kid text,
+    jwk jsonb NOT NULL,
+    alg text,
+    thumbprint text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    expires_at timestamptz,
+    PRIMARY KEY (issuer, thumbprint)
+);
+-- Backs the trigger's own look, which cannot see what another session has not committed yet.
+CREATE UNIQUE INDEX jwks_kid_key ON auth.jwks
+    (issuer, kid, (jwk OPERATOR(pg_catalog.->>) 'kty'));
+COMMENT ON TABLE auth.jwks IS 'the issuers'' keys';
+COMMENT ON COLUMN auth.jwks.issuer IS 'whose key it is';
+COMMENT ON COLUMN auth.jwks.kid IS 'key id: the JWK''s kid, or one given here where the JWK has none';
+COMMENT ON COLUMN auth.jwks.jwk IS 'the key, as RFC 7517 writes it';
+COMMENT ON COLUMN auth.jwks.alg IS 'the only algorithm that the key takes; NULL: those of its type and curve';
+COMMENT ON COLUMN auth.jwks.thumbprint IS 'RFC 7638, SHA-256; filled in by trigger';
+COMMENT ON COLUMN auth.jwks.created_at IS 'when the key was first stored';
+COMMENT ON COLUMN auth.jwks.expires_at IS 'from when on the key is not used; NULL: never';
+COMMENT ON INDEX auth.jwks_kid_key IS 'an issuer''s kid names one key of each type';
+
+CREATE TRIGGER admit_key BEFORE INSERT OR UPDATE ON auth.jwks
+    FOR EACH ROW EXECUTE FUNCTION auth.admit_key();
+COMMENT ON TRIGGER admit_key ON auth.jwks IS 'refuses what is no acceptable key';
+
+-- After each row and not after each statement, because a logical replication worker fires no
+-- statement triggers, and because a statement that changes no row then says nothing. After and not
+-- before, because what is read again must include the change.
+CREATE TRIGGER keys_changed AFTER INSERT OR UPDATE OR DELETE ON auth.jwks
+    FOR EACH ROW EXECUTE FUNCTION auth.keys_changed();
+CREATE TRIGGER keys_truncated AFTER TRUNCATE ON auth.jwks
+    FOR EACH STATEMENT EXECUTE FUNCTION auth.keys_changed();
+CREATE TRIGGER issuers_changed AFTER INSERT OR UPDATE OR DELETE ON auth.issuers
+    FOR EACH ROW EXECUTE FUNCTION auth.keys_changed();
+CREATE TRIGGER issuers_truncated AFTER TRUNCATE ON auth.issuers
+    FOR EACH STATEMENT EXECUTE FUNCTION auth.keys_changed();
+COMMENT ON TRIGGER keys_changed ON auth.jwks IS 'makes the change known to every backend';
+COMMENT ON TRIGGER keys_truncated ON auth.jwks IS 'makes the change known to every backend';
+COMMENT ON TRIGGER issuers_changed ON auth.issuers IS 'makes the change known to every backend';
+COMMENT ON TRIGGER issuers_truncated ON auth.issuers IS 'makes the change known to every backend';
+
+-- Also under session_replication_role = replica: a key that is replicated is a key.
+ALTER TABLE auth.jwks ENABLE ALWAYS TRIGGER admit_key;
+ALTER TABLE auth.jwks ENABLE ALWAYS TRIGGER keys_changed;
+ALTER TABLE auth.jwks ENABLE ALWAYS TRIGGER keys_truncated;
+ALTER TABLE auth.issuers ENABLE ALWAYS TRIGGER issuers_changed;
+ALTER TABLE auth.issuers ENABLE ALWAYS TRIGGER issuers_truncated;
+
+-- The rows are the owner's configuration, so pg_dump takes them along.
+SELECT pg_catalog.pg_extension_config_dump('auth.issuers', '');
+SELECT pg_catalog.pg_extension_config_dump('auth.jwks', '');

@@ -1,0 +1,236 @@
+//! The triggers of `auth.jwks` and `auth.issuers`: which keys enter, and who hears of a change.
+
+use jwt_verify::{AlgorithmSet, Key};
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use crate::errors;
+use crate::ffi::{Arguments, SqlResult, sql_function};
+use crate::report::Report;
+use crate::row::{Columns, Row};
+
+sql_function!(
+    /// `auth.admit_key() RETURNS trigger`, before each row that is written to `auth.jwks`: refuses
+    /// what is no acceptable key, and fills in `kid`, `alg` and `thumbprint`.
+    pg_auth_jwt_admit_key,
+    pg_finfo_pg_auth_jwt_admit_key,
+    |arguments| admit_key(&arguments)
+);
+
+sql_function!(
+    /// `auth.keys_changed() RETURNS trigger`, after each change: has every backend read the tables
+    /// again once this transaction commits.
+    pg_auth_jwt_keys_changed,
+    pg_finfo_pg_auth_jwt_keys_changed,
+    |arguments| {
+        let trigger = arguments.trigger()?;
+        // SAFETY: the trigger's relation is open.
+        unsafe { pg_sys::CacheInvalidateRelcacheByRelid((*trigger.tg_relation).rd_id) };
+        Ok(Some(pg_sys::Datum::from(0)))
+    }
+);
+
+/// What a row of `auth.jwks` says of its key, or is made to say.
+struct KeyColumns {
+    issuer: Option<String>,
+    kid: Option<String>,
+    alg: Option<String>,
+    jwk: Option<String>,
+    thumbprint: Option<String>,
+}
+
+impl KeyColumns {
+    /// # Safety
+    ///
+    /// `tuple` must be one of `auth.jwks`, which `relation` is.
+    unsafe fn read(
+        columns: &Columns,
+        relation: pg_sys::Relation,
+        tuple: pg_sys::HeapTuple,
+    ) -> Self {
+        // SAFETY: as the caller promises; the columns' types are those of sql/tables.sql.
+        unsafe {
+            let row = Row::new(columns, (*relation).rd_att, tuple);
+            Self {
+                issuer: row.get("issuer"),
+                kid: row.get("kid"),
+                alg: row.get("alg"),
+                jwk: row.json("jwk"),
+                thumbprint: row.get("thumbprint"),
+            }
+        }
+    }
+}
+
+fn admit_key(arguments: &Arguments) -> SqlResult {
+    let trigger = arguments.trigger()?;
+    // SAFETY: a BEFORE ROW trigger on auth.jwks has an open relation and, for an INSERT, the new
+    // tuple in tg_trigtuple, for an UPDATE the old one there and the new one in tg_newtuple.
+    unsafe {
+        let relation = trigger.tg_relation;
+        let columns = Columns::of(relation);
+        let is_update =
+            trigger.tg_event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_UPDATE;
+        let (old, new) = if is_update {
+            let old = KeyColumns::read(&columns, relation, trigger.tg_trigtuple);
+            (Some(old), trigger.tg_newtuple)
+        } else {
+            (None, trigger.tg_trigtuple)
+        };
+        let row = KeyColumns::read(&columns, relation, new);
+        let (Some(issuer), Some(jwk)) = (&row.issuer, &row.jwk) else {
+            // Left to the NOT NULL constraints.
+            return Ok(Some(pg_sys::Datum::from(new)));
+        };
+
+        let algorithms = algorithms_of(issuer)?;
+        let key = Key::from_jwk(jwk, algorithms).map_err(|error| errors::key(&error))?;
+        // A kid or alg that an UPDATE of the JWK leaves as it was is the former JWK's.
+        let jwk_changed = old.as_ref().is_some_and(|old| old.jwk != row.jwk);
+        let given = |new: &Option<String>, old: Option<&Option<String>>| {
+            if jwk_changed && Some(new) == old {
+                None
+            } else {
+                new.clone()
+            }
+        };
+        let kid = agree(
+            "kid",
+            given(&row.kid, old.as_ref().map(|old| &old.kid)),
+            key.kid(),
+        )?;
+        let alg = given(&row.alg, old.as_ref().map(|old| &old.alg));
+        let alg = match (alg, key.alg()) {
+            // The owner may pin the algorithm of a key that names none.
+            (Some(alg), None) => {
+                Key::from_jwk_with_alg(jwk, &alg, algorithms)
+                    .map_err(|error| errors::key(&error))?;
+                Some(alg)
+            }
+            (alg, stated) => agree("alg", alg, stated)?,
+        };
+        if let Some(kid) = &kid {
+            refuse_second_key(issuer, kid, &key, old.as_ref())?;
+        }
+        let filled = fill_in(&columns, relation, new, &kid, &alg, key.thumbprint());
+        Ok(Some(pg_sys::Datum::from(filled)))
+    }
+}
+
+/// The value of a column that repeats a member of the JWK.
+fn agree(
+    name: &str,
+    column: Option<String>,
+    member: Option<&str>,
+) -> Result<Option<String>, Report> {
+    match (column, member) {
+        (Some(column), Some(member)) if column != member => {
+            Err(errors::column_contradicts_jwk(name))
+        }
+        (column, member) => Ok(column.or_else(|| member.map(str::to_owned))),
+    }
+}
+
+/// The algorithms of the issuer's row; the default where there is none (the foreign key says so).
+fn algorithms_of(issuer: &str) -> Result<AlgorithmSet, Report> {
+    let names = Spi::connect(|client| {
+        client
+            .select(
+                "SELECT i.algorithms FROM auth.issuers AS i \
+                 WHERE i.issuer OPERATOR(pg_catalog.=) $1",
+                Some(1),
+                &[issuer.into()],
+            )?
+            .first()
+            .get_one::<Vec<Option<String>>>()
+    });
+    algorithms(names.ok().flatten())
+}
+
+/// An issuer's `algorithms` column as a set.
+pub fn algorithms(names: Option<Vec<Option<String>>>) -> Result<AlgorithmSet, Report> {
+    match names {
+        None => Ok(AlgorithmSet::ASYMMETRIC),
+        Some(names) => AlgorithmSet::from_names(names.iter().flatten().map(String::as_str))
+            .map_err(|unknown| errors::unknown_algorithm(&unknown)),
+    }
+}
+
+/// The unique index says the same, but not in these words.
+fn refuse_second_key(
+    issuer: &str,
+    kid: &str,
+    key: &Key,
+    old: Option<&KeyColumns>,
+) -> Result<(), Report> {
+    let (old_issuer, old_thumbprint) = old
+        .map(|old| (old.issuer.as_deref(), old.thumbprint.as_deref()))
+        .unwrap_or_default();
+    let second = Spi::connect(|client| {
+        client
+            .select(
+                "SELECT 1 FROM auth.jwks AS k \
+                 WHERE k.issuer OPERATOR(pg_catalog.=) $1 \
+                 AND k.kid OPERATOR(pg_catalog.=) $2 \
+                 AND (k.jwk OPERATOR(pg_catalog.->>) 'kty') OPERATOR(pg_catalog.=) $3 \
+                 AND k.thumbprint OPERATOR(pg_catalog.<>) $4 \
+                 AND (k.issuer, k.thumbprint) IS DISTINCT FROM ($5, $6)",
+                Some(1),
+                &[
+                    issuer.into(),
+                    kid.into(),
+                    key.key_type().name().into(),
+                    key.thumbprint().into(),
+                    old_issuer.into(),
+                    old_thumbprint.into(),
+                ],
+            )
+            .map(|rows| !rows.is_empty())
+    });
+    match second {
+        Ok(false) => Ok(()),
+        _ => Err(errors::second_key_of_kid()),
+    }
+}
+
+/// A copy of the tuple with these columns set.
+///
+/// # Safety
+///
+/// `tuple` must be one of `auth.jwks`, which `relation` is.
+unsafe fn fill_in(
+    columns: &Columns,
+    relation: pg_sys::Relation,
+    tuple: pg_sys::HeapTuple,
+    kid: &Option<String>,
+    alg: &Option<String>,
+    thumbprint: &str,
+) -> pg_sys::HeapTuple {
+    let mut numbers = Vec::with_capacity(3);
+    let mut values = Vec::with_capacity(3);
+    let mut nulls = Vec::with_capacity(3);
+    for (column, value) in [
+        ("kid", kid.as_deref()),
+        ("alg", alg.as_deref()),
+        ("thumbprint", Some(thumbprint)),
+    ] {
+        let Some(number) = columns.number(column) else {
+            continue;
+        };
+        numbers.push(number as i32);
+        let datum = value.and_then(IntoDatum::into_datum);
+        nulls.push(datum.is_none());
+        values.push(datum.unwrap_or(pg_sys::Datum::from(0)));
+    }
+    // SAFETY: the three vectors are of the length given, and the numbers those of attributes.
+    unsafe {
+        pg_sys::heap_modify_tuple_by_cols(
+            tuple,
+            (*relation).rd_att,
+            numbers.len() as i32,
+            numbers.as_mut_ptr(),
+            values.as_mut_ptr(),
+            nulls.as_mut_ptr(),
+        )
+    }
+}

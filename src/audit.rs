@@ -1,0 +1,43 @@
+//! `pg_auth_jwt.audit_log`: one line in the server's log for each verification.
+
+use jwt_verify::{Error, Verified};
+
+use crate::errors;
+use crate::report::{self, SqlState};
+use crate::settings::{self, AuditLog};
+
+/// Logs the outcome, if the setting asks for it. A cached identity is no verification.
+pub fn log(token: &str, outcome: &Result<Verified, Error>) {
+    let line = match (settings::audit_log(), outcome) {
+        (AuditLog::Off, _) | (AuditLog::Failures, Ok(_)) => return,
+        (AuditLog::All, Ok(verified)) => format!(
+            "token accepted: issuer {}, kid {}, sub {}, jti {}",
+            field(verified.issuer.as_deref()),
+            field(verified.key_id.as_deref()),
+            field(verified.subject.as_deref()),
+            field(verified.token_id.as_deref()),
+        ),
+        (_, Err(error)) => {
+            // Not covered by any signature, so worth no more than what a stranger says of himself.
+            let claimed = jwt_verify::claimed(token);
+            let SqlState(code) = errors::sqlstate(error.kind());
+            format!(
+                "token refused: issuer {}, kid {}, sub {}, jti {}, reason {} {error}",
+                field(claimed.issuer.as_deref()),
+                field(claimed.key_id.as_deref()),
+                field(claimed.subject.as_deref()),
+                field(claimed.token_id.as_deref()),
+                String::from_utf8_lossy(code),
+            )
+        }
+    };
+    report::log_to_server(line);
+}
+
+/// Quoted and escaped, so that no claim can forge a line of the log; `-` where there is none.
+fn field(value: Option<&str>) -> String {
+    value.map_or_else(
+        || "-".to_owned(),
+        |value| format!("{:?}", errors::shorten(value)),
+    )
+}

@@ -1,0 +1,216 @@
+//! The one table of what we raise: SQLSTATE, message, DETAIL and HINT.
+//!
+//! Messages name the claim and the rule; never the token, a signature or a key. What comes from a
+//! token is quoted, escaped and cut by the verifier before it gets here.
+
+use jwt_verify::{Error, ErrorKind, JwksError, KeyError, UnknownAlgorithm};
+
+use crate::report::{Report, SqlState};
+
+/// A JWKS or a JWK, or another argument, that is not acceptable.
+const INVALID_PARAMETER_VALUE: SqlState = SqlState(b"22023");
+
+/// The SQLSTATE of a refused token. Class 28 (invalid authorization), so that a client can tell a
+/// refusal by its first two characters.
+pub fn sqlstate(kind: ErrorKind) -> SqlState {
+    SqlState(match kind {
+        ErrorKind::Malformed => b"28J01",
+        ErrorKind::Algorithm => b"28J02",
+        ErrorKind::Key => b"28J03",
+        ErrorKind::Signature => b"28J04",
+        ErrorKind::Expired => b"28J05",
+        ErrorKind::NotYetValid => b"28J06",
+        ErrorKind::Issuer => b"28J07",
+        ErrorKind::Audience => b"28J08",
+        // The enum may grow; what has no code of its own yet is some claim.
+        _ => b"28J09",
+    })
+}
+
+/// The message for each kind of refusal; the error itself gives the DETAIL.
+fn message(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Malformed => "malformed token",
+        ErrorKind::Algorithm => "algorithm of the token is not allowed",
+        ErrorKind::Key => "no key for this token",
+        ErrorKind::Signature => "signature of the token does not match",
+        ErrorKind::Expired => "token has expired",
+        ErrorKind::NotYetValid => "token is not valid yet",
+        ErrorKind::Issuer => "issuer of the token is refused",
+        ErrorKind::Audience => "audience of the token is refused",
+        _ => "claim of the token is missing or malformed",
+    }
+}
+
+/// What to do about it, where that can be said without knowing more.
+fn hint(error: &Error) -> Option<&'static str> {
+    match error {
+        Error::PartCount { .. } | Error::NotBase64url(_) => {
+            Some("Pass the token as issued, without \"Bearer\", quotes or white space.")
+        }
+        Error::UnknownIssuer { .. } => Some(
+            "Issuers and their keys are loaded with auth.init(); \"iss\" is compared to the letter.",
+        ),
+        Error::UnknownKey { .. } | Error::ExpiredKey { .. } | Error::NoKeys { .. } => {
+            Some("After a rotation, load the issuer's new JWKS with auth.init().")
+        }
+        Error::Expired { .. } | Error::TooOld { .. } => Some("Get a new token from the issuer."),
+        Error::NotYetValid { .. } | Error::IssuedInFuture { .. } => {
+            Some("Compare the clock of the issuer with that of this server.")
+        }
+        _ => None,
+    }
+}
+
+/// A refused token.
+pub fn report(error: &Error) -> Report {
+    Report {
+        sqlstate: sqlstate(error.kind()),
+        message: message(error.kind()).to_owned(),
+        detail: Some(sentence(&error.to_string())),
+        hint: hint(error).map(str::to_owned),
+    }
+}
+
+/// A claim that a `text` or `jsonb` of this database cannot hold.
+pub fn not_in_server_encoding() -> Report {
+    Report {
+        sqlstate: sqlstate(ErrorKind::Malformed),
+        message: "malformed token".to_owned(),
+        detail: Some(
+            "Its claims hold a character that the encoding of this database lacks.".to_owned(),
+        ),
+        hint: Some("Use a database whose encoding is UTF8.".to_owned()),
+    }
+}
+
+fn invalid(message: String, detail: Option<String>, hint: Option<&str>) -> Report {
+    Report {
+        sqlstate: INVALID_PARAMETER_VALUE,
+        message,
+        detail,
+        hint: hint.map(str::to_owned),
+    }
+}
+
+/// A JWK that is not admitted.
+pub fn key(error: &KeyError) -> Report {
+    if error.is_private_key() {
+        return private_key();
+    }
+    invalid(
+        "JWK is not acceptable".to_owned(),
+        Some(sentence(&error.to_string())),
+        None,
+    )
+}
+
+/// A JWK with private members.
+pub fn private_key() -> Report {
+    invalid(
+        "JWK holds a private key".to_owned(),
+        Some("Verifying takes the public members only; nothing was stored.".to_owned()),
+        Some(
+            "Load the public JWKS of the issuer, and treat a private key that was published as leaked.",
+        ),
+    )
+}
+
+/// A JWKS that is none.
+pub fn jwks(error: &JwksError) -> Report {
+    invalid(
+        "JWKS is not acceptable".to_owned(),
+        Some(sentence(&error.to_string())),
+        None,
+    )
+}
+
+/// A JWKS of which no key can be used; `reasons` are (name, reason) of each.
+pub fn no_usable_key(reasons: &[(String, String)]) -> Report {
+    const SHOWN: usize = 5;
+    let detail = if reasons.is_empty() {
+        "It holds no keys.".to_owned()
+    } else {
+        let mut lines: Vec<String> = reasons
+            .iter()
+            .take(SHOWN)
+            .map(|(name, reason)| format!("Key {name}: {reason}."))
+            .collect();
+        if reasons.len() > SHOWN {
+            lines.push(format!("And {} more.", reasons.len() - SHOWN));
+        }
+        lines.join("\n")
+    };
+    invalid("no usable key in the JWKS".to_owned(), Some(detail), None)
+}
+
+/// A column of `auth.jwks` that says other than the JWK's member of the same name.
+pub fn column_contradicts_jwk(name: &str) -> Report {
+    invalid(
+        format!("column \"{name}\" contradicts the JWK"),
+        Some(format!("The JWK has a member \"{name}\" of another value.")),
+        None,
+    )
+}
+
+/// A second key of the same kid and type.
+pub fn second_key_of_kid() -> Report {
+    invalid(
+        "JWK is not acceptable".to_owned(),
+        Some("The issuer has another key of the same kid and type.".to_owned()),
+        None,
+    )
+}
+
+/// An algorithm in `auth.issuers` that we do not know (the table's constraint knows them too).
+pub fn unknown_algorithm(unknown: &UnknownAlgorithm) -> Report {
+    invalid(unknown.to_string(), None, None)
+}
+
+/// A required argument that is NULL.
+pub fn argument_is_null(name: &str) -> Report {
+    Report {
+        sqlstate: SqlState(b"22004"),
+        message: format!("{name} must not be null"),
+        detail: None,
+        hint: None,
+    }
+}
+
+/// A trigger function called otherwise.
+pub fn not_called_as_trigger() -> Report {
+    Report {
+        sqlstate: SqlState(b"39P01"),
+        message: "function was not called by trigger manager".to_owned(),
+        detail: None,
+        hint: None,
+    }
+}
+
+/// A query of ours that pgrx could not run or read; an error of Postgres's own is raised as it is.
+pub fn spi(error: pgrx::spi::SpiError) -> Report {
+    Report {
+        sqlstate: SqlState(b"XX000"),
+        message: "could not read the key tables".to_owned(),
+        detail: Some(sentence(&error.to_string())),
+        hint: None,
+    }
+}
+
+/// A line of the verifier's as a DETAIL: a sentence.
+pub fn sentence(line: &str) -> String {
+    let mut chars = line.chars();
+    match chars.next() {
+        Some(first) => format!("{}{}.", first.to_uppercase(), chars.as_str()),
+        None => String::new(),
+    }
+}
+
+/// A string from outside, short enough for a line.
+pub fn shorten(text: &str) -> String {
+    const LONGEST: usize = 100;
+    if text.chars().count() <= LONGEST {
+        return text.to_owned();
+    }
+    text.chars().take(LONGEST).chain("...".chars()).collect()
+}

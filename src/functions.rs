@@ -1,0 +1,87 @@
+//! The SQL functions that take a token.
+
+use std::ffi::CString;
+
+use pgrx::iter::TableIterator;
+use pgrx::prelude::*;
+
+use crate::clock::Stamp;
+use crate::ffi::sql_function;
+use crate::settings::{self, Scope};
+use crate::{keys, session};
+
+sql_function!(
+    /// `auth.jwt_session_init(token text, is_local boolean) RETURNS void`: verifies the token, and
+    /// only then makes it the session's.
+    pg_auth_jwt_session_init,
+    pg_finfo_pg_auth_jwt_session_init,
+    |arguments| {
+        let token = arguments.text_bytes(0).unwrap_or_default();
+        if !token.is_empty() {
+            session::verify(&token)?;
+        }
+        set_token(token, arguments.boolean(1).unwrap_or(false));
+        Ok(None)
+    }
+);
+
+sql_function!(
+    /// `auth.verify(token text) RETURNS jsonb`: the token's claims, or the error.
+    pg_auth_jwt_verify,
+    pg_finfo_pg_auth_jwt_verify,
+    |arguments| {
+        let Some(token) = arguments.text_bytes(0) else { return Ok(None) };
+        Ok(Some(session::verify(&token)?.claims().to_datum()))
+    }
+);
+
+/// `auth.inspect(token text)`: why a token is or isn't accepted, step by step.
+#[pg_extern(sql = false)]
+fn inspect(
+    token: &[u8],
+) -> TableIterator<'static, (name!(step, String), name!(ok, bool), name!(detail, String))> {
+    session::synchronize();
+    let text = String::from_utf8_lossy(token);
+    let steps =
+        keys::with_keyring(|keyring| jwt_verify::inspect(&text, keyring, Stamp::current().time()));
+    TableIterator::new(
+        steps
+            .into_iter()
+            .map(|step| (step.name.to_owned(), step.ok, step.detail)),
+    )
+}
+
+/// Sets `pg_auth_jwt.token` as SET, or SET LOCAL, would.
+fn set_token(token: Vec<u8>, is_local: bool) {
+    let forced = settings::scope() == Scope::Transaction;
+    if forced && !is_local {
+        // SAFETY: the argument is NUL-terminated.
+        unsafe {
+            pg_sys::WarnNoTransactionBlock(
+                true,
+                c"auth.jwt_session_init with pg_auth_jwt.scope = transaction".as_ptr(),
+            );
+        }
+    }
+    let action = if is_local || forced {
+        pg_sys::GucAction::GUC_ACTION_LOCAL
+    } else {
+        pg_sys::GucAction::GUC_ACTION_SET
+    };
+    // Verified, so without a NUL; empty if it had one all the same, which is no identity.
+    let value = CString::new(token).unwrap_or_default();
+    // SAFETY: name and value are NUL-terminated and copied. PGC_USERSET and PGC_S_SESSION are what
+    // set_config() passes for an ordinary role (src/backend/utils/misc/guc.c).
+    unsafe {
+        pg_sys::set_config_option(
+            settings::TOKEN_NAME.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            action,
+            true,
+            0,
+            false,
+        );
+    }
+}

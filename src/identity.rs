@@ -1,0 +1,246 @@
+//! A verified token's claims as values that are ready to be returned.
+//!
+//! A policy may ask for `auth.user_id()` once per row, so each answer is kept as the very bytes of
+//! its datum, and a call costs one palloc and one copy. (Building the text or the jsonb anew at each
+//! call is what makes a scan under comparable extensions many times slower.)
+
+use std::cell::OnceCell;
+
+use jwt_verify::{UnixMicros, Verified};
+use pgrx::pg_sys;
+
+use crate::errors;
+use crate::report::Report;
+use crate::text;
+
+/// The identity that a token gives its session.
+pub struct Identity {
+    valid_from: UnixMicros,
+    valid_until: UnixMicros,
+    claims: Image,
+    user_id: Option<Image>,
+    uid: Option<Image>,
+    role: OnceCell<Option<Image>>,
+    email: OnceCell<Option<Image>>,
+    organization: OnceCell<Option<Image>>,
+    organization_id: OnceCell<Option<Image>>,
+}
+
+impl Identity {
+    /// Prepares the answers that nearly every policy asks for; the others are made at first use.
+    ///
+    /// # Errors
+    ///
+    /// Where the server's encoding lacks a character of the claims.
+    pub fn new(verified: &Verified) -> Result<Self, Report> {
+        let subject = verified.subject.as_deref();
+        Ok(Self {
+            valid_from: verified.valid_from,
+            valid_until: verified.valid_until,
+            claims: claims_image(&verified.claims)?,
+            user_id: subject.map(text_image).transpose()?,
+            uid: subject.and_then(parse_uuid).map(|bytes| Image::new(&bytes)),
+            role: OnceCell::new(),
+            email: OnceCell::new(),
+            organization: OnceCell::new(),
+            organization_id: OnceCell::new(),
+        })
+    }
+
+    /// Whether the token, which the present keys verify, may be used at that time.
+    pub fn is_valid_at(&self, now: UnixMicros) -> bool {
+        self.valid_from <= now && now < self.valid_until
+    }
+
+    /// All claims, a `jsonb`.
+    pub fn claims(&self) -> &Image {
+        &self.claims
+    }
+
+    /// `sub`, a `text`.
+    pub fn user_id(&self) -> Option<&Image> {
+        self.user_id.as_ref()
+    }
+
+    /// `sub`, a `uuid`.
+    pub fn uid(&self) -> Option<&Image> {
+        self.uid.as_ref()
+    }
+
+    /// `role`, a `text`.
+    pub fn role(&self) -> Option<&Image> {
+        self.role
+            .get_or_init(|| self.claims.member_text(c"role"))
+            .as_ref()
+    }
+
+    /// `email`, a `text`.
+    pub fn email(&self) -> Option<&Image> {
+        self.email
+            .get_or_init(|| self.claims.member_text(c"email"))
+            .as_ref()
+    }
+
+    /// `o`, a `jsonb`, where it is an object.
+    pub fn organization(&self) -> Option<&Image> {
+        self.organization
+            .get_or_init(|| {
+                self.claims
+                    .member(c"o")
+                    .filter(|o| o.json_type() == "object")
+            })
+            .as_ref()
+    }
+
+    /// `id` of `o`, a `uuid`.
+    pub fn organization_id(&self) -> Option<&Image> {
+        self.organization_id
+            .get_or_init(|| {
+                let organization = self.organization()?;
+                organization
+                    .member(c"id")
+                    .filter(|id| id.json_type() == "string")?;
+                let id = organization.member_text(c"id")?;
+                let bytes = parse_uuid(std::str::from_utf8(id.text_bytes()).ok()?)?;
+                Some(Image::new(&bytes))
+            })
+            .as_ref()
+    }
+}
+
+/// The bytes of a by-reference datum, outside of Postgres's memory.
+pub struct Image(Box<[u8]>);
+
+impl Image {
+    fn new(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
+
+    /// Copies a varlena datum, detoasted.
+    ///
+    /// # Safety
+    ///
+    /// `datum` must be that of a varlena.
+    unsafe fn from_varlena(datum: pg_sys::Datum) -> Self {
+        // SAFETY: as the caller promises; a detoasted varlena is one block of VARSIZE bytes.
+        unsafe {
+            let varlena = pg_sys::pg_detoast_datum(datum.cast_mut_ptr());
+            let size = pgrx::varlena::varsize_4b(varlena);
+            Self::new(std::slice::from_raw_parts(varlena.cast::<u8>(), size))
+        }
+    }
+
+    /// A datum of these bytes in the current memory context.
+    pub fn to_datum(&self) -> pg_sys::Datum {
+        // SAFETY: palloc gives at least that many bytes, aligned for every type, or raises.
+        unsafe {
+            let copy = pg_sys::palloc(self.0.len()).cast::<u8>();
+            std::ptr::copy_nonoverlapping(self.0.as_ptr(), copy, self.0.len());
+            pg_sys::Datum::from(copy)
+        }
+    }
+
+    /// The characters of a `text`.
+    fn text_bytes(&self) -> &[u8] {
+        self.0.get(pg_sys::VARHDRSZ..).unwrap_or_default()
+    }
+
+    /// The member of that name of a `jsonb` object, as `->` gives it.
+    fn member(&self, name: &std::ffi::CStr) -> Option<Self> {
+        self.operator(pg_sys::jsonb_object_field, name)
+    }
+
+    /// The member of that name of a `jsonb` object, as `->>` gives it.
+    fn member_text(&self, name: &std::ffi::CStr) -> Option<Self> {
+        self.operator(pg_sys::jsonb_object_field_text, name)
+    }
+
+    fn operator(
+        &self,
+        function: unsafe fn(pg_sys::FunctionCallInfo) -> pg_sys::Datum,
+        name: &std::ffi::CStr,
+    ) -> Option<Self> {
+        let name = varlena_image(name.to_bytes());
+        // SAFETY: both functions take (jsonb, text) and give NULL or a varlena.
+        unsafe {
+            pgrx::direct_function_call_as_datum(
+                function,
+                &[Some(self.to_datum()), Some(name.to_datum())],
+            )
+            .map(|datum| Self::from_varlena(datum))
+        }
+    }
+
+    /// What `jsonb_typeof` says of a `jsonb`.
+    fn json_type(&self) -> String {
+        // SAFETY: jsonb_typeof takes a jsonb and gives a text.
+        unsafe {
+            pgrx::direct_function_call(pg_sys::jsonb_typeof, &[Some(self.to_datum())])
+                .unwrap_or_default()
+        }
+    }
+}
+
+/// A varlena of these bytes, with a four-byte header (`SET_VARSIZE`).
+fn varlena_image(bytes: &[u8]) -> Image {
+    let mut image = vec![0; pg_sys::VARHDRSZ];
+    image.extend_from_slice(bytes);
+    // A token is at most 64 KiB, so its length fits.
+    let size = i32::try_from(image.len()).unwrap_or(i32::MAX);
+    // SAFETY: the vector holds the header's four bytes; the function writes them as one u32, for
+    // which the allocator's alignment suffices.
+    unsafe { pgrx::varlena::set_varsize_4b(image.as_mut_ptr().cast(), size) };
+    Image(image.into())
+}
+
+fn text_image(utf8: &str) -> Result<Image, Report> {
+    let text = text::to_server(utf8).ok_or_else(errors::not_in_server_encoding)?;
+    Ok(varlena_image(text.as_bytes()))
+}
+
+/// Has Postgres parse the payload as it was signed, so that `jsonb` keeps what JSON says, numbers to
+/// their last digit.
+fn claims_image(json: &str) -> Result<Image, Report> {
+    let json = text::to_server(json).ok_or_else(errors::not_in_server_encoding)?;
+    // SAFETY: jsonb_in takes a NUL-terminated string and gives a jsonb. The verifier has refused
+    // what it would refuse (U+0000, lone surrogates, numbers beyond numeric, depth).
+    unsafe {
+        let datum = pgrx::direct_function_call_as_datum(
+            pg_sys::jsonb_in,
+            &[Some(pg_sys::Datum::from(json.as_ptr()))],
+        );
+        Ok(datum.map_or_else(|| varlena_image(&[]), |datum| Image::from_varlena(datum)))
+    }
+}
+
+/// The bytes of a uuid in the forms that Postgres reads (`string_to_uuid` in
+/// src/backend/utils/adt/uuid.c): 32 hexadecimal digits of either case, a hyphen allowed after each
+/// group of four, braces allowed around them. `None` where a cast would fail.
+pub fn parse_uuid(text: &str) -> Option<[u8; 16]> {
+    let text = text.as_bytes();
+    let mut digits = match text.strip_prefix(b"{") {
+        Some(braced) => braced.strip_suffix(b"}")?,
+        None => text,
+    };
+    let mut uuid = [0; 16];
+    for (place, byte) in uuid.iter_mut().enumerate() {
+        let [high, low, rest @ ..] = digits else {
+            return None;
+        };
+        *byte = hex(*high)? << 4 | hex(*low)?;
+        digits = match rest {
+            [b'-', rest @ ..] if place % 2 == 1 && place < 15 => rest,
+            rest => rest,
+        };
+    }
+    digits.is_empty().then_some(uuid)
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}

@@ -1,0 +1,242 @@
+//! `auth.init`: makes a JWKS the issuer's whole key set.
+
+use std::collections::HashMap;
+
+use jwt_verify::{AlgorithmSet, JwksEntry};
+use pgrx::datum::DatumWithOid;
+use pgrx::prelude::*;
+use pgrx::spi::SpiClient;
+
+use crate::admission::algorithms;
+use crate::errors;
+use crate::ffi::{Arguments, SqlResult, sql_function};
+use crate::report::Report;
+
+sql_function!(
+    /// `auth.init(jwks jsonb, issuer text, audience text[]) RETURNS integer`.
+    pg_auth_jwt_init,
+    pg_finfo_pg_auth_jwt_init,
+    |arguments| init(&arguments)
+);
+
+fn init(arguments: &Arguments) -> SqlResult {
+    let jwks = arguments
+        .json(0)
+        .ok_or_else(|| errors::argument_is_null("jwks"))?;
+    let issuer = arguments
+        .text(1)
+        .ok_or_else(|| errors::argument_is_null("issuer"))?;
+    let audience = arguments.strings(2);
+    let trusted = Spi::connect_mut(|client| {
+        let _snapshot = lock_tables();
+        let stored = stored_issuer(client, &issuer)?;
+        let algorithms = stored
+            .as_ref()
+            .map_or(AlgorithmSet::ASYMMETRIC, |stored| stored.algorithms);
+        let wanted = usable_keys(&jwks, algorithms)?;
+        match stored {
+            None => run(
+                client,
+                "INSERT INTO auth.issuers (issuer, audience) VALUES ($1, $2)",
+                &[issuer.as_str().into(), audience.into()],
+            )?,
+            Some(stored) if audience.is_some() && audience != stored.audience => run(
+                client,
+                "UPDATE auth.issuers AS i SET audience = $2 \
+                 WHERE i.issuer OPERATOR(pg_catalog.=) $1",
+                &[issuer.as_str().into(), audience.into()],
+            )?,
+            Some(_) => {}
+        }
+        replace_keys(client, &issuer, &wanted)?;
+        trusted_keys(client, &issuer)
+    })?;
+    Ok(trusted.into_datum())
+}
+
+/// Takes one key set at a time: locks both tables against other writers, so that no two sets are
+/// interleaved; readers, and so verifications, do not wait. Until what it returns is dropped, queries
+/// see what was committed before the lock was had.
+///
+/// Not by [`SpiClient::update`], which takes a transaction id even where nothing is written.
+fn lock_tables() -> FreshSnapshot {
+    // SAFETY: called between SPI_connect and SPI_finish, with a constant string. The snapshot is
+    // popped when its guard is dropped, or by Postgres if an error ends the transaction first.
+    unsafe {
+        pg_sys::SPI_execute(
+            c"LOCK TABLE auth.issuers, auth.jwks IN SHARE ROW EXCLUSIVE MODE".as_ptr(),
+            false,
+            0,
+        );
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+    }
+    FreshSnapshot
+}
+
+struct FreshSnapshot;
+
+impl Drop for FreshSnapshot {
+    fn drop(&mut self) {
+        // While an error unwinds, the stack of snapshots is Postgres's to clear.
+        if !std::thread::panicking() {
+            // SAFETY: pops what lock_tables pushed; whatever was pushed later was popped before.
+            unsafe { pg_sys::PopActiveSnapshot() }
+        }
+    }
+}
+
+/// What the issuer's row says.
+struct StoredIssuer {
+    algorithms: AlgorithmSet,
+    audience: Option<Vec<Option<String>>>,
+}
+
+/// `None` where there is no such issuer.
+fn stored_issuer(client: &SpiClient, issuer: &str) -> Result<Option<StoredIssuer>, Report> {
+    let rows = client
+        .select(
+            "SELECT i.algorithms, i.audience FROM auth.issuers AS i \
+             WHERE i.issuer OPERATOR(pg_catalog.=) $1",
+            Some(1),
+            &[issuer.into()],
+        )
+        .map_err(errors::spi)?;
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let (names, audience) = rows.first().get_two().map_err(errors::spi)?;
+    Ok(Some(StoredIssuer {
+        algorithms: algorithms(names)?,
+        audience,
+    }))
+}
+
+/// The keys of the set that can be used. The others are named in a WARNING (RFC 7517 §5).
+fn usable_keys(jwks: &str, algorithms: AlgorithmSet) -> Result<Vec<JwksEntry>, Report> {
+    let entries = jwt_verify::read_jwks(jwks, algorithms).map_err(|error| errors::jwks(&error))?;
+    // The whole set is refused before anything is said of single keys: who published a private key
+    // has to hear of that first.
+    if entries
+        .iter()
+        .any(|entry| matches!(&entry.key, Err(error) if error.is_private_key()))
+    {
+        return Err(errors::private_key());
+    }
+    let mut usable = Vec::with_capacity(entries.len());
+    let mut reasons = Vec::new();
+    for entry in entries {
+        match &entry.key {
+            Ok(_) => usable.push(entry),
+            Err(error) => {
+                let name = match &entry.kid {
+                    Some(kid) => format!("{:?}", errors::shorten(kid)),
+                    None => format!("number {}", entry.index + 1),
+                };
+                reasons.push((name, error.to_string()));
+            }
+        }
+    }
+    if usable.is_empty() {
+        return Err(errors::no_usable_key(&reasons));
+    }
+    for (name, reason) in reasons {
+        ereport!(
+            PgLogLevel::WARNING,
+            PgSqlErrorCode::ERRCODE_WARNING,
+            format!("key {name} of the JWKS was skipped"),
+            errors::sentence(&reason)
+        );
+    }
+    Ok(usable)
+}
+
+/// A stored key whose JWK is no longer the wanted one.
+struct Replaced {
+    thumbprint: String,
+    created_at: Option<TimestampWithTimeZone>,
+    expires_at: Option<TimestampWithTimeZone>,
+}
+
+/// Deletes what is stored and not wanted, and inserts what is wanted and not stored; writes nothing
+/// for what is both.
+fn replace_keys(client: &mut SpiClient, issuer: &str, wanted: &[JwksEntry]) -> Result<(), Report> {
+    // Keyed by thumbprint. What is the same key under another kid, alg or use is stored anew.
+    let mut missing: HashMap<&str, &JwksEntry> = wanted
+        .iter()
+        .filter_map(|entry| entry.key.as_ref().ok().map(|key| (key.thumbprint(), entry)))
+        .collect();
+    let mut replaced = Vec::new();
+    for row in client
+        .select(
+            "SELECT k.thumbprint, k.jwk::pg_catalog.text, k.created_at, k.expires_at \
+             FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1",
+            None,
+            &[issuer.into()],
+        )
+        .map_err(errors::spi)?
+    {
+        let thumbprint: String = row.get(1).map_err(errors::spi)?.unwrap_or_default();
+        let jwk: Option<String> = row.get(2).map_err(errors::spi)?;
+        let unchanged = missing.get(thumbprint.as_str()).is_some_and(|entry| {
+            // Both texts are jsonb's, which writes equal values equally.
+            jwk.as_deref() == Some(entry.jwk.as_str())
+        });
+        if unchanged {
+            missing.remove(thumbprint.as_str());
+        } else {
+            replaced.push(Replaced {
+                thumbprint,
+                created_at: row.get(3).map_err(errors::spi)?,
+                expires_at: row.get(4).map_err(errors::spi)?,
+            });
+        }
+    }
+
+    // All deletions first: a kid may have moved from one key to another.
+    if !replaced.is_empty() {
+        let thumbprints: Vec<&str> = replaced.iter().map(|key| key.thumbprint.as_str()).collect();
+        run(
+            client,
+            "DELETE FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1 \
+             AND k.thumbprint OPERATOR(pg_catalog.=) ANY ($2)",
+            &[issuer.into(), thumbprints.into()],
+        )?;
+    }
+    for (thumbprint, entry) in missing {
+        let known = replaced.iter().find(|key| key.thumbprint == thumbprint);
+        run(
+            client,
+            "INSERT INTO auth.jwks (issuer, jwk, created_at, expires_at) \
+             VALUES ($1, $2::pg_catalog.jsonb, coalesce($3, pg_catalog.now()), $4)",
+            &[
+                issuer.into(),
+                entry.jwk.as_str().into(),
+                known.and_then(|key| key.created_at).into(),
+                known.and_then(|key| key.expires_at).into(),
+            ],
+        )?;
+    }
+    Ok(())
+}
+
+/// How many of the issuer's keys are trusted now.
+fn trusted_keys(client: &SpiClient, issuer: &str) -> Result<i32, Report> {
+    client
+        .select(
+            "SELECT pg_catalog.count(*)::pg_catalog.int4 FROM auth.jwks AS k \
+             WHERE k.issuer OPERATOR(pg_catalog.=) $1 \
+             AND (k.expires_at IS NULL OR k.expires_at OPERATOR(pg_catalog.>) pg_catalog.now())",
+            Some(1),
+            &[issuer.into()],
+        )
+        .and_then(|rows| rows.first().get_one::<i32>())
+        .map(Option::unwrap_or_default)
+        .map_err(errors::spi)
+}
+
+fn run(client: &mut SpiClient, sql: &str, arguments: &[DatumWithOid]) -> Result<(), Report> {
+    client
+        .update(sql, None, arguments)
+        .map(drop)
+        .map_err(errors::spi)
+}

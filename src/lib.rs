@@ -1,0 +1,66 @@
+//! Verifies JSON Web Tokens inside Postgres, so that row-level security can trust their claims.
+//!
+//! Data flows one way: a SQL function ([`functions`], [`readers`]) asks the [`session`] who the user
+//! is; the session verifies the value of `pg_auth_jwt.token` with the `jwt_verify` crate against the
+//! keys that [`keys`] read from the tables. [`admission`] is the door through which keys enter them.
+
+::pgrx::pg_module_magic!(name, version);
+
+mod admission;
+mod audit;
+mod clock;
+mod errors;
+mod ffi;
+mod functions;
+mod identity;
+mod init;
+mod keys;
+mod readers;
+mod report;
+mod row;
+mod session;
+mod settings;
+#[cfg(any(test, feature = "pg_test"))]
+mod tests;
+mod text;
+
+#[cfg(test)]
+pub mod pg_test {
+    //! What `cargo pgrx test` calls before it starts its server.
+
+    /// Nothing to prepare.
+    pub fn setup(_options: Vec<&str>) {}
+
+    /// The tests run on stock settings.
+    #[must_use]
+    pub fn postgresql_conf_options() -> Vec<&'static str> {
+        vec![]
+    }
+}
+
+#[pgrx::pg_guard]
+extern "C-unwind" fn _PG_init() {
+    settings::register();
+    keys::register_invalidation_callback();
+}
+
+// The install script, in this order.
+pgrx::extension_sql_file!("../sql/schema.sql", name = "schema", bootstrap);
+pgrx::extension_sql_file!(
+    "../sql/admission.sql",
+    name = "admission",
+    requires = ["schema"]
+);
+pgrx::extension_sql_file!(
+    "../sql/tables.sql",
+    name = "tables",
+    requires = ["admission"]
+);
+pgrx::extension_sql_file!("../sql/init.sql", name = "init", requires = ["tables"]);
+pgrx::extension_sql_file!("../sql/session.sql", name = "session", requires = ["init"]);
+pgrx::extension_sql_file!(
+    "../sql/readers.sql",
+    name = "readers",
+    requires = ["session"]
+);
+pgrx::extension_sql_file!("../sql/privileges.sql", name = "privileges", finalize);

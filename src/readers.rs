@@ -1,0 +1,62 @@
+//! The SQL functions that policies read: `auth.user_id()` and its kin.
+//!
+//! Each gives NULL without a token and raises for one that is not good, so that a bad or expired
+//! token is never taken for an anonymous user.
+
+use crate::ffi::{SqlResult, sql_function};
+use crate::identity::{Identity, Image};
+use crate::session;
+
+fn read(choose: impl FnOnce(&Identity) -> Option<&Image>) -> SqlResult {
+    let identity = session::identity()?;
+    Ok(identity.as_deref().and_then(choose).map(Image::to_datum))
+}
+
+sql_function!(
+    /// `auth.session()`, `auth.jwt()`: all claims, a `jsonb`.
+    pg_auth_jwt_session,
+    pg_finfo_pg_auth_jwt_session,
+    |_| read(|identity| Some(identity.claims()))
+);
+
+sql_function!(
+    /// `auth.user_id()`: `sub`, a `text`.
+    pg_auth_jwt_user_id,
+    pg_finfo_pg_auth_jwt_user_id,
+    |_| read(Identity::user_id)
+);
+
+sql_function!(
+    /// `auth.uid()`: `sub`, a `uuid`.
+    pg_auth_jwt_uid,
+    pg_finfo_pg_auth_jwt_uid,
+    |_| read(Identity::uid)
+);
+
+sql_function!(
+    /// `auth.role()`: `role`, a `text`.
+    pg_auth_jwt_role,
+    pg_finfo_pg_auth_jwt_role,
+    |_| read(Identity::role)
+);
+
+sql_function!(
+    /// `auth.email()`: `email`, a `text`.
+    pg_auth_jwt_email,
+    pg_finfo_pg_auth_jwt_email,
+    |_| read(Identity::email)
+);
+
+sql_function!(
+    /// `auth.organization()`: `o`, a `jsonb`.
+    pg_auth_jwt_organization,
+    pg_finfo_pg_auth_jwt_organization,
+    |_| read(Identity::organization)
+);
+
+sql_function!(
+    /// `auth.organization_id()`: `id` of `o`, a `uuid`.
+    pg_auth_jwt_organization_id,
+    pg_finfo_pg_auth_jwt_organization_id,
+    |_| read(Identity::organization_id)
+);

@@ -1,0 +1,101 @@
+//! Raising an error of our own SQLSTATE.
+//!
+//! pgrx's `ereport!` knows only the SQLSTATEs that Postgres itself names, and maps every other one to
+//! `XX000`; so a report travels as a value to the outermost function, which raises it once no Rust
+//! value is left to drop.
+
+use std::ffi::{CString, c_char, c_int};
+
+use crate::text;
+
+/// Five characters of digits and upper-case letters, as in the table of DESIGN's errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SqlState(pub &'static [u8; 5]);
+
+impl SqlState {
+    /// Postgres's `MAKE_SQLSTATE` (src/include/utils/elog.h): six bits a character.
+    pub fn encoded(self) -> c_int {
+        self.0.iter().rev().fold(0, |code, &ch| {
+            (code << 6) | (c_int::from(ch.wrapping_sub(b'0')) & 0x3F)
+        })
+    }
+}
+
+/// An error to be raised: Postgres's parts of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    pub sqlstate: SqlState,
+    pub message: String,
+    pub detail: Option<String>,
+    pub hint: Option<String>,
+}
+
+impl Report {
+    /// Raises it as an ERROR, which leaves the calling function for good.
+    ///
+    /// # Safety
+    ///
+    /// Must be called where no Rust frame between here and Postgres holds anything to drop: it
+    /// leaves by `longjmp`.
+    #[cold]
+    pub unsafe fn raise(self) -> ! {
+        // SAFETY: the sequence that ereport() expands to. The strings are copied by errmsg and its
+        // kin, and dropped before errfinish, which does not return.
+        unsafe {
+            elog::errstart(elog::ERROR, std::ptr::null());
+            elog::errcode(self.sqlstate.encoded());
+            with_c_string(self.message, |message| {
+                elog::errmsg(c"%s".as_ptr(), message)
+            });
+            if let Some(detail) = self.detail {
+                with_c_string(detail, |detail| elog::errdetail(c"%s".as_ptr(), detail));
+            }
+            if let Some(hint) = self.hint {
+                with_c_string(hint, |hint| elog::errhint(c"%s".as_ptr(), hint));
+            }
+            // The failing statement may hold the token as a literal, and the log would quote it.
+            elog::errhidestmt(true);
+            elog::errfinish(c"pg_auth_jwt".as_ptr(), 0, std::ptr::null());
+        }
+        unreachable!("errfinish returned from an ERROR")
+    }
+}
+
+/// Writes a line to the server's log and not to the client, without the statement, which may hold
+/// the token.
+pub fn log_to_server(line: String) {
+    // SAFETY: the sequence that ereport() expands to; below ERROR it returns. Writing the log can
+    // itself raise only when memory runs out, which ends the backend's statement with the string's
+    // few bytes lost.
+    unsafe {
+        if elog::errstart(elog::LOG_SERVER_ONLY, std::ptr::null()) {
+            with_c_string(line, |line| elog::errmsg(c"%s".as_ptr(), line));
+            elog::errhidestmt(true);
+            elog::errfinish(c"pg_auth_jwt".as_ptr(), 0, std::ptr::null());
+        }
+    }
+}
+
+fn with_c_string(rust: String, copy: impl FnOnce(*const c_char) -> c_int) {
+    // Takes the string, so that nothing is left to drop when the error leaves.
+    let c: CString = text::to_server_c_string(&rust);
+    copy(c.as_ptr());
+}
+
+/// Postgres's error reporting (src/include/utils/elog.h), which pgrx keeps to itself.
+mod elog {
+    use std::ffi::{c_char, c_int};
+
+    pub const ERROR: c_int = pgrx::PgLogLevel::ERROR as c_int;
+    pub const LOG_SERVER_ONLY: c_int = pgrx::PgLogLevel::LOG_SERVER_ONLY as c_int;
+
+    unsafe extern "C-unwind" {
+        pub fn errstart(level: c_int, domain: *const c_char) -> bool;
+        pub fn errcode(code: c_int) -> c_int;
+        pub fn errmsg(format: *const c_char, ...) -> c_int;
+        pub fn errdetail(format: *const c_char, ...) -> c_int;
+        pub fn errhint(format: *const c_char, ...) -> c_int;
+        pub fn errhidestmt(hide: bool) -> c_int;
+        pub fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
+    }
+}

@@ -1,0 +1,142 @@
+//! Who the session's user is.
+//!
+//! The identity is the value of `pg_auth_jwt.token` and nothing else. What is kept here is a cache
+//! of what verifying such values gave: statics outlive DISCARD ALL and every transaction, so nothing
+//! here may be believed without the setting, the keys and the clock agreeing.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use lru::LruCache;
+
+use crate::clock::Stamp;
+use crate::identity::Identity;
+use crate::report::Report;
+use crate::{audit, errors, keys, settings};
+
+/// The state of this backend's session.
+struct Session {
+    /// The statement in which the invalidations were taken in and the clock was last looked at.
+    stamp: Cell<Stamp>,
+    /// What the setting's present value stands for. Meaningful only while no token was assigned, no
+    /// key changed and no statement began since.
+    current: RefCell<Option<Rc<Identity>>>,
+    /// Whether `current` was made from the setting's value at all.
+    settled: Cell<bool>,
+    /// Identities of tokens that the present keys verify, by the whole token.
+    verified: RefCell<LruCache<Box<[u8]>, Rc<Identity>>>,
+}
+
+thread_local! {
+    static SESSION: Session = Session {
+        stamp: Cell::new(Stamp::NEVER),
+        current: const { RefCell::new(None) },
+        settled: Cell::new(false),
+        verified: RefCell::new(LruCache::unbounded()),
+    };
+}
+
+/// The session's identity; `None` without a token.
+///
+/// # Errors
+///
+/// Where there is a token and it is not, or no longer, good.
+pub fn identity() -> Result<Option<Rc<Identity>>, Report> {
+    SESSION.with(|session| {
+        if session.is_settled() {
+            return Ok(session.current.borrow().clone());
+        }
+        session.settle()
+    })
+}
+
+/// Verifies `token` as [`identity`] would, were it the session's, and changes nothing.
+///
+/// # Errors
+///
+/// Where it is not good.
+pub fn verify(token: &[u8]) -> Result<Rc<Identity>, Report> {
+    SESSION.with(|session| {
+        session.synchronize();
+        session.lookup(token)
+    })
+}
+
+/// Makes the keys, and what other backends have committed of them, current for this statement.
+pub fn synchronize() {
+    SESSION.with(Session::synchronize);
+}
+
+impl Session {
+    /// Whether `current` still is the answer. Called for each row: four loads and two compares.
+    #[inline]
+    fn is_settled(&self) -> bool {
+        self.settled.get()
+            && !settings::token_was_assigned()
+            && !keys::are_stale()
+            && self.stamp.get() == Stamp::current()
+    }
+
+    /// Finds the answer anew.
+    #[cold]
+    fn settle(&self) -> Result<Option<Rc<Identity>>, Report> {
+        self.settled.set(false);
+        self.current.replace(None);
+        self.synchronize();
+        settings::clear_token_assigned();
+        let token = settings::token();
+        let identity = if token.is_empty() {
+            None
+        } else {
+            Some(self.lookup(&token)?)
+        };
+        self.current.replace(identity.clone());
+        self.settled.set(true);
+        Ok(identity)
+    }
+
+    /// Once per statement takes in what other backends have committed, and reads the keys again
+    /// where they changed.
+    fn synchronize(&self) {
+        let stamp = Stamp::current();
+        if self.stamp.get() != stamp {
+            keys::accept_invalidations();
+            self.stamp.set(stamp);
+        }
+        if keys::are_stale() {
+            // Before the reading, which may fail: what old keys verified must not outlive them.
+            self.verified.borrow_mut().clear();
+            keys::reload();
+        }
+    }
+
+    /// The identity of a token under the present keys, from the cache if it is there.
+    fn lookup(&self, token: &[u8]) -> Result<Rc<Identity>, Report> {
+        let now = self.stamp.get().time();
+        let cached = self.verified.borrow_mut().get(token).cloned();
+        if let Some(identity) = cached.filter(|identity| identity.is_valid_at(now)) {
+            return Ok(identity);
+        }
+        // A token that ran out goes through the whole check again, which knows what to say of it.
+        // The bytes need not be UTF-8; what is not becomes a character that no token may have.
+        let text = String::from_utf8_lossy(token);
+        let outcome = keys::with_keyring(|keyring| jwt_verify::verify(&text, keyring, now));
+        audit::log(&text, &outcome);
+        let identity = Rc::new(Identity::new(
+            &outcome.map_err(|error| errors::report(&error))?,
+        )?);
+        self.remember(token, &identity);
+        Ok(identity)
+    }
+
+    fn remember(&self, token: &[u8], identity: &Rc<Identity>) {
+        let mut verified = self.verified.borrow_mut();
+        // The setting may have been lowered since the last time.
+        while verified.len() >= settings::cache_size().max(1) {
+            verified.pop_lru();
+        }
+        if settings::cache_size() > 0 {
+            verified.put(token.into(), Rc::clone(identity));
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The settings `pg_auth_jwt.*`.
+
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
+use pgrx::pg_sys;
+
+/// The session's token: the only place where an identity lives. Everything that Postgres does to a
+/// setting (SET LOCAL, rollback, DISCARD ALL, a parallel worker's copy) it thereby does to identity.
+static TOKEN: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+
+/// How long a token set by `auth.jwt_session_init` lasts at most; `session` by default, because
+/// that is what `set_config` does.
+static SCOPE: GucSetting<Scope> = GucSetting::<Scope>::new(Scope::Session);
+
+/// Verified tokens kept per backend; 256 by default: a pooled backend serves about as many users
+/// between two visits of the same one, at 2 to 4 KiB each.
+static CACHE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(256);
+
+/// Which verifications are logged; none by default.
+static AUDIT_LOG: GucSetting<AuditLog> = GucSetting::<AuditLog>::new(AuditLog::Off);
+
+/// Set by Postgres's assignment of the token, by whatever way it changes.
+static TOKEN_ASSIGNED: AtomicBool = AtomicBool::new(true);
+
+/// The name of the setting that holds the token.
+pub const TOKEN_NAME: &CStr = c"pg_auth_jwt.token";
+
+/// Values of `pg_auth_jwt.scope`.
+#[derive(Clone, Copy, PartialEq, Eq, PostgresGucEnum)]
+pub enum Scope {
+    /// `is_local` decides.
+    #[name = c"session"]
+    Session,
+    /// As if `is_local` were always true.
+    #[name = c"transaction"]
+    Transaction,
+}
+
+/// Values of `pg_auth_jwt.audit_log`.
+#[derive(Clone, Copy, PartialEq, Eq, PostgresGucEnum)]
+pub enum AuditLog {
+    /// No verification is logged.
+    #[name = c"off"]
+    Off,
+    /// Refusals are.
+    #[name = c"failures"]
+    Failures,
+    /// Each verification is.
+    #[name = c"all"]
+    All,
+}
+
+/// Defines the settings; called once per backend, when the library is loaded.
+pub fn register() {
+    // No check hook: when one refuses, Postgres quotes the value in its error.
+    // SAFETY: the assign hook only stores to an atomic, so it cannot panic or raise.
+    unsafe {
+        GucRegistry::define_string_guc_with_hooks(
+            TOKEN_NAME,
+            c"The JSON Web Token of this session's user.",
+            c"Verified at first use; auth.jwt_session_init() also verifies it at once.",
+            &TOKEN,
+            GucContext::Userset,
+            GucFlags::SUPERUSER_ONLY | GucFlags::NO_SHOW_ALL | GucFlags::DISALLOW_IN_FILE,
+            None,
+            Some(token_assigned),
+            None,
+        );
+    }
+    GucRegistry::define_enum_guc(
+        c"pg_auth_jwt.scope",
+        c"How long a token set by auth.jwt_session_init() lasts at most.",
+        c"\"transaction\" suits roles that connect through a transaction pooler.",
+        &SCOPE,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"pg_auth_jwt.cache_size",
+        c"Number of verified tokens that each backend keeps.",
+        c"0 turns the cache off.",
+        &CACHE_SIZE,
+        0,
+        1_000_000,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_enum_guc(
+        c"pg_auth_jwt.audit_log",
+        c"Which verifications are written to the server log.",
+        c"",
+        &AUDIT_LOG,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+
+    // SAFETY: the argument is a NUL-terminated string that Postgres copies.
+    unsafe {
+        #[cfg(feature = "pg14")]
+        pg_sys::EmitWarningsOnPlaceholders(c"pg_auth_jwt".as_ptr());
+        #[cfg(not(feature = "pg14"))]
+        pg_sys::MarkGUCPrefixReserved(c"pg_auth_jwt".as_ptr());
+    }
+}
+
+unsafe extern "C-unwind" fn token_assigned(_value: *const c_char, _extra: *mut c_void) {
+    TOKEN_ASSIGNED.store(true, Ordering::Relaxed);
+}
+
+/// Whether the token was assigned since [`clear_token_assigned`].
+#[inline]
+pub fn token_was_assigned() -> bool {
+    TOKEN_ASSIGNED.load(Ordering::Relaxed)
+}
+
+/// To be called before the token is read, so that no assignment goes unseen.
+pub fn clear_token_assigned() {
+    TOKEN_ASSIGNED.store(false, Ordering::Relaxed);
+}
+
+/// The token, copied; empty if there is none.
+pub fn token() -> Vec<u8> {
+    // SAFETY: Postgres keeps the variable pointing to NULL or to a NUL-terminated string, which
+    // lives until the next assignment, and none can come while it is copied.
+    unsafe {
+        let value = *TOKEN.as_ptr();
+        if value.is_null() {
+            Vec::new()
+        } else {
+            CStr::from_ptr(value).to_bytes().to_vec()
+        }
+    }
+}
+
+/// See [`SCOPE`].
+pub fn scope() -> Scope {
+    SCOPE.get()
+}
+
+/// See [`CACHE_SIZE`].
+pub fn cache_size() -> usize {
+    usize::try_from(CACHE_SIZE.get()).unwrap_or(0)
+}
+
+/// See [`AUDIT_LOG`].
+pub fn audit_log() -> AuditLog {
+    AUDIT_LOG.get()
+}

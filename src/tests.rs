@@ -1,0 +1,94 @@
+//! What needs the server's own functions beside ours; everything seen from SQL is in pg_test/.
+
+#[pgrx::pg_schema]
+mod tests {
+    use pgrx::prelude::*;
+
+    use crate::identity::parse_uuid;
+    use crate::report::SqlState;
+
+    #[pg_test]
+    fn uuid_is_read_as_postgres_reads_it() {
+        for text in [
+            "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+            "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11",
+            "{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}",
+            "a0eebc999c0b4ef8bb6d6bb9bd380a11",
+            "a0ee-bc99-9c0b-4ef8-bb6d-6bb9-bd38-0a11",
+            "{a0eebc99-9c0b4ef8-bb6d6bb9-bd380a11}",
+        ] {
+            let cast =
+                Spi::get_one_with_args::<pgrx::Uuid>("SELECT $1::text::uuid", &[text.into()])
+                    .expect("a uuid that Postgres reads");
+            assert_eq!(
+                parse_uuid(text),
+                cast.map(|uuid| *uuid.as_bytes()),
+                "{text}"
+            );
+        }
+    }
+
+    #[pg_test]
+    fn what_postgres_does_not_read_as_uuid_is_none() {
+        for text in [
+            "",
+            "{}",
+            "-a0eebc999c0b4ef8bb6d6bb9bd380a11",
+            "a0eebc999c0b4ef8bb6d6bb9bd380a11-",
+            "{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+            "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}",
+            "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a1",
+            "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a111",
+            "a0-eebc999c0b4ef8bb6d6bb9bd380a11",
+            "a0eebc99--9c0b-4ef8-bb6d-6bb9bd380a11",
+            " a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+            "g0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+            "ä0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+        ] {
+            assert_eq!(parse_uuid(text), None, "{text}");
+            let postgres = PgTryBuilder::new(|| {
+                Spi::get_one_with_args::<pgrx::Uuid>("SELECT $1::text::uuid", &[text.into()])
+                    .is_ok()
+            })
+            .catch_when(PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION, |_| {
+                false
+            })
+            .execute();
+            assert!(!postgres, "{text}");
+        }
+    }
+
+    #[pg_test]
+    fn sqlstate_is_encoded_as_postgres_encodes_it() {
+        for (code, known) in [
+            (b"22023", PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE),
+            (b"28P01", PgSqlErrorCode::ERRCODE_INVALID_PASSWORD),
+            (b"XX000", PgSqlErrorCode::ERRCODE_INTERNAL_ERROR),
+        ] {
+            assert_eq!(SqlState(code).encoded(), known as i32);
+        }
+    }
+
+    #[pg_test]
+    fn interval_is_as_long_as_postgres_compares_it() {
+        for text in [
+            "60 s",
+            "1 day",
+            "1 mon 2 days 00:00:03.000004",
+            "10 years",
+            "0 s",
+        ] {
+            let interval =
+                Spi::get_one::<pgrx::datum::Interval>(&format!("SELECT interval '{text}'"))
+                    .expect("an interval")
+                    .expect("not NULL");
+            // interval_cmp counts a month as 30 days, so two of equal length compare as equal.
+            let micros = crate::keys::micros(&interval);
+            let equal = Spi::get_one_with_args::<bool>(
+                "SELECT interval '1 microsecond' * $1 = $2",
+                &[(micros as f64).into(), interval.into()],
+            );
+            assert_eq!(equal, Ok(Some(true)), "{text}");
+        }
+    }
+}
