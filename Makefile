@@ -1,0 +1,49 @@
+# One word for each thing that is done to this project. The work is in scripts/ and pg_test/.
+
+# For install and package: the Postgres that they are for.
+PG_CONFIG ?= pg_config
+# For the others: its major version; 15, 16 or 18.
+export PG ?= 15
+
+# pgrx's list of Postgres installations, and cargo-pgrx where the system's isn't the right one.
+export PGRX_HOME := $(CURDIR)/.pg/pgrx
+export PATH := $(CURDIR)/.pg/tools/bin:$(PATH)
+
+.PHONY: help demo demo-stop test lint install package clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s%s\n", $$1, $$2 }' Makefile
+
+demo: ## builds, starts a private Postgres and shows what the extension does
+	@scripts/setup pg$(PG)
+	@scripts/install
+	@examples/demo/run demo
+	@echo
+	@echo "==> To look around: .pg/pg$(PG)/bin/psql -h $$(readlink -f .pg)/cluster/demo -U authenticated demo"
+	@echo "==> make demo-stop ends it."
+
+demo-stop: ## ends the demo's Postgres and removes its data
+	@scripts/cluster stop demo
+
+test: ## runs every test; with T=name only that one of pg_test
+	@scripts/setup pg$(PG)
+	@scripts/test $(T)
+
+lint: ## checks the formatting, the Rust and the shell
+	@scripts/setup pg$(PG)
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	@for f in $$(grep -rl '^#!/bin/bash' scripts pg_test examples .ci); do bash -n $$f || exit; done
+
+install: ## builds and installs into the Postgres of PG_CONFIG
+	@scripts/setup
+	@scripts/install "$(PG_CONFIG)"
+
+package: ## builds for the Postgres of PG_CONFIG; the files are left under target/
+	@scripts/setup
+	@scripts/install --package "$(PG_CONFIG)"
+
+clean: ## removes all that was built and downloaded
+	@for d in .pg/cluster/*/data; do [ ! -e $$d ] || scripts/cluster stop $$(basename $$(dirname $$d)); done
+	rm -rf "$$(readlink -f .pg)" .pg
+	cargo clean

@@ -1,0 +1,56 @@
+-- 1. The database's owner, who is no superuser, installs the extension and tells it whom to trust.
+--    (This file sets :jwks, an issuer's key set, and :alice and the like, which are tokens.)
+\ir ../../pg_test/fixtures/jose.sql
+CREATE EXTENSION pg_auth_jwt;
+SELECT auth.init(:'jwks', issuer => 'https://auth.example.com', audience => '{my-app}');
+SELECT issuer, kid, alg FROM auth.jwks ORDER BY kid;
+
+-- 2. A table whose rows have an owner and a tenant, and policies that go by the token.
+CREATE TABLE posts (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    user_id uuid NOT NULL DEFAULT auth.uid(),
+    tenant_id text NOT NULL DEFAULT (auth.session() ->> 'tenant_id'),
+    title text NOT NULL
+);
+ALTER TABLE posts ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON posts TO authenticated USING (user_id = auth.uid());
+CREATE POLICY same_tenant ON posts AS RESTRICTIVE TO authenticated
+    USING (tenant_id = auth.session() ->> 'tenant_id');
+GRANT SELECT, INSERT, UPDATE, DELETE ON posts TO authenticated;
+
+-- 3. The application connects as a role that may do nothing else. Without a token it sees nothing.
+\connect - authenticated
+SELECT count(*) FROM posts;
+
+-- 4. Alice's request: her token counts until the transaction ends.
+BEGIN;
+SELECT auth.jwt_session_init(:'alice', is_local => true);
+INSERT INTO posts (title) VALUES ('Hello from Alice'), ('Another one') RETURNING id, title;
+SELECT auth.uid(), auth.email(), auth.session() ->> 'tenant_id' AS tenant;
+COMMIT;
+SELECT auth.uid() IS NULL AS signed_out, count(*) FROM posts;
+
+-- 5. Bob's request: he sees his rows, changes none of Alice's, and cannot write in her name.
+BEGIN;
+SELECT auth.jwt_session_init(:'bob', is_local => true);
+INSERT INTO posts (title) VALUES ('Hello from Bob');
+SELECT id, user_id, tenant_id, title FROM posts;
+UPDATE posts SET title = 'Bob was here' WHERE id = 1;
+INSERT INTO posts (user_id, title) VALUES ('0b9d8c3e-6f0a-4f5e-9a51-3a1f6d0c7a11', 'As Alice');
+\echo SQLSTATE :LAST_ERROR_SQLSTATE
+ROLLBACK;
+
+-- 6. Alice's token, with Bob's id written into it.
+SELECT auth.jwt_session_init(:'forged');
+\echo SQLSTATE :LAST_ERROR_SQLSTATE
+
+-- 7. A token of the past.
+SELECT auth.jwt_session_init(:'expired');
+\echo SQLSTATE :LAST_ERROR_SQLSTATE
+
+-- 8. While Bob is signed in, the owner withdraws the key that signed his token.
+SELECT auth.jwt_session_init(:'bob');
+SELECT auth.email();
+\! psql -X -U app_owner -c "DELETE FROM auth.jwks WHERE kid = 'ed-1'" demo
+SELECT auth.email();
+\echo SQLSTATE :LAST_ERROR_SQLSTATE

@@ -1,0 +1,92 @@
+-- Each refusal with its SQLSTATE, from jwt_session_init, from a reader and from auth.verify alike.
+\i fixtures/pyjwt.sql
+SELECT auth.init(:'jwks', issuer => :'issuer', audience => '{my-app}');
+
+-- Every algorithm of the library is accepted.
+SELECT auth.verify(:'alice_rs256') ->> 'email', auth.verify(:'alice_rs384') ->> 'email',
+       auth.verify(:'alice_rs512') ->> 'email', auth.verify(:'alice_ps256') ->> 'email',
+       auth.verify(:'alice_ps384') ->> 'email', auth.verify(:'alice_ps512') ->> 'email',
+       auth.verify(:'alice_es384') ->> 'email', auth.verify(:'alice_es512') ->> 'email',
+       auth.verify(:'alice_eddsa') ->> 'email', auth.verify(:'bob') ->> 'email';
+
+-- 28J01 malformed
+SELECT auth.jwt_session_init('not a token');
+\echo :LAST_ERROR_SQLSTATE
+SELECT auth.jwt_session_init('Bearer ' || :'bob');
+\echo :LAST_ERROR_SQLSTATE
+SELECT auth.jwt_session_init(' ' || :'bob');
+SELECT auth.jwt_session_init(split_part(:'bob', '.', 1) || '.' || split_part(:'bob', '.', 2) || '.');
+SELECT auth.jwt_session_init(repeat('x', 70000));
+SELECT auth.jwt_session_init('é.é.é');
+-- 28J02 algorithm
+UPDATE auth.issuers SET algorithms = '{ES256}';
+SELECT auth.verify(:'alice_rs256');
+\echo :LAST_ERROR_SQLSTATE
+UPDATE auth.issuers SET algorithms = NULL;
+-- 28J03 key
+SELECT auth.verify(:'other_issuer');
+\echo :LAST_ERROR_SQLSTATE
+UPDATE auth.issuers SET enabled = false;
+SELECT auth.verify(:'bob');
+\echo :LAST_ERROR_SQLSTATE
+UPDATE auth.issuers SET enabled = true;
+BEGIN;
+DELETE FROM auth.jwks;
+SELECT auth.verify(:'bob');
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+SELECT auth.verify(:'bob') ->> 'email';
+-- 28J04 signature
+SELECT auth.verify(split_part(:'bob', '.', 1) || '.' || split_part(:'bob', '.', 2) || '.' || split_part(:'alice_rs256', '.', 3));
+\echo :LAST_ERROR_SQLSTATE
+-- 28J05 expired
+SELECT auth.verify(:'expired');
+\echo :LAST_ERROR_SQLSTATE
+UPDATE auth.issuers SET max_age = '1 s';
+SELECT auth.verify(:'bob') IS NULL;
+\echo :LAST_ERROR_SQLSTATE
+UPDATE auth.issuers SET max_age = NULL;
+-- 28J08 audience
+SELECT auth.verify(:'other_audience');
+\echo :LAST_ERROR_SQLSTATE
+-- 28J09 another claim
+UPDATE auth.issuers SET required_claims = '{exp,amr}';
+SELECT auth.verify(:'bob');
+\echo :LAST_ERROR_SQLSTATE
+UPDATE auth.issuers SET required_claims = '{exp}';
+
+-- A reader raises what jwt_session_init raises, and goes on raising.
+SET pg_auth_jwt.token = :'other_audience';
+SELECT auth.user_id();
+\echo :LAST_ERROR_SQLSTATE
+SELECT auth.session();
+\echo :LAST_ERROR_SQLSTATE
+RESET pg_auth_jwt.token;
+SELECT auth.session() IS NULL AS anonymous;
+
+-- A leeway makes up for clocks; nothing else does.
+UPDATE auth.issuers SET leeway = '200 years';
+SELECT auth.verify(:'expired') ->> 'email';
+UPDATE auth.issuers SET leeway = '0 s';
+SELECT auth.verify(:'expired') ->> 'email';
+\echo :LAST_ERROR_SQLSTATE
+
+-- An issuer of any name.
+DELETE FROM auth.issuers;
+SELECT auth.init(:'jwks');
+SELECT auth.verify(:'other_issuer') ->> 'iss';
+\i fixtures/jose.sql
+SELECT auth.init(:'jwks', issuer => :'issuer');
+-- The exact row comes first, and a disabled one does not give way to '*'.
+UPDATE auth.issuers SET enabled = false WHERE issuer = :'issuer';
+SELECT auth.verify(:'alice');
+\echo :LAST_ERROR_SQLSTATE
+UPDATE auth.issuers SET enabled = true;
+SELECT auth.verify(:'alice') ->> 'email';
+SELECT auth.verify(:'not_yet');
+\echo :LAST_ERROR_SQLSTATE
+SELECT auth.verify(:'removed_key');
+\echo :LAST_ERROR_SQLSTATE
+SELECT auth.verify(:'forged');
+\echo :LAST_ERROR_SQLSTATE
+SELECT auth.verify(NULL) IS NULL;

@@ -1,0 +1,107 @@
+-- auth.init and plain DML: what enters the tables, and what it becomes.
+\i fixtures/jose.sql
+SELECT auth.init(:'jwks', issuer => :'issuer', audience => '{my-app}');
+SELECT issuer, audience, algorithms, required_claims, leeway, max_age, token_types, enabled FROM auth.issuers;
+SELECT kid, alg, thumbprint, expires_at FROM auth.jwks ORDER BY kid;
+
+-- Unchanged input writes nothing, not even a transaction id; a null audience keeps what is stored.
+BEGIN;
+SELECT auth.init(:'jwks', issuer => :'issuer');
+SELECT auth.init(:'jwks', issuer => :'issuer', audience => '{my-app}');
+SELECT pg_current_xact_id_if_assigned() IS NULL AS wrote_nothing;
+COMMIT;
+SELECT audience FROM auth.issuers;
+
+-- A rotation: what is no longer in the set is withdrawn. What stays keeps its age and its expiry.
+UPDATE auth.jwks SET created_at = '2026-01-01', expires_at = '2100-01-01' WHERE kid IN ('ed-1', 'es-1');
+SELECT auth.init(jsonb_build_object('keys', (
+           SELECT jsonb_agg(CASE k ->> 'kid' WHEN 'es-1' THEN k - 'alg' ELSE k END)
+             FROM jsonb_array_elements(:'jwks'::jsonb -> 'keys') k WHERE k ->> 'kid' <> 'rsa-1')),
+       issuer => :'issuer', audience => '{other-app}');
+SELECT kid, alg, created_at = '2026-01-01' AS kept, expires_at IS NOT NULL AS expires FROM auth.jwks ORDER BY kid;
+SELECT audience FROM auth.issuers;
+-- Keys that have expired are not trusted.
+UPDATE auth.jwks SET expires_at = now() WHERE kid = 'ed-1';
+SELECT auth.init((SELECT jsonb_build_object('keys', jsonb_agg(jwk)) FROM auth.jwks), issuer => :'issuer');
+
+-- Two keys exchange their kids: no state in between may stand in the way.
+DELETE FROM auth.issuers;
+\set a '{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}'
+\set b '{"kty":"OKP","crv":"Ed25519","x":"TBtcSsy_0jgUO5ubew9WbjoVb2cxC_zWIZgIzdNwNR4"}'
+SELECT auth.init(jsonb_build_object('keys', jsonb_build_array(:'a'::jsonb || '{"kid":"1"}', :'b'::jsonb || '{"kid":"2"}')));
+SELECT auth.init(jsonb_build_object('keys', jsonb_build_array(:'a'::jsonb || '{"kid":"2"}', :'b'::jsonb || '{"kid":"1"}')));
+SELECT kid, jwk ->> 'x' FROM auth.jwks ORDER BY kid;
+
+-- One JWK is a set of one. Without kid, alg or use (as Better Auth stores them) it is a key as well.
+SELECT auth.init(:'a', issuer => 'https://better-auth.example.com');
+INSERT INTO auth.jwks (issuer, kid, jwk) VALUES ('https://better-auth.example.com', 'row-id', :'b')
+    RETURNING kid, alg, thumbprint;
+-- The owner may pin an algorithm, if the key takes it.
+UPDATE auth.jwks SET alg = 'EdDSA' WHERE kid = 'row-id' RETURNING alg;
+UPDATE auth.jwks SET alg = 'RS256' WHERE kid = 'row-id';
+-- Another JWK in the same row brings its own kid and alg; the thumbprint follows by itself.
+UPDATE auth.jwks SET jwk = :'b'::jsonb || '{"kid":"own","alg":"Ed25519"}' WHERE kid = 'row-id'
+    RETURNING kid, alg, thumbprint;
+UPDATE auth.jwks SET thumbprint = 'x', kid = 'other' WHERE kid = 'own';
+\echo :LAST_ERROR_SQLSTATE
+UPDATE auth.jwks SET thumbprint = 'x' WHERE kid = 'own' RETURNING thumbprint;
+
+-- Keys that cannot be used are named and skipped.
+SELECT auth.init(jsonb_build_object('keys', jsonb_build_array(
+    :'a'::jsonb, '{"kty":"wat","kid":"odd"}'::jsonb, '{"kty":"EC","crv":"secp256k1"}'::jsonb,
+    :'b'::jsonb || '{"use":"enc"}')));
+
+-- Refused, and nothing changed.
+SELECT auth.init('{"keys":[{"kty":"wat"}]}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT auth.init('{"keys":[]}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT auth.init('[]');
+SELECT auth.init('{}');
+SELECT auth.init('null');
+SELECT auth.init(NULL);
+\echo :LAST_ERROR_SQLSTATE
+SELECT auth.init(:'a', issuer => NULL);
+SELECT auth.init(:'a', issuer => '');
+SELECT auth.init(:'a', issuer => 'https://new.example.com', audience => '{}');
+SELECT auth.init(:'a', issuer => 'https://new.example.com', audience => '{NULL}');
+SELECT auth.init(jsonb_build_object('keys', jsonb_build_array(:'a'::jsonb, :'b'::jsonb || '{"d":"AA"}')));
+\echo :LAST_ERROR_SQLSTATE
+SELECT count(*) FROM auth.jwks WHERE issuer = '*';
+SELECT count(*) FROM auth.issuers WHERE issuer = 'https://new.example.com';
+
+-- The same door for plain DML and COPY.
+INSERT INTO auth.jwks (issuer, jwk) VALUES ('*', '{"kty":"OKP","crv":"Ed25519","x":"AAAA"}');
+\echo :LAST_ERROR_SQLSTATE
+INSERT INTO auth.jwks (issuer, kid, jwk) VALUES ('*', 'mine', :'b'::jsonb || '{"kid":"its"}');
+\echo :LAST_ERROR_SQLSTATE
+INSERT INTO auth.jwks (issuer, jwk) VALUES ('nobody', :'a');
+INSERT INTO auth.jwks (issuer, jwk) VALUES ('*', NULL);
+INSERT INTO auth.jwks (issuer, jwk) VALUES ('*', :'b'::jsonb || '{"kid":"twice"}');
+INSERT INTO auth.jwks (issuer, jwk) VALUES
+    ('*', '{"kty":"OKP","crv":"Ed25519","kid":"twice","x":"ebVWLo_mVPlAeLES6KmLp5AfhTrmlb7X4OORC60ElmQ"}');
+\echo :LAST_ERROR_SQLSTATE
+-- One statement is no way round it either.
+INSERT INTO auth.jwks (issuer, jwk) VALUES
+    ('*', '{"kty":"OKP","crv":"Ed25519","kid":"pair","x":"ebVWLo_mVPlAeLES6KmLp5AfhTrmlb7X4OORC60ElmQ"}'),
+    ('*', '{"kty":"OKP","crv":"Ed25519","kid":"pair","x":"3p7bfXt9wbTTW2HC7OQ1Nz-DQ8hbeGdNrfx-FG-IK08"}');
+\echo :LAST_ERROR_SQLSTATE
+COPY auth.jwks (issuer, jwk) FROM stdin;
+*	{"kty":"RSA","n":"AQAB","e":"AQAB"}
+\.
+\echo :LAST_ERROR_SQLSTATE
+
+-- Secrets only for an issuer that names an HS algorithm.
+\set secret '{"kty":"oct","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"}'
+SELECT auth.init(:'secret', issuer => 'https://hs.example.com');
+\echo :LAST_ERROR_SQLSTATE
+INSERT INTO auth.issuers (issuer, algorithms) VALUES ('https://hs.example.com', '{HS256}');
+SELECT auth.init(:'secret', issuer => 'https://hs.example.com');
+INSERT INTO auth.issuers (issuer, algorithms) VALUES ('https://odd.example.com', '{none}');
+INSERT INTO auth.issuers (issuer, leeway) VALUES ('https://odd.example.com', '-1 s');
+INSERT INTO auth.issuers (issuer, max_age) VALUES ('https://odd.example.com', '0');
+
+-- An issuer takes its keys along.
+DELETE FROM auth.issuers WHERE issuer = 'https://hs.example.com';
+UPDATE auth.issuers SET issuer = 'https://renamed.example.com' WHERE issuer = '*';
+SELECT issuer, count(*) FROM auth.jwks GROUP BY 1 ORDER BY 1;

@@ -1,0 +1,146 @@
+-- The token session: the setting, and everything that Postgres does to a setting.
+\i fixtures/jose.sql
+SELECT auth.init(:'jwks', issuer => :'issuer', audience => '{my-app}');
+SET ROLE authenticated;
+\pset null NULL
+
+-- No token: NULL, never JSON null.
+SELECT auth.session(), auth.jwt(), auth.user_id(), auth.uid(), auth.role(), auth.email(),
+       auth.organization(), auth.organization_id();
+
+-- Session-wide, until it ends.
+SELECT auth.jwt_session_init(:'alice');
+SELECT auth.email();
+SELECT auth.jwt_session_init(:'bob');
+SELECT auth.email();
+SELECT auth.jwt_session_init(NULL);
+SELECT auth.email();
+SELECT auth.jwt_session_init(:'bob');
+SELECT auth.jwt_session_init('');
+SELECT auth.email();
+
+-- is_local ends with the transaction, however it ends.
+BEGIN;
+SELECT auth.jwt_session_init(:'alice', is_local => true);
+SELECT auth.email();
+COMMIT;
+SELECT auth.email();
+SELECT auth.jwt_session_init(:'bob');
+BEGIN;
+SELECT auth.jwt_session_init(:'alice', is_local => true);
+SELECT auth.email();
+ROLLBACK;
+SELECT auth.email();
+-- And in the statement that is a transaction of its own.
+SELECT auth.jwt_session_init(:'alice', is_local => true);
+SELECT auth.email();
+
+-- A token set in a transaction that is rolled back was never set.
+BEGIN;
+SELECT auth.jwt_session_init(:'alice');
+SELECT auth.email();
+ROLLBACK;
+SELECT auth.email();
+
+-- Savepoints.
+BEGIN;
+SELECT auth.jwt_session_init(:'alice', true);
+SAVEPOINT a;
+SELECT auth.jwt_session_init(:'bob', true);
+SELECT auth.email();
+ROLLBACK TO a;
+SELECT auth.email();
+SAVEPOINT b;
+SELECT auth.jwt_session_init(NULL, true);
+RELEASE b;
+SELECT auth.email();
+COMMIT;
+SELECT auth.email();
+
+-- A refused token leaves the session as it was.
+SELECT auth.jwt_session_init(:'expired');
+SELECT auth.email();
+SELECT auth.jwt_session_init(:'forged');
+SELECT auth.email();
+
+-- SET is the same without the check; the check comes at first use.
+SET pg_auth_jwt.token = :'alice';
+SELECT auth.email();
+SET pg_auth_jwt.token = 'nonsense';
+SELECT auth.email();
+SELECT auth.uid();
+BEGIN;
+SET LOCAL pg_auth_jwt.token = :'alice';
+SELECT auth.email();
+END;
+SELECT auth.email();
+RESET pg_auth_jwt.token;
+SELECT auth.email();
+SELECT set_config('pg_auth_jwt.token', :'alice', false) <> '' AS set;
+SELECT auth.email();
+RESET ALL;
+SELECT auth.email();
+RESET ROLE;
+SET SESSION AUTHORIZATION DEFAULT;
+SELECT auth.jwt_session_init(:'alice');
+SELECT auth.email();
+DISCARD ALL;
+SELECT auth.email();
+
+-- A function's SET clause.
+SELECT format('CREATE FUNCTION bobs() RETURNS text LANGUAGE sql SET pg_auth_jwt.token = %L RETURN auth.email()', :'bob') AS create_bobs \gset
+:create_bobs;
+SELECT auth.jwt_session_init(:'alice');
+SELECT auth.email(), bobs(), auth.email();
+
+-- A prepared statement with a generic plan, whose identity changes between executions.
+SET plan_cache_mode = force_generic_plan;
+PREPARE whoami AS SELECT auth.email();
+EXECUTE whoami;
+SELECT auth.jwt_session_init(:'bob');
+EXECUTE whoami;
+SELECT auth.jwt_session_init(NULL);
+EXECUTE whoami;
+
+-- A procedure that commits: what was local is gone, what was the session's stays.
+CREATE PROCEDURE commits(token text, is_local boolean) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM auth.jwt_session_init(token, is_local);
+    RAISE NOTICE 'before: %', auth.email();
+    COMMIT;
+    RAISE NOTICE 'after: %', auth.email();
+END $$;
+CALL commits(:'alice', true);
+CALL commits(:'alice', false);
+SELECT auth.email();
+
+-- COMMIT AND CHAIN begins a transaction of its own.
+BEGIN;
+SELECT auth.jwt_session_init(:'bob', true);
+COMMIT AND CHAIN;
+SELECT auth.email();
+COMMIT;
+
+-- The cache may be off.
+\c - postgres
+ALTER ROLE owner_role SET pg_auth_jwt.cache_size = 0;
+\c - owner_role
+SHOW pg_auth_jwt.cache_size;
+SELECT auth.jwt_session_init(:'alice');
+SELECT auth.email(), auth.uid();
+\c - postgres
+ALTER ROLE owner_role RESET pg_auth_jwt.cache_size;
+
+-- A role behind a transaction pooler: every token is local, and the careless are told.
+ALTER ROLE owner_role SET pg_auth_jwt.scope = 'transaction';
+\c - owner_role
+SELECT auth.jwt_session_init(:'alice');
+SELECT auth.email();
+BEGIN;
+SELECT auth.jwt_session_init(:'alice');
+SELECT auth.email();
+COMMIT;
+SELECT auth.email();
+SET pg_auth_jwt.scope = 'session';
+\c - postgres
+ALTER ROLE owner_role RESET pg_auth_jwt.scope;
