@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 use crate::clock::Stamp;
 use crate::ffi::sql_function;
 use crate::settings::{self, Scope};
-use crate::{keys, session};
+use crate::{hooks, keys, session};
 
 sql_function!(
     /// `auth.jwt_session_init(token text, is_local boolean) RETURNS void`: verifies the token, and
@@ -16,6 +16,8 @@ sql_function!(
     pg_auth_jwt_session_init,
     pg_finfo_pg_auth_jwt_session_init,
     |arguments| {
+        // The call that loads the library was parsed before it could be looked at.
+        hooks::redact_activity();
         let token = arguments.text_bytes(0).unwrap_or_default();
         if !token.is_empty() {
             session::verify(&token)?;

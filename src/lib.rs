@@ -12,10 +12,13 @@ mod clock;
 mod errors;
 mod ffi;
 mod functions;
+mod hooks;
 mod identity;
 mod init;
 mod keys;
+mod planner;
 mod readers;
+mod redaction;
 mod report;
 mod row;
 mod session;
@@ -42,6 +45,7 @@ pub mod pg_test {
 extern "C-unwind" fn _PG_init() {
     settings::register();
     keys::register_invalidation_callback();
+    hooks::install();
 }
 
 // The install script, in this order.

@@ -21,6 +21,10 @@ static CACHE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(256);
 /// Which verifications are logged; none by default.
 static AUDIT_LOG: GucSetting<AuditLog> = GucSetting::<AuditLog>::new(AuditLog::Off);
 
+/// Whether the planner evaluates a reader once per execution; on by default. Off, it is called
+/// wherever the query says so: for whoever doubts the plan.
+static HOIST_READERS: GucSetting<bool> = GucSetting::<bool>::new(true);
+
 /// Set by Postgres's assignment of the token, by whatever way it changes.
 static TOKEN_ASSIGNED: AtomicBool = AtomicBool::new(true);
 
@@ -95,6 +99,14 @@ pub fn register() {
         GucContext::Suset,
         GucFlags::default(),
     );
+    GucRegistry::define_bool_guc(
+        c"pg_auth_jwt.hoist_readers",
+        c"Has the planner evaluate auth.user_id() and the like once per execution.",
+        c"Off, they are evaluated for each row.",
+        &HOIST_READERS,
+        GucContext::Userset,
+        GucFlags::EXPLAIN,
+    );
 
     // SAFETY: the argument is a NUL-terminated string that Postgres copies.
     unsafe {
@@ -147,4 +159,9 @@ pub fn cache_size() -> usize {
 /// See [`AUDIT_LOG`].
 pub fn audit_log() -> AuditLog {
     AUDIT_LOG.get()
+}
+
+/// See [`HOIST_READERS`].
+pub fn hoist_readers() -> bool {
+    HOIST_READERS.get()
 }
