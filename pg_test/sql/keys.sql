@@ -76,7 +76,9 @@ INSERT INTO auth.jwks (issuer, jwk) VALUES ('*', '{"kty":"OKP","crv":"Ed25519","
 INSERT INTO auth.jwks (issuer, kid, jwk) VALUES ('*', 'mine', :'b'::jsonb || '{"kid":"its"}');
 \echo :LAST_ERROR_SQLSTATE
 INSERT INTO auth.jwks (issuer, jwk) VALUES ('nobody', :'a');
+\set VERBOSITY terse
 INSERT INTO auth.jwks (issuer, jwk) VALUES ('*', NULL);
+\set VERBOSITY default
 INSERT INTO auth.jwks (issuer, jwk) VALUES ('*', :'b'::jsonb || '{"kid":"twice"}');
 INSERT INTO auth.jwks (issuer, jwk) VALUES
     ('*', '{"kty":"OKP","crv":"Ed25519","kid":"twice","x":"ebVWLo_mVPlAeLES6KmLp5AfhTrmlb7X4OORC60ElmQ"}');
