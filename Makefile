@@ -9,7 +9,7 @@ export PG ?= 15
 export PGRX_HOME := $(CURDIR)/.pg/pgrx
 export PATH := $(CURDIR)/.pg/tools/bin:$(PATH)
 
-.PHONY: help demo demo-stop test lint install package clean
+.PHONY: help demo demo-stop test bench fuzz lint install package clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s%s\n", $$1, $$2 }' Makefile
@@ -17,6 +17,7 @@ help: ## this list
 demo: ## builds, starts a private Postgres and shows what the extension does
 	@scripts/setup pg$(PG)
 	@scripts/install
+	@echo
 	@examples/demo/run demo
 	@echo
 	@echo "==> To look around: .pg/pg$(PG)/bin/psql -h $$(readlink -f .pg)/cluster/demo -U authenticated demo"
@@ -28,6 +29,15 @@ demo-stop: ## ends the demo's Postgres and removes its data
 test: ## runs every test; with T=name only that one of pg_test
 	@scripts/setup pg$(PG)
 	@scripts/test $(T)
+
+bench: ## measures, and writes docs/performance.md
+	@scripts/setup pg$(PG)
+	@scripts/install
+	@bench/run.py $(T)
+
+fuzz: ## fuzzes the verifier, each target for SECONDS=60
+	@scripts/setup
+	@scripts/fuzz $(or $(SECONDS),60) $(T)
 
 lint: ## checks the formatting, the Rust and the shell
 	@scripts/setup pg$(PG)

@@ -23,7 +23,8 @@ sql_function!(
             session::verify(&token)?;
         }
         set_token(token, arguments.boolean(1).unwrap_or(false));
-        Ok(None)
+        // As PG_RETURN_VOID.
+        Ok(Some(pg_sys::Datum::from(0)))
     }
 );
 
@@ -33,7 +34,8 @@ sql_function!(
     pg_finfo_pg_auth_jwt_verify,
     |arguments| {
         let Some(token) = arguments.text_bytes(0) else { return Ok(None) };
-        Ok(Some(session::verify(&token)?.claims().to_datum()))
+        let identity = session::verify(&token)?;
+        Ok(Some(identity.claims().to_datum()))
     }
 );
 

@@ -130,6 +130,11 @@ impl Image {
         }
     }
 
+    /// The bytes, wherever they are for as long as the image is.
+    pub fn bytes(&self) -> *const [u8] {
+        &raw const *self.0
+    }
+
     /// A datum of these bytes in the current memory context.
     pub fn to_datum(&self) -> pg_sys::Datum {
         // SAFETY: palloc gives at least that many bytes, aligned for every type, or raises.
@@ -178,6 +183,26 @@ impl Image {
             pgrx::direct_function_call(pg_sys::jsonb_typeof, &[Some(self.to_datum())])
                 .unwrap_or_default()
         }
+    }
+}
+
+/// As [`Image::to_datum`], for the path that runs once per row.
+///
+/// # Safety
+///
+/// `bytes` must be valid until this returns. The caller must hold nothing that needs a drop: where
+/// memory runs out, palloc leaves by `longjmp`.
+#[inline]
+pub unsafe fn copy_to_datum(bytes: *const [u8]) -> pg_sys::Datum {
+    // Declared here and not taken from pg_sys, whose wrapper pays a sigsetjmp.
+    unsafe extern "C-unwind" {
+        fn palloc(size: usize) -> *mut std::ffi::c_void;
+    }
+    // SAFETY: palloc gives at least that many bytes, aligned for every type, or does not return.
+    unsafe {
+        let copy = palloc(bytes.len());
+        std::ptr::copy_nonoverlapping(bytes.cast::<u8>(), copy.cast(), bytes.len());
+        pg_sys::Datum::from(copy)
     }
 }
 

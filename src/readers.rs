@@ -4,12 +4,13 @@
 //! token is never taken for an anonymous user.
 
 use crate::ffi::{SqlResult, sql_function};
-use crate::identity::{Identity, Image};
+use crate::identity::{Identity, Image, copy_to_datum};
 use crate::session;
 
 fn read(choose: impl FnOnce(&Identity) -> Option<&Image>) -> SqlResult {
-    let identity = session::identity()?;
-    Ok(identity.as_deref().and_then(choose).map(Image::to_datum))
+    let answer = session::with_identity(|identity| identity.and_then(choose).map(Image::bytes))?;
+    // SAFETY: nothing that palloc calls can end the session's identity before the copy is made.
+    Ok(answer.map(|bytes| unsafe { copy_to_datum(bytes) }))
 }
 
 sql_function!(

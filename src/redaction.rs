@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 /// What stands in a token's place. Shorter than any token, so that it can be put there.
 const REDACTED: &[u8] = b"<token>";
 
@@ -50,9 +53,21 @@ fn find_token(text: &[u8], from: usize) -> Option<Range<usize>> {
     })
 }
 
-/// `{"` is `ey` in base64url, and `{` before white space `ew` or `ey`.
+/// Whether a base64url text begins a JSON object, after any white space.
 fn begins_object(text: &[u8]) -> bool {
-    text.starts_with(b"ey") || text.starts_with(b"ew")
+    /// Whole groups of four characters (a shorter text is looked at whole), and more white space than anybody writes there.
+    const LOOKED_AT: usize = 16;
+    let end = text
+        .iter()
+        .take(LOOKED_AT)
+        .take_while(|byte| is_base64url(**byte))
+        .count();
+    let mut decoded = [0; LOOKED_AT];
+    let length = URL_SAFE_NO_PAD
+        .decode_slice(&text[..end], &mut decoded)
+        .unwrap_or(0);
+    let begin = decoded[..length].trim_ascii_start();
+    begin.starts_with(b"{") || (length > 0 && begin.is_empty())
 }
 
 fn is_base64url(byte: u8) -> bool {
@@ -105,6 +120,7 @@ mod tests {
             "eyJhbGciOiJFZERTQSJ9",
             "eyJhbGciOiJFZERTQSJ9.",
             "eyJhbGciOiJFZERTQSJ9.abc.def",
+            "a_database_of_some_length.a_schema_of_some_length.a_table_of_some_length",
             "https://example.com/eyJhbGciOi.eyJ",
         ] {
             assert_eq!(redacted(text), text);

@@ -36,21 +36,22 @@ thread_local! {
     };
 }
 
-/// The session's identity; `None` without a token.
+/// Looks at the session's identity; `None` without a token.
 ///
 /// # Errors
 ///
 /// Where there is a token and it is not, or no longer, good.
-pub fn identity() -> Result<Option<Rc<Identity>>, Report> {
+#[inline]
+pub fn with_identity<T>(look: impl FnOnce(Option<&Identity>) -> T) -> Result<T, Report> {
     SESSION.with(|session| {
-        if session.is_settled() {
-            return Ok(session.current.borrow().clone());
+        if !session.is_settled() {
+            session.settle()?;
         }
-        session.settle()
+        Ok(look(session.current.borrow().as_deref()))
     })
 }
 
-/// Verifies `token` as [`identity`] would, were it the session's, and changes nothing.
+/// Verifies `token` as if it were the session's, and changes nothing.
 ///
 /// # Errors
 ///
@@ -79,7 +80,7 @@ impl Session {
 
     /// Finds the answer anew.
     #[cold]
-    fn settle(&self) -> Result<Option<Rc<Identity>>, Report> {
+    fn settle(&self) -> Result<(), Report> {
         self.settled.set(false);
         self.current.replace(None);
         self.synchronize();
@@ -90,9 +91,9 @@ impl Session {
         } else {
             Some(self.lookup(&token)?)
         };
-        self.current.replace(identity.clone());
+        self.current.replace(identity);
         self.settled.set(true);
-        Ok(identity)
+        Ok(())
     }
 
     /// Once per statement takes in what other backends have committed, and reads the keys again

@@ -1,0 +1,7 @@
+//! Any bytes as the payload of a well-signed token.
+#![no_main]
+
+#[path = "../../crates/jwt_verify/tests/common/mod.rs"]
+mod common;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| common::harness::any_claims(data));
