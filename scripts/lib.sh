@@ -16,7 +16,7 @@ PG=${PG:-15}
 PG_BIN=$PGROOT/pg$PG/bin
 
 export PGRX_HOME=$ROOT/.pg/pgrx
-export PATH=$ROOT/.pg/tools/bin:$PATH
+export PATH=$PGROOT/tools/bin:$PATH
 
 # The caller's settings for his own databases are not for ours.
 unset PGHOST PGHOSTADDR PGPORT PGUSER PGPASSWORD PGDATABASE PGDATA PGOPTIONS PGSERVICE PGSSLMODE

@@ -1,14 +1,28 @@
 #!/bin/bash
-# `make demo` shows what examples/demo/expected.txt says.
+# `make demo` prints what examples/demo/expected.txt has, and README.md shows the same.
 
 . "$(dirname "$0")/../../scripts/lib.sh"
+cd "$ROOT"
 
-expected=$ROOT/examples/demo/expected.txt
-transcript() { "$ROOT/examples/demo/run" test_demo | sed 's/it is [0-9.]*\.$/it is (now)./'; }
-trap '"$ROOT/scripts/cluster" stop test_demo' EXIT
+expected=examples/demo/expected.txt
+actual=$PGROOT/pg_test/results/demo.out
+trap 'scripts/cluster stop test_demo' EXIT
 
+# README.md with a file's content in the fenced block after the line "<!-- demo: ...".
+readme_with() {
+    awk -v file="$1" '
+        /^<!-- demo:/ { state = 1 }
+        state == 2 && /^```/ { state = 3 }
+        state != 2 { print }
+        state == 1 && /^```/ { state = 2; while ((getline line < file) > 0) print line }' README.md
+}
+
+mkdir -p "${actual%/*}"
+examples/demo/run test_demo >"$actual"
 if [ -n "${ACCEPT-}" ]; then
-    transcript >"$expected"
+    cp "$actual" "$expected"
+    readme_with "$expected" >"$actual" && cat "$actual" >README.md
 else
-    transcript | diff -u "$expected" -
+    diff -u "$expected" "$actual"
+    readme_with "$expected" | diff -u README.md -
 fi

@@ -1,0 +1,230 @@
+"""For the tests that psql and pgbench cannot express: many sessions at once, the extended protocol
+message by message, clients that die; and clusters of a test's own. Needs nothing but Python."""
+
+import os
+import re
+import socket
+import struct
+import subprocess
+import sys
+
+sys.dont_write_bytecode = True
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+
+
+class PgError(Exception):
+    """An ERROR of the server's; `fields` by the protocol's letters (M message, D detail, H hint)."""
+
+    def __init__(self, fields):
+        super().__init__(f"{fields['C']} {fields['M']}" + (f" ({fields['D']})" if "D" in fields else ""))
+        self.code, self.fields = fields["C"], fields
+
+
+class Session:
+    """A connection through a Unix socket, as a user who needs no password."""
+
+    def __init__(self, dbname, user="authenticated", host=None, port=5432, **options):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(f"{host or os.environ['PGHOST']}/.s.PGSQL.{port}")
+        self.stream = self.socket.makefile("rb")
+        self.notices = []
+        self.tag = self.backend = None
+        start = {"user": user, "database": dbname, "client_encoding": "UTF8", **options}
+        body = b"".join(text.encode() + b"\0" for pair in start.items() for text in pair)
+        self.socket.sendall(struct.pack("!ii", len(body) + 9, 196608) + body + b"\0")
+        self._until_ready()
+
+    # Messages: a batch is sent at once, as a pipelining client does.
+
+    @staticmethod
+    def _message(letter, *parts):
+        body = b"".join(part.encode() + b"\0" if isinstance(part, str) else part for part in parts)
+        return letter.encode() + struct.pack("!i", len(body) + 4) + body
+
+    def parse(self, sql, name=""):
+        return self._message("P", name, sql, b"\0\0")
+
+    def bind(self, params=(), name="", portal=""):
+        values = [param if param is None else str(param).encode() for param in params]
+        packed = b"".join(struct.pack("!i", -1) if v is None else struct.pack("!i", len(v)) + v for v in values)
+        return self._message("B", portal, name, struct.pack("!hh", 0, len(values)), packed, struct.pack("!h", 0))
+
+    def run(self, rows=0, portal=""):
+        return self._message("E", portal, struct.pack("!i", rows))
+
+    SYNC = b"S\0\0\0\4"
+
+    def send(self, *messages):
+        self.socket.sendall(b"".join(messages))
+
+    def receive(self):
+        """The rows of all that was sent since the last call; raises the first error among it."""
+        return self._until_ready()
+
+    # Whole statements.
+
+    def begin_query(self, sql):
+        """Sends it by the simple protocol, to be received later."""
+        self.send(self._message("Q", sql))
+
+    def query(self, sql):
+        """By the simple protocol; rows as lists of strings, of the last statement that has any."""
+        self.begin_query(sql)
+        return self.receive()
+
+    def execute(self, sql, *params):
+        """By the extended protocol, unnamed."""
+        self.send(self.parse(sql), self.bind(params), self.run(), self.SYNC)
+        return self.receive()
+
+    def value(self, sql, *params):
+        rows = self.execute(sql, *params) if params else self.query(sql)
+        return rows[0][0] if rows else None
+
+    def code(self, sql, *params):
+        """The SQLSTATE that it raises, or None."""
+        try:
+            self.value(sql, *params)
+        except PgError as error:
+            return error.code
+
+    def close(self):
+        self.send(self._message("X"))
+        self.die()
+
+    def die(self):
+        """Goes without a word."""
+        self.stream.close()
+        self.socket.close()
+
+    def _until_ready(self):
+        rows, error = [], None
+        while True:
+            head = self.stream.read(5)
+            if len(head) < 5:
+                raise error or ConnectionError("the server closed the connection")
+            letter, length = head[:1], struct.unpack("!i", head[1:])[0]
+            body = self.stream.read(length - 4)
+            if letter == b"D":
+                rows.append(self._row(body))
+            elif letter in b"EN":
+                fields = {part[:1].decode(): part[1:].decode(errors="replace") for part in body.split(b"\0") if part}
+                if letter == b"N":
+                    self.notices.append(fields)
+                else:
+                    error = error or PgError(fields)
+                    if fields["S"] in ("FATAL", "PANIC"):
+                        raise error
+            elif letter == b"K":
+                self.backend = struct.unpack("!i", body[:4])[0]  # its pid
+            elif letter == b"C":
+                self.tag = body[:-1].decode()
+            elif letter == b"T":
+                rows = []
+            elif letter == b"Z":
+                if error:
+                    raise error
+                return rows
+
+    @staticmethod
+    def _row(body):
+        row, at = [], 2
+        for _ in range(struct.unpack("!h", body[:2])[0]):
+            length = struct.unpack("!i", body[at:at + 4])[0]
+            at += 4
+            row.append(None if length < 0 else body[at:at + length].decode())
+            at += max(length, 0)
+        return row
+
+
+class Cluster:
+    """A private cluster, by scripts/cluster: removed on leaving the `with`. It has the roles and the
+    template of template.sql, unless `bare`, or is a standby of another one. `dir` is where its data,
+    log and socket are."""
+
+    def __init__(self, name, bare=False, standby_of=None, **settings):
+        self.name = f"test_{name}"
+        self.dir = shell('cluster_dir "$1"', self.name)
+        self.script("stop")
+        if standby_of:
+            shell('make_cluster_dir "$1"', self.name)
+            self.as_pg("pg_basebackup", "-h", standby_of.dir, "-U", "postgres", "-D", f"{self.dir}/data", "-R",
+                       "--checkpoint=fast", "--no-sync")
+            with open(f"{self.dir}/data/postgresql.conf", "a") as conf:
+                conf.write(f"unix_socket_directories = '{self.dir}'\n")
+        self.script("start", *(f"{key}={value}" for key, value in settings.items()))
+        if not bare and not standby_of:
+            self.psql("-f", "template.sql", "postgres")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.script("stop")
+
+    def script(self, action, *more):
+        subprocess.run([f"{ROOT}/scripts/cluster", action, self.name, *more], check=True)
+
+    def as_pg(self, program, *args):
+        """Runs one of Postgres's programs as the server's user."""
+        return shell('program=$1; shift; as_pg "$PG_BIN/$program" "$@"', program, *args)
+
+    def client(self, program, *args, **options):
+        """Runs one of Postgres's programs as a client; returns what it prints."""
+        environ = {**os.environ, "PGHOST": self.dir, "PGUSER": "postgres"}
+        options = {"check": True, "text": True, "stdout": subprocess.PIPE, "cwd": HERE, **options}
+        return subprocess.run([f"{shell('echo $PG_BIN')}/{program}", *args], env=environ, **options).stdout
+
+    def psql(self, *args):
+        return self.client("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", *args)
+
+    def create_db(self, name):
+        self.client("createdb", "-T", "template_test", "-O", "owner_role", name)
+        return name
+
+    def session(self, dbname, user="authenticated", **options):
+        return Session(dbname, user, host=self.dir, **options)
+
+    def log(self):
+        with open(f"{self.dir}/log", errors="replace") as file:
+            return file.read()
+
+
+class SharedCluster(Cluster):
+    """The one that pg_test/run started."""
+
+    def __init__(self):
+        self.dir = os.environ["PGHOST"]
+
+    def __exit__(self, *_):
+        pass
+
+
+def shell(script, *args):
+    """What a line of shell prints, with the scripts' lib.sh at hand."""
+    command = ["bash", "-c", f". {ROOT}/scripts/lib.sh; {script}", "bash", *args]
+    return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
+
+
+class Checks:
+    """Counts what was checked. `done` prints the one line of a test that passed."""
+
+    def __init__(self):
+        self.passed, self.failed = 0, []
+
+    def equal(self, what, got, wanted):
+        if got == wanted:
+            self.passed += 1
+        else:
+            self.failed.append(what)
+            print(f"FAILED: {what}: got {got!r}, wanted {wanted!r}", file=sys.stderr)
+
+    def true(self, what, got):
+        self.equal(what, bool(got), True)
+
+    def done(self, line):
+        if self.failed:
+            sys.exit(f"{len(self.failed)} of {self.passed + len(self.failed)} checks failed")
+        print(f"        {line} ({self.passed} checks)")

@@ -1,0 +1,199 @@
+"""PgBouncer in front of a cluster, and clients that share its few server connections, each of which
+checks every row that it reads against the token of the same transaction."""
+
+import collections
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import tokens
+from pg import PgError, Session, shell
+
+USERS = 50
+ROWS = 3
+
+SCHEMA = f"""
+CREATE TABLE things (owner text, n int);
+INSERT INTO things SELECT 'u' || u, n FROM generate_series(0, {USERS - 1}) u, generate_series(1, {ROWS}) n;
+ALTER TABLE things ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON things TO authenticated USING (owner = auth.user_id());
+GRANT SELECT ON things TO authenticated;
+"""
+
+READ = "SELECT owner FROM things"
+
+
+class Pooler:
+    """PgBouncer with a socket beside the cluster's own, for the length of a `with`."""
+
+    def __init__(self, cluster, dbname, mode, servers):
+        self.dir = f"{cluster.dir}/pooler"
+        os.makedirs(self.dir, exist_ok=True)
+        self.pidfile = f"{self.dir}/pid"
+        with open(f"{self.dir}/users", "w") as users:
+            users.write('"authenticated" ""\n')
+        with open(f"{self.dir}/ini", "w") as ini:
+            ini.write(f"""
+[databases]
+{dbname} = host={cluster.dir}
+[pgbouncer]
+pool_mode = {mode}
+default_pool_size = {servers}
+max_client_conn = 1000
+listen_addr =
+listen_port = 6432
+unix_socket_dir = {self.dir}
+auth_type = trust
+auth_file = {self.dir}/users
+pidfile = {self.pidfile}
+logfile = {self.dir}/log
+log_connections = 0
+log_disconnections = 0
+log_pooler_errors = 0
+""")
+        shell('chown -R "$PG_USER" "$1"', self.dir)
+        program = shutil.which("pgbouncer", path=os.environ["PATH"] + ":/usr/sbin") or sys.exit("pgbouncer is not here; scripts/setup gets it")
+        shell('as_pg "$1" -q -d "$2"', program, f"{self.dir}/ini")
+        while not os.path.exists(f"{self.dir}/.s.PGSQL.6432"):
+            time.sleep(0.01)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        with open(self.pidfile) as file:
+            pid = int(file.read())
+        os.kill(pid, signal.SIGTERM)
+        while os.path.exists(self.pidfile):  # which it removes last
+            time.sleep(0.01)
+        shutil.rmtree(self.dir)
+
+
+class Client(threading.Thread):
+    """Comes and goes, as a different user in each transaction, until the time is up.
+
+    A careful client gives its tokens with is_local; a careless one does not, and so relies on
+    pg_auth_jwt.scope or on the pooler's DISCARD ALL between two clients.
+    """
+
+    def __init__(self, host, dbname, until, careless, whole_session):
+        super().__init__()
+        self.where, self.until = (dbname, "authenticated", host, 6432), until
+        self.is_local = "false" if careless else "true"
+        # Its token outlives the transaction, as far as this client goes.
+        self.keeps_identity = careless and whole_session
+        self.random = random.Random()
+        self.counts = collections.Counter()
+        self.crossings = []
+        self.failure = None
+
+    def run(self):
+        try:
+            while time.time() < self.until:
+                self.session()
+        except Exception as error:  # Whatever it is, the test has to hear of it.
+            self.failure = error
+
+    def session(self):
+        s = Session(*self.where)
+        self.anonymous(s)
+        for _ in range(self.random.randint(1, 30)):
+            kinds = [self.committed] * 10 + [self.rolled_back] * 4 + [self.failed] * 3 + [self.refused] * 2
+            if not self.keeps_identity:
+                kinds += [self.anonymous] * 2
+            if not self.random.choice(kinds + [self.killed])(s):
+                return
+            self.counts["transactions"] += 1
+        s.close()
+
+    def check(self, what, rows, owner):
+        """All the rows of that user, and no others."""
+        self.counts["rows"] += len(rows)
+        if rows != [[owner]] * (ROWS if owner else 0):
+            self.crossings.append(f"{what}: as {owner} read {rows}")
+
+    def begin(self, s):
+        """Begins a transaction as some user, and reads as that one."""
+        user = f"u{self.random.randrange(USERS)}"
+        token = tokens.token(user)
+        if self.random.random() < 0.3:
+            # As a driver does that pipelines.
+            s.send(s.parse("BEGIN"), s.bind(), s.run(),
+                   s.parse(f"SELECT auth.jwt_session_init($1, {self.is_local})"), s.bind([token]), s.run(),
+                   s.parse(READ), s.bind(), s.run(), s.SYNC)
+            self.check("pipeline", s.receive()[1:], user)
+        else:
+            s.query("BEGIN")
+            s.execute(f"SELECT auth.jwt_session_init($1, {self.is_local})", token)
+        self.check("read", s.query(READ), user)
+        return user
+
+    def committed(self, s):
+        user = self.begin(s)
+        self.check("read again", s.execute(READ), user)
+        s.query("COMMIT")
+        return True
+
+    def rolled_back(self, s):
+        user = self.begin(s)
+        s.query("SAVEPOINT a")
+        other = f"u{self.random.randrange(USERS)}"
+        s.execute(f"SELECT auth.jwt_session_init($1, {self.is_local})", tokens.token(other))
+        self.check("in the savepoint", s.query(READ), other)
+        s.query("ROLLBACK TO a")
+        self.check("after the savepoint", s.query(READ), user)
+        s.query("ROLLBACK")
+        return True
+
+    def failed(self, s):
+        self.begin(s)
+        self.fails(s, "SELECT 1 / 0", "22012")
+        s.query("ROLLBACK")
+        return True
+
+    def refused(self, s):
+        s.query("BEGIN")
+        self.fails(s, f"SELECT auth.jwt_session_init('{tokens.token('u1', -1)}', {self.is_local})", "28J05")
+        self.fails(s, READ, "25P02")
+        s.query("ROLLBACK")
+        return True
+
+    def anonymous(self, s):
+        """No token given, so none there."""
+        self.check("without a token", s.query(READ), None)
+        return True
+
+    def killed(self, s):
+        """Dies in its transaction, some in the middle of a statement."""
+        self.begin(s)
+        if self.random.random() < 0.5:
+            s.begin_query(f"SELECT pg_sleep(0.01) FROM things")
+        s.die()
+        self.counts["killed clients"] += 1
+        return False
+
+    def fails(self, s, sql, code):
+        self.counts["errors"] += 1
+        got = s.code(sql)
+        if got != code:
+            self.crossings.append(f"{sql}: {got} instead of {code}")
+
+
+def play(cluster, dbname, mode, clients, servers, seconds, careless=False):
+    """Lets them play, and returns what was counted and what crossed."""
+    with Pooler(cluster, dbname, mode, servers) as pooler:
+        until = time.time() + seconds
+        threads = [Client(pooler.dir, dbname, until, careless, mode == "session") for _ in range(clients)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    for thread in threads:
+        if thread.failure:
+            raise thread.failure
+    return sum((t.counts for t in threads), collections.Counter()), [c for t in threads for c in t.crossings]

@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""What pg_dump saves of a database, pg_restore brings back in another cluster: issuers, keys, grants
+and policies, so that the tokens verified there before verify there again."""
+
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import tokens
+from pg import HERE, Checks, Cluster
+
+with open(f"{HERE}/fixtures/jose.json") as file:
+    JOSE = json.load(file)
+ALICE = JOSE["tokens"]["alice"]
+SUB = "0b9d8c3e-6f0a-4f5e-9a51-3a1f6d0c7a11"
+
+SCHEMA = f"""
+SELECT auth.init('{json.dumps(JOSE["jwks"])}', issuer => '{JOSE["issuer"]}', audience => '{{my-app}}');
+UPDATE auth.issuers SET leeway = '7 s', max_age = '100 years', required_claims = '{{exp,sub}}', token_types = NULL
+ WHERE issuer = '{JOSE["issuer"]}';
+UPDATE auth.jwks SET expires_at = '2100-01-01', created_at = '2026-01-01' WHERE kid = 'es-1';
+INSERT INTO auth.issuers (issuer, enabled) VALUES ('https://gone.example.com', false);
+INSERT INTO auth.jwks (issuer, kid, jwk, alg) VALUES ('https://gone.example.com', 'row-id',
+    '{{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}}', 'EdDSA');
+
+CREATE TABLE posts (user_id uuid DEFAULT auth.uid(), title text, CHECK (auth.role() IS DISTINCT FROM 'nobody'));
+INSERT INTO posts VALUES ('{SUB}', 'hers'), (gen_random_uuid(), 'not hers');
+ALTER TABLE posts ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON posts TO authenticated USING (user_id = auth.uid());
+CREATE VIEW my_claims AS SELECT auth.session() AS claims;
+CREATE FUNCTION whoami() RETURNS text LANGUAGE sql STABLE RETURN auth.email();
+GRANT SELECT, INSERT ON posts TO authenticated;
+GRANT SELECT ON my_claims TO authenticated;
+
+-- More than what everyone may.
+GRANT EXECUTE ON FUNCTION auth.verify(text) TO authenticated;
+GRANT SELECT ON auth.issuers TO auditor;
+"""
+
+ISSUERS = "SELECT * FROM auth.issuers ORDER BY 1"
+KEYS = "SELECT * FROM auth.jwks ORDER BY issuer, thumbprint"
+
+
+def look(check, cluster, db, saved, owner):
+    s = cluster.session(db)
+    check("token", s.code("SELECT auth.jwt_session_init($1)", ALICE), None)
+    check("oct token", s.value("SELECT auth.verify($1) ->> 'sub'", tokens.token("u1")), "u1")
+    check("policy", s.query("SELECT user_id, title FROM posts"), [[SUB, "hers"]])
+    check("default", s.value("INSERT INTO posts (title) VALUES ('new') RETURNING user_id"), SUB)
+    check("check of the policy", s.code("INSERT INTO posts VALUES (gen_random_uuid())"), "42501")
+    check("view", s.value("SELECT claims ->> 'email' FROM my_claims"), "alice@acme.example")
+    check("function", s.value("SELECT whoami()"), "alice@acme.example")
+    check("grant", s.code("SELECT auth.verify('x')"), "28J01")
+    if owner == "postgres":  # Nobody else may revoke what is his.
+        check("revoke", s.code("SELECT auth.organization()"), "42501")
+    check("not granted", s.code("SELECT * FROM auth.jwks"), "42501")
+    check("grant of a table", cluster.session(db, "auditor").code(ISSUERS), None)
+    o = cluster.session(db, owner)
+    check("issuers", o.query(ISSUERS), saved[ISSUERS])
+    check("keys", o.query(KEYS), saved[KEYS])
+    check("admission", o.code("INSERT INTO auth.jwks (issuer, jwk) VALUES ('https://gone.example.com', '{}')"), "22023")
+    o.query("DELETE FROM auth.jwks WHERE kid = 'es-1'")
+    check("withdrawn", s.code("SELECT * FROM posts"), "28J03")
+
+
+def main():
+    checks = Checks()
+    with Cluster("dump_from") as source, Cluster("dump_to", bare=True) as target:
+        db = source.create_db("app")
+        source.psql("-c", "CREATE ROLE auditor LOGIN; GRANT USAGE ON SCHEMA auth TO auditor", db)
+        # And less, for which it takes the superuser, whose function that is.
+        source.psql("-c", "REVOKE EXECUTE ON FUNCTION auth.organization() FROM PUBLIC", db)
+        owner = source.session(db, "owner_role")
+        owner.query(tokens.setup(0) + SCHEMA)
+        saved = {query: owner.query(query) for query in (ISSUERS, KEYS)}
+
+        # By the server's user, in its folder.
+        custom, plain, roles = (f"{target.dir}/{name}" for name in ("app.dump", "app.sql", "roles.sql"))
+        of_source = ["-h", source.dir, "-U", "postgres"]
+        source.as_pg("pg_dump", *of_source, "-Fc", "-f", custom, db)
+        source.as_pg("pg_dump", *of_source, "-f", plain, db)
+        source.as_pg("pg_dumpall", *of_source, "--roles-only", "-f", roles)
+        target.client("psql", "-Xq", "-f", roles, "postgres", stderr=-3)  # Has the role postgres already.
+
+        def restored(what, restore, owner="owner_role"):
+            target.psql("-c", f"CREATE DATABASE {what} OWNER owner_role", "postgres")
+            restore(what)
+            look(lambda check, *of: checks.equal(f"{what}: {check}", *of), target, what, saved, owner)
+
+        def custom_by_owner(to):
+            target.client("pg_restore", "-U", "owner_role", "--exit-on-error", "-d", to, custom)
+
+        def in_parallel(to):
+            # Loads tables in an order of its own, in which a key may come before its issuer and is
+            # refused. What did not get in is loaded once more.
+            target.client("pg_restore", "--role=owner_role", "-j2", "-d", to, custom, check=False, stderr=-3)
+            target.psql("-c", "DELETE FROM auth.jwks", to)
+            target.client("pg_restore", "--role=owner_role", "--data-only", "--schema=auth", "--table=jwks", "-d", to, custom)
+
+        def plain_by_superuser(to):
+            target.psql("-f", plain, to)
+
+        restored("by_owner", custom_by_owner)
+        restored("in_parallel", in_parallel)
+        # What a superuser restores without naming a role is his own.
+        restored("by_superuser", plain_by_superuser, owner="postgres")
+    checks.done("dumps restored in three ways")
+
+
+main()

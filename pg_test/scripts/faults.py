@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""Backends killed, servers crashed, statements cancelled, and the extension dropped under those who
+use it: what comes after is refused or right, and never an identity that should be gone."""
+
+import os
+import signal
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import tokens
+from pg import Checks, Cluster, PgError
+
+WHO = "SELECT auth.user_id()"
+
+# Verifies without end, each time another token.
+LOOP = """DO $$
+BEGIN
+    FOR n IN 1 .. 2000000000 LOOP
+        PERFORM auth.jwt_session_init(test_token('u' || n));
+    END LOOP;
+END $$"""
+
+
+def init(session, sub="u1", **options):
+    session.execute("SELECT auth.jwt_session_init($1)", tokens.token(sub, **options))
+    return session
+
+
+def dies(session):
+    try:
+        session.receive()
+    except (PgError, ConnectionError):
+        return True
+
+
+def cancelled(checks, cluster, db):
+    """In the middle of verifying. What the session was before, it still is."""
+    s, root = init(cluster.session(db)), cluster.session(db, "postgres")
+    for delay in (0.05, 0.1, 0.2):
+        s.begin_query(LOOP)
+        time.sleep(delay)
+        root.query(f"SELECT pg_cancel_backend({s.backend})")
+        try:
+            s.receive()
+        except PgError as error:
+            checks.equal("cancelled", error.code, "57014")
+        checks.equal("after the cancel", s.value(WHO), "u1")
+    s.query("SET statement_timeout = 50")
+    for _ in range(5):
+        checks.equal("timed out", s.code(LOOP), "57014")
+        checks.equal("after the timeout", s.value(WHO), "u1")
+    s.begin_query(LOOP)
+    root.query(f"SELECT pg_terminate_backend({s.backend})")
+    checks.true("terminated", dies(s))
+
+
+def dropped(checks, cluster, db):
+    """The extension, with a session on it that had cached its token."""
+    owner = cluster.session(db, "owner_role")
+    s = init(cluster.session(db))
+    s.query("PREPARE who AS SELECT auth.user_id()")
+    s.query("CREATE FUNCTION pg_temp.who() RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN auth.user_id(); END'")
+    readings = [WHO, "EXECUTE who", "SELECT pg_temp.who()"]
+    for reading in readings:
+        checks.equal(reading, s.value(reading), "u1")
+
+    # The library's function by another name, as only a superuser can declare it.
+    cluster.session(db, "postgres").query("CREATE FUNCTION left_behind() RETURNS text LANGUAGE c "
+                                          "AS '$libdir/pg_auth_jwt', 'pg_auth_jwt_user_id'")
+    owner.query("CREATE TABLE saved_issuers AS TABLE auth.issuers; CREATE TABLE saved_jwks AS TABLE auth.jwks")
+
+    checks.equal("with a policy that needs it", owner.code("DROP EXTENSION pg_auth_jwt"), "2BP01")
+    checks.equal("and still there", s.value(WHO), "u1")
+    # Nobody is left without rules by mistake: the policies go with it, row-level security stays.
+    owner.query("BEGIN; DROP EXTENSION pg_auth_jwt CASCADE")
+    s.query("SET lock_timeout = 200")
+    checks.true("while it is being dropped", s.code("SELECT count(*) FROM things") in (None, "55P03"))
+    owner.query("ROLLBACK")
+    for reading in readings:
+        checks.equal(f"{reading}, not dropped after all", s.value(reading), "u1")
+
+    owner.query("DROP EXTENSION pg_auth_jwt CASCADE")
+    for reading in readings:
+        checks.true(f"{reading}, dropped", s.code(reading) in ("3F000", "42883"))
+    checks.equal("rows without the policy", s.value("SELECT count(*) FROM things"), "0")
+    # Tables of these names that are somebody's own are not the extension's.
+    owner.query("CREATE SCHEMA auth; CREATE TABLE auth.issuers AS SELECT * FROM saved_issuers;"
+                "CREATE TABLE auth.jwks AS SELECT * FROM saved_jwks")
+    checks.equal("look-alikes", s.code("SELECT left_behind()"), "28J03")
+    owner.query("DROP SCHEMA auth CASCADE")
+
+    owner.query("CREATE EXTENSION pg_auth_jwt")
+    for reading in readings:
+        checks.equal(f"{reading}, created anew", s.code(reading), "28J03")
+    owner.query(tokens.setup(0))
+    for reading in readings:
+        checks.equal(f"{reading}, keys loaded", s.value(reading), "u1")
+    owner.query("DELETE FROM auth.jwks")
+    checks.equal("withdrawn from the new tables", s.code(WHO), "28J03")
+    owner.query(f"SELECT auth.init('{tokens.jwks(0)}', issuer => '{tokens.ISSUER}');"
+                "CREATE POLICY own ON things TO authenticated USING (owner = auth.user_id())")
+    # In one transaction, in front of a session that never saw it gone.
+    owner.query("BEGIN; DROP EXTENSION pg_auth_jwt CASCADE; CREATE EXTENSION pg_auth_jwt; COMMIT")
+    checks.equal("replaced", s.code(WHO), "28J03")
+    owner.query(tokens.setup(0) + "CREATE POLICY own ON things TO authenticated USING (owner = auth.user_id())")
+
+
+def killed(checks, cluster, db):
+    """A backend that verifies is killed: the server starts all over, with the keys that it had."""
+    s = cluster.session(db)
+    s.begin_query(LOOP)
+    time.sleep(0.2)
+    os.kill(s.backend, signal.SIGKILL)
+    checks.true("killed", dies(s))
+    while cluster.log().count("ready to accept connections") < 2:
+        time.sleep(0.05)
+    after_crash(checks, cluster, db)
+
+
+def shut_down_at_once(checks, cluster, db):
+    """In the middle of verifying and of a change of keys that was not committed."""
+    s, owner = cluster.session(db), cluster.session(db, "owner_role")
+    s.begin_query(LOOP)
+    owner.query("BEGIN; DELETE FROM auth.jwks")
+    cluster.as_pg("pg_ctl", "stop", "--silent", "-m", "immediate", "-D", f"{cluster.dir}/data")
+    checks.true("shut down", dies(s))
+    cluster.script("start")
+    after_crash(checks, cluster, db)
+
+
+def after_crash(checks, cluster, db):
+    s = cluster.session(db)
+    checks.equal("nobody at first", s.value(WHO), None)
+    checks.equal("key of before", init(s).query("SELECT DISTINCT owner FROM things"), [["u1"]])
+    checks.equal("key withdrawn before", s.code("SELECT auth.jwt_session_init($1)", tokens.token("u1", key=1)), "28J03")
+
+
+def main():
+    checks = Checks()
+    with Cluster("faults", fsync="on") as cluster:
+        db = cluster.create_db("test")
+        owner = cluster.session(db, "owner_role")
+        owner.query(tokens.setup() + tokens.sql() + """
+            CREATE TABLE things AS SELECT 'u' || n % 3 AS owner FROM generate_series(1, 9) n;
+            ALTER TABLE things ENABLE ROW LEVEL SECURITY;
+            CREATE POLICY own ON things TO authenticated USING (owner = auth.user_id());
+            GRANT SELECT ON things TO authenticated""")
+        for fault in (cancelled, dropped):
+            fault(checks, cluster, db)
+        for fault in (killed, shut_down_at_once):
+            owner = cluster.session(db, "owner_role")
+            owner.query(f"SELECT auth.init('{tokens.jwks(0, 1)}', issuer => '{tokens.ISSUER}')")
+            owner.query("DELETE FROM auth.jwks WHERE kid = 'k1'")
+            fault(checks, cluster, db)
+        checks.equal("crashes that nobody ordered", cluster.log().count("was terminated by signal") - 1, 0)
+    checks.done("cancelled, killed, crashed, dropped: nothing accepted that should not be")
+
+
+main()

@@ -1,0 +1,40 @@
+#!/usr/bin/env python3
+"""Behind PgBouncer no row is read under another transaction's token, in transaction and in session
+mode, whatever ends the transaction. `soak pgbouncer` is the long version."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import pooler
+import tokens
+from pg import Checks, Cluster
+
+
+def main():
+    checks = Checks()
+    total = 0
+    with Cluster("pgbouncer") as cluster:
+        db = cluster.create_db("test")
+        cluster.session(db, "owner_role").query(pooler.SCHEMA + tokens.setup(0))
+        root = cluster.session(db, "postgres")
+
+        def play(what, mode, **options):
+            counts, crossings = pooler.play(cluster, db, mode, clients=30, servers=4, seconds=1.5, **options)
+            checks.true(f"{what}: {dict(counts)}", min(counts["transactions"], counts["errors"], counts["killed clients"]) > 10)
+            return counts["transactions"], crossings
+
+        # What the others prove is worth something only if a crossing would be seen.
+        checks.true("careless clients are seen to cross", play("careless", "transaction", careless=True)[1])
+        cases = [("is_local", "transaction", False), ("session mode", "session", True), ("scope", "transaction", True)]
+        for what, mode, careless in cases:
+            if what == "scope":
+                # At login, so for the server connections that a pooler makes from now on.
+                root.query("ALTER ROLE authenticated SET pg_auth_jwt.scope = 'transaction'")
+            transactions, crossings = play(what, mode, careless=careless)
+            checks.equal(f"{what}: crossings", crossings[:3], [])
+            total += transactions
+    checks.done(f"{total} transactions by 30 clients over 4 connections, no crossing")
+
+
+main()

@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+"""Logical replication of the two tables into another database: a key that arrives is known to the
+sessions there, and one that goes is refused, just as if it had been written there."""
+
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import tokens
+from pg import Checks, Cluster
+
+WHO = "SELECT auth.user_id()"
+
+
+def main():
+    checks = Checks()
+    with Cluster("replication", wal_level="logical") as cluster:
+        here, there = cluster.create_db("here"), cluster.create_db("there")
+        owner = cluster.session(here, "owner_role")
+        root_here, root_there = (cluster.session(db, "postgres") for db in (here, there))
+        # In one cluster the slot has to be there first.
+        root_here.query("CREATE PUBLICATION keys FOR TABLE auth.issuers, auth.jwks")
+        root_here.query("SELECT pg_create_logical_replication_slot('keys', 'pgoutput')")
+        root_there.query(f"CREATE SUBSCRIPTION keys CONNECTION 'host={cluster.dir} dbname={here} user=postgres' "
+                         "PUBLICATION keys WITH (create_slot = false, slot_name = 'keys')")
+
+        def arrived():
+            position = root_here.value("SELECT pg_current_wal_lsn()")
+            for _ in range(400):
+                if root_here.value(f"SELECT confirmed_flush_lsn >= '{position}' FROM pg_replication_slots "
+                                   "WHERE slot_name = 'keys'") == "t":
+                    return
+                time.sleep(0.05)
+            sys.exit("the replication does not come forward:\n" + cluster.log()[-2000:])
+
+        reader = cluster.session(there)
+        reader.query(f"SET pg_auth_jwt.token = '{tokens.token('u1')}'")
+        checks.equal("no key yet", reader.code(WHO), "28J03")
+        # Until the tables' first copy is done, changes pass by another way.
+        while root_there.value("SELECT bool_and(srsubstate = 'r') FROM pg_subscription_rel") != "t":
+            time.sleep(0.05)
+        owner.query(tokens.setup(0))
+        arrived()
+        checks.equal("key arrived", reader.value(WHO), "u1")
+        owner.query("BEGIN; DELETE FROM auth.jwks; SELECT auth.jwt_session_init(NULL)")
+        checks.equal("not committed", reader.value(WHO), "u1")
+        owner.query("COMMIT")
+        arrived()
+        checks.equal("key deleted", reader.code(WHO), "28J03")
+        owner.query(f"SELECT auth.init('{tokens.jwks(0)}', issuer => '{tokens.ISSUER}')")
+        arrived()
+        checks.equal("key given back", reader.value(WHO), "u1")
+        owner.query("UPDATE auth.issuers SET enabled = false")
+        arrived()
+        checks.equal("issuer disabled", reader.code(WHO), "28J03")
+        owner.query("UPDATE auth.issuers SET enabled = true")
+        arrived()
+        checks.equal("issuer enabled", reader.value(WHO), "u1")
+        owner.query("UPDATE auth.jwks SET expires_at = now()")
+        arrived()
+        checks.equal("key expired", reader.code(WHO), "28J03")
+        owner.query("UPDATE auth.jwks SET expires_at = NULL; TRUNCATE auth.jwks")
+        arrived()
+        checks.equal("truncated", reader.code(WHO), "28J03")
+        root_there.query("ALTER SUBSCRIPTION keys DISABLE; ALTER SUBSCRIPTION keys SET (slot_name = NONE)")
+        root_there.query("DROP SUBSCRIPTION keys")
+        root_here.query("SELECT pg_drop_replication_slot('keys')") if root_here.value(
+            "SELECT active FROM pg_replication_slots") == "f" else None
+    checks.done("replicated keys count from their arrival")
+
+
+main()

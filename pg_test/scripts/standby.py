@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""A streaming replica verifies tokens, and refuses what the primary withdrew as soon as it has
+replayed that: in sessions too that had used it before."""
+
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import tokens
+from pg import Checks, Cluster
+
+WHO = "SELECT auth.user_id()"
+
+
+def replayed(primary, standby):
+    """Waits until the standby has come as far as the primary is now."""
+    position = primary.value("SELECT pg_current_wal_flush_lsn()")
+    for _ in range(600):
+        if standby.value(f"SELECT pg_last_wal_replay_lsn() >= '{position}'") == "t":
+            return
+        time.sleep(0.05)
+    sys.exit("the standby does not come forward")
+
+
+def main():
+    checks = Checks()
+    with Cluster("primary", synchronous_commit="local") as primary_cluster, \
+            Cluster("standby", standby_of=primary_cluster) as standby_cluster:
+        db = primary_cluster.create_db("test")
+        owner = primary_cluster.session(db, "owner_role")
+        owner.query(tokens.setup())
+        owner.query("CREATE TABLE things AS SELECT 'u' || n AS owner FROM generate_series(1, 9) n;"
+                    "ALTER TABLE things ENABLE ROW LEVEL SECURITY;"
+                    "CREATE POLICY own ON things TO authenticated USING (owner = auth.user_id());"
+                    "GRANT SELECT ON things TO authenticated")
+        monitor = standby_cluster.session("postgres", "postgres")
+        catch_up = lambda: replayed(owner, monitor)
+        catch_up()
+
+        # One session for each key, all of which have verified and cached their token.
+        readers = [standby_cluster.session(db) for _ in range(tokens.KEYS)]
+        for key, reader in enumerate(readers):
+            reader.query(f"SELECT auth.jwt_session_init('{tokens.token(f'u{key + 1}', key=key)}')")
+            checks.equal("the standby shows the rows", reader.query("SELECT owner FROM things"), [[f"u{key + 1}"]])
+        in_transaction = readers[1]
+        in_transaction.query("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        checks.equal("in a transaction", in_transaction.value(WHO), "u2")
+        checks.equal("keys are not written on a standby",
+                     standby_cluster.session(db, "owner_role").code("DELETE FROM auth.jwks"), "25006")
+
+        owner.query("BEGIN; DELETE FROM auth.jwks WHERE kid IN ('k0', 'k1')")
+        catch_up()
+        checks.equal("not committed", readers[0].value(WHO), "u1")
+        owner.query("COMMIT")
+        catch_up()
+        checks.equal("key withdrawn", readers[0].code("SELECT owner FROM things"), "28J03")
+        checks.equal("in a transaction begun before", in_transaction.code(WHO), "28J03")
+        checks.equal("another key stays", readers[2].query("SELECT owner FROM things"), [["u3"]])
+
+        owner.query(f"SELECT auth.init('{tokens.jwks(0, 2)}', issuer => '{tokens.ISSUER}')")
+        catch_up()
+        checks.equal("key given back", readers[0].value(WHO), "u1")
+        checks.equal("key left out by auth.init", readers[3].code(WHO), "28J03")
+
+        owner.query("UPDATE auth.issuers SET enabled = false")
+        catch_up()
+        checks.equal("issuer disabled", readers[0].code(WHO), "28J03")
+        checks.equal("issuer disabled, new session",
+                     standby_cluster.session(db).code("SELECT auth.jwt_session_init($1)", tokens.token("u1")), "28J03")
+        owner.query("UPDATE auth.issuers SET enabled = true")
+        catch_up()
+        checks.equal("issuer enabled", readers[0].value(WHO), "u1")
+        owner.query("TRUNCATE auth.jwks")
+        catch_up()
+        checks.equal("truncated", readers[0].code(WHO), "28J03")
+        owner.query(f"SELECT auth.init('{tokens.jwks(0)}', issuer => '{tokens.ISSUER}')")
+
+        standby_cluster.as_pg("pg_ctl", "promote", "--silent", "-D", f"{standby_cluster.dir}/data")
+        checks.equal("promoted", readers[0].value(WHO), "u1")
+        promoted = standby_cluster.session(db, "owner_role")
+        promoted.query("DELETE FROM auth.jwks")
+        checks.equal("withdrawn on the promoted one", readers[0].code(WHO), "28J03")
+    checks.done("a standby follows its primary's keys")
+
+
+main()

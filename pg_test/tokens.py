@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""Mints HS256 tokens, for tests that need many users or tokens that run out in seconds.
+
+  tokens.py setup                 SQL that makes the issuer and its keys k0 to k3
+  tokens.py token SUB [SECONDS]   a token, good for an hour or that many seconds
+  tokens.py rows COUNT            COUNT lines "sub<TAB>token" for COPY, users u1 to uCOUNT
+  tokens.py sql                   the function test_token(sub, seconds), which mints in the database
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import sys
+import time
+
+ISSUER = "https://hs.test.example"
+KEYS = 4
+
+
+def base64url(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def secret(key):
+    return hashlib.sha256(b"pg_auth_jwt test key %d" % key).digest()
+
+
+def jwk(key=0):
+    return {"kty": "oct", "kid": f"k{key}", "alg": "HS256", "k": base64url(secret(key))}
+
+
+def jwks(*keys):
+    return json.dumps({"keys": [jwk(key) for key in keys]})
+
+
+def sign(signed, key=0):
+    return signed + "." + base64url(hmac.digest(secret(key), signed.encode(), "sha256"))
+
+
+def token(sub, seconds=3600, key=0, space="", **claims):
+    """`seconds` is counted from now on, to the microsecond; other claims may be added. `space` is
+    what is written before both JSON texts."""
+    header = {"alg": "HS256", "kid": f"k{key}"}
+    payload = {"iss": ISSUER, "sub": sub, "exp": time.time() + seconds, **claims}
+    return sign(".".join(base64url((space + json.dumps(part)).encode()) for part in (header, payload)), key)
+
+
+def setup(*keys):
+    """No leeway, so that a token runs out when it says."""
+    return (f"INSERT INTO auth.issuers (issuer, algorithms, leeway) VALUES ('{ISSUER}', '{{HS256}}', '0 s');"
+            f"SELECT auth.init('{jwks(*(keys or range(KEYS)))}', issuer => '{ISSUER}');")
+
+
+def sql():
+    """HMAC (RFC 2104) by the sha256() of Postgres, because pgcrypto need not be there."""
+    key = secret(0).ljust(64, b"\0")
+    header = base64url(json.dumps({"alg": "HS256", "kid": "k0"}).encode())
+    return SQL.format(
+        issuer=ISSUER,
+        header=header,
+        inner=bytes(byte ^ 0x36 for byte in key).hex(),
+        outer=bytes(byte ^ 0x5C for byte in key).hex(),
+    )
+
+
+SQL = r"""
+CREATE FUNCTION base64url(data bytea) RETURNS text LANGUAGE sql IMMUTABLE
+    RETURN translate(encode(data, 'base64'), E'+/=\n', '-_');
+CREATE FUNCTION test_token(sub text, seconds float8 DEFAULT 3600) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    payload text := format('{{"iss":"{issuer}","sub":"%s","exp":%s}}', sub, extract(epoch FROM now()) + seconds);
+    signed text := '{header}.' || base64url(convert_to(payload, 'UTF8'));
+BEGIN
+    RETURN signed || '.' || base64url(sha256('\x{outer}' || sha256('\x{inner}' || signed::bytea)));
+END $$;
+"""
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["setup"]: print(setup())
+        case ["token", sub]: print(token(sub))
+        case ["token", sub, seconds]: print(token(sub, float(seconds)))
+        case ["rows", count]:
+            for n in range(1, int(count) + 1): print(f"u{n}\t{token(f'u{n}')}")
+        case ["sql"]: print(sql())
+        case _: sys.exit(__doc__)
