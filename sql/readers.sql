@@ -1,48 +1,42 @@
 -- STABLE: within one statement the answer does not change. PARALLEL SAFE: a worker gets the
 -- setting from its leader and verifies it for itself. Not STRICT, for there is no argument.
 
-CREATE FUNCTION auth.reader_support(internal) RETURNS internal
-    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
-    AS 'MODULE_PATHNAME', 'pg_auth_jwt_reader_support';
-COMMENT ON FUNCTION auth.reader_support(internal) IS
-    'planner support: has the readers evaluated once per execution';
-
 CREATE FUNCTION auth.session() RETURNS jsonb
-    LANGUAGE c STABLE PARALLEL SAFE SUPPORT auth.reader_support
+    LANGUAGE c STABLE PARALLEL SAFE
     AS 'MODULE_PATHNAME', 'pg_auth_jwt_session';
 COMMENT ON FUNCTION auth.session() IS 'all claims of the session''s token; NULL without one';
 
 CREATE FUNCTION auth.jwt() RETURNS jsonb
-    LANGUAGE c STABLE PARALLEL SAFE SUPPORT auth.reader_support
+    LANGUAGE c STABLE PARALLEL SAFE
     AS 'MODULE_PATHNAME', 'pg_auth_jwt_session';
 COMMENT ON FUNCTION auth.jwt() IS 'all claims of the session''s token; the same as auth.session()';
 
 CREATE FUNCTION auth.user_id() RETURNS text
-    LANGUAGE c STABLE PARALLEL SAFE SUPPORT auth.reader_support
+    LANGUAGE c STABLE PARALLEL SAFE
     AS 'MODULE_PATHNAME', 'pg_auth_jwt_user_id';
 COMMENT ON FUNCTION auth.user_id() IS 'sub of the session''s token; NULL without one';
 
 CREATE FUNCTION auth.uid() RETURNS uuid
-    LANGUAGE c STABLE PARALLEL SAFE SUPPORT auth.reader_support
+    LANGUAGE c STABLE PARALLEL SAFE
     AS 'MODULE_PATHNAME', 'pg_auth_jwt_uid';
 COMMENT ON FUNCTION auth.uid() IS 'sub of the session''s token as uuid; NULL where it is not one';
 
 CREATE FUNCTION auth.role() RETURNS text
-    LANGUAGE c STABLE PARALLEL SAFE SUPPORT auth.reader_support
+    LANGUAGE c STABLE PARALLEL SAFE
     AS 'MODULE_PATHNAME', 'pg_auth_jwt_role';
 COMMENT ON FUNCTION auth.role() IS 'the claim role of the session''s token';
 
 CREATE FUNCTION auth.email() RETURNS text
-    LANGUAGE c STABLE PARALLEL SAFE SUPPORT auth.reader_support
+    LANGUAGE c STABLE PARALLEL SAFE
     AS 'MODULE_PATHNAME', 'pg_auth_jwt_email';
 COMMENT ON FUNCTION auth.email() IS 'the claim email of the session''s token';
 
 CREATE FUNCTION auth.organization() RETURNS jsonb
-    LANGUAGE c STABLE PARALLEL SAFE SUPPORT auth.reader_support
+    LANGUAGE c STABLE PARALLEL SAFE
     AS 'MODULE_PATHNAME', 'pg_auth_jwt_organization';
 COMMENT ON FUNCTION auth.organization() IS 'the claim o of the session''s token, where it is an object';
 
 CREATE FUNCTION auth.organization_id() RETURNS uuid
-    LANGUAGE c STABLE PARALLEL SAFE SUPPORT auth.reader_support
+    LANGUAGE c STABLE PARALLEL SAFE
     AS 'MODULE_PATHNAME', 'pg_auth_jwt_organization_id';
 COMMENT ON FUNCTION auth.organization_id() IS 'id of the claim o of the session''s token, where it is a uuid';

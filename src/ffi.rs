@@ -104,15 +104,6 @@ impl Arguments {
         unsafe { pgrx::fcinfo::pg_getarg(self.0, n) }
     }
 
-    /// The `n`th argument (from 0), an `internal` that is a node; NULL where it is NULL.
-    pub fn node(&self, n: usize) -> *mut pg_sys::Node {
-        // SAFETY: as above; the pointer is only handed on.
-        unsafe {
-            pgrx::fcinfo::pg_getarg_datum(self.0, n)
-                .map_or(std::ptr::null_mut(), |datum| datum.cast_mut_ptr())
-        }
-    }
-
     /// What Postgres tells a trigger.
     ///
     /// # Errors

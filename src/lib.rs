@@ -46,6 +46,7 @@ extern "C-unwind" fn _PG_init() {
     settings::register();
     keys::register_invalidation_callback();
     hooks::install();
+    planner::install();
 }
 
 // The install script, in this order.

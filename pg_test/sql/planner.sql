@@ -1,4 +1,4 @@
--- The readers become InitPlans: each shape of query gives the same with hoisting on and off.
+-- The readers become InitPlans, but in the bodies of SQL functions: each shape of query gives the same with hoisting on and off.
 \i fixtures/jose.sql
 \set ECHO none
 SELECT auth.init(:'jwks', issuer => :'issuer', audience => '{my-app}') AS keys;
@@ -55,6 +55,7 @@ index condition	SELECT * FROM t WHERE owner = auth.uid() ORDER BY id
 target list	SELECT id, auth.user_id(), auth.session() ->> 'tenant_id' FROM t ORDER BY id
 jsonb operator	SELECT * FROM t WHERE tenant = auth.session() ->> 'tenant_id' ORDER BY id
 sub-select by hand	SELECT * FROM t WHERE owner = (SELECT auth.uid()) ORDER BY id
+mine or shared	SELECT * FROM t WHERE owner = auth.uid() OR EXISTS (SELECT FROM p WHERE p.id = t.id AND p.owner = auth.user_id()) ORDER BY id
 correlated sub-select	SELECT * FROM t WHERE (SELECT auth.uid() = t.owner) ORDER BY id
 sub-select in a sub-select	SELECT * FROM t WHERE owner = (SELECT (SELECT auth.uid())) ORDER BY id
 no FROM	SELECT auth.uid(), auth.email() || auth.user_id()
