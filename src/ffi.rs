@@ -73,11 +73,25 @@ pub unsafe fn call(
 pub struct Arguments(pg_sys::FunctionCallInfo);
 
 impl Arguments {
-    /// The `n`th argument (from 0), a `text`, as the bytes that it has in the server's encoding;
-    /// `None` where it is NULL.
-    pub fn text_bytes(&self, n: usize) -> Option<Vec<u8>> {
-        // SAFETY: the call info is Postgres's, for this call.
-        unsafe { pgrx::fcinfo::pg_getarg(self.0, n) }
+    /// The `n`th argument (from 0), a `text` that is a token, as the bytes that it has in the server's
+    /// encoding; `None` where it is NULL.
+    ///
+    /// # Errors
+    ///
+    /// Where it is longer than any token. Nothing of it is copied then.
+    pub fn token(&self, n: usize) -> Result<Option<Vec<u8>>, Report> {
+        // SAFETY: the call info is Postgres's, for this call; the caller names an argument that is
+        // declared text.
+        unsafe {
+            let Some(datum) = pgrx::fcinfo::pg_getarg_datum(self.0, n) else {
+                return Ok(None);
+            };
+            let bytes = pg_sys::toast_raw_datum_size(datum).saturating_sub(pg_sys::VARHDRSZ);
+            if bytes > jwt_verify::limits::MAX_TOKEN_BYTES {
+                return Err(errors::report(&jwt_verify::Error::TokenTooLong { bytes }));
+            }
+            Ok(pgrx::fcinfo::pg_getarg(self.0, n))
+        }
     }
 
     /// The `n`th argument (from 0), a `text`; `None` where it is NULL.

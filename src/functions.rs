@@ -18,7 +18,7 @@ sql_function!(
     |arguments| {
         // The call that loads the library was parsed before it could be looked at.
         hooks::redact_activity();
-        let token = arguments.text_bytes(0).unwrap_or_default();
+        let token = arguments.token(0)?.unwrap_or_default();
         if !token.is_empty() {
             session::verify(&token)?;
         }
@@ -33,7 +33,7 @@ sql_function!(
     pg_auth_jwt_verify,
     pg_finfo_pg_auth_jwt_verify,
     |arguments| {
-        let Some(token) = arguments.text_bytes(0) else { return Ok(None) };
+        let Some(token) = arguments.token(0)? else { return Ok(None) };
         let identity = session::verify(&token)?;
         Ok(Some(identity.claims().to_datum()))
     }

@@ -58,8 +58,7 @@ pub enum AuditLog {
 
 /// Defines the settings; called once per backend, when the library is loaded.
 pub fn register() {
-    // No check hook: when one refuses, Postgres quotes the value in its error.
-    // SAFETY: the assign hook only stores to an atomic, so it cannot panic or raise.
+    // SAFETY: the hooks change their argument and an atomic, so they cannot panic or raise.
     unsafe {
         GucRegistry::define_string_guc_with_hooks(
             TOKEN_NAME,
@@ -68,7 +67,7 @@ pub fn register() {
             &TOKEN,
             GucContext::Userset,
             GucFlags::SUPERUSER_ONLY | GucFlags::NO_SHOW_ALL | GucFlags::DISALLOW_IN_FILE,
-            None,
+            Some(check_token),
             Some(token_assigned),
             None,
         );
@@ -115,6 +114,28 @@ pub fn register() {
         #[cfg(not(feature = "pg14"))]
         pg_sys::MarkGUCPrefixReserved(c"pg_auth_jwt".as_ptr());
     }
+}
+
+/// A token comes from the session, never from a default that is stored for a role or a database: any
+/// role may store one for itself (ALTER ROLE ... SET), and where many users share it, each of them
+/// would begin as whoever did.
+///
+/// The value is emptied and not refused: a refusal would quote it.
+unsafe extern "C-unwind" fn check_token(
+    value: *mut *mut c_char,
+    _extra: *mut *mut c_void,
+    source: pg_sys::GucSource::Type,
+) -> bool {
+    use pg_sys::GucSource::{PGC_S_DATABASE_USER, PGC_S_ENV_VAR};
+    if (PGC_S_ENV_VAR..=PGC_S_DATABASE_USER).contains(&source) {
+        // SAFETY: Postgres passes a NUL-terminated copy that it made for this assignment.
+        unsafe {
+            if !(*value).is_null() {
+                **value = 0;
+            }
+        }
+    }
+    true
 }
 
 unsafe extern "C-unwind" fn token_assigned(_value: *const c_char, _extra: *mut c_void) {

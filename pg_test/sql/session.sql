@@ -93,6 +93,21 @@ SELECT format('CREATE FUNCTION bobs() RETURNS text LANGUAGE sql SET pg_auth_jwt.
 SELECT auth.jwt_session_init(:'alice');
 SELECT auth.email(), bobs(), auth.email();
 
+-- A default stored for a role or a database is no token: whoever shares the role would begin with it.
+SELECT format('ALTER ROLE owner_role SET pg_auth_jwt.token = %L', :'bob') AS plant \gset
+:plant;
+\c
+SELECT auth.email();
+SELECT auth.jwt_session_init(:'alice');
+RESET pg_auth_jwt.token;
+SELECT auth.email();
+ALTER ROLE owner_role RESET pg_auth_jwt.token;
+-- A connection option is the session's own.
+\setenv TOKEN :bob
+\setenv DB :DBNAME
+\! PGOPTIONS="-c pg_auth_jwt.token=$TOKEN" psql -X -At -U owner_role -c 'SELECT auth.email()' "$DB"
+SELECT auth.jwt_session_init(:'alice');
+
 -- A prepared statement with a generic plan, whose identity changes between executions.
 SET plan_cache_mode = force_generic_plan;
 PREPARE whoami AS SELECT auth.email();
