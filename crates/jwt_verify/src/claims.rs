@@ -9,7 +9,7 @@ use crate::error::{Error, Part};
 use crate::excerpt::Excerpt;
 use crate::json::{Object, Value};
 use crate::policy::Policy;
-use crate::time::{self, UnixMicros};
+use crate::time::{self, UnixMicros, WideMicros, narrow};
 
 /// A token's payload.
 pub(crate) struct Claims<'p>(Object<'p>);
@@ -73,11 +73,11 @@ impl<'p> Claims<'p> {
     }
 
     /// A NumericDate (RFC 7519 §2): any JSON number.
-    pub(crate) fn date(&self, claim: &'static str) -> Result<Option<UnixMicros>, Error> {
+    pub(crate) fn date(&self, claim: &'static str) -> Result<Option<WideMicros>, Error> {
         match self.0.get(claim) {
             None => Ok(None),
-            Some(Value::Unsigned(seconds)) => Ok(Some(time::from_seconds((*seconds).into()))),
-            Some(Value::Signed(seconds)) => Ok(Some(time::from_seconds((*seconds).into()))),
+            Some(Value::Unsigned(seconds)) => Ok(Some(time::from_seconds(*seconds))),
+            Some(Value::Signed(seconds)) => Ok(Some(time::from_seconds(*seconds))),
             Some(Value::Float(seconds)) => Ok(Some(time::from_fractional_seconds(*seconds))),
             Some(other) => Err(Error::ClaimType {
                 claim,
@@ -150,58 +150,58 @@ impl<'p> Claims<'p> {
 
 /// Not expired (RFC 7519 §4.1.4). When it will be.
 pub(crate) fn check_exp(
-    exp: Option<UnixMicros>,
+    exp: Option<WideMicros>,
     policy: &Policy,
     now: UnixMicros,
 ) -> Result<UnixMicros, Error> {
     let Some(exp) = exp else {
         return Ok(UnixMicros::MAX);
     };
-    let until = exp.saturating_add(policy.leeway);
-    if now < until {
-        Ok(until)
-    } else {
-        Err(Error::Expired { exp, now })
+    let until = exp.saturating_add(policy.leeway.into());
+    if WideMicros::from(now) < until {
+        return Ok(narrow(until));
     }
+    let exp = narrow(exp);
+    Err(Error::Expired { exp, now })
 }
 
 /// Valid already (RFC 7519 §4.1.5). Since when.
 pub(crate) fn check_nbf(
-    nbf: Option<UnixMicros>,
+    nbf: Option<WideMicros>,
     policy: &Policy,
     now: UnixMicros,
 ) -> Result<UnixMicros, Error> {
     let Some(nbf) = nbf else {
         return Ok(UnixMicros::MIN);
     };
-    let from = nbf.saturating_sub(policy.leeway);
-    if from <= now {
-        Ok(from)
-    } else {
-        Err(Error::NotYetValid { nbf, now })
+    let from = nbf.saturating_sub(policy.leeway.into());
+    if from <= now.into() {
+        return Ok(narrow(from));
     }
+    let nbf = narrow(nbf);
+    Err(Error::NotYetValid { nbf, now })
 }
 
 /// Not issued in the future (RFC 7519 §4.1.6). Since when that holds.
 pub(crate) fn check_iat(
-    iat: Option<UnixMicros>,
+    iat: Option<WideMicros>,
     policy: &Policy,
     now: UnixMicros,
 ) -> Result<UnixMicros, Error> {
     let Some(iat) = iat else {
         return Ok(UnixMicros::MIN);
     };
-    let from = iat.saturating_sub(policy.leeway);
-    if from <= now {
-        Ok(from)
-    } else {
-        Err(Error::IssuedInFuture { iat, now })
+    let from = iat.saturating_sub(policy.leeway.into());
+    if from <= now.into() {
+        return Ok(narrow(from));
     }
+    let iat = narrow(iat);
+    Err(Error::IssuedInFuture { iat, now })
 }
 
 /// Not older than the issuer's tokens may get. When it will be.
 pub(crate) fn check_max_age(
-    iat: Option<UnixMicros>,
+    iat: Option<WideMicros>,
     policy: &Policy,
     now: UnixMicros,
 ) -> Result<UnixMicros, Error> {
@@ -213,12 +213,14 @@ pub(crate) fn check_max_age(
             claim: Excerpt::new("iat"),
         });
     };
-    let until = iat.saturating_add(max_age).saturating_add(policy.leeway);
-    if now < until {
-        Ok(until)
-    } else {
-        Err(Error::TooOld { iat, max_age, now })
+    let until = iat
+        .saturating_add(max_age.into())
+        .saturating_add(policy.leeway.into());
+    if WideMicros::from(now) < until {
+        return Ok(narrow(until));
     }
+    let iat = narrow(iat);
+    Err(Error::TooOld { iat, max_age, now })
 }
 
 /// Whether a rule of its own looks at the claim's type.

@@ -18,17 +18,18 @@ impl Excerpt {
         let mut shown = String::new();
         let mut length = 0usize;
         for char in text.chars() {
-            // escape_debug would also escape the apostrophe, which does no harm.
-            let escaped = match char {
-                '\'' => "'".to_owned(),
-                _ => char.escape_debug().to_string(),
-            };
-            length = length.saturating_add(escaped.chars().count());
+            // escape_debug would escape the apostrophe too, which does no harm.
+            let is_plain = char == '\'';
+            let escaped = char.escape_debug();
+            length = length.saturating_add(if is_plain { 1 } else { escaped.len() });
             if length > MAX_EXCERPT_CHARS {
                 shown.push('…');
                 break;
             }
-            shown.push_str(&escaped);
+            match is_plain {
+                true => shown.push(char),
+                false => shown.extend(escaped),
+            }
         }
         Self(shown.into())
     }

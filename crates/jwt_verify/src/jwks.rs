@@ -4,21 +4,34 @@ use std::collections::HashMap;
 use std::fmt;
 
 use crate::algorithm::AlgorithmSet;
+use crate::excerpt::Excerpt;
 use crate::json::{JsonError, KeySet, Value};
 use crate::jwk::{Key, KeyError, KeyType, parse_jwk};
 use crate::limits::{MAX_JWKS_BYTES, MAX_JWKS_KEYS};
 
 /// What [`read_jwks`] found at one place of the set.
-#[derive(Clone, Debug)]
+///
+/// `Debug` leaves the JWK out: it may be private.
+#[derive(Clone)]
 pub struct JwksEntry {
     /// The place in the `keys` array, from 0; 0 for a lone JWK.
     pub index: usize,
     /// The entry's `kid`, also where the key itself is not usable.
     pub kid: Option<String>,
-    /// The entry's JSON text, as given. Not to be logged: it may be private.
+    /// The entry's JSON text, as given.
     pub jwk: String,
     /// The key, or why it cannot be used.
     pub key: Result<Key, KeyError>,
+}
+
+impl fmt::Debug for JwksEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JwksEntry")
+            .field("index", &self.index)
+            .field("kid", &self.kid.as_deref().map(Excerpt::new))
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why a text is neither a JWK Set nor a JWK.

@@ -32,9 +32,9 @@ pub fn verdicts(key: &Key, alg: Algorithm, message: &[u8], signature: &[u8]) -> 
 
 fn is_mac(secret: &[u8], alg: Algorithm, message: &[u8], mac: &[u8]) -> bool {
     match alg {
-        Algorithm::Hs256 => hmac::<Sha256>(secret, message).as_slice() == mac,
-        Algorithm::Hs384 => hmac::<Sha384>(secret, message).as_slice() == mac,
-        Algorithm::Hs512 => hmac::<Sha512>(secret, message).as_slice() == mac,
+        Algorithm::Hs256 => hmac::<Sha256>(secret, message)[..] == *mac,
+        Algorithm::Hs384 => hmac::<Sha384>(secret, message)[..] == *mac,
+        Algorithm::Hs512 => hmac::<Sha512>(secret, message)[..] == *mac,
         _ => false,
     }
 }

@@ -9,20 +9,27 @@ pub type UnixMicros = i64;
 
 pub(crate) const MICROS_PER_SECOND: i64 = 1_000_000;
 
-/// Whole seconds as microseconds; what does not fit becomes the nearest end of
-/// the range, so that a far date stays far and never wraps into the past.
-pub(crate) fn from_seconds(seconds: i128) -> UnixMicros {
-    let micros = seconds.saturating_mul(i128::from(MICROS_PER_SECOND));
-    micros.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
+/// A time or span that no JSON number and no sum of a few overflows, so that
+/// the rules compare what the token says and not what was cut off.
+pub(crate) type WideMicros = i128;
+
+/// Whole seconds as microseconds.
+pub(crate) fn from_seconds(seconds: impl Into<i128>) -> WideMicros {
+    seconds.into().saturating_mul(MICROS_PER_SECOND.into())
 }
 
-/// Fractional seconds as microseconds, rounded up and saturated.
+/// Fractional seconds as microseconds, rounded up.
 ///
 /// Near today's dates a double holds a quarter of a microsecond, so what was
 /// written with up to six decimals comes out exactly.
-pub(crate) fn from_fractional_seconds(seconds: f64) -> UnixMicros {
-    // `as` saturates, and a JSON number is never NaN.
-    (seconds * MICROS_PER_SECOND as f64).ceil() as i64
+pub(crate) fn from_fractional_seconds(seconds: f64) -> WideMicros {
+    // `as` saturates, far beyond what is ever added; JSON has no NaN.
+    (seconds * MICROS_PER_SECOND as f64).ceil() as i128
+}
+
+/// The nearest time that 64 bits hold: the years -290308 to 294247.
+pub(crate) fn narrow(micros: WideMicros) -> UnixMicros {
+    micros.clamp(UnixMicros::MIN.into(), UnixMicros::MAX.into()) as UnixMicros
 }
 
 /// Displays a time as Unix seconds, with its fraction where it has one.
@@ -66,12 +73,17 @@ impl fmt::Display for Span {
         let micros = self.0.unsigned_abs();
         let seconds = micros / 1_000_000;
         let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
-        match (days, hours, minutes, seconds) {
-            (0, 0, 0, 0) => write!(f, "{micros} us"),
-            (0, 0, 0, _) => write!(f, "{seconds} s"),
-            (0, 0, _, _) => write!(f, "{minutes} min {} s", seconds % 60),
-            (0, _, _, _) => write!(f, "{hours} h {minutes} min"),
-            _ => write!(f, "{days} d {hours} h"),
+        let (large, small) = match (days, hours, minutes, seconds) {
+            (0, 0, 0, 0) => ((micros, "us"), (0, "")),
+            (0, 0, 0, _) => ((seconds, "s"), (0, "")),
+            (0, 0, _, _) => ((minutes, "min"), (seconds % 60, "s")),
+            (0, _, _, _) => ((hours, "h"), (minutes, "min")),
+            _ => ((days, "d"), (hours, "h")),
+        };
+        write!(f, "{} {}", large.0, large.1)?;
+        match small {
+            (0, _) => Ok(()),
+            (count, unit) => write!(f, " {count} {unit}"),
         }
     }
 }
@@ -105,25 +117,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn saturates_and_never_wraps() {
-        assert_eq!(from_seconds(i128::from(u64::MAX)), i64::MAX);
-        assert_eq!(from_seconds(i128::from(i64::MIN)), i64::MIN);
-        assert_eq!(from_fractional_seconds(1e308), i64::MAX);
-        assert_eq!(from_fractional_seconds(-1e308), i64::MIN);
+    fn never_wraps() {
+        let year = 366 * 86_400 * 1_000_000;
+        for huge in [from_seconds(u64::MAX), from_fractional_seconds(1e308)] {
+            assert!(huge > i128::from(i64::MAX) + year);
+            assert_eq!(narrow(huge), i64::MAX);
+        }
+        for tiny in [from_seconds(i64::MIN), from_fractional_seconds(-1e308)] {
+            assert!(tiny < i128::from(i64::MIN) - year);
+            assert_eq!(narrow(tiny), i64::MIN);
+        }
+        assert_eq!(narrow(-1), -1);
     }
 
     #[test]
     fn fractions_are_exact_to_the_microsecond() {
-        assert_eq!(
-            from_fractional_seconds(1_767_225_600.1),
-            1_767_225_600_100_000
-        );
-        assert_eq!(
-            from_fractional_seconds(1_767_225_600.999_999),
-            1_767_225_600_999_999
-        );
-        assert_eq!(from_fractional_seconds(-0.5), -500_000);
-        assert_eq!(from_fractional_seconds(5e-324), 1);
+        for (seconds, micros) in [
+            (1_767_225_600.1, 1_767_225_600_100_000),
+            (1_767_225_600.999_999, 1_767_225_600_999_999),
+            (-0.5, -500_000),
+            (5e-324, 1),
+        ] {
+            assert_eq!(from_fractional_seconds(seconds), micros);
+        }
     }
 
     #[test]
@@ -141,8 +157,18 @@ mod tests {
             "2000-02-29 00:00:00 UTC"
         );
         assert_eq!(Date(i64::MAX).to_string(), "294247-01-10 04:00:54 UTC");
-        assert_eq!(Span(3 * 86_400 * 1_000_000).to_string(), "3 d 0 h");
-        assert_eq!(Span(-61 * 1_000_000).to_string(), "1 min 1 s");
+        for (seconds, text) in [
+            (0, "0 us"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (-61, "1 min 1 s"),
+            (3_600, "1 h"),
+            (7_260, "2 h 1 min"),
+            (3 * 86_400, "3 d"),
+            (3 * 86_400 + 7_200, "3 d 2 h"),
+        ] {
+            assert_eq!(Span(seconds * 1_000_000).to_string(), text);
+        }
         assert_eq!(Span(i64::MIN).to_string(), "106751991 d 4 h");
     }
 }

@@ -133,10 +133,8 @@ pub(super) fn key(error: &Error, issuer: &Issuer, header: &Header<'_>) -> String
              auth.init, else the token is from another environment",
             list(sorted(issuer.key_ids()).into_iter())
         ),
-        Error::ExpiredKey { expired, .. } => format!(
-            "{error} ({}): if the issuer still signs with it, set its \"expires_at\" in auth.jwks \
-             anew",
-            Date(*expired)
+        Error::ExpiredKey { .. } => format!(
+            "{error}: if the issuer still signs with it, set its \"expires_at\" in auth.jwks anew"
         ),
         Error::NoKeys { .. } => format!("{error}: load its JWKS with auth.init"),
         Error::AmbiguousKey { .. } if header.kid.is_some() => {
@@ -181,34 +179,28 @@ pub(super) fn claim(error: &Error, policy: &Policy) -> String {
     let leeway = Span(policy.leeway);
     match error {
         Error::Expired { exp, now } => format!(
-            "{error}: it expired at {}, {} ago, and the leeway is {leeway}; get a fresh token, \
-             and if that is refused too, compare the clocks: here it is {}",
-            Date(*exp),
+            "{error}: that is {} ago, and the leeway is {leeway}; get a fresh token, and if that \
+             is refused too, compare the clocks, as here it is {}",
             Span(now.saturating_sub(*exp)),
             Date(*now)
         ),
-        Error::TooOld { iat, max_age, now } => format!(
-            "{error}: it was issued {} ago, and the issuer's max_age is {}; sign in again",
-            Span(now.saturating_sub(*iat)),
-            Span(*max_age)
+        Error::TooOld { iat, now, .. } => format!(
+            "{error}: that is {} ago; sign in again, or raise the issuer's max_age",
+            Span(now.saturating_sub(*iat))
         ),
         Error::NotYetValid { nbf: date, now } | Error::IssuedInFuture { iat: date, now } => {
             let ahead = date.saturating_sub(*now);
             if ahead > A_CENTURY {
-                format!("{error}: it must be in seconds since 1970, not in milliseconds")
-            } else if ahead <= LARGEST_SKEW {
+                format!("{error}: times are in seconds since 1970, not in milliseconds")
+            } else if ahead > LARGEST_SKEW {
+                let (ahead, now) = (Span(ahead), Date(*now));
+                format!("{error}: that is {ahead} ahead, as here it is {now}")
+            } else {
                 format!(
                     "{error}: that is {} ahead, and the leeway is {leeway}; the clocks of the \
                      issuer and of this server differ, so check both (NTP), or raise the issuer's \
                      leeway",
                     Span(ahead)
-                )
-            } else {
-                format!(
-                    "{error}: that is {} ahead, at {}; here it is {}",
-                    Span(ahead),
-                    Date(*date),
-                    Date(*now)
                 )
             }
         }

@@ -5,7 +5,9 @@ use crate::limits::MAX_TOKEN_BYTES;
 
 /// The mistake behind an error of form, and its mend. Nothing of the text is
 /// shown: it may be somebody's secret.
-pub(super) fn explain(text: &str, error: &Error) -> String {
+///
+/// `is_tidy_otherwise` says whether [`tidy`] finds a token in it.
+pub(super) fn explain(text: &str, error: &Error, is_tidy_otherwise: bool) -> String {
     let trimmed = text.trim();
     let mistake = match error {
         _ if trimmed.is_empty() => Some("there is no token"),
@@ -14,7 +16,10 @@ pub(super) fn explain(text: &str, error: &Error) -> String {
             "this is JSON, not a token; from a token response, pass the value of \
              \"access_token\" or \"id_token\" alone",
         ),
-        _ if bare(text).is_some_and(|bare| bare.len() < text.len()) => Some(pasted(text)),
+        _ if is_tidy_otherwise => Some(pasted(text)),
+        Error::PartCount { .. } | Error::NotBase64url(_) if text.contains('%') => {
+            Some("the token is percent-encoded; decode it first")
+        }
         Error::PartCount { parts: 1 } => Some(
             "this is an opaque token, whose meaning only its issuer knows; ask the issuer for a \
              JWT (many do so once an audience, or API, is named in the request)",
@@ -30,10 +35,7 @@ pub(super) fn explain(text: &str, error: &Error) -> String {
         Error::EmptyPart(Part::Payload) => {
             Some("the payload is detached, and a JWT carries its own")
         }
-        Error::NotBase64url(_) if text.contains('%') => {
-            Some("the token is percent-encoded; decode it first")
-        }
-        Error::NotBase64url(_) if text.contains(['=', '+', '/']) => {
+        Error::NotBase64url(_) if has_any(text, &['=', '+', '/']) => {
             Some("a part is in ordinary base64; JWTs use the URL-safe alphabet, without padding")
         }
         Error::NotBase64url(_) => {
@@ -58,14 +60,10 @@ fn pasted(text: &str) -> &'static str {
     }
 }
 
-/// The token without what people paste along with it, where there is such.
-pub(super) fn tidy(text: &str) -> Option<String> {
-    bare(text).filter(|bare| bare.len() < text.len())
-}
-
 const QUOTES: [char; 3] = ['"', '\'', '`'];
 
-fn bare(text: &str) -> Option<String> {
+/// The token without what people paste along with it, where there is such.
+pub(super) fn tidy(text: &str) -> Option<String> {
     // What is cut away is short, or the token is none.
     if text.len() > MAX_TOKEN_BYTES.saturating_mul(2) {
         return None;
@@ -73,9 +71,15 @@ fn bare(text: &str) -> Option<String> {
     let inner = text.trim().trim_matches(QUOTES).trim();
     let inner = without_bearer(inner).unwrap_or(inner);
     let inner = inner.trim().trim_matches(QUOTES);
-    let bare: String = inner.chars().filter(|char| !char.is_whitespace()).collect();
-    let is_token_like = bare.split('.').count() == 3 && !bare.starts_with(['{', '[']);
-    is_token_like.then_some(bare)
+    if inner.split('.').take(4).count() != 3 || inner.starts_with(['{', '[']) {
+        return None;
+    }
+    let is_untidy = inner.len() < text.len() || has_any(inner, &[' ', '\n', '\r', '\t', '\u{a0}']);
+    is_untidy.then(|| inner.split_whitespace().collect())
+}
+
+fn has_any(text: &str, chars: &[char]) -> bool {
+    chars.iter().any(|&char| text.contains(char))
 }
 
 fn without_bearer(text: &str) -> Option<&str> {

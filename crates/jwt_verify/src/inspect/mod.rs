@@ -11,10 +11,10 @@ use crate::error::Error;
 use crate::excerpt::Excerpt;
 use crate::header::{self, Header};
 use crate::json::{Object, Value};
-use crate::keyring::{ANY_ISSUER, Issuer, Keyring, Selected};
+use crate::keyring::{Issuer, Keyring, Selected};
 use crate::policy::Policy;
 use crate::signature;
-use crate::time::{Date, Seconds, Span, UnixMicros};
+use crate::time::{Date, Seconds, Span, UnixMicros, WideMicros, narrow};
 use crate::token::Token;
 use crate::verify::{check_signature, check_type, find_issuer, select_key};
 
@@ -37,17 +37,21 @@ pub struct Step {
 ///
 /// All steps are ok exactly where `verify` accepts. A failed step does not end
 /// the list as long as the next ones can say something: claims are shown after
-/// a bad signature too, as unverified. Bounded like `verify`, apart from a look
-/// at every issuer's name where the token's is not known.
+/// a bad signature too, as unverified. Bounded like `verify`, apart from a walk
+/// through the names of the issuers, or of an issuer's keys, where the token
+/// has one that is not among them.
 pub fn inspect(token: &str, keyring: &Keyring, now: UnixMicros) -> Vec<Step> {
     let mut steps = Steps(Vec::new());
-    if steps.inspect_whole(token, keyring, now) {
+    let Err(error) = steps.inspect_whole(token, keyring, now) else {
         return steps.0;
-    }
+    };
+    let tidy = format::tidy(token);
+    let detail = format::explain(token, &error, tidy.is_some());
+    steps.fail("format", detail);
     // A token that was pasted with something around it is worth reading on.
-    if let Some(tidy) = format::tidy(token) {
+    if let Some(tidy) = tidy {
         let mut rest = Steps(Vec::new());
-        if rest.inspect_whole(&tidy, keyring, now) {
+        if rest.inspect_whole(&tidy, keyring, now).is_ok() {
             let of_the_token_itself = rest.0.into_iter().filter(|step| step.name != "format");
             steps.0.extend(of_the_token_itself);
         }
@@ -70,24 +74,16 @@ impl Steps {
         self.0.push(Step { name, ok, detail });
     }
 
-    /// False where it ends with the format.
-    fn inspect_whole(&mut self, text: &str, keyring: &Keyring, now: UnixMicros) -> bool {
-        let token = match Token::parse(text) {
-            Ok(token) => token,
-            Err(error) => {
-                self.fail("format", format::explain(text, &error));
-                return false;
-            }
-        };
-        let header = header::parse(&token.header);
-        let claims = Claims::parse(&token.payload);
-        let (header, claims) = match (header, claims) {
-            (Ok(header), Ok(claims)) => (header, claims),
-            (Err(error), _) | (_, Err(error)) => {
-                self.fail("format", format::explain(text, &error));
-                return false;
-            }
-        };
+    /// Every step, unless the form is wrong: then none, but the error.
+    fn inspect_whole(
+        &mut self,
+        text: &str,
+        keyring: &Keyring,
+        now: UnixMicros,
+    ) -> Result<(), Error> {
+        let token = Token::parse(text)?;
+        let header = header::parse(&token.header)?;
+        let claims = Claims::parse(&token.payload)?;
         let length = text.len();
         self.ok("format", format!("three parts, {length} bytes in all"));
         Inspection {
@@ -98,7 +94,7 @@ impl Steps {
             now,
         }
         .run(&header);
-        true
+        Ok(())
     }
 }
 
@@ -170,7 +166,7 @@ impl Inspection<'_> {
     fn issuer(&mut self, issuer: &Result<&Issuer, Error>) {
         let iss = self.claims.issuer().ok().flatten();
         match issuer {
-            Ok(_) if self.keyring.names(iss) => {
+            Ok(_) if iss.is_some_and(|iss| self.keyring.has_issuer(iss)) => {
                 let name = Excerpt::new(iss.unwrap_or_default());
                 self.steps.ok("issuer", format!("issuer {name} is known"));
             }
@@ -192,8 +188,8 @@ impl Inspection<'_> {
     ) -> Option<Selected<'k>> {
         let (Some(header), Some(issuer)) = (header, issuer) else {
             let missing = match header {
-                None => "not looked for: the header does not name a known algorithm",
-                Some(_) => "not looked for: the issuer is not known",
+                None => "not looked for, as the header does not name a known algorithm",
+                Some(_) => "not looked for, as the issuer was refused",
             };
             self.steps.fail("key", missing);
             return None;
@@ -221,7 +217,7 @@ impl Inspection<'_> {
 
     fn signature(&mut self, header: Option<&Header<'_>>, selected: Option<&Selected<'_>>) -> bool {
         let (Some(header), Some(selected)) = (header, selected) else {
-            let missing = "not checked: there is no key to check it with";
+            let missing = "not checked, as there is no key to check it with";
             self.steps.fail("signature", missing);
             return false;
         };
@@ -245,12 +241,9 @@ impl Inspection<'_> {
         let claims = self.claims;
         let (exp, nbf, iat) = (claims.date("exp"), claims.date("nbf"), claims.date("iat"));
 
-        let check = |date: &Result<Option<UnixMicros>, Error>,
-                     rule: fn(
-            Option<UnixMicros>,
-            &Policy,
-            UnixMicros,
-        ) -> Result<UnixMicros, Error>| {
+        type Read = Result<Option<WideMicros>, Error>;
+        type Rule = fn(Option<WideMicros>, &Policy, UnixMicros) -> Result<UnixMicros, Error>;
+        let check = |date: &Read, rule: Rule| {
             let date = date.clone()?;
             rule(date, policy, now)?;
             Ok(date)
@@ -291,12 +284,13 @@ impl Inspection<'_> {
     fn date(
         &mut self,
         name: &'static str,
-        checked: Result<Option<UnixMicros>, Error>,
+        checked: Result<Option<WideMicros>, Error>,
         policy: &Policy,
     ) {
         match checked {
             Ok(None) => self.steps.ok(name, "absent"),
             Ok(Some(date)) => {
+                let date = narrow(date);
                 let distance = Span(date.saturating_sub(self.now));
                 let distance = match date > self.now {
                     true => format!("in {distance}"),
@@ -334,12 +328,5 @@ impl Inspection<'_> {
                 self.steps.fail("aud", detail);
             }
         }
-    }
-}
-
-impl Keyring {
-    /// Whether there is an issuer of this very name.
-    fn names(&self, iss: Option<&str>) -> bool {
-        iss.is_some_and(|iss| iss != ANY_ISSUER && self.issuer_names().any(|name| name == iss))
     }
 }

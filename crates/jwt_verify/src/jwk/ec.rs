@@ -67,11 +67,14 @@ fn decoding_key(point: &[u8]) -> DecodingKey {
 
 /// A P-521 key with what ES512 needs.
 #[derive(Clone)]
+#[cfg_attr(
+    feature = "aws_lc_rs",
+    allow(
+        dead_code,
+        reason = "there the checked key is the proof, and the parsed one does the work"
+    )
+)]
 pub(crate) struct P521Key {
-    #[cfg_attr(
-        not(any(test, feature = "rust_crypto", feature = "second_opinion")),
-        allow(dead_code, reason = "held as proof of the point")
-    )]
     pub(crate) checked: p521::ecdsa::VerifyingKey,
     #[cfg(feature = "aws_lc_rs")]
     pub(crate) parsed: aws_lc_rs::signature::ParsedPublicKey,

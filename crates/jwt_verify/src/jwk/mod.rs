@@ -16,7 +16,6 @@ use crate::excerpt::Excerpt;
 use crate::json::{Object, Value};
 use crate::limits::MAX_JWK_BYTES;
 
-pub(crate) use ec::P521Key;
 pub use error::KeyError;
 
 /// The type of a key, `kty` (RFC 7518 §6.1, RFC 8037 §2).
@@ -66,6 +65,13 @@ pub struct Key {
 /// The key itself. Each type can only hold a key that its rules accept; the
 /// [`DecodingKey`] beside it is made from that, not from the JWK.
 #[derive(Clone)]
+#[cfg_attr(
+    feature = "aws_lc_rs",
+    allow(
+        dead_code,
+        reason = "there the checked key is the proof, and the DecodingKey does the work"
+    )
+)]
 pub(crate) enum Material {
     Rsa(::rsa::RsaPublicKey, DecodingKey),
     P256(p256::ecdsa::VerifyingKey, DecodingKey),

@@ -7,6 +7,8 @@
 #[cfg(any(test, feature = "second_opinion", not(feature = "aws_lc_rs")))]
 pub(crate) mod rust_crypto;
 
+use std::sync::Once;
+
 use jsonwebtoken::{Algorithm as Jwa, DecodingKey, crypto};
 use rsa::traits::PublicKeyParts;
 
@@ -74,29 +76,33 @@ pub(crate) fn expected_length(key: &Key, alg: Algorithm) -> usize {
     }
 }
 
-/// With both providers compiled in, jsonwebtoken wants to be told which.
+/// Tells jsonwebtoken which provider to use. Left to itself it panics where
+/// another crate of the same build has switched on the second one.
 fn install_provider() {
-    #[cfg(all(feature = "aws_lc_rs", feature = "rust_crypto"))]
-    {
-        static ONCE: std::sync::Once = std::sync::Once::new();
+    #[cfg(feature = "aws_lc_rs")]
+    use crypto::aws_lc::DEFAULT_PROVIDER;
+    #[cfg(not(feature = "aws_lc_rs"))]
+    use crypto::rust_crypto::DEFAULT_PROVIDER;
+
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
         // An error means that somebody else chose first, which is as good.
-        ONCE.call_once(|| drop(crypto::aws_lc::DEFAULT_PROVIDER.install_default()));
+        let _ = DEFAULT_PROVIDER.install_default();
+    });
+}
+
+/// The checks that jsonwebtoken does not offer.
+#[cfg(feature = "aws_lc_rs")]
+fn check_beside(key: &Key, _: Algorithm, message: &[u8], signature: Signature<'_>) -> bool {
+    match (key.material(), base64url::decode(signature.encoded)) {
+        (Material::P521(key), Ok(signature)) => key.parsed.verify_sig(message, &signature).is_ok(),
+        _ => false,
     }
 }
 
 /// The checks that jsonwebtoken does not offer.
+#[cfg(not(feature = "aws_lc_rs"))]
 fn check_beside(key: &Key, alg: Algorithm, message: &[u8], signature: Signature<'_>) -> bool {
-    let Ok(signature) = base64url::decode(signature.encoded) else {
-        return false;
-    };
-    #[cfg(feature = "aws_lc_rs")]
-    {
-        let _ = alg;
-        match key.material() {
-            Material::P521(key) => key.parsed.verify_sig(message, &signature).is_ok(),
-            _ => false,
-        }
-    }
-    #[cfg(not(feature = "aws_lc_rs"))]
-    rust_crypto::is_valid(key, alg, message, &signature)
+    base64url::decode(signature.encoded)
+        .is_ok_and(|signature| rust_crypto::is_valid(key, alg, message, &signature))
 }

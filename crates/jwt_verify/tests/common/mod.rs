@@ -8,6 +8,7 @@
 )]
 
 pub mod cases;
+pub mod harness;
 pub mod sign;
 
 use std::io::Write;

@@ -6,7 +6,6 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::Signer as _;
 use jwt_verify::{AlgorithmSet, Keyring, Policy, UnixMicros};
-use p256::ecdsa::signature::Signer as _;
 use rsa::traits::PublicKeyParts;
 use rsa::{BigUint, Pkcs1v15Sign, Pss, RsaPrivateKey};
 use serde_json::{Value, json};

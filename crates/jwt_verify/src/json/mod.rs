@@ -5,18 +5,18 @@
 //! nor `jsonb`), nesting counted exactly, and no number that Postgres would
 //! print at a size out of all proportion.
 
+mod number;
+mod visitor;
+
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::DeserializeSeed;
 use serde_json::error::Category;
-use serde_json::value::RawValue;
 
+use self::visitor::{KeySetSeed, State, TopSeed};
 use crate::excerpt::Excerpt;
-use crate::limits::{
-    MAX_JSON_DEPTH, MAX_JWKS_KEYS, MAX_NUMBER_EXPONENT, MAX_NUMBER_FRACTION_DIGITS,
-    MAX_NUMBER_INTEGER_DIGITS,
-};
+use crate::limits::MAX_JSON_DEPTH;
 
 /// Why a text is not an acceptable JSON object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub enum JsonFault {
     TooDeep,
     /// A string or a name holds U+0000.
     NulCharacter,
-    /// A number has an exponent beyond [`MAX_NUMBER_EXPONENT`], or more digits
+    /// A number has an exponent beyond [`MAX_NUMBER_EXPONENT`](crate::limits::MAX_NUMBER_EXPONENT), or more digits
     /// than Postgres's `numeric` holds.
     NumberOutOfRange,
 }
@@ -133,7 +133,7 @@ impl<'a> Object<'a> {
         };
 
         // Only what does not fit an integer can have an exponent or many digits.
-        if state.saw_float && !numbers_fit(text) {
+        if state.saw_float && !number::all_fit(text) {
             return Err(JsonFault::NumberOutOfRange.into());
         }
         // Sorting finds duplicates in time that no choice of names can spoil.
@@ -165,7 +165,7 @@ pub(crate) enum KeySet<'a> {
     NoKeys { has_kty: bool },
     /// `keys` is not an array.
     KeysNotAnArray,
-    /// The array is longer than [`MAX_JWKS_KEYS`].
+    /// The array is longer than [`MAX_JWKS_KEYS`](crate::limits::MAX_JWKS_KEYS).
     TooManyKeys,
 }
 
@@ -196,419 +196,10 @@ fn parse_document<'de, S: DeserializeSeed<'de>>(
     Ok(value)
 }
 
-/// What the visitors find out beside the value that they return.
-#[derive(Default)]
-struct State {
-    fault: Option<JsonFault>,
-    member: Option<Excerpt>,
-    saw_float: bool,
-    keys_not_an_array: bool,
-    too_many_keys: bool,
-}
-
-impl State {
-    /// Ends the parse for a reason of our own.
-    fn fail<E: de::Error>(&mut self, fault: JsonFault) -> E {
-        self.fault = Some(fault);
-        E::custom("refused")
-    }
-
-    fn check_text<E: de::Error>(&mut self, text: &str) -> Result<(), E> {
-        if text.contains('\0') {
-            return Err(self.fail(JsonFault::NulCharacter));
-        }
-        Ok(())
-    }
-
-    fn explain(self, error: &serde_json::Error) -> JsonError {
-        let fault = match (self.fault, error.classify()) {
-            (Some(fault), _) => fault,
-            // A visitor that was offered another type than its own.
-            (None, Category::Data) => JsonFault::NotAnObject,
-            // These messages are fixed words and a position.
-            (None, _) => JsonFault::Syntax(error.to_string().into()),
-        };
-        JsonError {
-            fault,
-            member: self.member,
-        }
-    }
-}
-
-/// Reads the outermost object.
-struct TopSeed<'s> {
-    state: &'s mut State,
-    lists: &'static [&'static str],
-}
-
-impl<'de> DeserializeSeed<'de> for TopSeed<'_> {
-    type Value = Vec<(Cow<'de, str>, Value<'de>)>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for TopSeed<'_> {
-    type Value = Vec<(Cow<'de, str>, Value<'de>)>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let Self { state, lists } = self;
-        let mut members = Vec::new();
-        while let Some(name) = map.next_key_seed(NameSeed(state))? {
-            let seed = ValueSeed {
-                keep_items: lists.contains(&name.as_ref()),
-                walk: Walk { state, depth: 1 },
-            };
-            match map.next_value_seed(seed) {
-                Ok(value) => members.push((name, value)),
-                Err(error) => {
-                    state.member = Some(Excerpt::new(&name));
-                    return Err(error);
-                }
-            }
-        }
-        Ok(members)
-    }
-}
-
-/// Reads a member's name.
-struct NameSeed<'s>(&'s mut State);
-
-impl<'de> DeserializeSeed<'de> for NameSeed<'_> {
-    type Value = Cow<'de, str>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for NameSeed<'_> {
-    type Value = Cow<'de, str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
-    }
-
-    fn visit_borrowed_str<E: de::Error>(self, name: &'de str) -> Result<Self::Value, E> {
-        self.0.check_text(name)?;
-        Ok(Cow::Borrowed(name))
-    }
-
-    fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
-        self.0.check_text(name)?;
-        Ok(Cow::Owned(name.to_owned()))
-    }
-}
-
-/// Reads the value of a member at the top.
-struct ValueSeed<'s> {
-    walk: Walk<'s>,
-    keep_items: bool,
-}
-
-impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
-    type Value = Value<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ValueSeed<'_> {
-    type Value = Value<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Self::Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(Value::Unsigned(value))
-    }
-
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
-        Ok(Value::Signed(value))
-    }
-
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
-        self.walk.visit_f64(value)?;
-        Ok(Value::Float(value))
-    }
-
-    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
-        self.walk.visit_str(text)?;
-        Ok(Value::String(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-        self.walk.visit_str(text)?;
-        Ok(Value::String(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        if !self.keep_items {
-            self.walk.visit_seq(seq)?;
-            return Ok(Value::Array);
-        }
-        let mut strings = Some(Vec::new());
-        let Walk { state, depth } = self.walk.deeper()?;
-        loop {
-            let walk = Walk { state, depth };
-            let seed = ValueSeed {
-                walk,
-                keep_items: false,
-            };
-            match (seq.next_element_seed(seed)?, &mut strings) {
-                (None, _) => break,
-                (Some(Value::String(item)), Some(items)) => items.push(item),
-                _ => strings = None,
-            }
-        }
-        Ok(strings.map_or(Value::Array, Value::Strings))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        self.walk.visit_map(map)?;
-        Ok(Value::Object)
-    }
-}
-
-/// Checks a value that nobody looks at.
-///
-/// Skipping it (`IgnoredAny`) would let lone surrogates and U+0000 through.
-struct Walk<'s> {
-    state: &'s mut State,
-    /// How many arrays and objects enclose the value.
-    depth: usize,
-}
-
-impl<'s> Walk<'s> {
-    /// The walk inside an array or object, unless that would be too deep.
-    fn deeper<E: de::Error>(self) -> Result<Walk<'s>, E> {
-        if self.depth >= MAX_JSON_DEPTH {
-            return Err(self.state.fail(JsonFault::TooDeep));
-        }
-        Ok(Walk {
-            state: self.state,
-            depth: self.depth.saturating_add(1),
-        })
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Walk<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Walk<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_bool<E: de::Error>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E: de::Error>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E: de::Error>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<(), E> {
-        self.state.saw_float = true;
-        Ok(())
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
-        self.state.check_text(text)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        let Walk { state, depth } = self.deeper()?;
-        while seq.next_element_seed(Walk { state, depth })?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Walk { state, depth } = self.deeper()?;
-        while map.next_key_seed(NameSeed(state))?.is_some() {
-            map.next_value_seed(Walk { state, depth })?;
-        }
-        Ok(())
-    }
-}
-
-/// Reads the outermost object of a JWK Set.
-struct KeySetSeed<'s> {
-    state: &'s mut State,
-}
-
-impl<'de> DeserializeSeed<'de> for KeySetSeed<'_> {
-    type Value = KeySet<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for KeySetSeed<'_> {
-    type Value = KeySet<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let state = self.state;
-        let mut keys = None;
-        let mut has_kty = false;
-        while let Some(name) = map.next_key_seed(NameSeed(state))? {
-            match name.as_ref() {
-                "keys" if keys.is_some() => {
-                    let name = Excerpt::new(&name);
-                    return Err(state.fail(JsonFault::DuplicateMember(name)));
-                }
-                "keys" => keys = Some(map.next_value_seed(KeysSeed { state })?),
-                other => {
-                    has_kty |= other == "kty";
-                    map.next_value_seed(Walk { state, depth: 1 })?;
-                }
-            }
-        }
-        Ok(keys.map_or(KeySet::NoKeys { has_kty }, KeySet::Keys))
-    }
-}
-
-/// Reads the `keys` array as texts: one bad key must not spoil the others.
-struct KeysSeed<'s> {
-    state: &'s mut State,
-}
-
-impl<'de> DeserializeSeed<'de> for KeysSeed<'_> {
-    type Value = Vec<&'de str>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        // Undone below: only `visit_seq` gets past it.
-        self.state.keys_not_an_array = true;
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for KeysSeed<'_> {
-    type Value = Vec<&'de str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        self.state.keys_not_an_array = false;
-        let mut keys = Vec::new();
-        while let Some(RawText(key)) = seq.next_element()? {
-            if keys.len() >= MAX_JWKS_KEYS {
-                self.state.too_many_keys = true;
-                return Err(de::Error::custom("refused"));
-            }
-            keys.push(key);
-        }
-        Ok(keys)
-    }
-}
-
-struct RawText<'a>(&'a str);
-
-impl<'de: 'a, 'a> Deserialize<'de> for RawText<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        <&RawValue>::deserialize(deserializer).map(|raw| Self(raw.get()))
-    }
-}
-
-/// Whether Postgres's `numeric` holds every number of a valid JSON text, at a
-/// printed size that is in proportion.
-fn numbers_fit(text: &str) -> bool {
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = match byte {
-            b'"' => skip_string(tail),
-            b'-' | b'0'..=b'9' => {
-                let is_part = |b: &u8| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-');
-                let end = rest.iter().position(|b| !is_part(b)).unwrap_or(rest.len());
-                let Some((number, after)) = rest.split_at_checked(end) else {
-                    return false;
-                };
-                if !number_fits(number) {
-                    return false;
-                }
-                after
-            }
-            _ => tail,
-        };
-    }
-    true
-}
-
-/// What follows the string whose opening quote was just passed.
-fn skip_string(mut rest: &[u8]) -> &[u8] {
-    loop {
-        match rest {
-            [b'"', after @ ..] => return after,
-            [b'\\', _, after @ ..] | [_, after @ ..] => rest = after,
-            [] => return rest,
-        }
-    }
-}
-
-fn number_fits(number: &[u8]) -> bool {
-    let mut parts = number.splitn(2, |b| matches!(b, b'e' | b'E'));
-    let mantissa = parts.next().unwrap_or_default();
-    let exponent = match parts.next().map(str::from_utf8) {
-        None => 0,
-        Some(digits) => match digits.map(str::parse::<i32>) {
-            Ok(Ok(exponent)) => exponent,
-            _ => return false,
-        },
-    };
-    if exponent.unsigned_abs() > MAX_NUMBER_EXPONENT.unsigned_abs() {
-        return false;
-    }
-    let mut parts = mantissa.splitn(2, |&b| b == b'.');
-    let integer = parts.next().map_or(0, <[u8]>::len);
-    let fraction = parts.next().map_or(0, <[u8]>::len);
-    let shift = exponent.unsigned_abs() as usize;
-    let (left, right) = if exponent < 0 { (0, shift) } else { (shift, 0) };
-    // The sign counts as a digit, and a positive exponent does not shorten the
-    // fraction: both err by less than the limits' distance from real numbers.
-    integer.saturating_add(left) <= MAX_NUMBER_INTEGER_DIGITS
-        && fraction.saturating_add(right) <= MAX_NUMBER_FRACTION_DIGITS
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::MAX_JWKS_KEYS;
 
     fn fault(text: &str) -> JsonFault {
         Object::parse(text, &["list"]).unwrap_err().fault

@@ -1,0 +1,206 @@
+//! What must hold for any bytes: the bodies of property tests and fuzz targets.
+//!
+//! A fuzz target includes this folder with `#[path]` and calls one function.
+
+use std::sync::LazyLock;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jwt_verify::second_opinion::verdicts;
+use jwt_verify::{
+    Algorithm, Error, Key, Keyring, Policy, Verified, claimed, inspect, read_jwks, verify,
+};
+use serde_json::{Value, json};
+
+use super::cases::all_algorithms;
+use super::sign::{ISSUER, NOW, Signer, lenient};
+
+/// [`ISSUER`] with a key of every kind, each by its own `kid`.
+pub static KEYRING: LazyLock<Keyring> = LazyLock::new(|| {
+    let mut keyring = Keyring::new();
+    let policy = Policy {
+        algorithms: all_algorithms(),
+        ..lenient()
+    };
+    for issuer in [ISSUER, "*"] {
+        keyring.add_issuer(issuer, policy.clone());
+        for signer in Signer::ALL {
+            let jwk = signer.jwk().to_string();
+            keyring.add_key(issuer, Some(kid(signer)), None, &jwk, None);
+        }
+    }
+    keyring
+});
+
+static KEYS: LazyLock<Vec<(Signer, Key)>> = LazyLock::new(|| {
+    let key = |signer: Signer| Key::from_jwk(&signer.jwk().to_string(), all_algorithms()).unwrap();
+    Signer::ALL.map(|signer| (signer, key(signer))).into()
+});
+
+pub fn kid(signer: Signer) -> &'static str {
+    match signer {
+        Signer::Ed25519 => "ed25519",
+        Signer::OtherEd25519 => "other",
+        Signer::P256 => "p256",
+        Signer::P384 => "p384",
+        Signer::P521 => "p521",
+        Signer::Rsa => "rsa",
+        Signer::Secret => "secret",
+    }
+}
+
+/// JSON without serde_json's own limit, which is one level below ours.
+fn parse(json: &[u8]) -> Value {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    deserializer.disable_recursion_limit();
+    serde::Deserialize::deserialize(&mut deserializer).unwrap()
+}
+
+/// A token as good as can be by this key.
+pub fn good_token(signer: Signer, alg: &str) -> String {
+    let header = json!({"alg": alg, "kid": kid(signer), "typ": "JWT"}).to_string();
+    let payload =
+        json!({"iss": ISSUER, "sub": kid(signer), "aud": ["a", "b"], "n": 1.5}).to_string();
+    signer.token(alg, &header, &payload)
+}
+
+/// Any text as a token: no panic, and `inspect` says what `verify` says.
+pub fn any_token(bytes: &[u8]) {
+    let _ = claimed(&String::from_utf8_lossy(bytes));
+    if let Ok(token) = std::str::from_utf8(bytes) {
+        let _ = verdict(token, &KEYRING);
+    }
+}
+
+/// Any bytes as a header, well signed: what is accepted names the key.
+pub fn any_header(bytes: &[u8]) {
+    let payload = format!("{{\"iss\":\"{ISSUER}\"}}");
+    let token = Signer::Ed25519.token_of_bytes("EdDSA", bytes, payload.as_bytes());
+    if let Ok(verified) = verdict(&token, &KEYRING) {
+        let header: Value = parse(bytes);
+        assert!(["EdDSA", "Ed25519"].contains(&header["alg"].as_str().unwrap()));
+        assert_eq!(header["kid"].as_str().unwrap(), kid(Signer::Ed25519));
+        assert_eq!(verified.key_id.as_deref(), Some(kid(Signer::Ed25519)));
+        assert!(header.get("crit").is_none());
+    }
+}
+
+/// Any bytes as a payload, well signed: what is accepted comes out as it went
+/// in, and holds for just as long as it says.
+pub fn any_claims(bytes: &[u8]) {
+    let header = json!({"alg": "EdDSA", "kid": kid(Signer::Ed25519)}).to_string();
+    let token = Signer::Ed25519.token_of_bytes("EdDSA", header.as_bytes(), bytes);
+    let Ok(verified) = verdict(&token, &KEYRING) else {
+        return;
+    };
+    assert_eq!(verified.claims.as_bytes(), bytes);
+    let claims: Value = parse(bytes);
+    assert_eq!(
+        claims.get("iss").map(|iss| iss.as_str().unwrap()),
+        verified.issuer.as_deref()
+    );
+    assert_eq!(
+        claims.get("sub").map(|sub| sub.as_str().unwrap()),
+        verified.subject.as_deref()
+    );
+    check_window(&token, &KEYRING, &verified);
+}
+
+/// The window of an accepted token is what it says, to the microsecond.
+pub fn check_window(token: &str, keyring: &Keyring, verified: &Verified) {
+    let (from, until) = (verified.valid_from, verified.valid_until);
+    assert!(from <= NOW && NOW < until);
+    for now in [from, from / 2 + NOW / 2, until / 2 + NOW / 2, until - 1] {
+        let now = now.clamp(from, until - 1);
+        assert!(verify(token, keyring, now).is_ok(), "{from} {now} {until}");
+    }
+    if until < i64::MAX {
+        assert!(verify(token, keyring, until).is_err(), "{until}");
+    }
+    if from > i64::MIN {
+        assert!(verify(token, keyring, from - 1).is_err(), "{from}");
+    }
+}
+
+/// Any text as a key: no panic, and what is admitted is public and has one
+/// thumbprint.
+pub fn any_jwk(bytes: &[u8]) {
+    let Ok(jwk) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    match Key::from_jwk(jwk, all_algorithms()) {
+        Ok(key) => {
+            let members: Value = parse(jwk.as_bytes());
+            assert_eq!(members["kty"], key.key_type().name());
+            assert!(members.get("d").is_none() || members["kty"] == "oct");
+            assert_eq!(
+                members.get("kid").map(|kid| kid.as_str().unwrap()),
+                key.kid()
+            );
+            assert_eq!(key.thumbprint().len(), 43);
+            let _ = format!("{key:?}");
+        }
+        Err(error) => {
+            let _ = format!("{error} {error:?}");
+        }
+    }
+}
+
+/// Any text as a set: no panic, and each entry is what it is alone.
+pub fn any_jwks(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    for entry in read_jwks(text, all_algorithms()).unwrap_or_default() {
+        let alone = Key::from_jwk(&entry.jwk, all_algorithms());
+        match entry.key {
+            Ok(key) => assert_eq!(key.thumbprint(), alone.unwrap().thumbprint()),
+            Err(error) => drop(error.to_string()),
+        }
+    }
+}
+
+/// Any bytes as a signature, by any key and algorithm: both stacks agree.
+pub fn any_signature(message: &[u8], signature: &[u8]) {
+    for (signer, key) in KEYS.iter() {
+        for name in Signer::ALL.into_iter().flat_map(Signer::algorithms) {
+            let alg = Algorithm::from_name(name).unwrap();
+            let (first, second) = verdicts(key, alg, message, signature);
+            assert_eq!(first, second, "{signer:?} {name}");
+            assert!(!first || signer.algorithms().contains(name));
+        }
+    }
+}
+
+/// A good token after any change: accepted only if nothing that is signed
+/// changed, and nothing at all where a signature cannot be rewritten.
+pub fn changed_token(signer: Signer, good: &str, changed: &str) {
+    if verdict(changed, &KEYRING).is_err() {
+        return;
+    }
+    let signed = |token: &str| token.rsplit_once('.').map(|(signed, _)| signed.to_owned());
+    assert_eq!(signed(good), signed(changed));
+    // Of an ECDSA signature (r, s), (r, -s) is one too.
+    if !matches!(signer, Signer::P256 | Signer::P384 | Signer::P521) {
+        assert_eq!(good, changed);
+    }
+}
+
+/// What `verify` says, after seeing that `inspect` says the same and that the
+/// error shows no part of the token.
+pub fn verdict(token: &str, keyring: &Keyring) -> Result<Verified, Error> {
+    let verdict = verify(token, keyring, NOW);
+    let steps = inspect(token, keyring, NOW);
+    assert_eq!(
+        steps.iter().all(|step| step.ok),
+        verdict.is_ok(),
+        "{steps:?}"
+    );
+    if let Err(error) = &verdict {
+        let shown = format!("{error} {error:?} {steps:?}");
+        let signature = token.rsplit('.').next().unwrap_or_default();
+        let is_long = signature.len() > 20 && URL_SAFE_NO_PAD.decode(signature).is_ok();
+        assert!(!is_long || !shown.contains(signature));
+    }
+    verdict
+}

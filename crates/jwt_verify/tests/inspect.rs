@@ -1,0 +1,485 @@
+//! What a person reads who has to find out why a login fails.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use common::cases::{Case, own, shared};
+use common::sign::{
+    ISSUER, NOW, NOW_SECONDS, SECOND, Signer, algorithms, encode, keyring_with, lenient, token_of,
+    token_with,
+};
+use jwt_verify::{Keyring, Policy, Step, inspect, verify};
+use serde_json::json;
+
+const NAMES: [&str; 13] = [
+    "format",
+    "header",
+    "issuer",
+    "key",
+    "signature",
+    "exp",
+    "nbf",
+    "iat",
+    "max_age",
+    "iss",
+    "aud",
+    "sub",
+    "required",
+];
+
+fn policy() -> Policy {
+    Policy {
+        audience: Some(vec!["my-app".to_owned()]),
+        ..Policy::default()
+    }
+}
+
+fn good_claims() -> serde_json::Value {
+    json!({"sub": "user", "aud": "my-app", "exp": NOW_SECONDS + 3_600, "iat": NOW_SECONDS - 5})
+}
+
+fn with(name: &str, value: serde_json::Value) -> String {
+    let mut claims = good_claims();
+    claims[name] = value;
+    token_with(claims)
+}
+
+fn look(token: &str) -> Vec<Step> {
+    inspect(token, &keyring_with(Signer::Ed25519, policy()), NOW)
+}
+
+fn detail<'s>(steps: &'s [Step], name: &str) -> &'s str {
+    &steps.iter().find(|step| step.name == name).unwrap().detail
+}
+
+/// The steps that failed, and the text of the first.
+fn failed(steps: &[Step]) -> (Vec<&'static str>, &str) {
+    let failed: Vec<_> = steps.iter().filter(|step| !step.ok).collect();
+    let names = failed.iter().map(|step| step.name).collect();
+    (names, failed.first().map_or("", |step| &step.detail))
+}
+
+#[track_caller]
+fn assert_mistake(steps: &[Step], names: &[&str], words: &[&str]) {
+    let (failed, text) = failed(steps);
+    assert_eq!(failed, names, "{steps:#?}");
+    for word in words {
+        assert!(text.contains(word), "{word:?} is not in {text:?}");
+    }
+}
+
+#[test]
+fn a_good_token() {
+    let steps = look(&token_with(good_claims()));
+    let names: Vec<_> = steps.iter().map(|step| step.name).collect();
+    assert_eq!(names, NAMES);
+    assert!(steps.iter().all(|step| step.ok), "{steps:#?}");
+    assert_eq!(detail(&steps, "header"), "alg \"EdDSA\", kid \"k\"");
+    assert_eq!(
+        detail(&steps, "exp"),
+        "1767229200 (2026-01-01 01:00:00 UTC), in 1 h"
+    );
+    assert_eq!(
+        detail(&steps, "iat"),
+        "1767225595 (2025-12-31 23:59:55 UTC), 5 s ago"
+    );
+    assert_eq!(detail(&steps, "sub"), "\"user\"");
+    assert_eq!(detail(&steps, "required"), "has \"exp\"");
+}
+
+// ---- The ten commonest mistakes
+
+#[test]
+fn mistake_1_wrong_audience() {
+    let steps = look(&with("aud", json!(["your-app", "https://api.example"])));
+    assert_mistake(
+        &steps,
+        &["aud"],
+        &[
+            "for \"your-app\", \"https://api.example\"",
+            "accepted is \"my-app\"",
+            "request one",
+        ],
+    );
+    let steps = look(&with("aud", json!(7)));
+    assert_mistake(
+        &steps,
+        &["aud"],
+        &["must be a string or an array of strings"],
+    );
+}
+
+#[test]
+fn mistake_2_expired() {
+    let steps = look(&with("exp", json!(NOW_SECONDS - 3 * 3_600)));
+    assert_mistake(
+        &steps,
+        &["exp"],
+        &[
+            "2025-12-31 21:00:00 UTC",
+            "3 h ago",
+            "leeway is 1 min",
+            "get a fresh token",
+        ],
+    );
+}
+
+#[test]
+fn mistake_3_clock_skew() {
+    for claim in ["nbf", "iat"] {
+        let steps = look(&with(claim, json!(NOW_SECONDS + 90)));
+        assert_mistake(&steps, &[claim], &["1 min 30 s ahead", "NTP", "leeway"]);
+    }
+    // Not a clock, but a unit.
+    let steps = look(&with("iat", json!(NOW_SECONDS * 1_000)));
+    assert_mistake(&steps, &["iat"], &["not in milliseconds"]);
+}
+
+#[test]
+fn mistake_4_unknown_kid_after_a_rotation() {
+    let token = token_of(json!({"alg": "EdDSA", "kid": "2026-01"}), good_claims());
+    let steps = look(&token);
+    assert_mistake(
+        &steps,
+        &["key", "signature"],
+        &[
+            "no key with \"kid\" \"2026-01\"",
+            "it has \"k\"",
+            "rotated",
+            "auth.init",
+        ],
+    );
+    assert!(detail(&steps, "exp").starts_with("unverified: "));
+}
+
+#[test]
+fn mistake_5_issuer_not_to_the_letter() {
+    for (iss, words) in [
+        ("https://issuer.example/", "a slash at the end"),
+        ("https://ISSUER.example", "upper and lower case"),
+        ("http://issuer.example", "scheme"),
+        (" https://issuer.example", "white space"),
+    ] {
+        let steps = look(&with("iss", json!(iss)));
+        assert_mistake(
+            &steps,
+            &["issuer", "key", "signature"],
+            &["but \"https://issuer.example\" is", words, "to the letter"],
+        );
+    }
+    let steps = look(&with("iss", json!("https://elsewhere.example")));
+    let words = ["known are \"https://issuer.example\"", "auth.init"];
+    assert_mistake(&steps, &["issuer", "key", "signature"], &words);
+}
+
+#[test]
+fn mistake_6_key_of_another_environment() {
+    let keyring = keyring_with(Signer::OtherEd25519, policy());
+    let steps = inspect(&token_with(good_claims()), &keyring, NOW);
+    assert_mistake(
+        &steps,
+        &["signature"],
+        &[
+            "does not match key \"k\"",
+            "from another environment",
+            "JWKS",
+        ],
+    );
+    assert_eq!(detail(&steps, "sub"), "unverified: \"user\"");
+}
+
+#[test]
+fn mistake_7_shared_secret_against_a_public_key() {
+    let header = json!({"alg": "HS256", "kid": "k"}).to_string();
+    let mut claims = good_claims();
+    claims["iss"] = ISSUER.into();
+    let token = Signer::Secret.token("HS256", &header, &claims.to_string());
+    let steps = inspect(&token, &keyring_with(Signer::Rsa, policy()), NOW);
+    let words = ["\"HS256\" is not allowed", "shared secret", "public"];
+    assert_mistake(&steps, &["key", "signature"], &words);
+    let with_hmac = Policy {
+        algorithms: algorithms(&["RS256", "HS256"]),
+        ..policy()
+    };
+    let steps = inspect(&token, &keyring_with(Signer::Rsa, with_hmac), NOW);
+    let words = [
+        "is not for algorithm \"HS256\"",
+        "shared secret",
+        "public key",
+    ];
+    assert_mistake(&steps, &["key", "signature"], &words);
+}
+
+#[test]
+fn mistake_8_pasted_with_something_around_it() {
+    let token = token_with(good_claims());
+    let middle = token.len() / 2;
+    for (text, words) in [
+        (format!("Bearer {token}"), "belongs to the HTTP header"),
+        (format!("bearer {token}\n"), "belongs to the HTTP header"),
+        (format!("\"Bearer {token}\""), "belongs to the HTTP header"),
+        (format!("\"{token}\""), "in quotes"),
+        (format!("'{token}'\n"), "in quotes"),
+        (format!(" {token}"), "white space"),
+        (format!("{token}\r\n"), "white space"),
+        (
+            format!("{}\n{}", &token[..middle], &token[middle..]),
+            "line break",
+        ),
+    ] {
+        let steps = look(&text);
+        assert_mistake(&steps, &["format"], &[words]);
+        // The token itself is read all the same.
+        assert_eq!(steps.len(), NAMES.len());
+        assert!(verify(&text, &keyring_with(Signer::Ed25519, policy()), NOW).is_err());
+    }
+}
+
+#[test]
+fn mistake_9_id_token_of_another_client() {
+    let header = json!({"alg": "EdDSA", "kid": "k", "typ": "JWT"});
+    let mut claims = good_claims();
+    claims["aud"] = json!("web-frontend");
+    claims["azp"] = json!("web-frontend");
+    claims["nonce"] = json!("n");
+    let steps = look(&token_of(header, claims));
+    assert_mistake(
+        &steps,
+        &["aud"],
+        &["another client's ID token", "\"web-frontend\""],
+    );
+    let header = json!({"alg": "EdDSA", "kid": "k", "typ": "logout+jwt"});
+    let steps = look(&token_of(header, good_claims()));
+    assert_mistake(
+        &steps,
+        &["header"],
+        &["\"logout+jwt\" is not accepted", "\"JWT\", \"at+jwt\""],
+    );
+}
+
+#[test]
+fn mistake_10_not_a_jwt_at_all() {
+    let json_text = format!("{{\"access_token\":\"{}\"}}", token_with(good_claims()));
+    let header = encode(b"{\"alg\":\"none\"}");
+    for (text, words) in [
+        ("", "there is no token"),
+        ("  \n", "there is no token"),
+        ("gho_16C7e42F292c6912E7710c838347Ae178B4a", "opaque token"),
+        ("a.b.c.d.e", "encrypted token (JWE)"),
+        (json_text.as_str(), "this is JSON"),
+        (&format!("{header}.{}.", encode(b"{}")), "no signature"),
+        ("a.b", "no signature"),
+        (&format!("{header}%2Ee30%2EAAAA"), "percent-encoded"),
+        (&format!("{header}=.e30.AAAA"), "URL-safe alphabet"),
+        (
+            &format!("{}.e30.AAAA", encode(b"hello")),
+            "header is not JSON",
+        ),
+    ] {
+        let steps = look(text);
+        assert_mistake(&steps, &["format"], &[words]);
+        assert_eq!(steps.len(), 1, "{text}");
+        // It may be somebody's secret, even where it is no token.
+        let shown = &steps[0].detail;
+        assert!(text.len() < 4 || !shown.contains(text), "{shown}");
+    }
+}
+
+// ---- Others
+
+#[test]
+fn other_mistakes_name_their_mend() {
+    let mut off = policy();
+    off.enabled = false;
+    let steps = inspect(
+        &token_with(good_claims()),
+        &keyring_with(Signer::Ed25519, off),
+        NOW,
+    );
+    assert_mistake(
+        &steps,
+        &["issuer", "key", "signature"],
+        &["is disabled", "auth.issuers"],
+    );
+
+    let mut keyring = Keyring::new();
+    keyring.add_issuer(ISSUER, policy());
+    let steps = inspect(
+        &token_of(json!({"alg": "EdDSA"}), good_claims()),
+        &keyring,
+        NOW,
+    );
+    assert_mistake(
+        &steps,
+        &["key", "signature"],
+        &["has no usable key", "auth.init"],
+    );
+
+    let jwk = Signer::Ed25519.jwk().to_string();
+    keyring.add_key(ISSUER, Some("k"), None, &jwk, Some(NOW));
+    let steps = inspect(&token_with(good_claims()), &keyring, NOW);
+    assert_mistake(&steps, &["key", "signature"], &["expired", "expires_at"]);
+
+    keyring.add_key(ISSUER, None, None, &jwk, None);
+    keyring.add_key(
+        ISSUER,
+        None,
+        None,
+        &Signer::OtherEd25519.jwk().to_string(),
+        None,
+    );
+    let steps = inspect(
+        &token_of(json!({"alg": "EdDSA"}), good_claims()),
+        &keyring,
+        NOW,
+    );
+    assert_mistake(
+        &steps,
+        &["key", "signature"],
+        &["several keys", "put \"kid\" into"],
+    );
+
+    let aged = Policy {
+        max_age: Some(60 * SECOND),
+        ..policy()
+    };
+    let keyring = keyring_with(Signer::Ed25519, aged);
+    let steps = inspect(&with("iat", json!(NOW_SECONDS - 200)), &keyring, NOW);
+    assert_mistake(
+        &steps,
+        &["max_age"],
+        &["not be older than 1 min", "3 min 20 s ago", "sign in"],
+    );
+
+    let mut claims = good_claims();
+    claims.as_object_mut().unwrap().remove("exp");
+    assert_mistake(
+        &look(&token_with(claims)),
+        &["required"],
+        &["\"exp\"", "auth.issuers"],
+    );
+    assert_mistake(
+        &look(&with("exp", json!("1"))),
+        &["exp"],
+        &["without quotes"],
+    );
+    assert_mistake(
+        &look(&with("sub", json!(5))),
+        &["sub"],
+        &["must be a string"],
+    );
+    assert_mistake(
+        &look(&with("iss", json!(5))),
+        &["issuer", "key", "signature", "iss"],
+        &["must be a string"],
+    );
+
+    let none = token_of(json!({"alg": "none"}), good_claims());
+    assert_mistake(
+        &look(&none),
+        &["header", "key", "signature"],
+        &["not signed"],
+    );
+    // A refused header does not keep the rest from being read.
+    let crit = token_of(
+        json!({"alg": "EdDSA", "kid": "k", "crit": ["x"]}),
+        good_claims(),
+    );
+    assert_mistake(&look(&crit), &["header"], &["critical"]);
+
+    let token = token_with(good_claims());
+    let (signed, _) = token.rsplit_once('.').unwrap();
+    let steps = look(&format!("{signed}.{}", encode(&[0x30; 70])));
+    assert_mistake(
+        &steps,
+        &["signature"],
+        &["has 70 bytes", "have 64", "ASN.1 DER"],
+    );
+}
+
+#[test]
+fn bounded_and_without_secrets() {
+    let hostile = format!("\u{1b}[31m\r\nfoo\u{202e}\0{}", "x".repeat(5_000)).replace('\0', "");
+    let header = json!({"alg": "EdDSA", "kid": hostile, "typ": hostile});
+    let claims = json!({
+        "iss": hostile,
+        "sub": hostile,
+        "aud": vec![hostile.clone(); 6],
+        "exp": 1e300,
+        "nbf": -1e300,
+        "iat": 1e300,
+    });
+    let policy = Policy {
+        required_claims: vec![hostile.clone()],
+        ..policy()
+    };
+    let mut any = Keyring::new();
+    any.add_issuer("*", policy.clone());
+    for keyring in [keyring_with(Signer::Ed25519, policy), any] {
+        let token = token_of(header.clone(), claims.clone());
+        for step in inspect(&token, &keyring, NOW) {
+            assert!(step.detail.chars().count() < 1_000, "{step:?}");
+            let is_plain = |char: char| !char.is_control() && char != '\u{202e}';
+            assert!(step.detail.chars().all(is_plain), "{step:?}");
+        }
+    }
+    let token = token_with(good_claims());
+    let key = Signer::Ed25519.jwk()["x"].as_str().unwrap().to_owned();
+    let secrets: Vec<_> = token.split('.').chain([key.as_str()]).collect();
+    for text in [token.clone(), format!("\"{token}\""), format!("{token}x")] {
+        for step in look(&text) {
+            assert!(secrets.iter().all(|secret| !step.detail.contains(secret)));
+        }
+    }
+    for step in inspect(&"x".repeat(10_000_000), &Keyring::new(), NOW) {
+        assert_eq!(
+            step.detail,
+            "token of 10000000 bytes is longer than 65536 bytes"
+        );
+    }
+}
+
+#[test]
+fn agrees_with_verify_on_every_vector() {
+    let mut files = vec![std::fs::read(own("cases.json")).unwrap()];
+    files.extend(shared("rfc_cases.json"));
+    files.extend(shared("wycheproof_jws.json.gz"));
+    for file in files {
+        let cases: Vec<Case> = serde_json::from_slice(&file).unwrap();
+        for case in cases {
+            let (keyring, _) = case.keyring();
+            let steps = inspect(&case.token, &keyring, case.now());
+            let accepted = verify(&case.token, &keyring, case.now());
+            let all_ok = steps.iter().all(|step| step.ok);
+            assert_eq!(all_ok, accepted.is_ok(), "{}: {steps:#?}", case.name);
+            if let Err(error) = accepted {
+                // The reason for the refusal is among the steps, in its words.
+                let text = error.to_string();
+                let told = steps
+                    .iter()
+                    .any(|step| !step.ok && step.detail.contains(&text));
+                assert!(told, "{}: {text}: {steps:#?}", case.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn claims_are_checked_leniently_where_nothing_is_asked() {
+    let steps = inspect(
+        &token_with(json!({})),
+        &keyring_with(Signer::Ed25519, lenient()),
+        NOW,
+    );
+    assert!(steps.iter().all(|step| step.ok));
+    for (name, text) in [
+        ("exp", "absent"),
+        ("aud", "absent; not checked, as the issuer has no audience"),
+        ("sub", "absent"),
+        ("max_age", "the issuer sets none"),
+        ("required", "the issuer requires no claim"),
+    ] {
+        assert_eq!(detail(&steps, name), text);
+    }
+}

@@ -1,0 +1,317 @@
+//! Which key a token is checked with.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use common::cases::all_algorithms;
+use common::sign::{ISSUER, NOW, SECOND, Signer, algorithms, lenient, token_with};
+use jwt_verify::limits::MAX_KEYS_TRIED;
+use jwt_verify::{Error, ErrorKind, Keyring, Policy, UnixMicros, Verified, verify};
+use serde_json::json;
+
+/// A keyring of [`ISSUER`] for keys to be added to.
+struct Ring(Keyring);
+
+impl Ring {
+    fn new() -> Self {
+        Self::with(Policy {
+            algorithms: all_algorithms(),
+            ..lenient()
+        })
+    }
+
+    fn with(policy: Policy) -> Self {
+        let mut keyring = Keyring::new();
+        keyring.add_issuer(ISSUER, policy);
+        Self(keyring)
+    }
+
+    fn key(self, kid: Option<&str>, alg: Option<&str>, signer: Signer) -> Self {
+        self.until(kid, alg, &signer.jwk().to_string(), None)
+    }
+
+    fn until(
+        mut self,
+        kid: Option<&str>,
+        alg: Option<&str>,
+        jwk: &str,
+        expires_at: Option<UnixMicros>,
+    ) -> Self {
+        assert!(self.0.add_key(ISSUER, kid, alg, jwk, expires_at));
+        self
+    }
+
+    /// The verdict on a token that `signer` signed.
+    fn verify(&self, signer: Signer, alg: &str, kid: Option<&str>) -> Result<Verified, Error> {
+        self.verify_at(signer, alg, kid, NOW)
+    }
+
+    fn verify_at(
+        &self,
+        signer: Signer,
+        alg: &str,
+        kid: Option<&str>,
+        now: UnixMicros,
+    ) -> Result<Verified, Error> {
+        let mut header = json!({"alg": alg});
+        if let Some(kid) = kid {
+            header["kid"] = kid.into();
+        }
+        let payload = json!({"iss": ISSUER}).to_string();
+        verify(
+            &signer.token(alg, &header.to_string(), &payload),
+            &self.0,
+            now,
+        )
+    }
+
+    fn refusal(&self, signer: Signer, alg: &str, kid: Option<&str>) -> Error {
+        self.verify(signer, alg, kid).unwrap_err()
+    }
+}
+
+#[test]
+fn by_kid_byte_for_byte() {
+    let ring = Ring::new()
+        .key(Some("a"), None, Signer::Ed25519)
+        .key(Some("b"), None, Signer::OtherEd25519)
+        .key(None, None, Signer::P256);
+    assert!(ring.verify(Signer::Ed25519, "EdDSA", Some("a")).is_ok());
+    assert!(
+        ring.verify(Signer::OtherEd25519, "Ed25519", Some("b"))
+            .is_ok()
+    );
+    let crossed = ring.refusal(Signer::Ed25519, "EdDSA", Some("b"));
+    assert_eq!(crossed.kind(), ErrorKind::Signature);
+    for kid in ["A", "a ", "", "ä", "a\u{0301}"] {
+        let error = ring.refusal(Signer::Ed25519, "EdDSA", Some(kid));
+        assert!(matches!(error, Error::UnknownKey { .. }), "{kid}");
+        assert_eq!(error.kind(), ErrorKind::Key);
+    }
+    // A key without a name is not the one of any name.
+    let error = ring.refusal(Signer::P256, "ES256", Some("c"));
+    assert!(matches!(error, Error::UnknownKey { .. }));
+}
+
+#[test]
+fn one_kid_for_each_type() {
+    let ring = Ring::new()
+        .key(Some("k"), None, Signer::Ed25519)
+        .key(Some("k"), None, Signer::P256)
+        .key(Some("k"), None, Signer::Secret);
+    for (signer, alg) in [
+        (Signer::Ed25519, "EdDSA"),
+        (Signer::P256, "ES256"),
+        (Signer::Secret, "HS512"),
+    ] {
+        assert!(ring.verify(signer, alg, Some("k")).is_ok(), "{alg}");
+    }
+    let error = ring.refusal(Signer::Rsa, "RS256", Some("k"));
+    assert!(matches!(error, Error::KeyAlgorithm { .. }));
+    assert_eq!(error.kind(), ErrorKind::Algorithm);
+    // A second one of a type: neither is used, and the other types are.
+    let ring = ring.key(Some("k"), None, Signer::OtherEd25519);
+    for signer in [Signer::Ed25519, Signer::OtherEd25519] {
+        let error = ring.refusal(signer, "EdDSA", Some("k"));
+        assert!(matches!(error, Error::AmbiguousKey { .. }));
+        assert_eq!(error.kind(), ErrorKind::Key);
+    }
+    assert!(ring.verify(Signer::P256, "ES256", Some("k")).is_ok());
+}
+
+#[test]
+fn without_kid_the_only_key_for_the_algorithm() {
+    let ring = Ring::new().key(Some("a"), None, Signer::Ed25519);
+    assert!(ring.verify(Signer::Ed25519, "EdDSA", None).is_ok());
+    let ring = ring
+        .key(None, None, Signer::P256)
+        .key(None, Some("PS256"), Signer::Rsa);
+    assert!(ring.verify(Signer::Ed25519, "EdDSA", None).is_ok());
+    assert!(ring.verify(Signer::P256, "ES256", None).is_ok());
+    assert!(ring.verify(Signer::Rsa, "PS256", None).is_ok());
+    let error = ring.refusal(Signer::Rsa, "RS256", None);
+    assert!(matches!(error, Error::KeyAlgorithm { kid: None, .. }));
+    assert_eq!(error.kind(), ErrorKind::Algorithm);
+    let ring = ring.key(Some("b"), None, Signer::OtherEd25519);
+    let error = ring.refusal(Signer::Ed25519, "EdDSA", None);
+    assert!(matches!(error, Error::AmbiguousKey { kid: None, .. }));
+    let error = Ring::new().refusal(Signer::Ed25519, "EdDSA", None);
+    assert!(matches!(error, Error::NoKeys { .. }));
+    assert_eq!(error.kind(), ErrorKind::Key);
+}
+
+#[test]
+fn without_kid_only_among_a_few_keys() {
+    let mut ring = Ring::new().key(None, None, Signer::Ed25519);
+    let other = Signer::P256.jwk().to_string();
+    for index in 1..MAX_KEYS_TRIED {
+        ring = ring.until(Some(&index.to_string()), None, &other, None);
+    }
+    assert!(ring.verify(Signer::Ed25519, "EdDSA", None).is_ok());
+    ring = ring.until(Some("one more"), None, &other, None);
+    assert_eq!(
+        ring.refusal(Signer::Ed25519, "EdDSA", None),
+        Error::MissingKeyId
+    );
+    assert!(ring.verify(Signer::P256, "ES256", Some("one more")).is_ok());
+}
+
+#[test]
+fn the_algorithm_is_the_keys() {
+    // The table's alg wins over the JWK's, which wins over the type's.
+    let stated = Signer::Rsa.jwk_with(json!({"alg": "RS256"}));
+    let ring = Ring::new()
+        .until(Some("column"), Some("RS512"), &stated, None)
+        .until(Some("jwk"), None, &stated, None)
+        .key(Some("type"), None, Signer::Rsa);
+    for (kid, takes) in [
+        ("column", &["RS512"][..]),
+        ("jwk", &["RS256"]),
+        ("type", Signer::Rsa.algorithms()),
+    ] {
+        for alg in Signer::Rsa.algorithms() {
+            let verdict = ring.verify(Signer::Rsa, alg, Some(kid));
+            match takes.contains(alg) {
+                true => assert!(verdict.is_ok(), "{kid} {alg}"),
+                false => {
+                    let error = verdict.unwrap_err();
+                    assert!(matches!(error, Error::KeyAlgorithm { .. }), "{kid} {alg}");
+                }
+            }
+        }
+    }
+    // EdDSA and Ed25519 are one, whoever says which.
+    for name in ["EdDSA", "Ed25519"] {
+        let ring = Ring::new().key(Some("k"), Some(name), Signer::Ed25519);
+        assert!(ring.verify(Signer::Ed25519, "EdDSA", Some("k")).is_ok());
+        assert!(ring.verify(Signer::Ed25519, "Ed25519", Some("k")).is_ok());
+    }
+    // A column that the key cannot follow makes it as if absent.
+    let ring = Ring::new().key(Some("k"), Some("ES256"), Signer::Ed25519);
+    let error = ring.refusal(Signer::Ed25519, "EdDSA", Some("k"));
+    assert!(matches!(error, Error::UnknownKey { .. }));
+}
+
+#[test]
+fn within_the_issuers_algorithms() {
+    let policy = |names: &[&str]| Policy {
+        algorithms: algorithms(names),
+        ..lenient()
+    };
+    let ring = Ring::with(policy(&["PS256"])).key(Some("k"), None, Signer::Rsa);
+    assert!(ring.verify(Signer::Rsa, "PS256", Some("k")).is_ok());
+    for kid in [Some("k"), None, Some("unknown")] {
+        let error = ring.refusal(Signer::Rsa, "RS256", kid);
+        assert!(matches!(error, Error::AlgorithmNotAllowed { .. }));
+        assert_eq!(error.kind(), ErrorKind::Algorithm);
+    }
+    // A shared secret where no HMAC algorithm is named: as if absent.
+    let ring = Ring::with(policy(&["RS256", "EdDSA"])).key(Some("k"), None, Signer::Secret);
+    assert!(ring.verify(Signer::Secret, "HS256", Some("k")).is_err());
+    let error = ring.refusal(Signer::Ed25519, "EdDSA", Some("k"));
+    assert!(matches!(error, Error::UnknownKey { .. }));
+    let ring = Ring::with(policy(&["HS512"])).key(Some("k"), None, Signer::Secret);
+    assert!(ring.verify(Signer::Secret, "HS512", Some("k")).is_ok());
+    assert!(ring.verify(Signer::Secret, "HS256", Some("k")).is_err());
+    // No public key is ever a secret, even where HMAC is allowed.
+    for signer in [Signer::Ed25519, Signer::P256, Signer::Rsa] {
+        let ring = Ring::new().key(Some("k"), None, signer);
+        for kid in [Some("k"), None] {
+            let error = ring.refusal(Signer::Secret, "HS256", kid);
+            assert!(matches!(error, Error::KeyAlgorithm { .. }));
+        }
+    }
+}
+
+#[test]
+fn keys_expire() {
+    let jwk = Signer::Ed25519.jwk().to_string();
+    let ring = |expires_at| Ring::new().until(Some("k"), None, &jwk, expires_at);
+    let ending = ring(Some(NOW + SECOND));
+    let verified = ending.verify(Signer::Ed25519, "EdDSA", Some("k")).unwrap();
+    assert_eq!(verified.valid_until, NOW + SECOND);
+    let unending = ring(None)
+        .verify(Signer::Ed25519, "EdDSA", Some("k"))
+        .unwrap();
+    assert_eq!(unending.valid_until, UnixMicros::MAX);
+    for kid in [Some("k"), None] {
+        assert!(
+            ring(Some(NOW + 1))
+                .verify(Signer::Ed25519, "EdDSA", kid)
+                .is_ok()
+        );
+        let error = ring(Some(NOW)).refusal(Signer::Ed25519, "EdDSA", kid);
+        assert_eq!(error.kind(), ErrorKind::Key);
+    }
+    let error = ring(Some(NOW)).refusal(Signer::Ed25519, "EdDSA", Some("k"));
+    assert!(matches!(error, Error::ExpiredKey { expired, .. } if expired == NOW));
+    let error = ring(Some(NOW)).refusal(Signer::Ed25519, "EdDSA", None);
+    assert!(matches!(error, Error::NoKeys { .. }));
+}
+
+#[test]
+fn an_expired_key_gives_way() {
+    // Rotated under the same name: while both live neither is used, and the
+    // answer does not claim to have held then.
+    let old = Signer::OtherEd25519.jwk().to_string();
+    for kid in [Some("k"), None] {
+        let ring = Ring::new().key(Some("k"), None, Signer::Ed25519).until(
+            Some("k"),
+            None,
+            &old,
+            Some(NOW),
+        );
+        let verified = ring.verify(Signer::Ed25519, "EdDSA", kid).unwrap();
+        assert_eq!(verified.valid_from, NOW);
+        let before = ring.verify_at(Signer::Ed25519, "EdDSA", kid, NOW - 1);
+        assert!(matches!(before, Err(Error::AmbiguousKey { .. })));
+    }
+}
+
+#[test]
+fn a_key_that_is_not_admissible_is_as_if_absent() {
+    for bad in ["", "{", "[]", "{\"kty\":\"RSA\"}"] {
+        let ring =
+            Ring::new()
+                .until(Some("k"), None, bad, None)
+                .key(Some("k"), None, Signer::Ed25519);
+        assert!(ring.verify(Signer::Ed25519, "EdDSA", Some("k")).is_ok());
+        assert!(ring.verify(Signer::Ed25519, "EdDSA", None).is_ok());
+        let ring = Ring::new().until(Some("k"), None, bad, None);
+        let error = ring.refusal(Signer::Ed25519, "EdDSA", Some("k"));
+        assert!(matches!(error, Error::UnknownKey { .. }));
+    }
+}
+
+#[test]
+fn an_issuers_keys_are_its_own() {
+    let jwk = Signer::Ed25519.jwk().to_string();
+    let mut keyring = Keyring::new();
+    assert!(keyring.is_empty());
+    keyring.add_issuer(ISSUER, lenient());
+    keyring.add_issuer("https://other.example", lenient());
+    keyring.add_issuer("*", lenient());
+    assert!(keyring.is_empty());
+    keyring.add_key("https://other.example", Some("k"), None, &jwk, None);
+    keyring.add_key("*", Some("k"), None, &jwk, None);
+    assert!(!keyring.is_empty());
+    // Its own row has no key, and nobody else's is borrowed.
+    let error = verify(&token_with(json!({})), &keyring, NOW).unwrap_err();
+    assert!(matches!(error, Error::UnknownKey { .. }));
+    // An issuer that is added again starts anew.
+    keyring.add_issuer("https://other.example", lenient());
+    let token = token_with(json!({"iss": "https://other.example"}));
+    assert_eq!(
+        verify(&token, &keyring, NOW).unwrap_err().kind(),
+        ErrorKind::Key
+    );
+}
+
+#[test]
+fn a_keyring_can_be_shared() {
+    fn assert_shareable<T: Send + Sync>() {}
+    assert_shareable::<Keyring>();
+    assert_shareable::<Error>();
+    assert_shareable::<Verified>();
+}
