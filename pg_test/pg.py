@@ -79,6 +79,12 @@ class Session:
         self.send(self.parse(sql), self.bind(params), self.run(), self.SYNC)
         return self.receive()
 
+    def copy(self, sql, lines):
+        """COPY ... FROM stdin."""
+        self.begin_query(sql)
+        self.send(self._message("d", "".join(f"{line}\n" for line in lines).encode()), self._message("c"))
+        return self.receive()
+
     def value(self, sql, *params):
         rows = self.execute(sql, *params) if params else self.query(sql)
         return rows[0][0] if rows else None
@@ -219,7 +225,8 @@ class Checks:
             self.passed += 1
         else:
             self.failed.append(what)
-            print(f"FAILED: {what}: got {got!r}, wanted {wanted!r}", file=sys.stderr)
+            if len(self.failed) <= 20:
+                print(f"FAILED: {what}: got {got!r:.500}, wanted {wanted!r:.500}", file=sys.stderr)
 
     def true(self, what, got):
         self.equal(what, bool(got), True)

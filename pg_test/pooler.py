@@ -6,8 +6,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 
@@ -57,8 +55,7 @@ log_disconnections = 0
 log_pooler_errors = 0
 """)
         shell('chown -R "$PG_USER" "$1"', self.dir)
-        program = shutil.which("pgbouncer", path=os.environ["PATH"] + ":/usr/sbin") or sys.exit("pgbouncer is not here; scripts/setup gets it")
-        shell('as_pg "$1" -q -d "$2"', program, f"{self.dir}/ini")
+        shell('as_pg env PATH="$PATH:/usr/sbin" pgbouncer -q -d "$1"', f"{self.dir}/ini")
         while not os.path.exists(f"{self.dir}/.s.PGSQL.6432"):
             time.sleep(0.01)
 
