@@ -52,11 +52,11 @@ impl KeyColumns {
         unsafe {
             let row = Row::new(columns, (*relation).rd_att, tuple);
             Self {
-                issuer: row.get("issuer"),
-                kid: row.get("kid"),
-                alg: row.get("alg"),
+                issuer: row.text("issuer"),
+                kid: row.text("kid"),
+                alg: row.text("alg"),
                 jwk: row.json("jwk"),
-                thumbprint: row.get("thumbprint"),
+                thumbprint: row.text("thumbprint"),
             }
         }
     }

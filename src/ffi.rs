@@ -5,6 +5,7 @@ use pgrx::pg_sys;
 use crate::errors;
 use crate::report::Report;
 use crate::row;
+use crate::text;
 
 /// What a SQL function gives: a value, NULL, or an error to raise.
 pub type SqlResult = Result<Option<pg_sys::Datum>, Report>;
@@ -96,8 +97,8 @@ impl Arguments {
 
     /// The `n`th argument (from 0), a `text`; `None` where it is NULL.
     pub fn text(&self, n: usize) -> Option<String> {
-        // SAFETY: as above.
-        unsafe { pgrx::fcinfo::pg_getarg(self.0, n) }
+        // SAFETY: as above; a text is read as its bytes.
+        unsafe { pgrx::fcinfo::pg_getarg::<Vec<u8>>(self.0, n).map(text::from_server) }
     }
 
     /// The `n`th argument (from 0), a `boolean`; `None` where it is NULL.

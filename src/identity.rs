@@ -5,9 +5,10 @@
 //! call is what makes a scan under comparable extensions many times slower.)
 
 use std::cell::OnceCell;
+use std::panic::AssertUnwindSafe;
 
 use jwt_verify::{UnixMicros, Verified};
-use pgrx::pg_sys;
+use pgrx::{PgSqlErrorCode, pg_sys};
 
 use crate::errors;
 use crate::report::Report;
@@ -229,13 +230,21 @@ fn claims_image(json: &str) -> Result<Image, Report> {
     let json = text::to_server(json).ok_or_else(errors::not_in_server_encoding)?;
     // SAFETY: jsonb_in takes a NUL-terminated string and gives a jsonb. The verifier has refused
     // what it would refuse (U+0000, lone surrogates, numbers beyond numeric, depth).
-    unsafe {
-        let datum = pgrx::direct_function_call_as_datum(
-            pg_sys::jsonb_in,
-            &[Some(pg_sys::Datum::from(json.as_ptr()))],
-        );
-        Ok(datum.map_or_else(|| varlena_image(&[]), |datum| Image::from_varlena(datum)))
-    }
+    let parse = || unsafe {
+        let argument = Some(pg_sys::Datum::from(json.as_ptr()));
+        let datum = pgrx::direct_function_call_as_datum(pg_sys::jsonb_in, &[argument]);
+        datum.map(|datum| Image::from_varlena(datum))
+    };
+    let image = if text::server_is_utf8() {
+        parse()
+    } else {
+        // Escapes (\u) of characters that the encoding lacks are found by jsonb_in only.
+        pgrx::PgTryBuilder::new(AssertUnwindSafe(parse))
+            .catch_when(PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER, |_| None)
+            .catch_when(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED, |_| None)
+            .execute()
+    };
+    image.ok_or_else(errors::not_in_server_encoding)
 }
 
 /// The bytes of a uuid in the forms that Postgres reads (`string_to_uuid` in

@@ -141,7 +141,7 @@ fn read_tables(issuers: pg_sys::Oid, jwks: pg_sys::Oid) -> Keyring {
 unsafe fn add_issuer(keyring: &mut Keyring, row: &Row) {
     // SAFETY: the columns' types are those of sql/tables.sql.
     unsafe {
-        let Some(name) = row.get::<String>("issuer") else {
+        let Some(name) = row.text("issuer") else {
             return;
         };
         let defaults = Policy::default();
@@ -174,13 +174,13 @@ unsafe fn add_issuer(keyring: &mut Keyring, row: &Row) {
 unsafe fn add_key(keyring: &mut Keyring, row: &Row) {
     // SAFETY: the columns' types are those of sql/tables.sql.
     unsafe {
-        let (Some(issuer), Some(jwk)) = (row.get::<String>("issuer"), row.json("jwk")) else {
+        let (Some(issuer), Some(jwk)) = (row.text("issuer"), row.json("jwk")) else {
             return;
         };
         keyring.add_key(
             &issuer,
-            row.get::<String>("kid").as_deref(),
-            row.get::<String>("alg").as_deref(),
+            row.text("kid").as_deref(),
+            row.text("alg").as_deref(),
             &jwk,
             row.get::<i64>("expires_at").map(clock::from_postgres),
         );

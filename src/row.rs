@@ -2,8 +2,10 @@
 
 use std::ffi::CStr;
 
-use pgrx::datum::FromDatum;
+use pgrx::datum::{Array, FromDatum};
 use pgrx::pg_sys;
+
+use crate::text;
 
 /// The columns' names of a relation, in the order of its attributes; empty for a dropped one.
 pub struct Columns(Vec<String>);
@@ -86,15 +88,31 @@ impl<'a> Row<'a> {
         unsafe { T::from_datum(self.datum(column)?, false) }
     }
 
+    /// A `text`.
+    ///
+    /// # Safety
+    ///
+    /// The column must be a `text`.
+    pub unsafe fn text(&self, column: &str) -> Option<String> {
+        // SAFETY: as the caller promises; a text is read as its bytes.
+        unsafe { self.get::<Vec<u8>>(column).map(text::from_server) }
+    }
+
     /// The elements of a `text[]` that are not NULL.
     ///
     /// # Safety
     ///
     /// The column must be a `text[]`.
     pub unsafe fn strings(&self, column: &str) -> Option<Vec<String>> {
-        // SAFETY: as the caller promises.
-        let elements = unsafe { self.get::<Vec<Option<String>>>(column) }?;
-        Some(elements.into_iter().flatten().collect())
+        // SAFETY: as the caller promises; a text is read as its bytes.
+        let elements = unsafe { self.get::<Array<&[u8]>>(column) }?;
+        Some(
+            elements
+                .iter()
+                .flatten()
+                .map(|text| text::from_server(text.to_vec()))
+                .collect(),
+        )
     }
 
     /// A `jsonb` as text.
@@ -117,7 +135,7 @@ pub unsafe fn json_text(datum: pg_sys::Datum) -> String {
     // SAFETY: as the caller promises; jsonb_out gives a NUL-terminated palloc'd string.
     unsafe {
         pgrx::direct_function_call::<&CStr>(pg_sys::jsonb_out, &[Some(datum)])
-            .map(|text| text.to_string_lossy().into_owned())
+            .map(|json| text::from_server(json.to_bytes().to_vec()))
             .unwrap_or_default()
     }
 }

@@ -4,11 +4,24 @@ use std::ffi::CString;
 
 use pgrx::pg_sys;
 
+/// True where the server's text is UTF-8.
+pub fn server_is_utf8() -> bool {
+    // SAFETY: reads a variable of the backend.
+    (unsafe { pg_sys::GetDatabaseEncoding() }) as u32 == pg_sys::pg_enc::PG_UTF8
+}
+
 /// True where the server's text is UTF-8, or bytes that Postgres passes through as they are.
 fn server_takes_utf8() -> bool {
-    // SAFETY: reads a variable of the backend.
+    // SAFETY: as above.
     let encoding = unsafe { pg_sys::GetDatabaseEncoding() } as u32;
-    encoding == pg_sys::pg_enc::PG_UTF8 || encoding == pg_sys::pg_enc::PG_SQL_ASCII
+    encoding == pg_sys::pg_enc::PG_SQL_ASCII || server_is_utf8()
+}
+
+/// Text of the server's. What is not UTF-8 becomes U+FFFD, which no name of an issuer, key or claim
+/// that counts has in it: it is then as if absent.
+pub fn from_server(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 /// For messages: never fails. What the server's encoding may lack, and U+0000, becomes `?`.
