@@ -4,12 +4,14 @@
 PG_CONFIG ?= pg_config
 # For the others: its major version; 15, 16 or 18.
 export PG ?= 15
+# Which crypto stack checks signatures: aws_lc_rs, or rust_crypto for a build in pure Rust.
+export CRYPTO ?= aws_lc_rs
 
 # pgrx's list of Postgres installations, and cargo-pgrx where the system's isn't the right one.
 export PGRX_HOME := $(CURDIR)/.pg/pgrx
 export PATH := $(CURDIR)/.pg/tools/bin:$(PATH)
 
-.PHONY: help demo demo-stop test bench fuzz lint install package clean
+.PHONY: help demo demo-stop test soak bench fuzz lint install package clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s%s\n", $$1, $$2 }' Makefile
@@ -34,6 +36,11 @@ bench: ## measures, and writes docs/performance.md
 	@scripts/setup pg$(PG)
 	@scripts/install
 	@bench/run.py $(T)
+
+soak: ## what takes minutes: poolers, freshness, connections, memory
+	@scripts/setup pg$(PG)
+	@scripts/install
+	@pg_test/soak $(T)
 
 fuzz: ## fuzzes the verifier, each target for SECONDS=60
 	@scripts/setup

@@ -14,6 +14,8 @@ PGROOT=$(readlink -f "$ROOT/.pg")
 # The major version to build for and to test with.
 PG=${PG:-15}
 PG_BIN=$PGROOT/pg$PG/bin
+# The crypto stack: aws_lc_rs or rust_crypto.
+CRYPTO=${CRYPTO:-aws_lc_rs}
 
 export PGRX_HOME=$ROOT/.pg/pgrx
 export PATH=$PGROOT/tools/bin:$PATH

@@ -1,7 +1,7 @@
 -- auth.init and plain DML: what enters the tables, and what it becomes.
 \i fixtures/jose.sql
 SELECT auth.init(:'jwks', issuer => :'issuer', audience => '{my-app}');
-SELECT issuer, audience, algorithms, required_claims, leeway, max_age, token_types, enabled FROM auth.issuers;
+SELECT issuer, audience, algorithms, required_claims, extract(epoch FROM leeway)::int AS leeway, max_age, token_types, enabled FROM auth.issuers;
 SELECT kid, alg, thumbprint, expires_at FROM auth.jwks ORDER BY kid;
 
 -- Unchanged input writes nothing, not even a transaction id; a null audience keeps what is stored.
@@ -61,10 +61,12 @@ SELECT auth.init('{}');
 SELECT auth.init('null');
 SELECT auth.init(NULL);
 \echo :LAST_ERROR_SQLSTATE
+\set VERBOSITY terse
 SELECT auth.init(:'a', issuer => NULL);
 SELECT auth.init(:'a', issuer => '');
 SELECT auth.init(:'a', issuer => 'https://new.example.com', audience => '{}');
 SELECT auth.init(:'a', issuer => 'https://new.example.com', audience => '{NULL}');
+\set VERBOSITY default
 SELECT auth.init(jsonb_build_object('keys', jsonb_build_array(:'a'::jsonb, :'b'::jsonb || '{"d":"AA"}')));
 \echo :LAST_ERROR_SQLSTATE
 SELECT count(*) FROM auth.jwks WHERE issuer = '*';
@@ -99,6 +101,7 @@ SELECT auth.init(:'secret', issuer => 'https://hs.example.com');
 \echo :LAST_ERROR_SQLSTATE
 INSERT INTO auth.issuers (issuer, algorithms) VALUES ('https://hs.example.com', '{HS256}');
 SELECT auth.init(:'secret', issuer => 'https://hs.example.com');
+\set VERBOSITY terse
 INSERT INTO auth.issuers (issuer, algorithms) VALUES ('https://odd.example.com', '{none}');
 INSERT INTO auth.issuers (issuer, leeway) VALUES ('https://odd.example.com', '-1 s');
 INSERT INTO auth.issuers (issuer, max_age) VALUES ('https://odd.example.com', '0');
