@@ -147,11 +147,12 @@ class Session:
 
 class Cluster:
     """A private cluster, by scripts/cluster: removed on leaving the `with`. It has the roles and the
-    template of template.sql, unless `bare`, or is a standby of another one. `dir` is where its data,
-    log and socket are."""
+    template of template.sql, unless `bare`, or is a standby of another one. It is of the Postgres that
+    is being tested, or of that major version. `dir` is where its data, log and socket are."""
 
-    def __init__(self, name, bare=False, standby_of=None, **settings):
+    def __init__(self, name, bare=False, standby_of=None, major=None, **settings):
         self.name = f"test_{name}"
+        self.environ = {**os.environ, "PG": major} if major else os.environ
         self.dir = shell('cluster_dir "$1"', self.name)
         self.script("stop")
         if standby_of:
@@ -171,17 +172,19 @@ class Cluster:
         self.script("stop")
 
     def script(self, action, *more):
-        subprocess.run([f"{ROOT}/scripts/cluster", action, self.name, *more], check=True)
+        subprocess.run([f"{ROOT}/scripts/cluster", action, self.name, *more], check=True, env=self.environ)
 
     def as_pg(self, program, *args):
-        """Runs one of Postgres's programs as the server's user."""
-        return shell('program=$1; shift; as_pg "$PG_BIN/$program" "$@"', program, *args)
+        """Runs one of Postgres's programs as the server's user, in the cluster's folder."""
+        script = 'as_pg bash -c \'cd "$1" && shift && exec "$@"\' cd "$1" "$PG_BIN/$2" "${@:3}"'
+        return shell(script, self.dir, program, *args, env=self.environ)
 
     def client(self, program, *args, **options):
         """Runs one of Postgres's programs as a client; returns what it prints."""
-        environ = {**os.environ, "PGHOST": self.dir, "PGUSER": "postgres"}
+        environ = {**self.environ, "PGHOST": self.dir, "PGUSER": "postgres"}
         options = {"check": True, "text": True, "stdout": subprocess.PIPE, "cwd": HERE, **options}
-        return subprocess.run([f"{shell('echo $PG_BIN')}/{program}", *args], env=environ, **options).stdout
+        program = shell("echo $PG_BIN", env=self.environ) + "/" + program
+        return subprocess.run([program, *args], env=environ, **options).stdout
 
     def psql(self, *args):
         return self.client("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", *args)
@@ -202,16 +205,24 @@ class SharedCluster(Cluster):
     """The one that pg_test/run started."""
 
     def __init__(self):
-        self.dir = os.environ["PGHOST"]
+        self.dir, self.environ = os.environ["PGHOST"], os.environ
 
     def __exit__(self, *_):
         pass
 
 
-def shell(script, *args):
+def shell(script, *args, env=None):
     """What a line of shell prints, with the scripts' lib.sh at hand."""
-    command = ["bash", "-c", f". {ROOT}/scripts/lib.sh; {script}", "bash", *args]
-    return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
+    command = ["bash", "-c", f'. "$0/scripts/lib.sh"; {script}', ROOT, *args]
+    run = subprocess.run(command, text=True, stdout=subprocess.PIPE, env=env)
+    if run.returncode:
+        sys.exit(f"{script} {' '.join(args)}:\n{run.stdout}")
+    return run.stdout.strip()
+
+
+def has_library(name):
+    """Whether Postgres's contrib/ is there, or that of it."""
+    return os.path.exists(shell('"$PG_BIN/pg_config" --pkglibdir') + f"/{name}.so")
 
 
 class Checks:

@@ -55,7 +55,7 @@ log_disconnections = 0
 log_pooler_errors = 0
 """)
         shell('chown -R "$PG_USER" "$1"', self.dir)
-        shell('as_pg env PATH="$PATH:/usr/sbin" pgbouncer -q -d "$1"', f"{self.dir}/ini")
+        shell('as_pg env PATH="$PGROOT/tools/bin:$PATH:/usr/sbin" pgbouncer -q -d "$1"', f"{self.dir}/ini")
         while not os.path.exists(f"{self.dir}/.s.PGSQL.6432"):
             time.sleep(0.01)
 
