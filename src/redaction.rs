@@ -55,13 +55,15 @@ fn find_token(text: &[u8], from: usize) -> Option<Range<usize>> {
 
 /// Whether a base64url text begins a JSON object, after any white space.
 fn begins_object(text: &[u8]) -> bool {
-    /// Whole groups of four characters (a shorter text is looked at whole), and more white space than anybody writes there.
+    /// Whole groups of four characters, and more white space than anybody writes there.
     const LOOKED_AT: usize = 16;
     let end = text
         .iter()
         .take(LOOKED_AT)
         .take_while(|byte| is_base64url(**byte))
         .count();
+    // What was cut short may end within a group. (`{}` is less than one.)
+    let end = if end < 4 { end } else { end / 4 * 4 };
     let mut decoded = [0; LOOKED_AT];
     let length = URL_SAFE_NO_PAD
         .decode_slice(&text[..end], &mut decoded)
@@ -106,6 +108,7 @@ mod tests {
             "<token>"
         );
         assert_eq!(redacted(&format!("'{}...'", &TOKEN[..30])), "'<token>'");
+        assert_eq!(redacted("eyJhbGciOiJFZERTQSJ9.e30.c2ln"), "<token>");
     }
 
     #[test]
