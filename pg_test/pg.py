@@ -2,13 +2,10 @@
 message by message, clients that die; and clusters of a test's own. Needs nothing but Python."""
 
 import os
-import re
 import socket
 import struct
 import subprocess
 import sys
-
-sys.dont_write_bytecode = True
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)

@@ -6,11 +6,12 @@ import os
 import random
 import shutil
 import signal
+import sys
 import threading
 import time
 
 import tokens
-from pg import PgError, Session, shell
+from pg import Session, shell
 
 USERS = 50
 ROWS = 3
@@ -56,8 +57,13 @@ log_pooler_errors = 0
 """)
         shell('chown -R "$PG_USER" "$1"', self.dir)
         shell('as_pg env PATH="$PGROOT/tools/bin:$PATH:/usr/sbin" pgbouncer -q -d "$1"', f"{self.dir}/ini")
-        while not os.path.exists(f"{self.dir}/.s.PGSQL.6432"):
-            time.sleep(0.01)
+        for _ in range(500):
+            try:
+                Session(dbname, host=self.dir, port=6432).close()
+                return
+            except OSError:  # not there yet, or there and not listening
+                time.sleep(0.02)
+        sys.exit("PgBouncer does not start")
 
     def __enter__(self):
         return self

@@ -70,7 +70,8 @@ def main():
             s = cluster.session(db)
             s.value("SELECT auth.jwt_session_init($1)", token(f"u-{setting}"))
             s.code("SELECT auth.jwt_session_init($1)", "x")
-            lines(setting, *([refused("issuer -, kid -, sub -, jti -", "28J01 token has 1 part, not 3")] if setting == "failures" else []))
+            line = refused("issuer -, kid -, sub -, jti -", "28J01 token has 1 part, not 3")
+            lines(setting, *([line] if setting == "failures" else []))
         checks.equal("only superusers set it", s.code("SET pg_auth_jwt.audit_log = 'off'"), "42501")
 
         for one in given:

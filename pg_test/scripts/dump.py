@@ -4,6 +4,7 @@ and policies, so that the tokens verified there before verify there again."""
 
 import json
 import os
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -81,7 +82,7 @@ def main():
         source.as_pg("pg_dump", *of_source, "-Fc", "-f", custom, db)
         source.as_pg("pg_dump", *of_source, "-f", plain, db)
         source.as_pg("pg_dumpall", *of_source, "--roles-only", "-f", roles)
-        target.client("psql", "-Xq", "-f", roles, "postgres", stderr=-3)  # Has the role postgres already.
+        target.client("psql", "-Xq", "-f", roles, "postgres", stderr=subprocess.DEVNULL)  # Has the role postgres already.
 
         def restored(what, restore, owner="owner_role"):
             target.psql("-c", f"CREATE DATABASE {what} OWNER owner_role", "postgres")
@@ -94,9 +95,10 @@ def main():
         def in_parallel(to):
             # Loads tables in an order of its own, in which a key may come before its issuer and is
             # refused. What did not get in is loaded once more.
-            target.client("pg_restore", "--role=owner_role", "-j2", "-d", to, custom, check=False, stderr=-3)
+            target.client("pg_restore", "--role=owner_role", "-j2", "-d", to, custom, check=False, stderr=subprocess.DEVNULL)
             target.psql("-c", "DELETE FROM auth.jwks", to)
-            target.client("pg_restore", "--role=owner_role", "--data-only", "--schema=auth", "--table=jwks", "-d", to, custom)
+            target.client("pg_restore", "--role=owner_role", "--data-only", "--schema=auth", "--table=jwks",
+                          "-d", to, custom)
 
         def plain_by_superuser(to):
             target.psql("-f", plain, to)

@@ -189,8 +189,9 @@ class Leaks:
         one, two = self.connect(), self.connect()
         one.query("BEGIN; LOCK TABLE locked")
         two.query("BEGIN; SELECT pg_advisory_xact_lock(1)")
-        one.begin_query(f"SELECT auth.jwt_session_init('{self.new_token('deadlock, one')}'); SELECT pg_advisory_xact_lock(1)")
-        two.begin_query(f"SELECT auth.jwt_session_init('{self.new_token('deadlock, two')}'); SELECT FROM locked")
+        give = "SELECT auth.jwt_session_init('%s');"
+        one.begin_query(give % self.new_token("deadlock, one") + "SELECT pg_advisory_xact_lock(1)")
+        two.begin_query(give % self.new_token("deadlock, two") + "SELECT FROM locked")
         self.wait_for("deadlock detected")
         one.die(), two.die()
 

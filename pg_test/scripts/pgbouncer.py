@@ -21,7 +21,8 @@ def main():
 
         def play(what, mode, **options):
             counts, crossings = pooler.play(cluster, db, mode, clients=30, servers=4, seconds=1.5, **options)
-            checks.true(f"{what}: {dict(counts)}", min(counts["transactions"], counts["errors"], counts["killed clients"]) > 10)
+            for kind in ("transactions", "errors", "killed clients"):
+                checks.true(f"{what}: some {kind}", counts[kind])
             return counts["transactions"], crossings
 
         # What the others prove is worth something only if a crossing would be seen.

@@ -49,8 +49,8 @@ def main():
     checks.equal("an error after it", answers(), "22012")
     checks.equal("takes it back, local or not", answers(), ["nobody"])
 
-    s.send(statement("BEGIN"), give("u1"), s.SYNC, statement(WHO), s.SYNC, statement("COMMIT AND CHAIN"), statement(WHO), s.SYNC,
-           statement("COMMIT"), s.SYNC)
+    s.send(statement("BEGIN"), give("u1"), s.SYNC, statement(WHO), s.SYNC,
+           statement("COMMIT AND CHAIN"), statement(WHO), s.SYNC, statement("COMMIT"), s.SYNC)
     checks.equal("a transaction over several", [answers() for _ in range(4)], [[], ["u1"], ["nobody"], []])
 
     # A prepared statement and a portal that are older than the identity.

@@ -63,10 +63,6 @@ def main():
         owner.query("UPDATE auth.jwks SET expires_at = NULL; TRUNCATE auth.jwks")
         arrived()
         checks.equal("truncated", reader.code(WHO), "28J03")
-        root_there.query("ALTER SUBSCRIPTION keys DISABLE; ALTER SUBSCRIPTION keys SET (slot_name = NONE)")
-        root_there.query("DROP SUBSCRIPTION keys")
-        root_here.query("SELECT pg_drop_replication_slot('keys')") if root_here.value(
-            "SELECT active FROM pg_replication_slots") == "f" else None
     checks.done("replicated keys count from their arrival")
 
 
