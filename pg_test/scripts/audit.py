@@ -50,6 +50,14 @@ def main():
         s.query(WHO)
         lines("verified anew, under other rules", accepted('"u1"', '"id-1"'))
 
+        # A cache that is turned off answers nothing, also not from what it kept.
+        root.value("SELECT auth.verify($1)", token("u5"))
+        root.value("SELECT auth.verify($1)", given[-1])
+        lines("verified once", accepted('"u5"'))
+        root.query("SET pg_auth_jwt.cache_size = 0")
+        root.value("SELECT auth.verify($1)", given[-1])
+        lines("verified anew, without a cache", accepted('"u5"'))
+
         # What nobody vouches for is quoted as it was claimed; it can neither end its line nor grow long.
         claims = f'issuer "{tokens.ISSUER}", kid "k0", sub "u2", jti -'
         s.code("SELECT auth.jwt_session_init($1)", token("u2", -9))
