@@ -101,10 +101,14 @@ impl Session {
     fn synchronize(&self) {
         let stamp = Stamp::current();
         if self.stamp.get() != stamp {
+            // Whoever calls this, `current` has not been held against the new statement's clock; the
+            // next reader must not take the new stamp for a sign that it has.
+            self.settled.set(false);
             keys::accept_invalidations();
             self.stamp.set(stamp);
         }
         if keys::are_stale() {
+            self.settled.set(false);
             // Before the reading, which may fail: what old keys verified must not outlive them.
             self.verified.borrow_mut().clear();
             keys::reload();
