@@ -6,6 +6,8 @@
 use jwt_verify::UnixMicros;
 use pgrx::pg_sys;
 
+use crate::unguarded;
+
 /// Microseconds from 1970-01-01 (Unix) to 2000-01-01 (Postgres).
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
 
@@ -26,15 +28,9 @@ impl Stamp {
     /// The current statement's. Cheap enough to be taken for each row.
     #[inline]
     pub fn current() -> Self {
-        // Declared here and not taken from pg_sys, whose wrappers pay a sigsetjmp at each call:
-        // these two only return a static (src/backend/access/transam/xact.c) and cannot raise.
-        unsafe extern "C-unwind" {
-            safe fn GetCurrentStatementStartTimestamp() -> pg_sys::TimestampTz;
-            safe fn GetCurrentTransactionStartTimestamp() -> pg_sys::TimestampTz;
-        }
         Self {
-            statement: GetCurrentStatementStartTimestamp(),
-            transaction: GetCurrentTransactionStartTimestamp(),
+            statement: unguarded::GetCurrentStatementStartTimestamp(),
+            transaction: unguarded::GetCurrentTransactionStartTimestamp(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! How a SQL function of ours is called by Postgres.
 
-use pgrx::pg_sys;
+use pgrx::{pg_sys, varlena};
 
 use crate::errors;
 use crate::report::Report;
@@ -75,23 +75,34 @@ pub struct Arguments(pg_sys::FunctionCallInfo);
 
 impl Arguments {
     /// The `n`th argument (from 0), a `text` that is a token, as the bytes that it has in the server's
-    /// encoding; `None` where it is NULL.
+    /// encoding; `None` where it is NULL. Where it is neither compressed nor stored elsewhere, which
+    /// a parameter never is, they are those of the argument itself.
     ///
     /// # Errors
     ///
     /// Where it is longer than any token. Nothing of it is copied then.
-    pub fn token(&self, n: usize) -> Result<Option<Vec<u8>>, Report> {
+    pub fn token(&self, n: usize) -> Result<Option<&[u8]>, Report> {
         // SAFETY: the call info is Postgres's, for this call; the caller names an argument that is
-        // declared text.
+        // declared text. Argument and copy stay in place until the call is over.
         unsafe {
             let Some(datum) = pgrx::fcinfo::pg_getarg_datum(self.0, n) else {
                 return Ok(None);
             };
-            let bytes = pg_sys::toast_raw_datum_size(datum).saturating_sub(pg_sys::VARHDRSZ);
+            let mut text = datum.cast_mut_ptr::<pg_sys::varlena>();
+            let is_inline = varlena::varatt_is_4b_u(text)
+                || (varlena::varatt_is_1b(text) && !varlena::varatt_is_1b_e(text));
+            let bytes = if is_inline {
+                varlena::varsize_any_exhdr(text)
+            } else {
+                pg_sys::toast_raw_datum_size(datum).saturating_sub(pg_sys::VARHDRSZ)
+            };
             if bytes > jwt_verify::limits::MAX_TOKEN_BYTES {
                 return Err(errors::report(&jwt_verify::Error::TokenTooLong { bytes }));
             }
-            Ok(pgrx::fcinfo::pg_getarg(self.0, n))
+            if !is_inline {
+                text = pg_sys::pg_detoast_datum_packed(text);
+            }
+            Ok(Some(varlena::varlena_to_byte_slice(text)))
         }
     }
 

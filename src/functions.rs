@@ -1,14 +1,12 @@
 //! The SQL functions that take a token.
 
-use std::ffi::CString;
-
 use pgrx::iter::TableIterator;
 use pgrx::prelude::*;
 
 use crate::clock::Stamp;
 use crate::ffi::sql_function;
 use crate::settings::{self, Scope};
-use crate::{hooks, keys, session};
+use crate::{keys, session, unguarded};
 
 sql_function!(
     /// `auth.jwt_session_init(token text, is_local boolean) RETURNS void`: verifies the token, and
@@ -16,11 +14,9 @@ sql_function!(
     pg_auth_jwt_session_init,
     pg_finfo_pg_auth_jwt_session_init,
     |arguments| {
-        // The call that loads the library was parsed before it could be looked at.
-        hooks::redact_activity();
         let token = arguments.token(0)?.unwrap_or_default();
         if !token.is_empty() {
-            session::verify(&token)?;
+            session::verify(token)?;
         }
         set_token(token, arguments.boolean(1).unwrap_or(false));
         // As PG_RETURN_VOID.
@@ -34,7 +30,7 @@ sql_function!(
     pg_finfo_pg_auth_jwt_verify,
     |arguments| {
         let Some(token) = arguments.token(0)? else { return Ok(None) };
-        let identity = session::verify(&token)?;
+        let identity = session::verify(token)?;
         Ok(Some(identity.claims().to_datum()))
     }
 );
@@ -56,7 +52,7 @@ fn inspect(
 }
 
 /// Sets `pg_auth_jwt.token` as SET, or SET LOCAL, would.
-fn set_token(token: Vec<u8>, is_local: bool) {
+fn set_token(token: &[u8], is_local: bool) {
     let forced = settings::scope() == Scope::Transaction;
     if forced && !is_local {
         // SAFETY: the argument is NUL-terminated.
@@ -72,14 +68,17 @@ fn set_token(token: Vec<u8>, is_local: bool) {
     } else {
         pg_sys::GucAction::GUC_ACTION_SET
     };
-    // Verified, so without a NUL; empty if it had one all the same, which is no identity.
-    let value = CString::new(token).unwrap_or_default();
-    // SAFETY: name and value are NUL-terminated and copied. PGC_USERSET and PGC_S_SESSION are what
-    // set_config() passes for an ordinary role (src/backend/utils/misc/guc.c).
+    // SAFETY: palloc gives at least that many bytes or does not return. Name and value are
+    // NUL-terminated, and Postgres copies them. PGC_USERSET and PGC_S_SESSION are what set_config()
+    // passes for an ordinary role (src/backend/utils/misc/guc.c). Nothing needs a drop up to the SQL
+    // function's own frame.
     unsafe {
-        pg_sys::set_config_option(
+        let value = unguarded::palloc(token.len() + 1).cast::<u8>();
+        std::ptr::copy_nonoverlapping(token.as_ptr(), value, token.len());
+        value.add(token.len()).write(0);
+        unguarded::set_config_option(
             settings::TOKEN_NAME.as_ptr(),
-            value.as_ptr(),
+            value.cast(),
             pg_sys::GucContext::PGC_USERSET,
             pg_sys::GucSource::PGC_S_SESSION,
             action,

@@ -167,9 +167,12 @@ unsafe extern "C-unwind" fn process_utility(
 /// Rewrites what `pg_stat_activity` shows of the statement that this backend runs, if it holds a
 /// token.
 pub fn redact_activity() {
+    /// From this length on it takes longer to look at a statement than to know it again.
+    const LONG: usize = 1024;
+
     thread_local! {
-        /// The statement that was looked at last: the hooks run for each statement of a function's
-        /// body too, while the one that is shown stays the client's.
+        /// The long statement that was last found to hold none: the hooks run for each statement of a
+        /// function's body too, while the one that is shown stays the client's.
         static SEEN: Cell<(*const c_char, Stamp)> = const {
             Cell::new((std::ptr::null(), Stamp::NEVER))
         };
@@ -178,9 +181,15 @@ pub fn redact_activity() {
     let Some(statement) = shown_statement() else {
         return;
     };
-    let seen = (statement.as_ptr(), Stamp::current());
-    if SEEN.get() == seen || !holds_token(statement.to_bytes()) {
-        SEEN.set(seen);
+    let long = statement.count_bytes() >= LONG;
+    let shown = || (statement.as_ptr(), Stamp::current());
+    if long && SEEN.get() == shown() {
+        return;
+    }
+    if !holds_token(statement.to_bytes()) {
+        if long {
+            SEEN.set(shown());
+        }
         return;
     }
     let length = statement.count_bytes() + 1;

@@ -13,6 +13,7 @@ use pgrx::{PgSqlErrorCode, pg_sys};
 use crate::errors;
 use crate::report::Report;
 use crate::text;
+use crate::unguarded;
 
 /// The identity that a token gives its session.
 pub struct Identity {
@@ -195,13 +196,9 @@ impl Image {
 /// memory runs out, palloc leaves by `longjmp`.
 #[inline]
 pub unsafe fn copy_to_datum(bytes: *const [u8]) -> pg_sys::Datum {
-    // Declared here and not taken from pg_sys, whose wrapper pays a sigsetjmp.
-    unsafe extern "C-unwind" {
-        fn palloc(size: usize) -> *mut std::ffi::c_void;
-    }
     // SAFETY: palloc gives at least that many bytes, aligned for every type, or does not return.
     unsafe {
-        let copy = palloc(bytes.len());
+        let copy = unguarded::palloc(bytes.len());
         std::ptr::copy_nonoverlapping(bytes.cast::<u8>(), copy.cast(), bytes.len());
         pg_sys::Datum::from(copy)
     }

@@ -26,6 +26,7 @@ mod settings;
 #[cfg(any(test, feature = "pg_test"))]
 mod tests;
 mod text;
+mod unguarded;
 
 #[cfg(test)]
 pub mod pg_test {
@@ -47,6 +48,8 @@ extern "C-unwind" fn _PG_init() {
     keys::register_invalidation_callback();
     hooks::install();
     planner::install();
+    // The statement that loads the library came before the hooks.
+    hooks::redact_activity();
 }
 
 // The install script, in this order.

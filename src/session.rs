@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use jwt_verify::UnixMicros;
 use lru::LruCache;
 
 use crate::clock::Stamp;
@@ -18,20 +19,30 @@ use crate::{audit, errors, keys, settings};
 struct Session {
     /// The statement in which the invalidations were taken in and the clock was last looked at.
     stamp: Cell<Stamp>,
-    /// What the setting's present value stands for. Meaningful only while no token was assigned, no
-    /// key changed and no statement began since.
+    /// Whom the setting's present value stands for.
     current: RefCell<Option<Rc<Identity>>>,
-    /// Whether `current` was made from the setting's value at all.
-    settled: Cell<bool>,
+    /// How far `current` may be believed.
+    standing: Cell<Standing>,
     /// Identities of tokens that the present keys verify, by the whole token.
     verified: RefCell<LruCache<Box<[u8]>, Rc<Identity>>>,
+}
+
+/// What is known of the session's identity.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// Nothing: the token is to be looked at.
+    Unsettled,
+    /// There is no token, as long as none is assigned.
+    Anonymous,
+    /// The token is good, as long as none is assigned, no key changes and no statement begins.
+    Verified,
 }
 
 thread_local! {
     static SESSION: Session = Session {
         stamp: Cell::new(Stamp::NEVER),
         current: const { RefCell::new(None) },
-        settled: Cell::new(false),
+        standing: Cell::new(Standing::Unsettled),
         verified: RefCell::new(LruCache::unbounded()),
     };
 }
@@ -59,7 +70,11 @@ pub fn with_identity<T>(look: impl FnOnce(Option<&Identity>) -> T) -> Result<T, 
 pub fn verify(token: &[u8]) -> Result<Rc<Identity>, Report> {
     SESSION.with(|session| {
         session.synchronize();
-        session.lookup(token)
+        let now = session.stamp.get().time();
+        match session.remembered(token, now) {
+            Some(identity) => Ok(identity),
+            None => session.verify(token, now),
+        }
     })
 }
 
@@ -69,30 +84,38 @@ pub fn synchronize() {
 }
 
 impl Session {
-    /// Whether `current` still is the answer. Called for each row: four loads and two compares.
+    /// Whether `current` still is the answer. Called for each row: a few loads and compares.
     #[inline]
     fn is_settled(&self) -> bool {
-        self.settled.get()
-            && !settings::token_was_assigned()
-            && !keys::are_stale()
-            && self.stamp.get() == Stamp::current()
+        !settings::token_was_assigned()
+            && match self.standing.get() {
+                Standing::Unsettled => false,
+                Standing::Anonymous => true,
+                Standing::Verified => !keys::are_stale() && self.stamp.get() == Stamp::current(),
+            }
     }
 
     /// Finds the answer anew.
     #[cold]
     fn settle(&self) -> Result<(), Report> {
-        self.settled.set(false);
+        self.standing.set(Standing::Unsettled);
         self.current.replace(None);
-        self.synchronize();
         settings::clear_token_assigned();
-        let token = settings::token();
-        let identity = if token.is_empty() {
-            None
-        } else {
-            Some(self.lookup(&token)?)
+        // Whoever has no token needs no keys, in a new connection least of all.
+        if settings::with_token(<[u8]>::is_empty) {
+            self.standing.set(Standing::Anonymous);
+            return Ok(());
+        }
+        self.synchronize();
+        let now = self.stamp.get().time();
+        let known =
+            settings::with_token(|token| self.remembered(token, now).ok_or_else(|| token.to_vec()));
+        let identity = match known {
+            Ok(identity) => identity,
+            Err(token) => self.verify(&token, now)?,
         };
-        self.current.replace(identity);
-        self.settled.set(true);
+        self.current.replace(Some(identity));
+        self.standing.set(Standing::Verified);
         Ok(())
     }
 
@@ -103,29 +126,33 @@ impl Session {
         if self.stamp.get() != stamp {
             // Whoever calls this, `current` has not been held against the new statement's clock; the
             // next reader must not take the new stamp for a sign that it has.
-            self.settled.set(false);
+            self.standing.set(Standing::Unsettled);
             keys::accept_invalidations();
             self.stamp.set(stamp);
         }
         if keys::are_stale() {
-            self.settled.set(false);
+            self.standing.set(Standing::Unsettled);
             // Before the reading, which may fail: what old keys verified must not outlive them.
             self.verified.borrow_mut().clear();
             keys::reload();
         }
     }
 
-    /// The identity of a token under the present keys, from the cache if it is there.
-    fn lookup(&self, token: &[u8]) -> Result<Rc<Identity>, Report> {
-        let now = self.stamp.get().time();
+    /// The identity that the present keys gave a token before, if it may be used now.
+    fn remembered(&self, token: &[u8], now: UnixMicros) -> Option<Rc<Identity>> {
         if settings::cache_size() == 0 {
             self.verified.borrow_mut().clear();
         }
-        let cached = self.verified.borrow_mut().get(token).cloned();
-        if let Some(identity) = cached.filter(|identity| identity.is_valid_at(now)) {
-            return Ok(identity);
-        }
         // A token that ran out goes through the whole check again, which knows what to say of it.
+        let mut verified = self.verified.borrow_mut();
+        verified
+            .get(token)
+            .filter(|identity| identity.is_valid_at(now))
+            .cloned()
+    }
+
+    /// The identity of a token under the present keys.
+    fn verify(&self, token: &[u8], now: UnixMicros) -> Result<Rc<Identity>, Report> {
         // The bytes need not be UTF-8; what is not becomes a character that no token may have.
         let text = String::from_utf8_lossy(token);
         let outcome = keys::with_keyring(|keyring| jwt_verify::verify(&text, keyring, now));

@@ -153,16 +153,18 @@ pub fn clear_token_assigned() {
     TOKEN_ASSIGNED.store(false, Ordering::Relaxed);
 }
 
-/// The token, copied; empty if there is none.
-pub fn token() -> Vec<u8> {
+/// Looks at the token, empty if there is none.
+///
+/// Lent and not copied, so `look` must call nothing that could assign the setting.
+pub fn with_token<T>(look: impl FnOnce(&[u8]) -> T) -> T {
     // SAFETY: Postgres keeps the variable pointing to NULL or to a NUL-terminated string, which
-    // lives until the next assignment, and none can come while it is copied.
+    // lives until the next assignment.
     unsafe {
         let value = *TOKEN.as_ptr();
         if value.is_null() {
-            Vec::new()
+            look(b"")
         } else {
-            CStr::from_ptr(value).to_bytes().to_vec()
+            look(CStr::from_ptr(value).to_bytes())
         }
     }
 }

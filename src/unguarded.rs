@@ -1,0 +1,31 @@
+//! Postgres's functions on the paths that run once per row or once per transaction, without the guard
+//! that `pg_sys` puts around each of them: it pays a sigsetjmp at each call, so that a Postgres error
+//! becomes a Rust panic and destructors run.
+//!
+//! Without it an error leaves by `longjmp`. So whoever calls one that may raise holds nothing that
+//! needs a drop, in that frame and in every one up to the SQL function's (see [`crate::ffi::call`],
+//! which holds nothing either).
+
+use std::ffi::{c_char, c_int, c_void};
+
+use pgrx::pg_sys;
+
+unsafe extern "C-unwind" {
+    /// Only returns a static (src/backend/access/transam/xact.c): cannot raise.
+    pub safe fn GetCurrentStatementStartTimestamp() -> pg_sys::TimestampTz;
+    /// Only returns a static (src/backend/access/transam/xact.c): cannot raise.
+    pub safe fn GetCurrentTransactionStartTimestamp() -> pg_sys::TimestampTz;
+    /// Raises where memory runs out.
+    pub fn palloc(size: usize) -> *mut c_void;
+    /// Raises where the value is refused and `level` is 0 or an error's.
+    pub fn set_config_option(
+        name: *const c_char,
+        value: *const c_char,
+        context: pg_sys::GucContext::Type,
+        source: pg_sys::GucSource::Type,
+        action: pg_sys::GucAction::Type,
+        change_value: bool,
+        level: c_int,
+        is_reload: bool,
+    ) -> c_int;
+}
