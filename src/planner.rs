@@ -16,9 +16,13 @@ use std::collections::HashMap;
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use pgrx::pg_catalog::pg_proc::PgProc;
 use pgrx::pg_sys;
 
-use crate::settings;
+use crate::{readers, settings};
+
+/// `ClanguageId` (src/include/catalog/pg_language.dat), which pgrx does not name.
+const C_LANGUAGE: pg_sys::Oid = pg_sys::Oid::from_u32(13);
 
 static mut PREVIOUS_PLANNER: pg_sys::planner_hook_type = None;
 
@@ -94,8 +98,6 @@ mod raw {
         ) -> *mut pg_sys::FromExpr;
         pub fn lappend(list: *mut pg_sys::List, item: *mut c_void) -> *mut pg_sys::List;
         pub fn palloc0(size: usize) -> *mut c_void;
-        pub fn get_extension_oid(name: *const c_char, missing_ok: bool) -> pg_sys::Oid;
-        pub fn getExtensionOfObject(class: pg_sys::Oid, object: pg_sys::Oid) -> pg_sys::Oid;
         pub fn standard_planner(
             query: *mut pg_sys::Query,
             text: *const c_char,
@@ -284,8 +286,7 @@ unsafe fn is_reader_call(node: *mut pg_sys::Node) -> bool {
     }
 }
 
-/// Whether the function is the extension's: those of its functions that take no argument and can be
-/// called are its readers.
+/// Whether the function, which takes no argument, is one of C's that runs the code of a reader.
 fn is_reader(function: pg_sys::Oid) -> bool {
     if FUNCTIONS_CHANGED.swap(false, Ordering::Relaxed) {
         READERS.with_borrow_mut(HashMap::clear);
@@ -293,12 +294,16 @@ fn is_reader(function: pg_sys::Oid) -> bool {
     if let Some(known) = READERS.with_borrow(|readers| readers.get(&function).copied()) {
         return known;
     }
-    // SAFETY: look-ups in the system catalogs by plain values; nothing is borrowed meanwhile.
-    let found = unsafe {
-        let extension = raw::get_extension_oid(c"pg_auth_jwt".as_ptr(), true);
-        extension != pg_sys::InvalidOid
-            && raw::getExtensionOfObject(pg_sys::ProcedureRelationId, function) == extension
+    // By its symbol in the catalog's cache, which has the function already, for it was just parsed. (By
+    // the extension that it belongs to would take two scans of catalogs that have no cache.)
+    let runs_reader = || {
+        PgProc::new(function).is_some_and(|function| {
+            function.prolang() == C_LANGUAGE
+                && readers::SYMBOLS.contains(&function.prosrc().as_str())
+        })
     };
+    // SAFETY: nothing is borrowed, and nothing is left to drop, where an error leaves.
+    let found = unsafe { pg_sys::submodules::panic::pgrx_extern_c_guard(runs_reader) };
     READERS.with_borrow_mut(|readers| readers.insert(function, found));
     found
 }

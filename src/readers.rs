@@ -7,6 +7,17 @@ use crate::ffi::{SqlResult, sql_function};
 use crate::identity::{Identity, Image, copy_to_datum};
 use crate::session;
 
+/// The readers' names in the library, by which the planner knows a call of one.
+pub const SYMBOLS: [&str; 7] = [
+    "pg_auth_jwt_session",
+    "pg_auth_jwt_user_id",
+    "pg_auth_jwt_uid",
+    "pg_auth_jwt_role",
+    "pg_auth_jwt_email",
+    "pg_auth_jwt_organization",
+    "pg_auth_jwt_organization_id",
+];
+
 fn read(choose: impl FnOnce(&Identity) -> Option<&Image>) -> SqlResult {
     let answer = session::with_identity(|identity| identity.and_then(choose).map(Image::bytes))?;
     // SAFETY: nothing that palloc calls can end the session's identity before the copy is made.
