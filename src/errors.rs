@@ -187,6 +187,19 @@ pub fn not_called_as_trigger() -> Report {
     }
 }
 
+/// The library's first use, where Postgres would forget its settings.
+pub fn loaded_too_late() -> Report {
+    Report {
+        sqlstate: SqlState(b"55000"),
+        message: "cannot load pg_auth_jwt during a parallel operation".to_owned(),
+        detail: Some("The settings pg_auth_jwt.* of this session would be lost.".to_owned()),
+        hint: Some(
+            "Load it from the connection's start, with session_preload_libraries = 'pg_auth_jwt'."
+                .to_owned(),
+        ),
+    }
+}
+
 /// A query of ours that pgrx could not run or read; an error of Postgres's own is raised as it is.
 pub fn spi(error: pgrx::spi::SpiError) -> Report {
     Report {

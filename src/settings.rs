@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 use pgrx::pg_sys;
 
+use crate::errors;
+use crate::report::Report;
+
 /// The session's token: the only place where an identity lives. Everything that Postgres does to a
 /// setting (SET LOCAL, rollback, DISCARD ALL, a parallel worker's copy) it thereby does to identity.
 static TOKEN: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
@@ -30,6 +33,19 @@ static TOKEN_ASSIGNED: AtomicBool = AtomicBool::new(true);
 
 /// The name of the setting that holds the token.
 pub const TOKEN_NAME: &CStr = c"pg_auth_jwt.token";
+const SCOPE_NAME: &CStr = c"pg_auth_jwt.scope";
+const CACHE_SIZE_NAME: &CStr = c"pg_auth_jwt.cache_size";
+const AUDIT_LOG_NAME: &CStr = c"pg_auth_jwt.audit_log";
+const HOIST_READERS_NAME: &CStr = c"pg_auth_jwt.hoist_readers";
+
+/// The names of all settings.
+const NAMES: [&CStr; 5] = [
+    TOKEN_NAME,
+    SCOPE_NAME,
+    CACHE_SIZE_NAME,
+    AUDIT_LOG_NAME,
+    HOIST_READERS_NAME,
+];
 
 /// Values of `pg_auth_jwt.scope`.
 #[derive(Clone, Copy, PartialEq, Eq, PostgresGucEnum)]
@@ -56,6 +72,30 @@ pub enum AuditLog {
     All,
 }
 
+/// Settings that were given before the library was loaded are but names to Postgres, and what they say
+/// is carried over when they are defined. Not so during a parallel operation, where no setting may
+/// change: there Postgres would warn, and go on without the token, or without
+/// `scope = transaction`, to the end of the session. So the library is not loaded then.
+///
+/// # Errors
+///
+/// Where something would be lost.
+pub fn refuse_to_lose_any() -> Result<(), Report> {
+    // SAFETY: the names are NUL-terminated; GetConfigOption gives NULL for one that is not known, else
+    // a NUL-terminated string.
+    let lost = unsafe {
+        pg_sys::IsInParallelMode()
+            && NAMES.iter().any(|name| {
+                let value = pg_sys::GetConfigOption(name.as_ptr(), true, false);
+                !value.is_null() && *value != 0
+            })
+    };
+    if lost {
+        return Err(errors::loaded_too_late());
+    }
+    Ok(())
+}
+
 /// Defines the settings; called once per backend, when the library is loaded.
 pub fn register() {
     // SAFETY: the hooks change their argument and an atomic, so they cannot panic or raise.
@@ -73,7 +113,7 @@ pub fn register() {
         );
     }
     GucRegistry::define_enum_guc(
-        c"pg_auth_jwt.scope",
+        SCOPE_NAME,
         c"How long a token set by auth.jwt_session_init() lasts at most.",
         c"\"transaction\" suits roles that connect through a transaction pooler.",
         &SCOPE,
@@ -81,7 +121,7 @@ pub fn register() {
         GucFlags::default(),
     );
     GucRegistry::define_int_guc(
-        c"pg_auth_jwt.cache_size",
+        CACHE_SIZE_NAME,
         c"Number of verified tokens that each backend keeps.",
         c"0 turns the cache off.",
         &CACHE_SIZE,
@@ -91,7 +131,7 @@ pub fn register() {
         GucFlags::default(),
     );
     GucRegistry::define_enum_guc(
-        c"pg_auth_jwt.audit_log",
+        AUDIT_LOG_NAME,
         c"Which verifications are written to the server log.",
         c"",
         &AUDIT_LOG,
@@ -99,7 +139,7 @@ pub fn register() {
         GucFlags::default(),
     );
     GucRegistry::define_bool_guc(
-        c"pg_auth_jwt.hoist_readers",
+        HOIST_READERS_NAME,
         c"Has the planner evaluate auth.user_id() and the like once per execution.",
         c"Off, they are evaluated for each row.",
         &HOIST_READERS,
