@@ -6,6 +6,7 @@ use pgrx::prelude::*;
 
 use crate::errors;
 use crate::ffi::{Arguments, SqlResult, sql_function};
+use crate::keys::KEY_COLUMNS;
 use crate::report::Report;
 use crate::row::{Columns, Row};
 
@@ -48,27 +49,34 @@ impl KeyColumns {
         relation: pg_sys::Relation,
         tuple: pg_sys::HeapTuple,
     ) -> Self {
-        // SAFETY: as the caller promises; the columns' types are those of sql/tables.sql.
-        unsafe {
-            let row = Row::new(columns, (*relation).rd_att, tuple);
-            Self {
-                issuer: row.text("issuer"),
-                kid: row.text("kid"),
-                alg: row.text("alg"),
-                jwk: row.json("jwk"),
-                thumbprint: row.text("thumbprint"),
-            }
+        // SAFETY: as the caller promises.
+        let row = unsafe { Row::new(columns, (*relation).rd_att, tuple) };
+        Self {
+            issuer: row.text("issuer"),
+            kid: row.text("kid"),
+            alg: row.text("alg"),
+            jwk: row.json("jwk"),
+            thumbprint: row.text("thumbprint"),
         }
     }
 }
 
+/// What the event of a trigger that is fired before a row has set.
+const BEFORE_ROW: u32 = pg_sys::TRIGGER_EVENT_ROW | pg_sys::TRIGGER_EVENT_BEFORE;
+
 fn admit_key(arguments: &Arguments) -> SqlResult {
     let trigger = arguments.trigger()?;
+    if trigger.tg_event & BEFORE_ROW != BEFORE_ROW {
+        return Err(errors::not_called_as_trigger());
+    }
     // SAFETY: a BEFORE ROW trigger on auth.jwks has an open relation and, for an INSERT, the new
     // tuple in tg_trigtuple, for an UPDATE the old one there and the new one in tg_newtuple.
     unsafe {
         let relation = trigger.tg_relation;
         let columns = Columns::of(relation);
+        if !columns.have(&KEY_COLUMNS) {
+            return Err(errors::table_was_altered());
+        }
         let is_update =
             trigger.tg_event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_UPDATE;
         let (old, new) = if is_update {
@@ -222,7 +230,8 @@ unsafe fn fill_in(
         nulls.push(datum.is_none());
         values.push(datum.unwrap_or(pg_sys::Datum::from(0)));
     }
-    // SAFETY: the three vectors are of the length given, and the numbers those of attributes.
+    // SAFETY: the three vectors are of the length given, and the numbers those of attributes, all of
+    // type text (the caller has seen to it).
     unsafe {
         pg_sys::heap_modify_tuple_by_cols(
             tuple,

@@ -187,6 +187,16 @@ pub fn not_called_as_trigger() -> Report {
     }
 }
 
+/// A table whose columns are not those that the extension gave it.
+pub fn table_was_altered() -> Report {
+    Report {
+        sqlstate: SqlState(b"55000"),
+        message: "columns of the table are not those of auth.jwks".to_owned(),
+        detail: Some("A column is missing, or of another type.".to_owned()),
+        hint: None,
+    }
+}
+
 /// The library's first use, where Postgres would forget its settings.
 pub fn loaded_too_late() -> Report {
     Report {

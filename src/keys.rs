@@ -21,6 +21,30 @@ static STALE: AtomicBool = AtomicBool::new(true);
 static ISSUERS: AtomicU32 = AtomicU32::new(0);
 static JWKS: AtomicU32 = AtomicU32::new(0);
 
+/// What the rules are made of: the columns of the first version's tables, each of which can make a
+/// rule stricter than it would be without. So where one is missing or of another type, nothing of that
+/// table is believed. Columns of later versions are to be optional, and others are not looked at.
+const ISSUER_COLUMNS: [(&str, pg_sys::Oid); 8] = [
+    ("issuer", pg_sys::TEXTOID),
+    ("audience", pg_sys::TEXTARRAYOID),
+    ("algorithms", pg_sys::TEXTARRAYOID),
+    ("required_claims", pg_sys::TEXTARRAYOID),
+    ("leeway", pg_sys::INTERVALOID),
+    ("max_age", pg_sys::INTERVALOID),
+    ("token_types", pg_sys::TEXTARRAYOID),
+    ("enabled", pg_sys::BOOLOID),
+];
+
+/// As above, for the keys.
+pub const KEY_COLUMNS: [(&str, pg_sys::Oid); 6] = [
+    ("issuer", pg_sys::TEXTOID),
+    ("kid", pg_sys::TEXTOID),
+    ("jwk", pg_sys::JSONBOID),
+    ("alg", pg_sys::TEXTOID),
+    ("thumbprint", pg_sys::TEXTOID),
+    ("expires_at", pg_sys::TIMESTAMPTZOID),
+];
+
 thread_local! {
     static KEYRING: RefCell<Keyring> = RefCell::new(Keyring::new());
 }
@@ -125,8 +149,12 @@ fn read_tables(issuers: pg_sys::Oid, jwks: pg_sys::Oid) -> Keyring {
             // new key. Registered, because detoasting wants one that is (and not only the catalog
             // snapshot itself, since Postgres 18).
             let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetCatalogSnapshot((*jwks).rd_id));
-            for_each_row(issuers, snapshot, |row| add_issuer(&mut keyring, row));
-            for_each_row(jwks, snapshot, |row| add_key(&mut keyring, row));
+            for_each_row(issuers, &ISSUER_COLUMNS, snapshot, |row| {
+                add_issuer(&mut keyring, row);
+            });
+            for_each_row(jwks, &KEY_COLUMNS, snapshot, |row| {
+                add_key(&mut keyring, row)
+            });
             pg_sys::UnregisterSnapshot(snapshot);
             pg_sys::table_close(jwks, lock);
             pg_sys::table_close(issuers, lock);
@@ -135,56 +163,46 @@ fn read_tables(issuers: pg_sys::Oid, jwks: pg_sys::Oid) -> Keyring {
     keyring
 }
 
-/// # Safety
-///
-/// `row` must be one of `auth.issuers`.
-unsafe fn add_issuer(keyring: &mut Keyring, row: &Row) {
-    // SAFETY: the columns' types are those of sql/tables.sql.
-    unsafe {
-        let Some(name) = row.text("issuer") else {
-            return;
-        };
-        let defaults = Policy::default();
-        let algorithms = match row.strings("algorithms") {
-            None => Some(AlgorithmSet::ASYMMETRIC),
-            // The table admits known names only; were one unknown all the same, no algorithm is
-            // better than a guess.
-            Some(names) => AlgorithmSet::from_names(names.iter().map(String::as_str)).ok(),
-        };
-        let policy = Policy {
-            enabled: row.get::<bool>("enabled").unwrap_or(false) && algorithms.is_some(),
-            audience: row.strings("audience"),
-            algorithms: algorithms.unwrap_or(AlgorithmSet::ASYMMETRIC),
-            required_claims: row
-                .strings("required_claims")
-                .unwrap_or(defaults.required_claims),
-            leeway: row
-                .get::<Interval>("leeway")
-                .map_or(defaults.leeway, |i| micros(&i)),
-            max_age: row.get::<Interval>("max_age").map(|i| micros(&i)),
-            token_types: row.strings("token_types"),
-        };
-        keyring.add_issuer(&name, policy);
-    }
+/// `row` is one of `auth.issuers`.
+fn add_issuer(keyring: &mut Keyring, row: &Row) {
+    let Some(name) = row.text("issuer") else {
+        return;
+    };
+    let defaults = Policy::default();
+    let algorithms = match row.strings("algorithms") {
+        None => Some(AlgorithmSet::ASYMMETRIC),
+        // The table admits known names only; were one unknown all the same, no algorithm is better
+        // than a guess.
+        Some(names) => AlgorithmSet::from_names(names.iter().map(String::as_str)).ok(),
+    };
+    let policy = Policy {
+        enabled: row.boolean("enabled").unwrap_or(false) && algorithms.is_some(),
+        audience: row.strings("audience"),
+        algorithms: algorithms.unwrap_or(AlgorithmSet::ASYMMETRIC),
+        required_claims: row
+            .strings("required_claims")
+            .unwrap_or(defaults.required_claims),
+        leeway: row
+            .interval("leeway")
+            .map_or(defaults.leeway, |i| micros(&i)),
+        max_age: row.interval("max_age").map(|i| micros(&i)),
+        token_types: row.strings("token_types"),
+    };
+    keyring.add_issuer(&name, policy);
 }
 
-/// # Safety
-///
-/// `row` must be one of `auth.jwks`.
-unsafe fn add_key(keyring: &mut Keyring, row: &Row) {
-    // SAFETY: the columns' types are those of sql/tables.sql.
-    unsafe {
-        let (Some(issuer), Some(jwk)) = (row.text("issuer"), row.json("jwk")) else {
-            return;
-        };
-        keyring.add_key(
-            &issuer,
-            row.text("kid").as_deref(),
-            row.text("alg").as_deref(),
-            &jwk,
-            row.get::<i64>("expires_at").map(clock::from_postgres),
-        );
-    }
+/// `row` is one of `auth.jwks`.
+fn add_key(keyring: &mut Keyring, row: &Row) {
+    let (Some(issuer), Some(jwk)) = (row.text("issuer"), row.json("jwk")) else {
+        return;
+    };
+    keyring.add_key(
+        &issuer,
+        row.text("kid").as_deref(),
+        row.text("alg").as_deref(),
+        &jwk,
+        row.timestamp("expires_at").map(clock::from_postgres),
+    );
 }
 
 /// The length of an interval, a day being 24 hours and a month 30 days as in Postgres's comparison of
@@ -196,17 +214,25 @@ pub fn micros(interval: &Interval) -> UnixMicros {
     UnixMicros::try_from(total.max(0)).unwrap_or(UnixMicros::MAX)
 }
 
+/// Shows `see` each row, if the relation is an ordinary table and has these columns. Neither goes
+/// without saying: its owner may alter the table, or put a view of its name in its place.
+///
 /// # Safety
 ///
 /// `relation` must be open and locked, and `snapshot` registered.
 unsafe fn for_each_row(
     relation: pg_sys::Relation,
+    needed: &[(&str, pg_sys::Oid)],
     snapshot: pg_sys::Snapshot,
     mut see: impl FnMut(&Row),
 ) {
     // SAFETY: as the caller promises; each tuple is looked at before the next one is fetched.
     unsafe {
         let columns = Columns::of(relation);
+        let is_table = (*(*relation).rd_rel).relkind as u8 == pg_sys::RELKIND_RELATION;
+        if !is_table || !columns.have(needed) {
+            return;
+        }
         let scan = pg_sys::systable_beginscan(
             relation,
             pg_sys::InvalidOid,

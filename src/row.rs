@@ -2,13 +2,18 @@
 
 use std::ffi::CStr;
 
-use pgrx::datum::{Array, FromDatum};
+use pgrx::datum::{Array, FromDatum, Interval};
 use pgrx::pg_sys;
 
 use crate::text;
 
-/// The columns' names of a relation, in the order of its attributes; empty for a dropped one.
-pub struct Columns(Vec<String>);
+/// The columns of a relation, in the order of its attributes; a dropped one is of no type.
+pub struct Columns(Vec<Column>);
+
+struct Column {
+    name: String,
+    type_id: pg_sys::Oid,
+}
 
 impl Columns {
     /// # Safety
@@ -18,15 +23,17 @@ impl Columns {
         // SAFETY: as the caller promises; get_attname gives NULL or a NUL-terminated name.
         unsafe {
             let count = (*(*relation).rd_att).natts;
-            let name = |number: i32| {
+            let column = |number: i32| {
                 let name = pg_sys::get_attname((*relation).rd_id, number as i16, true);
-                if name.is_null() {
+                let name = if name.is_null() {
                     String::new()
                 } else {
                     CStr::from_ptr(name).to_string_lossy().into_owned()
-                }
+                };
+                let type_id = pg_sys::get_atttype((*relation).rd_id, number as i16);
+                Column { name, type_id }
             };
-            Self((1..=count).map(name).collect())
+            Self((1..=count).map(column).collect())
         }
     }
 
@@ -34,12 +41,26 @@ impl Columns {
     pub fn number(&self, column: &str) -> Option<usize> {
         self.0
             .iter()
-            .position(|name| name == column)
+            .position(|known| known.name == column)
             .map(|index| index + 1)
+    }
+
+    /// Whether all of these are there, and of these types.
+    pub fn have(&self, columns: &[(&str, pg_sys::Oid)]) -> bool {
+        columns
+            .iter()
+            .all(|(name, type_id)| self.index(name, *type_id).is_some())
+    }
+
+    fn index(&self, column: &str, type_id: pg_sys::Oid) -> Option<usize> {
+        self.0
+            .iter()
+            .position(|known| known.name == column && known.type_id == type_id)
     }
 }
 
-/// One row. An older version's table may lack a column, which then reads as NULL.
+/// One row. A column that is not there reads as NULL, and so does one of another type than is asked
+/// for: the tables' owner, who is no superuser, may alter both.
 pub struct Row<'a> {
     columns: &'a Columns,
     values: Vec<pg_sys::Datum>,
@@ -69,8 +90,8 @@ impl<'a> Row<'a> {
         }
     }
 
-    fn datum(&self, column: &str) -> Option<pg_sys::Datum> {
-        let index = self.columns.number(column)? - 1;
+    fn datum(&self, column: &str, type_id: pg_sys::Oid) -> Option<pg_sys::Datum> {
+        let index = self.columns.index(column, type_id)?;
         if *self.nulls.get(index)? {
             None
         } else {
@@ -78,34 +99,42 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// The column's value.
-    ///
     /// # Safety
     ///
-    /// The column's type must be one that `T` reads.
-    pub unsafe fn get<T: FromDatum>(&self, column: &str) -> Option<T> {
-        // SAFETY: as the caller promises.
-        unsafe { T::from_datum(self.datum(column)?, false) }
+    /// The type must be one that `T` reads.
+    unsafe fn get<T: FromDatum>(&self, column: &str, type_id: pg_sys::Oid) -> Option<T> {
+        // SAFETY: as the caller promises; the datum is of this type.
+        unsafe { T::from_datum(self.datum(column, type_id)?, false) }
+    }
+
+    /// A `boolean`.
+    pub fn boolean(&self, column: &str) -> Option<bool> {
+        // SAFETY: it reads that type.
+        unsafe { self.get(column, pg_sys::BOOLOID) }
+    }
+
+    /// An `interval`.
+    pub fn interval(&self, column: &str) -> Option<Interval> {
+        // SAFETY: it reads that type.
+        unsafe { self.get(column, pg_sys::INTERVALOID) }
+    }
+
+    /// A `timestamptz`.
+    pub fn timestamp(&self, column: &str) -> Option<pg_sys::TimestampTz> {
+        // SAFETY: that is what the type is.
+        unsafe { self.get::<i64>(column, pg_sys::TIMESTAMPTZOID) }
     }
 
     /// A `text`.
-    ///
-    /// # Safety
-    ///
-    /// The column must be a `text`.
-    pub unsafe fn text(&self, column: &str) -> Option<String> {
-        // SAFETY: as the caller promises; a text is read as its bytes.
-        unsafe { self.get::<Vec<u8>>(column).map(text::from_server) }
+    pub fn text(&self, column: &str) -> Option<String> {
+        // SAFETY: a text is read as its bytes.
+        unsafe { self.get::<Vec<u8>>(column, pg_sys::TEXTOID) }.map(text::from_server)
     }
 
     /// The elements of a `text[]` that are not NULL.
-    ///
-    /// # Safety
-    ///
-    /// The column must be a `text[]`.
-    pub unsafe fn strings(&self, column: &str) -> Option<Vec<String>> {
-        // SAFETY: as the caller promises; a text is read as its bytes.
-        let elements = unsafe { self.get::<Array<&[u8]>>(column) }?;
+    pub fn strings(&self, column: &str) -> Option<Vec<String>> {
+        // SAFETY: a text is read as its bytes.
+        let elements = unsafe { self.get::<Array<&[u8]>>(column, pg_sys::TEXTARRAYOID) }?;
         Some(
             elements
                 .iter()
@@ -116,13 +145,10 @@ impl<'a> Row<'a> {
     }
 
     /// A `jsonb` as text.
-    ///
-    /// # Safety
-    ///
-    /// The column must be a `jsonb`.
-    pub unsafe fn json(&self, column: &str) -> Option<String> {
-        // SAFETY: as the caller promises.
-        Some(unsafe { json_text(self.datum(column)?) })
+    pub fn json(&self, column: &str) -> Option<String> {
+        let datum = self.datum(column, pg_sys::JSONBOID)?;
+        // SAFETY: it is a jsonb's.
+        Some(unsafe { json_text(datum) })
     }
 }
 
