@@ -31,7 +31,7 @@ pub fn log(token: &str, outcome: &Result<Verified, Error>) {
             )
         }
     };
-    report::log_to_server(line);
+    report::log_to_server(&line);
 }
 
 /// Quoted and escaped, so that no claim can forge a line of the log; `-` where there is none.

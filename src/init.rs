@@ -10,7 +10,7 @@ use pgrx::spi::SpiClient;
 use crate::admission::algorithms;
 use crate::errors;
 use crate::ffi::{Arguments, SqlResult, sql_function};
-use crate::report::Report;
+use crate::report::{self, Report};
 
 sql_function!(
     /// `auth.init(jwks jsonb, issuer text, audience text[]) RETURNS integer`.
@@ -140,11 +140,9 @@ fn usable_keys(jwks: &str, algorithms: AlgorithmSet) -> Result<Vec<JwksEntry>, R
         return Err(errors::no_usable_key(&reasons));
     }
     for (name, reason) in reasons {
-        ereport!(
-            PgLogLevel::WARNING,
-            PgSqlErrorCode::ERRCODE_WARNING,
-            format!("key {name} of the JWKS was skipped"),
-            errors::sentence(&reason)
+        report::warn(
+            &format!("key {name} of the JWKS was skipped"),
+            &errors::sentence(&reason),
         );
     }
     Ok(usable)

@@ -6,6 +6,8 @@
 
 use std::ffi::{CString, c_char, c_int};
 
+use pgrx::pg_sys;
+
 use crate::text;
 
 /// Five characters of digits and upper-case letters, as in the table of DESIGN's errors.
@@ -63,16 +65,36 @@ impl Report {
 
 /// Writes a line to the server's log and not to the client, without the statement, which may hold
 /// the token.
-pub fn log_to_server(line: String) {
-    // SAFETY: the sequence that ereport() expands to; below ERROR it returns. Writing the log can
-    // itself raise only when memory runs out, which ends the backend's statement with the string's
-    // few bytes lost.
+pub fn log_to_server(line: &str) {
+    let line = text::to_server_c_string(line);
+    // SAFETY: the sequence that ereport() expands to. Below ERROR it returns, unless memory runs out or
+    // the statement was cancelled meanwhile, which errfinish looks at: hence the guard, whose closure
+    // holds nothing to drop.
     unsafe {
-        if elog::errstart(elog::LOG_SERVER_ONLY, std::ptr::null()) {
-            with_c_string(line, |line| elog::errmsg(c"%s".as_ptr(), line));
-            elog::errhidestmt(true);
-            elog::errfinish(c"pg_auth_jwt".as_ptr(), 0, std::ptr::null());
-        }
+        pg_sys::ffi::pg_guard_ffi_boundary(|| {
+            if elog::errstart(elog::LOG_SERVER_ONLY, std::ptr::null()) {
+                elog::errmsg(c"%s".as_ptr(), line.as_ptr());
+                elog::errhidestmt(true);
+                elog::errfinish(c"pg_auth_jwt".as_ptr(), 0, std::ptr::null());
+            }
+        });
+    }
+}
+
+/// Raises a WARNING.
+pub fn warn(message: &str, detail: &str) {
+    let message = text::to_server_c_string(message);
+    let detail = text::to_server_c_string(detail);
+    // SAFETY: as above.
+    unsafe {
+        pg_sys::ffi::pg_guard_ffi_boundary(|| {
+            if elog::errstart(elog::WARNING, std::ptr::null()) {
+                elog::errcode(SqlState(b"01000").encoded());
+                elog::errmsg(c"%s".as_ptr(), message.as_ptr());
+                elog::errdetail(c"%s".as_ptr(), detail.as_ptr());
+                elog::errfinish(c"pg_auth_jwt".as_ptr(), 0, std::ptr::null());
+            }
+        });
     }
 }
 
@@ -87,6 +109,7 @@ mod elog {
     use std::ffi::{c_char, c_int};
 
     pub const ERROR: c_int = pgrx::PgLogLevel::ERROR as c_int;
+    pub const WARNING: c_int = pgrx::PgLogLevel::WARNING as c_int;
     pub const LOG_SERVER_ONLY: c_int = pgrx::PgLogLevel::LOG_SERVER_ONLY as c_int;
 
     unsafe extern "C-unwind" {

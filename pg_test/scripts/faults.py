@@ -55,6 +55,36 @@ def cancelled(checks, cluster, db):
     checks.true("terminated", dies(s))
 
 
+def cancelled_while_logging(checks, cluster, db):
+    """Where a cancel is seen first after a token was verified. Nothing of the token may stay."""
+    root = cluster.session(db, "postgres")
+    root.query(f"ALTER DATABASE {db} SET pg_auth_jwt.audit_log = 'all'; ALTER DATABASE {db} SET pg_auth_jwt.cache_size = 0")
+    s = cluster.session(db)
+    root.query(f"ALTER DATABASE {db} RESET ALL")
+    s.execute("SELECT set_config('test.token', $1, false)", tokens.token("u1", filler="x" * 45000))
+    s.query("""CREATE FUNCTION pg_temp.run() RETURNS void LANGUAGE plpgsql AS $$
+        BEGIN
+            LOOP
+                PERFORM auth.jwt_session_init(current_setting('test.token'));
+                PERFORM auth.jwt_session_init('');
+            END LOOP;
+        EXCEPTION WHEN query_canceled THEN
+        END $$""")
+    s.query("SET statement_timeout = '3 ms'")
+
+    def memory_after(cancels):
+        for _ in range(cancels):
+            s.code("SELECT pg_temp.run()")
+        with open(f"/proc/{s.backend}/smaps_rollup") as file:
+            return sum(int(line.split()[1]) for line in file if line.startswith("Private"))
+
+    before = memory_after(100)
+    grown = memory_after(400) - before
+    checks.true(f"400 cancels leave less than 3 MiB behind (and not {grown} KiB)", grown < 3072)
+    s.query("RESET statement_timeout")
+    checks.equal("and still verifies", init(s).value(WHO), "u1")
+
+
 def dropped(checks, cluster, db):
     """The extension, with a session on it that had cached its token."""
     owner = cluster.session(db, "owner_role")
@@ -146,7 +176,7 @@ def main():
             ALTER TABLE things ENABLE ROW LEVEL SECURITY;
             CREATE POLICY own ON things TO authenticated USING (owner = auth.user_id());
             GRANT SELECT ON things TO authenticated""")
-        for fault in (cancelled, dropped):
+        for fault in (cancelled, cancelled_while_logging, dropped):
             fault(checks, cluster, db)
         for fault in (killed, shut_down_at_once):
             owner = cluster.session(db, "owner_role")
