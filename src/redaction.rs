@@ -16,15 +16,18 @@ pub fn holds_token(text: &[u8]) -> bool {
     find_token(text, 0).is_some()
 }
 
-/// Replaces each token in a NUL-terminated text, which gets no longer by it.
+/// Replaces each token in a NUL-terminated text, which gets no longer by it. Moves each byte once,
+/// however many tokens there are.
 pub fn redact(text: &mut [u8]) {
-    let mut from = 0;
-    while let Some(token) = find_token(text, from) {
-        let end = token.start + REDACTED.len();
-        text[token.start..end].copy_from_slice(REDACTED);
-        text.copy_within(token.end.., end);
-        from = end;
+    let (mut read, mut written) = (0, 0);
+    while let Some(token) = find_token(text, read) {
+        text.copy_within(read..token.start, written);
+        written += token.start - read;
+        text[written..written + REDACTED.len()].copy_from_slice(REDACTED);
+        written += REDACTED.len();
+        read = token.end;
     }
+    text.copy_within(read.., written);
 }
 
 /// The first token in `text` from there on: two base64url texts that begin as JSON objects do, with
@@ -44,7 +47,7 @@ fn find_token(text: &[u8], from: usize) -> Option<Range<usize>> {
             .count();
         let start = dot - header;
         if header < SHORTEST_HEADER
-            || !begins_object(&text[start..])
+            || !begins_header(&text[start..])
             || !begins_object(&text[dot + 1..])
         {
             return None;
@@ -57,8 +60,22 @@ fn find_token(text: &[u8], from: usize) -> Option<Range<usize>> {
     })
 }
 
-/// Whether a base64url text begins a JSON object, after any white space.
+/// Whether a base64url text begins a JSON object that has members. (The brace alone is what names such
+/// as `exchange_rates` begin with.)
+fn begins_header(text: &[u8]) -> bool {
+    begins_as(text, |rest| {
+        matches!(rest.trim_ascii_start(), [] | [b'"', ..])
+    })
+}
+
+/// Whether a base64url text begins a JSON object. Of a payload no more is asked, because of one that
+/// was spoiled the signature is as secret as before.
 fn begins_object(text: &[u8]) -> bool {
+    begins_as(text, |_| true)
+}
+
+/// Whether a base64url text begins with a brace, after any white space, and goes on like this.
+fn begins_as(text: &[u8], goes_on: impl FnOnce(&[u8]) -> bool) -> bool {
     /// Whole groups of four characters, and more white space than anybody writes there.
     const LOOKED_AT: usize = 16;
     let end = text
@@ -72,8 +89,11 @@ fn begins_object(text: &[u8]) -> bool {
     let length = URL_SAFE_NO_PAD
         .decode_slice(&text[..end], &mut decoded)
         .unwrap_or(0);
-    let begin = decoded[..length].trim_ascii_start();
-    begin.starts_with(b"{") || (length > 0 && begin.is_empty())
+    match decoded[..length].trim_ascii_start() {
+        [] => length > 0,
+        [b'{', rest @ ..] => goes_on(rest),
+        _ => false,
+    }
 }
 
 fn is_base64url(byte: u8) -> bool {
@@ -113,6 +133,19 @@ mod tests {
         );
         assert_eq!(redacted(&format!("'{}...'", &TOKEN[..30])), "'<token>'");
         assert_eq!(redacted("eyJhbGciOiJFZERTQSJ9.e30.c2ln"), "<token>");
+        // A payload that was spoiled.
+        assert_eq!(redacted(&TOKEN.replace(".ey", ".eyey")), "<token>");
+    }
+
+    #[test]
+    fn cuts_out_any_number_of_tokens_in_linear_time() {
+        let count = 100_000;
+        let text = format!("a {TOKEN}, b {TOKEN}.") + &format!("'{TOKEN}',").repeat(count);
+        let started = std::time::Instant::now();
+        let expected = "a <token>, b <token>".to_owned() + &"'<token>',".repeat(count);
+        assert_eq!(redacted(&text), expected);
+        // A debug build takes a tenth of a second; shifting the rest for each token took minutes.
+        assert!(started.elapsed().as_secs() < 10);
     }
 
     #[test]
@@ -129,6 +162,9 @@ mod tests {
             "eyJhbGciOiJFZERTQSJ9.abc.def",
             "a_database_of_some_length.a_schema_of_some_length.a_table_of_some_length",
             "https://example.com/eyJhbGciOi.eyJ",
+            "SELECT exchange_rate_history.exchange_id FROM exchange_rate_history",
+            "SELECT eyewitness_reports.eyewitness, extended_properties.external_id",
+            "e1234567890abcdefg.eyJhbGciOi",
         ] {
             assert_eq!(redacted(text), text);
         }
