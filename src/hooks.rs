@@ -85,7 +85,7 @@ unsafe extern "C-unwind" fn emit_log(message: *mut pg_sys::ErrorData) {
         }
         // The statement is written as it is, so it is written only if it holds no token. An error
         // may have come before any other hook saw it.
-        if shown_statement().is_some_and(|statement| holds_token(statement.to_bytes())) {
+        if shown_statement().is_some_and(shown_holds_token) {
             (*message).hide_stmt = true;
             redact_activity();
         }
@@ -108,7 +108,15 @@ unsafe extern "C-unwind" fn post_parse_analyze(
             previous(state, query, jumble);
         }
         let text = (*state).p_sourcetext;
-        if !text.is_null() && holds_token(CStr::from_ptr(text).to_bytes()) {
+        // Of a message with many statements each one comes here with the whole text.
+        let holds_token = if text.is_null() {
+            false
+        } else if std::ptr::eq(text, pg_sys::debug_query_string) {
+            shown_holds_token(CStr::from_ptr(text))
+        } else {
+            holds_token(CStr::from_ptr(text).to_bytes())
+        };
+        if holds_token {
             (*query).queryId = 0;
             redact_activity();
         }
@@ -164,32 +172,54 @@ unsafe extern "C-unwind" fn process_utility(
     }
 }
 
+/// What is known of the client's statement.
+#[derive(Clone, Copy)]
+struct Seen {
+    /// Which one it is: its text stays in place for as long as its message is worked on.
+    statement: (*const c_char, Stamp),
+    holds_token: bool,
+    /// Whether `pg_stat_activity` shows it without.
+    is_redacted: bool,
+}
+
+thread_local! {
+    /// The statement that was looked at last: the hooks run for each statement of a function's body
+    /// too, and for each one of many in one message, while the text stays the client's.
+    static SEEN: Cell<Seen> = const {
+        Cell::new(Seen {
+            statement: (std::ptr::null(), Stamp::NEVER),
+            holds_token: false,
+            is_redacted: false,
+        })
+    };
+}
+
+/// As [`holds_token`], of [`shown_statement`], which is looked through only once.
+fn shown_holds_token(statement: &CStr) -> bool {
+    let this = (statement.as_ptr(), Stamp::current());
+    if SEEN.get().statement != this {
+        SEEN.set(Seen {
+            statement: this,
+            holds_token: holds_token(statement.to_bytes()),
+            is_redacted: false,
+        });
+    }
+    SEEN.get().holds_token
+}
+
 /// Rewrites what `pg_stat_activity` shows of the statement that this backend runs, if it holds a
 /// token.
 pub fn redact_activity() {
-    /// From this length on it takes longer to look at a statement than to know it again.
+    /// From this length on it takes longer to look through a statement than to know it again.
     const LONG: usize = 1024;
-
-    thread_local! {
-        /// The long statement that was last found to hold none: the hooks run for each statement of a
-        /// function's body too, while the one that is shown stays the client's.
-        static SEEN: Cell<(*const c_char, Stamp)> = const {
-            Cell::new((std::ptr::null(), Stamp::NEVER))
-        };
-    }
 
     let Some(statement) = shown_statement() else {
         return;
     };
-    let long = statement.count_bytes() >= LONG;
-    let shown = || (statement.as_ptr(), Stamp::current());
-    if long && SEEN.get() == shown() {
+    if statement.count_bytes() < LONG && !holds_token(statement.to_bytes()) {
         return;
     }
-    if !holds_token(statement.to_bytes()) {
-        if long {
-            SEEN.set(shown());
-        }
+    if !shown_holds_token(statement) || SEEN.get().is_redacted {
         return;
     }
     let length = statement.count_bytes() + 1;
@@ -211,6 +241,10 @@ pub fn redact_activity() {
     unsafe {
         standard::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, shown);
     }
+    SEEN.set(Seen {
+        is_redacted: true,
+        ..SEEN.get()
+    });
 }
 
 /// The client's statement, which the log quotes and `pg_stat_activity` shows.
