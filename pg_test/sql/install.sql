@@ -1,5 +1,6 @@
 -- What CREATE EXTENSION by a database owner leaves behind: owners, comments, privileges.
-\dx pg_auth_jwt
+SELECT extname, extversion, extnamespace::regnamespace, extowner::regrole, extrelocatable, obj_description(oid, 'pg_extension')
+  FROM pg_extension WHERE extname = 'pg_auth_jwt';
 SELECT current_user, rolsuper FROM pg_roles WHERE rolname = current_user;
 
 -- The owner manages keys; what runs with C's powers stays with the superuser.
@@ -45,6 +46,7 @@ SELECT unnest(extconfig)::regclass FROM pg_extension WHERE extname = 'pg_auth_jw
 DROP EXTENSION pg_auth_jwt;
 SELECT count(*) FROM pg_namespace WHERE nspname = 'auth';
 CREATE SCHEMA auth;
+\set SHOW_CONTEXT never
 CREATE EXTENSION pg_auth_jwt;
 \echo :LAST_ERROR_SQLSTATE
 DROP SCHEMA auth;

@@ -44,9 +44,11 @@ CREATE OR REPLACE FUNCTION auth.user_id() RETURNS text LANGUAGE sql RETURN 'x';
 ALTER FUNCTION auth.user_id() RENAME TO no;
 DROP FUNCTION auth.user_id();
 DROP EXTENSION pg_auth_jwt;
--- The settings.
+-- The settings. (Postgres words the refusal by its version.)
+\set VERBOSITY sqlstate
 SHOW pg_auth_jwt.token;
 SELECT current_setting('pg_auth_jwt.token');
+\set VERBOSITY default
 SELECT name FROM pg_settings WHERE name = 'pg_auth_jwt.token';
 SET pg_auth_jwt.scope = 'session';
 SET pg_auth_jwt.cache_size = 0;

@@ -76,7 +76,9 @@ END;
 SELECT auth.email();
 RESET pg_auth_jwt.token;
 SELECT auth.email();
+\set VERBOSITY sqlstate
 SELECT set_config('pg_auth_jwt.token', :'alice', false) <> '' AS set;
+\set VERBOSITY default
 SELECT auth.email();
 RESET ALL;
 SELECT auth.email();
