@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 
 use pgrx::datum::{Array, FromDatum, Interval};
-use pgrx::pg_sys;
+use pgrx::{PgTupleDesc, pg_sys};
 
 use crate::text;
 
@@ -20,21 +20,18 @@ impl Columns {
     ///
     /// `relation` must be open.
     pub unsafe fn of(relation: pg_sys::Relation) -> Self {
-        // SAFETY: as the caller promises; get_attname gives NULL or a NUL-terminated name.
-        unsafe {
-            let count = (*(*relation).rd_att).natts;
-            let column = |number: i32| {
-                let name = pg_sys::get_attname((*relation).rd_id, number as i16, true);
-                let name = if name.is_null() {
-                    String::new()
-                } else {
-                    CStr::from_ptr(name).to_string_lossy().into_owned()
-                };
-                let type_id = pg_sys::get_atttype((*relation).rd_id, number as i16);
-                Column { name, type_id }
-            };
-            Self((1..=count).map(column).collect())
-        }
+        // SAFETY: as the caller promises; the descriptor lives as long as the relation is open. (The
+        // catalog's cache would have to be filled first, column by column.)
+        let descriptor = unsafe { PgTupleDesc::from_pg_unchecked((*relation).rd_att) };
+        Self(
+            descriptor
+                .iter()
+                .map(|attribute| Column {
+                    name: pgrx::name_data_to_str(&attribute.attname).to_owned(),
+                    type_id: attribute.atttypid,
+                })
+                .collect(),
+        )
     }
 
     /// The attribute's number, from 1.

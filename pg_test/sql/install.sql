@@ -52,3 +52,14 @@ CREATE EXTENSION pg_auth_jwt;
 DROP SCHEMA auth;
 CREATE EXTENSION pg_auth_jwt;
 SELECT auth.session() IS NULL AS anonymous;
+
+-- What everyone may call is left at its default privileges, which cost nothing to check; where the
+-- default is not everyone's, they are granted.
+SELECT count(*) FILTER (WHERE proacl IS NULL) AS at_default, count(*) FROM pg_proc WHERE pronamespace = 'auth'::regnamespace;
+DROP EXTENSION pg_auth_jwt;
+\c - postgres
+ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+\c - owner_role
+CREATE EXTENSION pg_auth_jwt;
+SELECT p.oid::regprocedure AS for_everyone FROM pg_proc p
+ WHERE pronamespace = 'auth'::regnamespace AND has_function_privilege('public', oid, 'EXECUTE') ORDER BY 1;

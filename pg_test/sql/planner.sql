@@ -119,6 +119,10 @@ SELECT shape, outcome(statement, true) = outcome(statement, false) AS same,
        outcome(statement, true) !~ '^[0-9A-Z]{5} ' AS ran, is_hoisted(statement) AS hoisted
   FROM shapes ORDER BY n;
 
+-- Every reader is known for one.
+SELECT p.oid::regprocedure AS reader, is_hoisted(format('SELECT count(*) FROM t WHERE %s IS NULL', p.oid::regprocedure)) AS hoisted
+  FROM pg_proc p WHERE pronamespace = 'auth'::regnamespace AND pronargs = 0 AND prorettype <> 'trigger'::regtype ORDER BY proname;
+
 -- Without a token, and with one that is not good, the answer is the same as well.
 SELECT auth.jwt_session_init(NULL);
 SELECT shape FROM shapes WHERE outcome(statement, true) <> outcome(statement, false);
