@@ -2,9 +2,10 @@
 """Measures what the extension costs, each thing beside what it is compared with, in one run: rounds
 that alternate between the two, and their medians. Writes docs/performance.md and docs/performance.svg.
 
-  bench/run.py [PART ...]    parts: scans transactions connections keys sizes memory verifier
+  bench/run.py [PART ...]    parts: scans transactions connections instructions keys sizes memory verifier
 
-Without parts it runs all of them. The extension must be installed (scripts/install)."""
+Without parts it runs all of them; `instructions` only where valgrind is. The extension must be
+installed (scripts/install)."""
 
 import json
 import os
@@ -18,7 +19,9 @@ ROOT = os.path.dirname(HERE)
 sys.path.insert(0, f"{ROOT}/pg_test")
 sys.dont_write_bytecode = True
 
+import plot  # noqa: E402
 import tokens  # noqa: E402
+from instructions import Counting  # noqa: E402
 from pg import Cluster  # noqa: E402
 
 ROWS = 1_000_000
@@ -45,6 +48,7 @@ class Results:
 
     def __init__(self):
         self.sections = []
+        self.panels = []
 
     def section(self, title, columns):
         print(f"\n{title}")
@@ -77,6 +81,7 @@ def scans(cluster, db, results):
         CREATE POLICY own ON big TO authenticated USING (false);
         GRANT SELECT ON big TO authenticated;""")
     owner.query(SUPABASE_UID)
+    create_bare_function(cluster, db)
     owner.query("VACUUM ANALYZE big")
     reader = cluster.session(db)
     reader.query("SET max_parallel_workers_per_gather = 0; SET jit = off")
@@ -87,6 +92,7 @@ def scans(cluster, db, results):
         "constant": f"owner = '{ALICE}'",
         "auth.user_id()": "owner = auth.user_id()",
         "auth.user_id(), not hoisted": "owner = auth.user_id()",
+        "a bare C function": "owner = bare_user_id()",
         "(auth.session() ->> 'sub')": "owner = (auth.session() ->> 'sub')",
         "current_setting('app.user')": "owner = current_setting('app.user')",
         "current_setting('request.jwt.claims')::json ->> 'sub'": "owner = (current_setting('request.jwt.claims')::json ->> 'sub')",
@@ -95,6 +101,7 @@ def scans(cluster, db, results):
         "Supabase's SQL auth.uid()": "uid = supabase.uid()",
         "(select constant = owner)": f"(SELECT '{ALICE}' = owner)",
         "(select auth.user_id() = owner)": "(SELECT auth.user_id() = owner)",
+        "(select bare C function = owner)": "(SELECT bare_user_id() = owner)",
     }
 
     def measure(name):
@@ -106,26 +113,44 @@ def scans(cluster, db, results):
 
     ms = medians(measure, list(policies))
     against = {"auth.uid()": "constant uuid", "Supabase's SQL auth.uid()": "constant uuid",
-               "(select auth.user_id() = owner)": "(select constant = owner)"}
+               "(select auth.user_id() = owner)": "(select constant = owner)",
+               "(select bare C function = owner)": "(select constant = owner)"}
     goals = {"auth.user_id()": 1.1, "auth.uid()": 1.1, "(select auth.user_id() = owner)": 1.5}
     results.section(f"A scan of {ROWS:,} rows under the policy `USING (owner = …)`",
                     ("policy", "against", "ratio", "goal", "ms"))
     for name in policies:
         base = against.get(name, "constant")
-        ratio = "" if name.startswith("constant") or "constant" in name else f"{ms[name] / ms[base]:.2f}×"
+        ratio = "" if "constant" in name else f"{ms[name] / ms[base]:.2f}×"
         goal = f"≤ {goals[name]}×" if name in goals else ""
         results.row(f"`{name}`", f"`{base}`" if ratio else "", ratio, goal, f"{ms[name]:.0f}")
+    bars = [(name, ms[name] / ms[against.get(name, "constant")], "auth." in name and "Supabase" not in name)
+            for name in policies if "constant" not in name]
+    results.panels.append(lambda top: plot.bars("A scan of 1M rows under a policy: times what a constant costs", bars, top))
+    call = (ms["auth.user_id(), not hoisted"] - ms["a bare C function"]) * 1e6 / ROWS
+    results.section("A call that is not hoisted, against one of a C function that gives a text it has",
+                    ("more for each call", "goal"))
+    results.row(f"{call:+.0f} ns", "≤ 40 ns")
     owner.close()
     reader.close()
 
 
-def pgbench(cluster, db, script, clients=1, seconds=3, variables=(), extra=()):
-    """Transactions per second."""
+def create_bare_function(cluster, db):
+    includes = cluster.client("pg_config", "--includedir-server").strip()
+    library = f"{cluster.dir}/bare.so"
+    subprocess.run(["cc", "-O2", "-shared", "-fPIC", f"-I{includes}", f"{HERE}/bare.c", "-o", library], check=True)
+    os.chmod(library, 0o755)
+    root = cluster.session(db, "postgres")
+    root.query(f"CREATE FUNCTION bare_user_id() RETURNS text LANGUAGE c STABLE PARALLEL SAFE AS '{library}'")
+    root.close()
+
+
+def pgbench(cluster, db, script, clients=1, seconds=3, variables=(), extra=(), user="authenticated"):
+    """What it prints."""
     path = f"{cluster.dir}/bench.pgb"
     with open(path, "w") as file:
         file.write(script)
     os.chmod(path, 0o644)
-    out = cluster.client("pgbench", "-n", "-U", "authenticated", "-M", "prepared", "-c", str(clients), "-j", str(min(clients, 2)),
+    out = cluster.client("pgbench", "-n", "-U", user, "-M", "prepared", "-c", str(clients), "-j", str(min(clients, 2)),
                          "-T", str(seconds), *(f"-D{name}={value}" for name, value in variables), "-f", path, *extra, db,
                          stderr=subprocess.DEVNULL)
     return out
@@ -135,28 +160,90 @@ def tps(out):
     return float(re.search(r"tps = ([0-9.]+)", out)[1])
 
 
-def transactions(cluster, db, results):
-    """The pooled transaction with a token seen before, and with set_config in its place."""
+TRANSACTIONS = {
+    "jwt_session_init": "SELECT auth.jwt_session_init({token}, true)",
+    "set_config": "SELECT set_config('request.jwt.claims', {claims}, true)",
+}
+ROW = "SELECT title FROM posts WHERE id = {id}"
+
+
+def create_posts(cluster, db):
     owner = cluster.session(db, "owner_role")
     owner.query(f"""
-        CREATE TABLE posts (id int PRIMARY KEY, owner text, title text);
-        INSERT INTO posts SELECT i, '{ALICE}', 'title ' || i FROM generate_series(1, 1000) i;
-        GRANT SELECT ON posts TO authenticated;""")
+        CREATE TABLE IF NOT EXISTS posts (id int PRIMARY KEY, owner text, title text);
+        INSERT INTO posts SELECT i, '{ALICE}', 'title ' || i FROM generate_series(1, 1000) i ON CONFLICT DO NOTHING;
+        GRANT SELECT ON posts TO authenticated""")
     owner.query("VACUUM ANALYZE posts")
     owner.close()
-    select = "\\set id random(1, 1000)\n"
-    scripts = {
-        "jwt_session_init": select + "BEGIN;\nSELECT auth.jwt_session_init(:token, true);\nSELECT title FROM posts WHERE id = :id;\nCOMMIT;\n",
-        "set_config": select + "BEGIN;\nSELECT set_config('request.jwt.claims', :claims, true);\nSELECT title FROM posts WHERE id = :id;\nCOMMIT;\n",
-    }
+
+
+def transactions(cluster, db, results):
+    """The pooled transaction with a token seen before, and with set_config in its place."""
+    create_posts(cluster, db)
+    # A pooler's connection has long loaded the library.
+    root = cluster.session(db, "postgres")
+    root.query("""CREATE ROLE pooled LOGIN IN ROLE authenticated;
+                  ALTER ROLE pooled SET session_preload_libraries = 'pg_auth_jwt'""")
+    root.close()
+    names = {"token": ":token", "claims": ":claims", "id": ":id"}
+    scripts = {name: ("\\set id random(1, 1000)\n" + ";\n".join(("BEGIN", call, ROW, "COMMIT")) + ";\n").format(**names)
+               for name, call in TRANSACTIONS.items()}
+    users = {"jwt_session_init": "pooled", "set_config": "authenticated"}
     variables = (("token", tokens.token(ALICE)), ("claims", CLAIMS))
     results.section("The pooled transaction `BEGIN; SELECT auth.jwt_session_init($1, true); SELECT …; COMMIT` with a token seen before, "
-                    "against the same with `set_config('request.jwt.claims', $1, true)`",
+                    "against the same with `set_config('request.jwt.claims', $1, true)`: median of the ratios of two runs side by side",
                     ("connections", "rate", "goal", "per second", "set_config per second"))
-    for clients in (1, 8, 32):
-        rates = medians(lambda name: tps(pgbench(cluster, db, scripts[name], clients, 2, variables)), list(scripts), 5)
-        results.row(clients, f"{rates['jwt_session_init'] / rates['set_config']:.2f}×", "≥ 0.97×",
-                    f"{rates['jwt_session_init']:,.0f}", f"{rates['set_config']:,.0f}")
+    across = (1, 2, 4, 8, 16, 32)
+    curves = {name: [] for name in scripts}
+    for clients in across:
+        rates = {name: [] for name in scripts}
+        for turn in range(16):
+            for name in list(scripts) if turn % 2 else reversed(scripts):
+                rate = tps(pgbench(cluster, db, scripts[name], clients, 1, variables, user=users[name]))
+                rates[name].append(rate)
+        ratio = statistics.median(ours / theirs for ours, theirs in zip(*rates.values()))
+        for name in scripts:
+            curves[name].append(statistics.median(rates[name]))
+        results.row(clients, f"{ratio:.2f}×", "≥ 0.97×", *(f"{curves[name][-1]:,.0f}" for name in scripts))
+    results.panels.append(lambda top: plot.lines("The pooled transaction: how many per second", "connections", across, [
+        ("set_config", curves["set_config"], False), ("jwt_session_init", curves["jwt_session_init"], True)], top))
+
+
+def instructions(cluster, db, results):
+    """What no clock can tell on a busy machine."""
+    if not Counting.is_possible():
+        print("\nno valgrind here: no instructions are counted")
+        return
+    create_posts(cluster, db)
+    given = {"token": tokens.token(ALICE), "claims": CLAIMS}
+
+    def transaction(call, times):
+        """As a client that has prepared its statements."""
+        statements = ["BEGIN", call.format(token="$1", claims="$1"), ROW.format(id="$1"), "COMMIT"]
+        argument = given["token" if "token" in call else "claims"]
+
+        def use(session):
+            session.send(*(session.parse(sql, f"s{n}") for n, sql in enumerate(statements)), session.SYNC)
+            session.receive()
+            for turn in range(times):
+                for n, params in enumerate(((), (argument,), (turn % 1000 + 1,), ())):
+                    session.send(session.bind(params, f"s{n}"), session.run(), session.SYNC)
+                    session.receive()
+        return use
+
+    with Counting(cluster) as counting:
+        # The first connection makes files for those that come.
+        counting.of(db, lambda session: session.query("SELECT 1"))
+        each = {name: (counting.of(db, transaction(call, 1500)) - counting.of(db, transaction(call, 500))) / 1000
+                for name, call in TRANSACTIONS.items()}
+        first = {sql: counting.of(db, lambda session: session.execute(sql, *params)) for sql, params in (
+            ("SELECT 1", ()), ("SELECT auth.user_id()", ()), ("SELECT auth.jwt_session_init($1)", (given["token"],)))}
+    results.section("The backend's instructions (callgrind): a transaction, and what a new connection's first statement takes more than `SELECT 1`",
+                    ("what", "against", "ratio", "instructions", "more"))
+    ours, theirs = each.values()
+    results.row("`jwt_session_init`", "`set_config`", f"{ours / theirs:.3f}×", f"{ours:,.0f}", f"{ours - theirs:+,.0f}")
+    for sql, count in list(first.items())[1:]:
+        results.row(f"`{sql}`", "`SELECT 1`", "", "", f"{count - first['SELECT 1']:+,}")
 
 
 def connections(cluster, db, results):
@@ -179,9 +266,9 @@ def connections(cluster, db, results):
         results.row(f"`{name}`", more, "≤ 1 ms" if more else "", f"{ms[name]:.2f}")
 
 
-def verifications(session, token, count):
-    """Microseconds of one, without the cache."""
-    session.query("SET pg_auth_jwt.cache_size = 0")
+def verifications(session, token, count, cache_size=0):
+    """Microseconds of one."""
+    session.query(f"SET pg_auth_jwt.cache_size = {cache_size}")
     session.query(f"SELECT auth.verify('{token}')")
     return float(session.value(f"""
         WITH t AS MATERIALIZED (SELECT clock_timestamp() AS began),
@@ -227,13 +314,16 @@ def sizes(cluster, db, results):
     """The length of the token."""
     admin = cluster.session(db, "postgres")
     results.section("The token's length (HS256)", ("bytes", "µs, first verification", "µs, seen before"))
-    for padding in (0, 2_000, 8_000, 20_000):
+    lengths, curve = [], []
+    for padding in (0, 500, 2_000, 5_000, 11_000, 24_300):
         token = tokens.token(ALICE, padding="x" * padding)
         first = statistics.median(verifications(admin, token, 2_000) for _ in range(5))
-        script = "SELECT auth.jwt_session_init(:token);\n"
-        without = "SELECT octet_length(:token);\n"
-        seen = medians(lambda s: 1e6 / tps(pgbench(cluster, db, s, 1, 1, (("token", token),))), [script, without], 5)
-        results.row(f"{len(token):,}", f"{first:.1f}", f"{seen[script] - seen[without]:.1f} more than passing it")
+        seen = statistics.median(verifications(admin, token, 20_000, 256) for _ in range(5))
+        results.row(f"{len(token):,}", f"{first:.1f}", f"{seen:.1f}")
+        lengths.append(len(token))
+        curve.append((first, seen))
+    results.panels.append(lambda top: plot.lines("A token's verification, by its length: microseconds", "bytes", lengths, [
+        ("the first one", [first for first, _ in curve], True), ("seen before", [seen for _, seen in curve], True)], top))
     admin.close()
 
 
@@ -245,16 +335,16 @@ def memory(cluster, db, results):
 
     def resident():
         with open(f"/proc/{session.backend}/status") as status:
-            return int(re.search(r"VmRSS:\s+(\d+)", status.read())[1])
+            return int(re.search(r"RssAnon:\s+(\d+)", status.read())[1])
 
-    def call(millions):
-        session.query(f"SELECT count(auth.user_id()) FROM generate_series(1, {millions * 1_000_000})")
+    def call(times):
+        for _ in range(times):
+            session.query("SELECT count(auth.user_id()) FROM generate_series(1, 1000000)")
 
     call(2)
     before = resident()
-    for _ in range(10):
-        call(1)
-    results.section("Ten million calls of `auth.user_id()` in one backend", ("resident before", "after"))
+    call(10)
+    results.section("Ten million calls of `auth.user_id()` in one backend", ("memory before", "after"))
     results.row(f"{before:,} KiB", f"{resident():,} KiB")
     session.close()
 
@@ -274,7 +364,7 @@ def verifier(_cluster, _db, results):
         results.row(alg, f"{whole / bare:.2f}×", "≤ 1.2×", f"{whole / 1e3:.1f}", f"{bare / 1e3:.1f}")
 
 
-PARTS = (scans, transactions, connections, keys, sizes, memory, verifier)
+PARTS = (scans, transactions, connections, instructions, keys, sizes, memory, verifier)
 
 
 def write(results):
@@ -291,30 +381,6 @@ def write(results):
         file.write(head + begin + "\n" + "\n".join(lines) + "\n" + end + rest.split(end)[1])
 
 
-def plot(results):
-    """The scans as bars: how many times what a constant costs."""
-    bars = []
-    for _, _, rows in results.sections[:1]:
-        for name, _, ratio, _, _ in rows:
-            if ratio:
-                bars.append((name.strip("`"), float(ratio.rstrip("×"))))
-    width, left, step = 760, 330, 26
-    scale = (width - left - 70) / max(value for _, value in bars)
-    svg = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{len(bars) * step + 44}" '
-           'font-family="sans-serif" font-size="12">',
-           '<rect width="100%" height="100%" fill="white"/>',
-           '<text x="10" y="20" font-weight="bold">A scan of 1M rows under a policy: times what a constant costs</text>']
-    for index, (name, value) in enumerate(bars):
-        y = 34 + index * step
-        colour = "#2a6fb0" if "auth.u" in name and "Supabase" not in name or "auth.session" in name else "#b8bec6"
-        escaped = name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        svg += [f'<text x="{left - 8}" y="{y + 14}" text-anchor="end">{escaped}</text>',
-                f'<rect x="{left}" y="{y}" width="{max(value * scale, 1):.1f}" height="18" fill="{colour}"/>',
-                f'<text x="{left + value * scale + 6:.1f}" y="{y + 14}">{value:.2f}×</text>']
-    with open(f"{ROOT}/docs/performance.svg", "w") as file:
-        file.write("\n".join(svg + ["</svg>\n"]))
-
-
 def main():
     wanted = sys.argv[1:] or [part.__name__ for part in PARTS]
     results = Results()
@@ -326,7 +392,7 @@ def main():
                 part(cluster, db, results)
     if not sys.argv[1:]:
         write(results)
-        plot(results)
+        plot.write(f"{ROOT}/docs/performance.svg", results.panels)
 
 
 main()
