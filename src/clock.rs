@@ -34,15 +34,21 @@ impl Stamp {
         }
     }
 
+    /// Whether stamps tell statements apart here: where a client's messages begin them, or a leader's.
+    /// A background worker that announces no statement has the stamp of its start all its life.
+    pub fn tells_statements() -> bool {
+        // SAFETY: reads two variables of the backend.
+        unsafe { !pg_sys::MyProcPort.is_null() || pg_sys::ParallelWorkerNumber >= 0 }
+    }
+
     /// The time that it stands for.
     pub fn time(self) -> UnixMicros {
-        let start = self.statement.max(self.transaction);
-        if start == 0 {
-            // A background worker that has never announced a statement; without this, its clock
-            // would stand at 2000-01-01 and accept whatever has expired since.
+        if !Self::tells_statements() {
+            // Without this such a worker would accept whatever has expired since its start.
             // SAFETY: reads the system's clock and nothing else.
             return from_postgres(unsafe { pg_sys::GetCurrentTimestamp() });
         }
+        let start = self.statement.max(self.transaction);
         from_postgres(start)
     }
 }

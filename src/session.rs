@@ -115,7 +115,10 @@ impl Session {
             Err(token) => self.verify(&token, now)?,
         };
         self.current.replace(Some(identity));
-        self.standing.set(Standing::Verified);
+        // Where statements are not told apart, each reading is one.
+        if Stamp::tells_statements() {
+            self.standing.set(Standing::Verified);
+        }
         Ok(())
     }
 
@@ -123,7 +126,7 @@ impl Session {
     /// where they changed.
     fn synchronize(&self) {
         let stamp = Stamp::current();
-        if self.stamp.get() != stamp {
+        if self.stamp.get() != stamp || !Stamp::tells_statements() {
             // Whoever calls this, `current` has not been held against the new statement's clock; the
             // next reader must not take the new stamp for a sign that it has.
             self.standing.set(Standing::Unsettled);

@@ -2,6 +2,7 @@
 
 #[pgrx::pg_schema]
 mod tests {
+    use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, SignalWakeFlags};
     use pgrx::prelude::*;
 
     use crate::identity::parse_uuid;
@@ -90,5 +91,56 @@ mod tests {
             );
             assert_eq!(equal, Ok(Some(true)), "{text}");
         }
+    }
+
+    /// What `unannounced_statements_are_told_apart` runs. It announces no statement, so that to Postgres
+    /// all of them begin when the worker did.
+    #[pg_guard]
+    #[unsafe(no_mangle)]
+    extern "C-unwind" fn pg_auth_jwt_test_worker(_argument: pg_sys::Datum) {
+        fn transaction(statement: &str) {
+            // SAFETY: what every worker does around a statement (src/test/modules/worker_spi).
+            unsafe {
+                pg_sys::StartTransactionCommand();
+                pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+                Spi::run(statement).expect("a statement of the worker's");
+                pg_sys::PopActiveSnapshot();
+                pg_sys::CommitTransactionCommand();
+            }
+        }
+        let jose = include_str!("../pg_test/fixtures/jose.json");
+
+        BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGTERM);
+        BackgroundWorker::connect_worker_to_spi(Some("pgrx_tests"), None);
+        transaction(&format!(
+            "CREATE TABLE worker_saw AS SELECT $jose${jose}$jose$::jsonb AS doc, 0 AS n, NULL AS who;
+             CREATE FUNCTION worker_sees() RETURNS text LANGUAGE plpgsql AS
+                 'BEGIN RETURN auth.email(); EXCEPTION WHEN OTHERS THEN RETURN SQLSTATE; END';
+             SELECT auth.init(doc -> 'jwks', issuer => doc ->> 'issuer') FROM worker_saw;
+             SELECT set_config('pg_auth_jwt.token', doc -> 'tokens' ->> 'bob', false) FROM worker_saw;
+             UPDATE auth.jwks SET expires_at = pg_catalog.clock_timestamp() + interval '1 s'"
+        ));
+        transaction("INSERT INTO worker_saw VALUES (NULL, 1, worker_sees())");
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+        transaction("INSERT INTO worker_saw VALUES (NULL, 2, worker_sees())");
+        transaction("DELETE FROM auth.issuers");
+    }
+
+    #[pg_test]
+    fn unannounced_statements_are_told_apart() {
+        let worker = BackgroundWorkerBuilder::new("pg_auth_jwt test")
+            .set_library("pg_auth_jwt")
+            .set_function("pg_auth_jwt_test_worker")
+            .enable_spi_access()
+            .set_notify_pid(unsafe { pg_sys::MyProcPid })
+            .load_dynamic()
+            .expect("a background worker");
+        worker.wait_for_shutdown().expect("its end");
+        let saw = |n: i32| {
+            Spi::get_one_with_args::<String>("SELECT who FROM worker_saw WHERE n = $1", &[n.into()])
+                .expect("what the worker wrote")
+        };
+        assert_eq!(saw(1).as_deref(), Some("bob@globex.example"));
+        assert_eq!(saw(2).as_deref(), Some("28J03"));
     }
 }
