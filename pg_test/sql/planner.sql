@@ -158,3 +158,13 @@ SELECT plan('SELECT * FROM t WHERE owner = auth.uid()');
 SET enable_seqscan = on;
 -- One row and nothing to gain: left as it is.
 SELECT plan('SELECT auth.uid(), auth.email() IS NULL', ', VERBOSE');
+
+-- Other functions of the extension's are called as often as ever.
+\c - postgres
+CREATE SEQUENCE calls;
+CREATE FUNCTION auth.volatile() RETURNS bigint LANGUAGE sql VOLATILE AS $$ SELECT nextval('calls') $$;
+CREATE FUNCTION auth.two() RETURNS SETOF int LANGUAGE sql STABLE AS $$ VALUES (1), (2) $$;
+ALTER EXTENSION pg_auth_jwt ADD FUNCTION auth.volatile();
+ALTER EXTENSION pg_auth_jwt ADD FUNCTION auth.two();
+SELECT auth.volatile(), n FROM generate_series(1, 3) n;
+SELECT auth.two(), n FROM generate_series(1, 2) n;
