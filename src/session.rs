@@ -102,14 +102,15 @@ impl Session {
         self.current.replace(None);
         settings::clear_token_assigned();
         // Whoever has no token needs no keys, in a new connection least of all.
-        if settings::with_token(<[u8]>::is_empty) {
+        if settings::with_token(<[u8]>::is_empty)? {
             self.standing.set(Standing::Anonymous);
             return Ok(());
         }
         self.synchronize();
         let now = self.stamp.get().time();
-        let known =
-            settings::with_token(|token| self.remembered(token, now).ok_or_else(|| token.to_vec()));
+        let known = settings::with_token(|token| {
+            self.remembered(token, now).ok_or_else(|| token.to_vec())
+        })?;
         let identity = match known {
             Ok(identity) => identity,
             Err(token) => self.verify(&token, now)?,

@@ -196,17 +196,27 @@ pub fn clear_token_assigned() {
 /// Looks at the token, empty if there is none.
 ///
 /// Lent and not copied, so `look` must call nothing that could assign the setting.
-pub fn with_token<T>(look: impl FnOnce(&[u8]) -> T) -> T {
+///
+/// # Errors
+///
+/// Where it is longer than any token, so that nobody copies it: a setting may be as long as a statement,
+/// and where Rust cannot have memory it ends the process, and Postgres then restarts all of them.
+pub fn with_token<T>(look: impl FnOnce(&[u8]) -> T) -> Result<T, Report> {
     // SAFETY: Postgres keeps the variable pointing to NULL or to a NUL-terminated string, which
     // lives until the next assignment.
-    unsafe {
+    let token = unsafe {
         let value = *TOKEN.as_ptr();
         if value.is_null() {
-            look(b"")
+            c""
         } else {
-            look(CStr::from_ptr(value).to_bytes())
+            CStr::from_ptr(value)
         }
+    };
+    let bytes = token.count_bytes();
+    if bytes > jwt_verify::limits::MAX_TOKEN_BYTES {
+        return Err(errors::report(&jwt_verify::Error::TokenTooLong { bytes }));
     }
+    Ok(look(token.to_bytes()))
 }
 
 /// See [`SCOPE`].

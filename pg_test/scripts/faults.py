@@ -9,7 +9,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import tokens
-from pg import Checks, Cluster, PgError
+from pg import Checks, Cluster, PgError, shell
 
 WHO = "SELECT auth.user_id()"
 
@@ -83,6 +83,19 @@ def cancelled_while_logging(checks, cluster, db):
     checks.true(f"400 cancels leave less than 3 MiB behind (and not {grown} KiB)", grown < 3072)
     s.query("RESET statement_timeout")
     checks.equal("and still verifies", init(s).value(WHO), "u1")
+
+
+def too_long_for_memory(checks, cluster, db):
+    """A setting far longer than any token, where there is no memory for a copy of it."""
+    s = cluster.session(db)
+    checks.equal("loaded", s.value(WHO), None)
+    s.query("DO $$ BEGIN EXECUTE format('SET pg_auth_jwt.token = %L', repeat('x', 100000000)); END $$")
+    with open(f"/proc/{s.backend}/statm") as file:
+        address_space = int(file.read().split()[0]) * os.sysconf("SC_PAGESIZE")
+    shell('as_pg prlimit --pid "$1" --as="$2"', str(s.backend), str(address_space + (20 << 20)))
+    checks.equal("too long", s.code(WHO), "28J01")
+    s.query("RESET pg_auth_jwt.token")
+    checks.equal("and out of the way", init(s).value(WHO), "u1")
 
 
 def dropped(checks, cluster, db):
@@ -176,7 +189,7 @@ def main():
             ALTER TABLE things ENABLE ROW LEVEL SECURITY;
             CREATE POLICY own ON things TO authenticated USING (owner = auth.user_id());
             GRANT SELECT ON things TO authenticated""")
-        for fault in (cancelled, cancelled_while_logging, dropped):
+        for fault in (cancelled, cancelled_while_logging, too_long_for_memory, dropped):
             fault(checks, cluster, db)
         for fault in (killed, shut_down_at_once):
             owner = cluster.session(db, "owner_role")
