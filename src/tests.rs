@@ -132,6 +132,7 @@ mod tests {
             .set_library("pg_auth_jwt")
             .set_function("pg_auth_jwt_test_worker")
             .enable_spi_access()
+            // SAFETY: reads a variable of the backend.
             .set_notify_pid(unsafe { pg_sys::MyProcPid })
             .load_dynamic()
             .expect("a background worker");
