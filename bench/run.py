@@ -2,7 +2,7 @@
 """Measures what the extension costs, each thing beside what it is compared with, in one run: rounds
 that alternate between the two, and their medians. Writes docs/performance.md and docs/performance.svg.
 
-  bench/run.py [PART ...]    parts: scans transactions connections instructions keys sizes memory verifier
+  bench/run.py [PART ...]    parts: scans skew transactions connections instructions keys sizes memory verifier
 
 Without parts it runs all of them; `instructions` only where valgrind is. The extension must be
 installed (scripts/install)."""
@@ -20,6 +20,7 @@ sys.path.insert(0, f"{ROOT}/pg_test")
 sys.dont_write_bytecode = True
 
 import plot  # noqa: E402
+import skew as skewed  # noqa: E402
 import tokens  # noqa: E402
 from instructions import Counting  # noqa: E402
 from pg import Cluster  # noqa: E402
@@ -142,6 +143,36 @@ def create_bare_function(cluster, db):
     root = cluster.session(db, "postgres")
     root.query(f"CREATE FUNCTION bare_user_id() RETURNS text LANGUAGE c STABLE PARALLEL SAFE AS '{library}'")
     root.close()
+
+
+def skew(cluster, db, results):
+    """One user who owns nine tenths of a table, and one who owns as much as most."""
+    owner = skewed.make(cluster, db)
+    results.section(f"{skewed.ROWS:,} rows of `docs`, of which `heavy` owns {skewed.USERS['heavy']:,} and a thousand others {skewed.USERS['u5']} "
+                    "each: `auth.user_id()` against the same, not hoisted",
+                    ("statement", "as", "ratio", "ms", "ms, not hoisted", "pages", "pages, not hoisted", "plan", "plan, not hoisted"))
+    for statement in (skewed.ALL, skewed.SOME, skewed.JOINED, skewed.PAGE, skewed.INDEX):
+        if statement == skewed.INDEX:
+            owner.query(statement)
+            statement, note = skewed.PAGE, " with an index on `(owner, id)`"
+        else:
+            note = ""
+        for user in ("heavy", "u5"):
+            sessions = {hoist: skewed.session(cluster, db, user, hoist) for hoist in ("on", "off")}
+            runs = {}
+
+            def measure(hoist):
+                runs[hoist] = skewed.Run(sessions[hoist], statement)
+                return runs[hoist].ms
+
+            ms = medians(measure, list(sessions))
+            # What takes microseconds gives no ratio.
+            ratio = f"{ms['on'] / ms['off']:,.1f}×" if max(ms.values()) >= 1 else ""
+            results.row(f"`{statement}`{note}", f"`{user}`", ratio, *(f"{ms[hoist]:.2f}" for hoist in sessions),
+                        *(f"{runs[hoist].pages:,}" for hoist in sessions), *(runs[hoist].nodes[0] for hoist in sessions))
+            for session in sessions.values():
+                session.close()
+    owner.close()
 
 
 def pgbench(cluster, db, script, clients=1, seconds=3, variables=(), extra=(), user="authenticated"):
@@ -364,7 +395,7 @@ def verifier(_cluster, _db, results):
         results.row(alg, f"{whole / bare:.2f}×", "≤ 1.2×", f"{whole / 1e3:.1f}", f"{bare / 1e3:.1f}")
 
 
-PARTS = (scans, transactions, connections, instructions, keys, sizes, memory, verifier)
+PARTS = (scans, skew, transactions, connections, instructions, keys, sizes, memory, verifier)
 
 
 def write(results):
