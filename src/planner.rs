@@ -202,7 +202,17 @@ unsafe extern "C-unwind" fn hoist(
                     stays,
                     hoisted: false,
                 };
+                let original = query;
                 let query = raw::query_tree_mutator(query, hoist, (&raw mut level).cast(), 0);
+                // A call that is a grouping set's key is NULL in the rows of other sets. Until
+                // Postgres 18 the planner knows it again by comparing expressions, and no two
+                // InitPlans are the same: here the calls stay as they are.
+                if !(*original).groupingSets.is_null() {
+                    level.stays = true;
+                    let level = (&raw mut level).cast();
+                    (*query).targetList = hoist((*original).targetList.cast(), level).cast();
+                    (*query).havingQual = hoist((*original).havingQual, level);
+                }
                 // The planner looks for sub-links only where it is told that there are any.
                 (*query).hasSubLinks |= level.hoisted;
                 query.cast()
