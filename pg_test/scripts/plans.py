@@ -134,6 +134,12 @@ DELETE FROM vb WHERE me = auth.user_id() RETURNING id
 WITH d AS (DELETE FROM b WHERE owner = auth.user_id() RETURNING id, auth.user_id() u) SELECT * FROM d
 MERGE INTO b USING (SELECT id, auth.user_id() u FROM a) s ON s.id = b.id AND b.owner = s.u WHEN MATCHED AND auth.user_id() = 'u1' THEN DELETE
 CREATE TEMP TABLE t AS SELECT auth.user_id() u, id FROM b WHERE owner = auth.user_id()
+SELECT a.id, s.u, s.u || 'x' FROM a LEFT JOIN (SELECT id, auth.user_id() AS u FROM b WHERE n = 1) s ON a.id = s.id
+SELECT a.id FROM a LEFT JOIN (SELECT id, auth.user_id() AS u FROM b WHERE n = 1) s ON a.id = s.id WHERE s.u IS NULL
+SELECT a.id, vb.me FROM vb RIGHT JOIN a USING (id) WHERE coalesce(vb.me, 'none') <> auth.user_id() OR a.n = 3
+SELECT x.u, y.u FROM (SELECT n, auth.user_id() AS u FROM a WHERE n < 3) x FULL JOIN (SELECT n, auth.user_id() AS u FROM b WHERE n > 1) y ON x.n = y.n AND x.u = y.u
+SELECT a.id, l.u FROM a LEFT JOIN LATERAL (SELECT auth.user_id() AS u, b.n FROM b WHERE b.id = a.id AND b.owner = auth.user_id()) l ON l.n = 2
+SELECT count(*) FROM p p1 JOIN p p2 USING (owner) WHERE p1.owner = auth.user_id() GROUP BY p1.owner, p1.owner = auth.user_id()
 SELECT * FROM f
 SELECT f.id, p.n FROM f JOIN p USING (id) WHERE f.owner = auth.user_id() OR p.owner = auth.user_id()
 UPDATE f SET owner = auth.user_id() WHERE owner <> auth.user_id() RETURNING *
@@ -250,6 +256,8 @@ SETTINGS = {
     "as it comes": "",
     "parallel": "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0",
     "nested loops, generic plans": "SET enable_hashjoin = off; SET enable_mergejoin = off; SET plan_cache_mode = force_generic_plan",
+    "sorted, by partition": "SET enable_partitionwise_join = on; SET enable_partitionwise_aggregate = on; SET enable_hashagg = off;"
+                            "SET enable_hashjoin = off; SET enable_nestloop = off; SET enable_seqscan = off",
 }
 
 
