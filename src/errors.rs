@@ -210,6 +210,16 @@ pub fn loaded_too_late() -> Report {
     }
 }
 
+/// A connection option that is not the client's to give; in Postgres's words.
+pub fn setting_denied(name: &str) -> Report {
+    Report {
+        sqlstate: SqlState(b"42501"),
+        message: format!("permission denied to set parameter \"{name}\""),
+        detail: None,
+        hint: None,
+    }
+}
+
 /// A query of ours that pgrx could not run or read; an error of Postgres's own is raised as it is.
 pub fn spi(error: pgrx::spi::SpiError) -> Report {
     Report {

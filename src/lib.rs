@@ -44,11 +44,10 @@ pub mod pg_test {
 
 #[pgrx::pg_guard]
 extern "C-unwind" fn _PG_init() {
-    if let Err(report) = settings::refuse_to_lose_any() {
+    if let Err(report) = settings::refuse_to_lose_any().and_then(|()| settings::register()) {
         // SAFETY: nothing here is left to drop.
         unsafe { report.raise() }
     }
-    settings::register();
     keys::register_invalidation_callback();
     hooks::install();
     planner::install();

@@ -1,5 +1,6 @@
 //! The settings `pg_auth_jwt.*`.
 
+use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -96,8 +97,63 @@ pub fn refuse_to_lose_any() -> Result<(), Report> {
     Ok(())
 }
 
-/// Defines the settings; called once per backend, when the library is loaded.
-pub fn register() {
+thread_local! {
+    /// A setting that the client was not allowed to give.
+    static DENIED: Cell<Option<&'static CStr>> = const { Cell::new(None) };
+}
+
+/// Whether what the setting is reset to, be it defined yet or only a name, is a connection option.
+fn is_connection_option(name: &CStr) -> bool {
+    // SAFETY: the name is NUL-terminated; Postgres keeps a record for each setting (src/include/utils/
+    // guc_tables.h), which is only read.
+    unsafe {
+        let record: *const pg_sys::config_generic;
+        #[cfg(any(feature = "pg14", feature = "pg15"))]
+        {
+            let count = usize::try_from(pg_sys::GetNumConfigOptions()).unwrap_or(0);
+            let records = std::slice::from_raw_parts(pg_sys::get_guc_variables(), count);
+            let is_named = |record: &*mut pg_sys::config_generic| {
+                let known = CStr::from_ptr((**record).name).to_bytes();
+                known.eq_ignore_ascii_case(name.to_bytes())
+            };
+            let found = records.iter().copied().find(is_named);
+            record = found.unwrap_or(std::ptr::null_mut());
+        }
+        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+        {
+            record = pg_sys::find_option(name.as_ptr(), false, true, 0);
+        }
+        !record.is_null() && (*record).reset_source == pg_sys::GucSource::PGC_S_CLIENT
+    }
+}
+
+/// Defines the settings; called when the library is loaded.
+///
+/// # Errors
+///
+/// Where the client has given one that takes a superuser to set, as a connection option. Postgres lets
+/// it in while it is but a name, in place of what role, database and configuration file say, and would
+/// now drop it, and them, with a mere warning.
+pub fn register() -> Result<(), Report> {
+    /// Those that bind a client.
+    const BINDING: [&CStr; 3] = [SCOPE_NAME, CACHE_SIZE_NAME, AUDIT_LOG_NAME];
+
+    if DENIED.get().is_none() {
+        let given = BINDING.map(is_connection_option);
+        define();
+        for (name, given) in BINDING.into_iter().zip(given) {
+            if given && !is_connection_option(name) {
+                DENIED.set(Some(name));
+            }
+        }
+    }
+    match DENIED.get() {
+        None => Ok(()),
+        Some(name) => Err(errors::setting_denied(&name.to_string_lossy())),
+    }
+}
+
+fn define() {
     // SAFETY: the hooks change their argument and an atomic, so they cannot panic or raise.
     unsafe {
         GucRegistry::define_string_guc_with_hooks(

@@ -7,7 +7,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import tokens
-from pg import Checks, SharedCluster
+from pg import Checks, PgError, SharedCluster
 
 WHO = "SELECT auth.user_id()"
 SCOPE = "SHOW pg_auth_jwt.scope"
@@ -22,6 +22,13 @@ CREATE FUNCTION who() RETURNS text LANGUAGE plpgsql STABLE PARALLEL SAFE AS 'BEG
 """
 PARALLEL = ("SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;"
             "SET parallel_leader_participation = ")
+
+
+def refused(cluster, db, user, options):
+    try:
+        cluster.session(db, user, options=options)
+    except PgError as error:
+        return error.code
 
 
 def main():
@@ -57,6 +64,28 @@ def main():
     s.query(PARALLEL + "off")
     checks.equal("loaded from the start", s.query(COUNT), [["u1", "20000"]])
     checks.equal("with the role's settings", s.value(SCOPE), "transaction")
+
+    # What takes a superuser is not the client's to undo by a connection option, which Postgres takes for
+    # a mere name until the library comes.
+    root.query("CREATE ROLE bound LOGIN; GRANT authenticated TO bound; ALTER ROLE bound SET pg_auth_jwt.audit_log = 'all'")
+    for user, option in (("bound", "audit_log=off"), ("bound", "audit_log=failures"), ("bound", "scope=transaction")):
+        s = cluster.session(db, user, options=f"-c pg_auth_jwt.{option}")
+        checks.equal(option, s.code(WHO), "42501")
+        checks.equal(f"{option}, once more", s.code(WHO), "42501")
+        checks.equal(f"{option}, another function", s.code("SELECT auth.jwt_session_init($1)", u1), "42501")
+    s = cluster.session(db, "bound", options="-c pg_auth_jwt.hoist_readers=off")
+    checks.equal("what it may give", [s.value(WHO), s.value("SHOW pg_auth_jwt.hoist_readers")], [None, "off"])
+    root.query("ALTER ROLE bound SET pg_auth_jwt.audit_log = 'Failures'")
+    s = cluster.session(db, "bound")
+    s.query("SET pg_auth_jwt.audit_log = 'off'; SET pg_auth_jwt.scope = 'transaction'")
+    checks.equal("set later: dropped alone", [s.value(WHO), s.value("SHOW pg_auth_jwt.audit_log"), s.value(SCOPE)],
+                 [None, "failures", "session"])
+    s = cluster.session(db, "postgres", options="-c pg_auth_jwt.audit_log=all -c pg_auth_jwt.scope=transaction")
+    checks.equal("a superuser's own", [s.value(WHO), s.value("SHOW pg_auth_jwt.audit_log"), s.value(SCOPE)],
+                 [None, "all", "transaction"])
+    root.query("ALTER ROLE bound SET session_preload_libraries = 'pg_auth_jwt'")
+    checks.equal("at the connection's start", refused(cluster, db, "bound", "-c pg_auth_jwt.audit_log=off"), "42501")
+    checks.equal("and without", refused(cluster, db, "bound", "-c application_name=x"), None)
 
     # In a transaction that has set it more than once, and that ends in either way.
     for end in ("COMMIT", "ROLLBACK"):
