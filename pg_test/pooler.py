@@ -72,9 +72,10 @@ log_pooler_errors = 0
         with open(self.pidfile) as file:
             pid = int(file.read())
         os.kill(pid, signal.SIGTERM)
-        while os.path.exists(self.pidfile):  # which it removes last
+        while os.path.exists(self.pidfile):
             time.sleep(0.01)
-        shutil.rmtree(self.dir)
+        while os.path.exists(self.dir):  # from which it may still be removing its socket
+            shutil.rmtree(self.dir, ignore_errors=True)
 
 
 class Client(threading.Thread):
