@@ -168,6 +168,10 @@ fn add_issuer(keyring: &mut Keyring, row: &Row) {
     let Some(name) = row.text("issuer") else {
         return;
     };
+    // What is not UTF-8 here is nobody's name, and least of all that of two issuers at once.
+    if name.contains(char::REPLACEMENT_CHARACTER) {
+        return;
+    }
     let defaults = Policy::default();
     let algorithms = match row.strings("algorithms") {
         None => Some(AlgorithmSet::ASYMMETRIC),

@@ -18,7 +18,7 @@ fn server_takes_utf8() -> bool {
 }
 
 /// Text of the server's. What is not UTF-8 becomes U+FFFD, which no name of an issuer, key or claim
-/// that counts has in it: it is then as if absent.
+/// that counts has in it.
 pub fn from_server(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())

@@ -25,6 +25,9 @@ SELECT auth.verify(:'escapes');
 SET client_encoding = 'UTF8';
 INSERT INTO auth.issuers (issuer, audience) VALUES ('https://zoë.example', '{Zoë}');
 SELECT auth.verify(:'ascii') ->> 'jti' IS NOT NULL AS ok;
+-- And stand for nothing: neither for each other, nor for what a message would show in their place.
+INSERT INTO auth.issuers (issuer) VALUES ('é'), ('è');
+SELECT step, ok, detail FROM auth.inspect('eyJhbGciOiJFZERTQSJ9.eyJpc3MiOiJcdWZmZmQifQ.AA') WHERE step = 'issuer';
 \c test_ascii
 SET client_min_messages = error;
 CREATE EXTENSION pg_auth_jwt;
