@@ -7,7 +7,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import tokens
-from pg import Checks, PgError, SharedCluster
+from pg import Checks, Cluster, PgError, SharedCluster
 
 WHO = "SELECT auth.user_id()"
 SCOPE = "SHOW pg_auth_jwt.scope"
@@ -29,6 +29,30 @@ def refused(cluster, db, user, options):
         cluster.session(db, user, options=options)
     except PgError as error:
         return error.code
+
+
+def with_the_server(checks):
+    """By shared_preload_libraries: what the backends do not load, but are born with."""
+    with Cluster("loading", shared_preload_libraries="pg_auth_jwt") as cluster:
+        db = cluster.create_db("test_shared")
+        owner, root = cluster.session(db, "owner_role"), cluster.session(db, "postgres")
+        owner.query(SCHEMA + tokens.setup(0))
+        u1 = tokens.token("u1")
+        s = cluster.session(db, options=f"-c pg_auth_jwt.token={u1}")
+        checks.equal("shared: a connection option", s.value(WHO), "u1")
+        s.query(PARALLEL + "off")
+        checks.equal("shared: in parallel", s.query(COUNT), [["u1", "20000"]])
+        checks.equal("shared: no name but ours", s.code("SET pg_auth_jwt.no_such = 'x'"), "42602")
+        checks.equal("shared: not the client's", refused(cluster, db, "authenticated", "-c pg_auth_jwt.scope=transaction"), "42501")
+        root.query("ALTER ROLE authenticated SET pg_auth_jwt.scope = 'transaction'")
+        pooled = cluster.session(db)
+        pooled.execute("SELECT auth.jwt_session_init($1)", u1)
+        checks.equal("shared: the role's scope", [pooled.value(WHO), pooled.value(SCOPE)], [None, "transaction"])
+        owner.query("DELETE FROM auth.jwks")
+        checks.equal("shared: a withdrawn key", s.code(WHO), "28J03")
+        s.query(f"SET pg_auth_jwt.token = '{u1}'")
+        shown = root.value("SELECT query FROM pg_stat_activity WHERE pid = $1", s.backend)
+        checks.equal("shared: pg_stat_activity", shown, "SET pg_auth_jwt.token = '<token>'")
 
 
 def main():
@@ -102,6 +126,7 @@ def main():
         checks.equal(end, s.value(WHO), "u1")
         s.query("DISCARD ALL")
         checks.equal("and discarded", s.value(WHO), None)
+    with_the_server(checks)
     checks.done("nothing that was set before the library came is lost")
 
 
