@@ -1,6 +1,6 @@
 //! A token's verification against the bare check of its signature by the same library.
 //!
-//! `cargo bench -p jwt_verify`; `bench/run.py` reads the results.
+//! `cargo bench -p jwt_verify`; with `-- --ratios` only the ratios of the two, which `bench/run.py` reads.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark may panic")]
 
@@ -9,12 +9,13 @@ mod common;
 
 use common::harness::kid;
 use common::sign::{ISSUER, NOW, NOW_SECONDS, Signer};
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, criterion_group};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{DecodingKey, crypto};
 use jwt_verify::{AlgorithmSet, Keyring, Policy, verify};
 use serde_json::json;
 use std::hint::black_box;
+use std::time::Instant;
 
 /// Those that the crypto library's bare check is measured for as well; jsonwebtoken has none of ES512.
 const ALGORITHMS: [(Signer, &str); 7] = [
@@ -83,6 +84,49 @@ fn first_verification(c: &mut Criterion) {
     }
 }
 
+/// Prints, for each algorithm, how many times the bare check a verification takes, and the nanoseconds of
+/// both. They alternate each millisecond, so that what else the machine does, it does to both.
+fn ratios() {
+    const ROUNDS: usize = 401;
+
+    fn median(mut values: Vec<f64>) -> f64 {
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    }
+
+    fn nanoseconds(times: u32, run: &dyn Fn()) -> f64 {
+        let began = Instant::now();
+        for _ in 0..times {
+            run();
+        }
+        began.elapsed().as_nanos() as f64 / f64::from(times)
+    }
+
+    for (signer, alg) in ALGORITHMS {
+        let token = token(signer, alg, 0);
+        let (message, signature) = token.rsplit_once('.').unwrap();
+        let jwk: Jwk = serde_json::from_value(signer.jwk()).unwrap();
+        let key = DecodingKey::from_jwk(&jwk).unwrap();
+        let algorithm = alg.parse().unwrap();
+        let keyring = keyring(signer, 0);
+        let bare = || {
+            let message = black_box(message).as_bytes();
+            assert!(crypto::verify(signature, message, &key, algorithm).unwrap());
+        };
+        let whole = || {
+            black_box(verify(black_box(&token), &keyring, NOW).unwrap());
+        };
+        let times = (1e6 / nanoseconds(100, &bare)) as u32 + 1;
+        let rounds: Vec<_> = (0..ROUNDS)
+            .map(|_| (nanoseconds(times, &whole), nanoseconds(times, &bare)))
+            .collect();
+        let ratio = median(rounds.iter().map(|(whole, bare)| whole / bare).collect());
+        let whole = median(rounds.iter().map(|(whole, _)| *whole).collect());
+        let bare = median(rounds.iter().map(|(_, bare)| *bare).collect());
+        println!("{alg} {ratio:.3} {whole:.0} {bare:.0}");
+    }
+}
+
 fn scale(c: &mut Criterion) {
     let mut group = c.benchmark_group("keys");
     let token_of = |padding| token(Signer::Ed25519, "EdDSA", padding);
@@ -111,4 +155,11 @@ criterion_group! {
         .measurement_time(std::time::Duration::from_secs(2));
     targets = first_verification, scale
 }
-criterion_main!(benches);
+
+fn main() {
+    if std::env::args().any(|argument| argument == "--ratios") {
+        return ratios();
+    }
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}
