@@ -25,20 +25,22 @@ def bars(title, values, top):
     return drawn, top + 34 + len(values) * 26 + 20
 
 
-def lines(title, unit, across, series, top):
-    """`series` are (name, numbers, whether it is ours), one number for each of `across`."""
+def lines(title, unit, across, series, top, to_scale=False):
+    """`series` are (name, numbers, whether it is ours), one number for each of `across`, which are evenly
+    apart or to scale."""
     left, height = 70, 150
     most = max(number for _, numbers, _ in series for number in numbers)
-    step = (WIDTH - left - 190) / (len(across) - 1)
-    base = top + 40 + height
+    width, base = WIDTH - left - 190, top + 40 + height
+    at = [left + (number / across[-1] if to_scale else index / (len(across) - 1)) * width for index, number in enumerate(across)]
     drawn = [text(10, top + 20, title, font_weight="bold"),
-             f'<path d="M{left} {top + 40}V{base}H{left + step * (len(across) - 1):.1f}" stroke="#888" fill="none"/>',
+             f'<path d="M{left} {top + 40}V{base}H{left + width}" stroke="#888" fill="none"/>',
              text(left - 6, top + 46, f"{most:,.0f}", text_anchor="end"), text(left - 6, base + 4, "0", text_anchor="end"),
              text(WIDTH - 10, base + 18, unit, text_anchor="end")]
-    drawn += [text(left + index * step, base + 18, f"{at:,}", text_anchor="middle") for index, at in enumerate(across)]
+    labelled = [index for index in range(len(across)) if index == 0 or at[index] - at[index - 1] > 30]
+    drawn += [text(at[index], base + 18, f"{across[index]:,}", text_anchor="middle") for index in labelled]
     placed = []
     for name, numbers, ours in series:
-        points = [(left + index * step, base - number / most * height) for index, number in enumerate(numbers)]
+        points = [(x, base - number / most * height) for x, number in zip(at, numbers)]
         colour = OURS if ours else OTHERS
         path = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
         drawn.append(f'<path d="M{path}" stroke="{colour}" stroke-width="2" fill="none"/>')
