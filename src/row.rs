@@ -23,15 +23,15 @@ impl Columns {
         // SAFETY: as the caller promises; the descriptor lives as long as the relation is open. (The
         // catalog's cache would have to be filled first, column by column.)
         let descriptor = unsafe { PgTupleDesc::from_pg_unchecked((*relation).rd_att) };
-        Self(
-            descriptor
-                .iter()
-                .map(|attribute| Column {
-                    name: pgrx::name_data_to_str(&attribute.attname).to_owned(),
-                    type_id: attribute.atttypid,
-                })
-                .collect(),
-        )
+        let column = |attribute: &pg_sys::FormData_pg_attribute| {
+            // SAFETY: a name is NUL-terminated. It is in the server's encoding, so maybe no UTF-8.
+            let name = unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) };
+            Column {
+                name: name.to_string_lossy().into_owned(),
+                type_id: attribute.atttypid,
+            }
+        };
+        Self(descriptor.iter().map(column).collect())
     }
 
     /// The attribute's number, from 1.

@@ -25,6 +25,11 @@ SELECT auth.verify(:'escapes');
 SET client_encoding = 'UTF8';
 INSERT INTO auth.issuers (issuer, audience) VALUES ('https://zoë.example', '{Zoë}');
 SELECT auth.verify(:'ascii') ->> 'jti' IS NOT NULL AS ok;
+-- So are those of columns that the owner has added.
+ALTER TABLE auth.issuers ADD COLUMN "größe" int;
+ALTER TABLE auth.jwks ADD COLUMN "größe" int;
+UPDATE auth.jwks SET created_at = created_at;
+SELECT auth.verify(:'ascii') ->> 'jti' IS NOT NULL AS ok;
 -- And stand for nothing: neither for each other, nor for what a message would show in their place.
 INSERT INTO auth.issuers (issuer) VALUES ('é'), ('è');
 SELECT step, ok, detail FROM auth.inspect('eyJhbGciOiJFZERTQSJ9.eyJpc3MiOiJcdWZmZmQifQ.AA') WHERE step = 'issuer';
