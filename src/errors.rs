@@ -93,6 +93,19 @@ fn invalid(message: String, detail: Option<String>, hint: Option<&str>) -> Repor
     }
 }
 
+/// A claim function that finds another session token than the query that it is called in has used.
+pub fn token_changed() -> Report {
+    Report {
+        sqlstate: SqlState(b"28J12"),
+        message: "session token changed while the query was running".to_owned(),
+        detail: Some("A query uses the claims of one token only, from its first row to its last.".to_owned()),
+        hint: Some(
+            "Sign in by a statement of its own, before the query, and close the cursors of the former user."
+                .to_owned(),
+        ),
+    }
+}
+
 /// A JWK that is not admitted.
 pub fn key(error: &KeyError) -> Report {
     if error.is_private_key() {
