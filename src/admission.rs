@@ -6,9 +6,9 @@ use pgrx::prelude::*;
 
 use crate::errors;
 use crate::ffi::{Arguments, SqlResult, sql_function};
-use crate::keys::KEY_COLUMNS;
 use crate::report::Report;
 use crate::row::{Columns, Row};
+use crate::tables::KEY_COLUMNS;
 
 sql_function!(
     /// `auth.admit_key() RETURNS trigger`, before each row that is written to `auth.jwks`: refuses

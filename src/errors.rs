@@ -197,6 +197,18 @@ pub fn table_was_altered() -> Report {
     }
 }
 
+/// Triggers of the key tables that do not announce every change; a WARNING.
+pub fn triggers_altered(faults: &str, repair: &str) -> Report {
+    Report {
+        sqlstate: SqlState(b"01000"),
+        message: "changes to the keys of pg_auth_jwt may go unnoticed".to_owned(),
+        detail: Some(format!(
+            "{faults} Until this is repaired, this session reads its keys again in every statement."
+        )),
+        hint: Some(format!("Run: {repair}")),
+    }
+}
+
 /// The library's first use, where Postgres would forget its settings.
 pub fn loaded_too_late() -> Report {
     Report {
