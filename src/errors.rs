@@ -84,6 +84,28 @@ pub fn not_in_server_encoding() -> Report {
     }
 }
 
+/// A name or a JWK that no token, whose text is UTF-8, could match.
+pub fn not_utf8() -> Report {
+    Report {
+        sqlstate: SqlState(b"22P05"),
+        message: "text cannot be converted to UTF-8".to_owned(),
+        detail: Some(
+            "Issuers, keys and audiences are compared to tokens, whose text is UTF-8.".to_owned(),
+        ),
+        hint: Some("Use a database whose encoding is UTF8.".to_owned()),
+    }
+}
+
+/// Text of a key that the encoding of the database lacks.
+pub fn not_storable() -> Report {
+    Report {
+        sqlstate: SqlState(b"22P05"),
+        message: "text cannot be converted to the encoding of this database".to_owned(),
+        detail: None,
+        hint: Some("Use a database whose encoding is UTF8.".to_owned()),
+    }
+}
+
 fn invalid(message: String, detail: Option<String>, hint: Option<&str>) -> Report {
     Report {
         sqlstate: INVALID_PARAMETER_VALUE,

@@ -7,10 +7,11 @@ use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use pgrx::spi::SpiClient;
 
-use crate::admission::algorithms;
+use crate::admission::{algorithms, argument};
 use crate::errors;
 use crate::ffi::{Arguments, SqlResult, sql_function};
 use crate::report::{self, Report};
+use crate::text::ServerText;
 
 sql_function!(
     /// `auth.init(jwks jsonb, issuer text, audience text[]) RETURNS integer`.
@@ -21,15 +22,21 @@ sql_function!(
 
 fn init(arguments: &Arguments) -> SqlResult {
     let jwks = arguments
-        .json(0)
+        .json(0)?
         .ok_or_else(|| errors::argument_is_null("jwks"))?;
     let issuer = arguments
-        .text(1)
+        .text(1)?
         .ok_or_else(|| errors::argument_is_null("issuer"))?;
-    let audience = arguments.strings(2);
     let trusted = Spi::connect_mut(|client| {
         let _snapshot = lock_tables();
-        let stored = stored_issuer(client, &issuer)?;
+        let audience = || {
+            let datum = arguments.datum(2);
+            // SAFETY: the argument is declared text[], and stays in place until the call is over.
+            datum
+                .map(|datum| unsafe { DatumWithOid::new(datum, pg_sys::TEXTARRAYOID) })
+                .unwrap_or_else(|| DatumWithOid::null_oid(pg_sys::TEXTARRAYOID))
+        };
+        let stored = stored_issuer(client, &issuer, audience())?;
         let algorithms = stored
             .as_ref()
             .map_or(AlgorithmSet::ASYMMETRIC, |stored| stored.algorithms);
@@ -38,13 +45,13 @@ fn init(arguments: &Arguments) -> SqlResult {
             None => run(
                 client,
                 "INSERT INTO auth.issuers (issuer, audience) VALUES ($1, $2)",
-                &[issuer.as_str().into(), audience.into()],
+                &[argument(&issuer)?, audience()],
             )?,
-            Some(stored) if audience.is_some() && audience != stored.audience => run(
+            Some(stored) if stored.has_other_audience => run(
                 client,
                 "UPDATE auth.issuers AS i SET audience = $2 \
                  WHERE i.issuer OPERATOR(pg_catalog.=) $1",
-                &[issuer.as_str().into(), audience.into()],
+                &[argument(&issuer)?, audience()],
             )?,
             Some(_) => {}
         }
@@ -88,26 +95,35 @@ impl Drop for FreshSnapshot {
 /// What the issuer's row says.
 struct StoredIssuer {
     algorithms: AlgorithmSet,
-    audience: Option<Vec<Option<String>>>,
+    /// Whether an audience is given, and the row's is not that.
+    has_other_audience: bool,
 }
 
 /// `None` where there is no such issuer.
-fn stored_issuer(client: &SpiClient, issuer: &str) -> Result<Option<StoredIssuer>, Report> {
+fn stored_issuer(
+    client: &SpiClient,
+    issuer: &str,
+    audience: DatumWithOid,
+) -> Result<Option<StoredIssuer>, Report> {
     let rows = client
         .select(
-            "SELECT i.algorithms, i.audience FROM auth.issuers AS i \
-             WHERE i.issuer OPERATOR(pg_catalog.=) $1",
+            "SELECT i.algorithms::pg_catalog.text[], \
+                    $2 IS NOT NULL AND i.audience IS DISTINCT FROM $2 \
+             FROM auth.issuers AS i WHERE i.issuer OPERATOR(pg_catalog.=) $1",
             Some(1),
-            &[issuer.into()],
+            &[argument(issuer)?, audience],
         )
         .map_err(errors::spi)?;
     if rows.is_empty() {
         return Ok(None);
     }
-    let (names, audience) = rows.first().get_two().map_err(errors::spi)?;
+    let row = rows.first();
+    let names = row.get_datum_by_ordinal(1).map_err(errors::spi)?;
+    let has_other_audience = row.get::<bool>(2).map_err(errors::spi)?;
     Ok(Some(StoredIssuer {
-        algorithms: algorithms(names)?,
-        audience,
+        // SAFETY: the query gives a text[].
+        algorithms: unsafe { algorithms(names) }?,
+        has_other_audience: has_other_audience.unwrap_or(true),
     }))
 }
 
@@ -169,15 +185,18 @@ fn replace_keys(client: &mut SpiClient, issuer: &str, wanted: &[JwksEntry]) -> R
             "SELECT k.thumbprint, k.jwk::pg_catalog.text, k.created_at, k.expires_at \
              FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1",
             None,
-            &[issuer.into()],
+            &[argument(issuer)?],
         )
         .map_err(errors::spi)?
     {
-        let thumbprint: String = row.get(1).map_err(errors::spi)?.unwrap_or_default();
-        let jwk: Option<String> = row.get(2).map_err(errors::spi)?;
+        let text = |column| -> Result<String, Report> {
+            let text: Option<ServerText> = row.get(column).map_err(errors::spi)?;
+            Ok(text.map_or_else(String::new, |text| text.0))
+        };
+        let (thumbprint, jwk) = (text(1)?, text(2)?);
         let unchanged = missing.get(thumbprint.as_str()).is_some_and(|entry| {
             // Both texts are jsonb's, which writes equal values equally.
-            jwk.as_deref() == Some(entry.jwk.as_str())
+            jwk == entry.jwk
         });
         if unchanged {
             missing.remove(thumbprint.as_str());
@@ -192,12 +211,13 @@ fn replace_keys(client: &mut SpiClient, issuer: &str, wanted: &[JwksEntry]) -> R
 
     // All deletions first: a kid may have moved from one key to another.
     if !replaced.is_empty() {
+        // Thumbprints are ASCII, of which every encoding's text consists as UTF-8 does.
         let thumbprints: Vec<&str> = replaced.iter().map(|key| key.thumbprint.as_str()).collect();
         run(
             client,
             "DELETE FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1 \
              AND k.thumbprint OPERATOR(pg_catalog.=) ANY ($2)",
-            &[issuer.into(), thumbprints.into()],
+            &[argument(issuer)?, thumbprints.into()],
         )?;
     }
     for (thumbprint, entry) in missing {
@@ -207,8 +227,8 @@ fn replace_keys(client: &mut SpiClient, issuer: &str, wanted: &[JwksEntry]) -> R
             "INSERT INTO auth.jwks (issuer, jwk, created_at, expires_at) \
              VALUES ($1, $2::pg_catalog.jsonb, coalesce($3, pg_catalog.now()), $4)",
             &[
-                issuer.into(),
-                entry.jwk.as_str().into(),
+                argument(issuer)?,
+                argument(&entry.jwk)?,
                 known.and_then(|key| key.created_at).into(),
                 known.and_then(|key| key.expires_at).into(),
             ],
@@ -225,7 +245,7 @@ fn trusted_keys(client: &SpiClient, issuer: &str) -> Result<i32, Report> {
              WHERE k.issuer OPERATOR(pg_catalog.=) $1 \
              AND (k.expires_at IS NULL OR k.expires_at OPERATOR(pg_catalog.>) pg_catalog.now())",
             Some(1),
-            &[issuer.into()],
+            &[argument(issuer)?],
         )
         .and_then(|rows| rows.first().get_one::<i32>())
         .map(Option::unwrap_or_default)

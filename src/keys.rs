@@ -13,7 +13,7 @@ use pgrx::{PgMemoryContexts, pg_sys};
 
 use crate::clock;
 use crate::report;
-use crate::row::Row;
+use crate::row::{NotUtf8, Row};
 use crate::tables::Tables;
 use crate::triggers::Faults;
 
@@ -138,45 +138,56 @@ fn read_tables(tables: &Tables) -> Keyring {
 
 /// `row` is one of `auth.issuers`.
 fn add_issuer(keyring: &mut Keyring, row: &Row) {
-    let Some(name) = row.text("issuer") else {
+    // What is no UTF-8 is the name of no token's issuer.
+    let Ok(Some(name)) = row.text("issuer") else {
         return;
     };
-    // What is not UTF-8 here is nobody's name, and least of all that of two issuers at once.
-    if name.contains(char::REPLACEMENT_CHARACTER) {
-        return;
-    }
+    // A rule that cannot be read is not one that is left out.
+    let policy = policy(row).unwrap_or_else(|NotUtf8| Policy {
+        enabled: false,
+        ..Policy::default()
+    });
+    keyring.add_issuer(&name, policy);
+}
+
+/// The rules of a row of `auth.issuers`.
+fn policy(row: &Row) -> Result<Policy, NotUtf8> {
     let defaults = Policy::default();
-    let algorithms = match row.strings("algorithms") {
+    let algorithms = match row.strings("algorithms")? {
         None => Some(AlgorithmSet::ASYMMETRIC),
         // The table admits known names only; were one unknown all the same, no algorithm is better
         // than a guess.
         Some(names) => AlgorithmSet::from_names(names.iter().map(String::as_str)).ok(),
     };
-    let policy = Policy {
+    Ok(Policy {
         enabled: row.boolean("enabled").unwrap_or(false) && algorithms.is_some(),
-        audience: row.strings("audience"),
+        audience: row.strings("audience")?,
         algorithms: algorithms.unwrap_or(AlgorithmSet::ASYMMETRIC),
         required_claims: row
-            .strings("required_claims")
+            .strings("required_claims")?
             .unwrap_or(defaults.required_claims),
         leeway: row
             .interval("leeway")
             .map_or(defaults.leeway, |i| micros(&i)),
         max_age: row.interval("max_age").map(|i| micros(&i)),
-        token_types: row.strings("token_types"),
-    };
-    keyring.add_issuer(&name, policy);
+        token_types: row.strings("token_types")?,
+    })
 }
 
-/// `row` is one of `auth.jwks`.
+/// `row` is one of `auth.jwks`; one that cannot be read is no key.
 fn add_key(keyring: &mut Keyring, row: &Row) {
-    let (Some(issuer), Some(jwk)) = (row.text("issuer"), row.json("jwk")) else {
+    let (Ok(Some(issuer)), Ok(kid), Ok(Some(jwk)), Ok(alg)) = (
+        row.text("issuer"),
+        row.text("kid"),
+        row.json("jwk"),
+        row.text("alg"),
+    ) else {
         return;
     };
     keyring.add_key(
         &issuer,
-        row.text("kid").as_deref(),
-        row.text("alg").as_deref(),
+        kid.as_deref(),
+        alg.as_deref(),
         &jwk,
         row.timestamp("expires_at").map(clock::from_postgres),
     );

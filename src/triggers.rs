@@ -198,9 +198,7 @@ unsafe fn faults_of(
             Some(trigger) if trigger.tgenabled as u8 != pg_sys::TRIGGER_FIRES_ALWAYS => {
                 // SAFETY: a trigger's name is NUL-terminated.
                 let name = unsafe { CStr::from_ptr(trigger.tgname) };
-                fault
-                    .demoted
-                    .push(text::from_server(name.to_bytes().to_vec()));
+                fault.demoted.push(text::from_server_lossy(name.to_bytes()));
             }
             Some(_) => {}
         }
