@@ -96,7 +96,7 @@ fn admit_key(arguments: &Arguments) -> SqlResult {
         };
 
         let algorithms = algorithms_of(issuer)?;
-        let key = Key::from_jwk(jwk, algorithms).map_err(|error| errors::key(&error))?;
+        let key = Key::from_jwk(jwk, algorithms).map_err(|error| errors::key(&error, issuer))?;
         // A kid or alg that an UPDATE of the JWK leaves as it was is the former JWK's.
         let jwk_changed = old.as_ref().is_some_and(|old| old.jwk != row.jwk);
         let given = |new: &Option<String>, old: Option<&Option<String>>| {
@@ -116,7 +116,7 @@ fn admit_key(arguments: &Arguments) -> SqlResult {
             // The owner may pin the algorithm of a key that names none.
             (Some(alg), None) => {
                 Key::from_jwk_with_alg(jwk, &alg, algorithms)
-                    .map_err(|error| errors::key(&error))?;
+                    .map_err(|error| errors::key(&error, issuer))?;
                 Some(alg)
             }
             (alg, stated) => agree("alg", alg, stated)?,

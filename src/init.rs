@@ -1,8 +1,8 @@
 //! `auth.init`: makes a JWKS the issuer's whole key set.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use jwt_verify::{AlgorithmSet, JwksEntry};
+use jwt_verify::{AlgorithmSet, JwksEntry, KeyError};
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use pgrx::spi::SpiClient;
@@ -11,6 +11,7 @@ use crate::admission::{algorithms, argument};
 use crate::errors;
 use crate::ffi::{Arguments, SqlResult, sql_function};
 use crate::report::{self, Report};
+use crate::tables;
 use crate::text::ServerText;
 
 sql_function!(
@@ -28,7 +29,7 @@ fn init(arguments: &Arguments) -> SqlResult {
         .text(1)?
         .ok_or_else(|| errors::argument_is_null("issuer"))?;
     let trusted = Spi::connect_mut(|client| {
-        let _snapshot = lock_tables();
+        let _snapshot = lock_tables()?;
         let audience = || {
             let datum = arguments.datum(2);
             // SAFETY: the argument is declared text[], and stays in place until the call is over.
@@ -40,7 +41,7 @@ fn init(arguments: &Arguments) -> SqlResult {
         let algorithms = stored
             .as_ref()
             .map_or(AlgorithmSet::ASYMMETRIC, |stored| stored.algorithms);
-        let wanted = usable_keys(&jwks, algorithms)?;
+        let wanted = usable_keys(&jwks, &issuer, algorithms)?;
         match stored {
             None => run(
                 client,
@@ -63,21 +64,64 @@ fn init(arguments: &Arguments) -> SqlResult {
 
 /// Takes one key set at a time: locks both tables against other writers, so that no two sets are
 /// interleaved; readers, and so verifications, do not wait. Until what it returns is dropped, queries
-/// see what was committed before the lock was had.
+/// see what was committed before the locks were had.
 ///
-/// Not by [`SpiClient::update`], which takes a transaction id even where nothing is written.
-fn lock_tables() -> FreshSnapshot {
-    // SAFETY: called between SPI_connect and SPI_finish, with a constant string. The snapshot is
-    // popped when its guard is dropped, or by Postgres if an error ends the transaction first.
+/// # Errors
+///
+/// Where nothing can be written, and where the caller may not lock the tables.
+fn lock_tables() -> Result<FreshSnapshot, Report> {
+    // SAFETY: reads two variables of the backend.
     unsafe {
-        pg_sys::SPI_execute(
-            c"LOCK TABLE auth.issuers, auth.jwks IN SHARE ROW EXCLUSIVE MODE".as_ptr(),
-            false,
-            0,
-        );
-        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        if pg_sys::RecoveryInProgress() {
+            return Err(errors::init_on_standby());
+        }
+        if pg_sys::XactReadOnly {
+            return Err(errors::init_in_read_only_transaction());
+        }
     }
-    FreshSnapshot
+    let (issuers, jwks) = tables::find().ok_or_else(errors::no_tables)?;
+    for (table, name) in [(issuers, c"issuers"), (jwks, c"jwks")] {
+        // As LOCK TABLE asks for in this mode (src/backend/commands/lockcmds.c).
+        let rights = pg_sys::ACL_UPDATE | pg_sys::ACL_DELETE | pg_sys::ACL_TRUNCATE;
+        // SAFETY: look-ups in the catalog. aclcheck_error raises as Postgres does, and does not return.
+        unsafe {
+            let outcome =
+                pg_sys::pg_class_aclcheck(table, pg_sys::GetUserId(), rights as pg_sys::AclMode);
+            if outcome != pg_sys::AclResult::ACLCHECK_OK {
+                let kind = pg_sys::ObjectType::OBJECT_TABLE;
+                pg_sys::aclcheck_error(outcome, kind, name.as_ptr());
+            }
+        }
+    }
+    lock_both(issuers, jwks);
+    // SAFETY: The snapshot is popped when its guard is dropped, or by Postgres if an error ends the
+    // transaction first.
+    unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
+    Ok(FreshSnapshot)
+}
+
+/// Locks both against other writers, and waits for neither while it holds the other: a transaction
+/// that has written one of them may go on to write the other.
+fn lock_both(issuers: pg_sys::Oid, jwks: pg_sys::Oid) {
+    /// How often the tables are tried before one is waited for with the other one locked. Writers come
+    /// between the two seldom, so this is never reached but by those who do nothing else.
+    const MAX_ATTEMPTS: usize = 100;
+    const MODE: pg_sys::LOCKMODE = pg_sys::ShareRowExclusiveLock as pg_sys::LOCKMODE;
+
+    let (mut first, mut second) = (issuers, jwks);
+    // SAFETY: plain values; a lock that is not released here is the transaction's until its end.
+    unsafe {
+        for _ in 0..MAX_ATTEMPTS {
+            pg_sys::LockRelationOid(first, MODE);
+            if pg_sys::ConditionalLockRelationOid(second, MODE) {
+                return;
+            }
+            pg_sys::UnlockRelationOid(first, MODE);
+            std::mem::swap(&mut first, &mut second);
+        }
+        pg_sys::LockRelationOid(first, MODE);
+        pg_sys::LockRelationOid(second, MODE);
+    }
 }
 
 struct FreshSnapshot;
@@ -86,7 +130,7 @@ impl Drop for FreshSnapshot {
     fn drop(&mut self) {
         // While an error unwinds, the stack of snapshots is Postgres's to clear.
         if !std::thread::panicking() {
-            // SAFETY: pops what lock_tables pushed; whatever was pushed later was popped before.
+            // SAFETY: pops what lock_tables pushed; what was pushed later was popped before.
             unsafe { pg_sys::PopActiveSnapshot() }
         }
     }
@@ -128,7 +172,11 @@ fn stored_issuer(
 }
 
 /// The keys of the set that can be used. The others are named in a WARNING (RFC 7517 §5).
-fn usable_keys(jwks: &str, algorithms: AlgorithmSet) -> Result<Vec<JwksEntry>, Report> {
+fn usable_keys(
+    jwks: &str,
+    issuer: &str,
+    algorithms: AlgorithmSet,
+) -> Result<Vec<JwksEntry>, Report> {
     let entries = jwt_verify::read_jwks(jwks, algorithms).map_err(|error| errors::jwks(&error))?;
     // The whole set is refused before anything is said of single keys: who published a private key
     // has to hear of that first.
@@ -140,6 +188,7 @@ fn usable_keys(jwks: &str, algorithms: AlgorithmSet) -> Result<Vec<JwksEntry>, R
     }
     let mut usable = Vec::with_capacity(entries.len());
     let mut reasons = Vec::new();
+    let mut has_secret = false;
     for entry in entries {
         match &entry.key {
             Ok(_) => usable.push(entry),
@@ -148,12 +197,16 @@ fn usable_keys(jwks: &str, algorithms: AlgorithmSet) -> Result<Vec<JwksEntry>, R
                     Some(kid) => format!("{:?}", errors::shorten(kid)),
                     None => format!("number {}", entry.index + 1),
                 };
+                has_secret |= matches!(error, KeyError::SymmetricNotAllowed);
                 reasons.push((name, error.to_string()));
             }
         }
     }
     if usable.is_empty() {
-        return Err(errors::no_usable_key(&reasons));
+        return Err(errors::no_usable_key(
+            &reasons,
+            has_secret.then_some(issuer),
+        ));
     }
     for (name, reason) in reasons {
         report::warn(
@@ -164,9 +217,8 @@ fn usable_keys(jwks: &str, algorithms: AlgorithmSet) -> Result<Vec<JwksEntry>, R
     Ok(usable)
 }
 
-/// A stored key whose JWK is no longer the wanted one.
-struct Replaced {
-    thumbprint: String,
+/// What a key keeps that is stored again.
+struct Times {
     created_at: Option<TimestampWithTimeZone>,
     expires_at: Option<TimestampWithTimeZone>,
 }
@@ -174,12 +226,14 @@ struct Replaced {
 /// Deletes what is stored and not wanted, and inserts what is wanted and not stored; writes nothing
 /// for what is both.
 fn replace_keys(client: &mut SpiClient, issuer: &str, wanted: &[JwksEntry]) -> Result<(), Report> {
-    // Keyed by thumbprint. What is the same key under another kid, alg or use is stored anew.
-    let mut missing: HashMap<&str, &JwksEntry> = wanted
+    // By thumbprint. What is the same key under another kid, alg or use is stored again.
+    let wanted: Vec<(&str, &JwksEntry)> = wanted
         .iter()
-        .filter_map(|entry| entry.key.as_ref().ok().map(|key| (key.thumbprint(), entry)))
+        .filter_map(|entry| Some((entry.key.as_ref().ok()?.thumbprint(), entry)))
         .collect();
-    let mut replaced = Vec::new();
+    let by_thumbprint: HashMap<&str, &JwksEntry> = wanted.iter().copied().collect();
+    let mut unchanged = HashSet::new();
+    let mut replaced = HashMap::new();
     for row in client
         .select(
             "SELECT k.thumbprint, k.jwk::pg_catalog.text, k.created_at, k.expires_at \
@@ -194,25 +248,25 @@ fn replace_keys(client: &mut SpiClient, issuer: &str, wanted: &[JwksEntry]) -> R
             Ok(text.map_or_else(String::new, |text| text.0))
         };
         let (thumbprint, jwk) = (text(1)?, text(2)?);
-        let unchanged = missing.get(thumbprint.as_str()).is_some_and(|entry| {
-            // Both texts are jsonb's, which writes equal values equally.
-            jwk == entry.jwk
-        });
-        if unchanged {
-            missing.remove(thumbprint.as_str());
-        } else {
-            replaced.push(Replaced {
-                thumbprint,
-                created_at: row.get(3).map_err(errors::spi)?,
-                expires_at: row.get(4).map_err(errors::spi)?,
-            });
+        // Both texts are jsonb's, which writes equal values equally.
+        let same = by_thumbprint
+            .get_key_value(thumbprint.as_str())
+            .filter(|(_, entry)| jwk == entry.jwk);
+        if let Some((thumbprint, _)) = same {
+            unchanged.insert(*thumbprint);
+            continue;
         }
+        let times = Times {
+            created_at: row.get(3).map_err(errors::spi)?,
+            expires_at: row.get(4).map_err(errors::spi)?,
+        };
+        replaced.insert(thumbprint, times);
     }
 
     // All deletions first: a kid may have moved from one key to another.
     if !replaced.is_empty() {
         // Thumbprints are ASCII, of which every encoding's text consists as UTF-8 does.
-        let thumbprints: Vec<&str> = replaced.iter().map(|key| key.thumbprint.as_str()).collect();
+        let thumbprints: Vec<&str> = replaced.keys().map(String::as_str).collect();
         run(
             client,
             "DELETE FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1 \
@@ -220,8 +274,12 @@ fn replace_keys(client: &mut SpiClient, issuer: &str, wanted: &[JwksEntry]) -> R
             &[argument(issuer)?, thumbprints.into()],
         )?;
     }
-    for (thumbprint, entry) in missing {
-        let known = replaced.iter().find(|key| key.thumbprint == thumbprint);
+    // In the order of the set, so that two databases that were given it have the same dump.
+    for (thumbprint, entry) in wanted {
+        if unchanged.contains(thumbprint) {
+            continue;
+        }
+        let known = replaced.get(thumbprint);
         run(
             client,
             "INSERT INTO auth.jwks (issuer, jwk, created_at, expires_at) \

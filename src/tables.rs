@@ -101,7 +101,8 @@ fn invalidations() -> u64 {
     unsafe { pg_sys::SharedInvalidMessageCounter }
 }
 
-fn find() -> Option<(pg_sys::Oid, pg_sys::Oid)> {
+/// The oids of `auth.issuers` and `auth.jwks`, if both are there and the extension's.
+pub fn find() -> Option<(pg_sys::Oid, pg_sys::Oid)> {
     // SAFETY: look-ups in the system catalogs by constant names; each takes and returns plain values.
     unsafe {
         let extension = pg_sys::get_extension_oid(c"pg_auth_jwt".as_ptr(), true);
