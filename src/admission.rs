@@ -1,14 +1,16 @@
 //! The triggers of `auth.jwks` and `auth.issuers`: which keys enter, and who hears of a change.
 
 use jwt_verify::{AlgorithmSet, Key};
+use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use crate::errors;
 use crate::ffi::{Arguments, SqlResult, sql_function};
-use crate::keys::KEY_COLUMNS;
 use crate::report::Report;
-use crate::row::{Columns, Row};
+use crate::row::{self, Columns, NotUtf8, Row};
+use crate::tables::KEY_COLUMNS;
+use crate::text;
 
 sql_function!(
     /// `auth.admit_key() RETURNS trigger`, before each row that is written to `auth.jwks`: refuses
@@ -48,16 +50,16 @@ impl KeyColumns {
         columns: &Columns,
         relation: pg_sys::Relation,
         tuple: pg_sys::HeapTuple,
-    ) -> Self {
+    ) -> Result<Self, NotUtf8> {
         // SAFETY: as the caller promises.
         let row = unsafe { Row::new(columns, (*relation).rd_att, tuple) };
-        Self {
-            issuer: row.text("issuer"),
-            kid: row.text("kid"),
-            alg: row.text("alg"),
-            jwk: row.json("jwk"),
-            thumbprint: row.text("thumbprint"),
-        }
+        Ok(Self {
+            issuer: row.text("issuer")?,
+            kid: row.text("kid")?,
+            alg: row.text("alg")?,
+            jwk: row.json("jwk")?,
+            thumbprint: row.text("thumbprint")?,
+        })
     }
 }
 
@@ -80,19 +82,21 @@ fn admit_key(arguments: &Arguments) -> SqlResult {
         let is_update =
             trigger.tg_event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_UPDATE;
         let (old, new) = if is_update {
-            let old = KeyColumns::read(&columns, relation, trigger.tg_trigtuple);
-            (Some(old), trigger.tg_newtuple)
+            // What cannot be read, because it came before the trigger did, is like nothing.
+            let old = KeyColumns::read(&columns, relation, trigger.tg_trigtuple).ok();
+            (old, trigger.tg_newtuple)
         } else {
             (None, trigger.tg_trigtuple)
         };
-        let row = KeyColumns::read(&columns, relation, new);
+        let row =
+            KeyColumns::read(&columns, relation, new).map_err(|NotUtf8| errors::not_utf8())?;
         let (Some(issuer), Some(jwk)) = (&row.issuer, &row.jwk) else {
             // Left to the NOT NULL constraints.
             return Ok(Some(pg_sys::Datum::from(new)));
         };
 
         let algorithms = algorithms_of(issuer)?;
-        let key = Key::from_jwk(jwk, algorithms).map_err(|error| errors::key(&error))?;
+        let key = Key::from_jwk(jwk, algorithms).map_err(|error| errors::key(&error, issuer))?;
         // A kid or alg that an UPDATE of the JWK leaves as it was is the former JWK's.
         let jwk_changed = old.as_ref().is_some_and(|old| old.jwk != row.jwk);
         let given = |new: &Option<String>, old: Option<&Option<String>>| {
@@ -112,7 +116,7 @@ fn admit_key(arguments: &Arguments) -> SqlResult {
             // The owner may pin the algorithm of a key that names none.
             (Some(alg), None) => {
                 Key::from_jwk_with_alg(jwk, &alg, algorithms)
-                    .map_err(|error| errors::key(&error))?;
+                    .map_err(|error| errors::key(&error, issuer))?;
                 Some(alg)
             }
             (alg, stated) => agree("alg", alg, stated)?,
@@ -120,7 +124,7 @@ fn admit_key(arguments: &Arguments) -> SqlResult {
         if let Some(kid) = &kid {
             refuse_second_key(issuer, kid, &key, old.as_ref())?;
         }
-        let filled = fill_in(&columns, relation, new, &kid, &alg, key.thumbprint());
+        let filled = fill_in(&columns, relation, new, &kid, &alg, key.thumbprint())?;
         Ok(Some(pg_sys::Datum::from(filled)))
     }
 }
@@ -141,27 +145,42 @@ fn agree(
 
 /// The algorithms of the issuer's row; the default where there is none (the foreign key says so).
 fn algorithms_of(issuer: &str) -> Result<AlgorithmSet, Report> {
-    let names = Spi::connect(|client| {
-        client
+    Spi::connect(|client| {
+        let rows = client
             .select(
-                "SELECT i.algorithms FROM auth.issuers AS i \
+                "SELECT i.algorithms::pg_catalog.text[] FROM auth.issuers AS i \
                  WHERE i.issuer OPERATOR(pg_catalog.=) $1",
                 Some(1),
-                &[issuer.into()],
-            )?
-            .first()
-            .get_one::<Vec<Option<String>>>()
-    });
-    algorithms(names.ok().flatten())
+                &[argument(issuer)?],
+            )
+            .map_err(errors::spi)?;
+        if rows.is_empty() {
+            return Ok(AlgorithmSet::ASYMMETRIC);
+        }
+        let names = rows.first().get_datum_by_ordinal(1).map_err(errors::spi)?;
+        // SAFETY: the query gives a text[].
+        unsafe { algorithms(names) }
+    })
 }
 
 /// An issuer's `algorithms` column as a set.
-pub fn algorithms(names: Option<Vec<Option<String>>>) -> Result<AlgorithmSet, Report> {
-    match names {
-        None => Ok(AlgorithmSet::ASYMMETRIC),
-        Some(names) => AlgorithmSet::from_names(names.iter().flatten().map(String::as_str))
-            .map_err(|unknown| errors::unknown_algorithm(&unknown)),
-    }
+///
+/// # Safety
+///
+/// `names` must be the datum of a `text[]`.
+pub unsafe fn algorithms(names: Option<pg_sys::Datum>) -> Result<AlgorithmSet, Report> {
+    let Some(names) = names else {
+        return Ok(AlgorithmSet::ASYMMETRIC);
+    };
+    // SAFETY: as the caller promises.
+    let names = unsafe { row::strings(names) }.map_err(|NotUtf8| errors::not_utf8())?;
+    AlgorithmSet::from_names(names.iter().map(String::as_str))
+        .map_err(|unknown| errors::unknown_algorithm(&unknown))
+}
+
+/// A `text` as an argument of a query.
+pub fn argument(utf8: &str) -> Result<DatumWithOid<'static>, Report> {
+    text::argument(utf8).ok_or_else(errors::not_storable)
 }
 
 /// The unique index says the same, but not in these words.
@@ -174,7 +193,15 @@ fn refuse_second_key(
     let (old_issuer, old_thumbprint) = old
         .map(|old| (old.issuer.as_deref(), old.thumbprint.as_deref()))
         .unwrap_or_default();
-    let second = Spi::connect(|client| {
+    let arguments = [
+        argument(issuer)?,
+        argument(kid)?,
+        argument(key.key_type().name())?,
+        argument(key.thumbprint())?,
+        nullable_argument(old_issuer)?,
+        nullable_argument(old_thumbprint)?,
+    ];
+    let has_second = Spi::connect(|client| {
         client
             .select(
                 "SELECT 1 FROM auth.jwks AS k \
@@ -184,21 +211,19 @@ fn refuse_second_key(
                  AND k.thumbprint OPERATOR(pg_catalog.<>) $4 \
                  AND (k.issuer, k.thumbprint) IS DISTINCT FROM ($5, $6)",
                 Some(1),
-                &[
-                    issuer.into(),
-                    kid.into(),
-                    key.key_type().name().into(),
-                    key.thumbprint().into(),
-                    old_issuer.into(),
-                    old_thumbprint.into(),
-                ],
+                &arguments,
             )
             .map(|rows| !rows.is_empty())
-    });
-    match second {
-        Ok(false) => Ok(()),
-        _ => Err(errors::second_key_of_kid()),
+            .map_err(errors::spi)
+    })?;
+    if has_second {
+        return Err(errors::second_key_of_kid());
     }
+    Ok(())
+}
+
+fn nullable_argument(utf8: Option<&str>) -> Result<DatumWithOid<'static>, Report> {
+    utf8.map_or_else(|| Ok(DatumWithOid::null::<&str>()), argument)
 }
 
 /// A copy of the tuple with these columns set.
@@ -213,7 +238,7 @@ unsafe fn fill_in(
     kid: &Option<String>,
     alg: &Option<String>,
     thumbprint: &str,
-) -> pg_sys::HeapTuple {
+) -> Result<pg_sys::HeapTuple, Report> {
     let mut numbers = Vec::with_capacity(3);
     let mut values = Vec::with_capacity(3);
     let mut nulls = Vec::with_capacity(3);
@@ -226,13 +251,17 @@ unsafe fn fill_in(
             continue;
         };
         numbers.push(number as i32);
-        let datum = value.and_then(IntoDatum::into_datum);
+        let text = value
+            .map(|value| text::to_server(value).ok_or_else(errors::not_storable))
+            .transpose()?;
+        // The datum of a bytea is that of a text of the same bytes.
+        let datum = text.and_then(|text| text.as_bytes().into_datum());
         nulls.push(datum.is_none());
         values.push(datum.unwrap_or(pg_sys::Datum::from(0)));
     }
     // SAFETY: the three vectors are of the length given, and the numbers those of attributes, all of
     // type text (the caller has seen to it).
-    unsafe {
+    Ok(unsafe {
         pg_sys::heap_modify_tuple_by_cols(
             tuple,
             (*relation).rd_att,
@@ -241,5 +270,5 @@ unsafe fn fill_in(
             values.as_mut_ptr(),
             nulls.as_mut_ptr(),
         )
-    }
+    })
 }

@@ -107,6 +107,28 @@ pub fn not_in_server_encoding() -> Report {
     }
 }
 
+/// A name or a JWK that no token, whose text is UTF-8, could match.
+pub fn not_utf8() -> Report {
+    Report {
+        sqlstate: SqlState(b"22P05"),
+        message: "text cannot be converted to UTF-8".to_owned(),
+        detail: Some(
+            "Issuers, keys and audiences are compared to tokens, whose text is UTF-8.".to_owned(),
+        ),
+        hint: Some("Use a database whose encoding is UTF8.".to_owned()),
+    }
+}
+
+/// Text of a key that the encoding of the database lacks.
+pub fn not_storable() -> Report {
+    Report {
+        sqlstate: SqlState(b"22P05"),
+        message: "text cannot be converted to the encoding of this database".to_owned(),
+        detail: None,
+        hint: Some("Use a database whose encoding is UTF8.".to_owned()),
+    }
+}
+
 fn invalid(message: String, detail: Option<String>, hint: Option<&str>) -> Report {
     Report {
         sqlstate: INVALID_PARAMETER_VALUE,
@@ -129,15 +151,26 @@ pub fn token_changed() -> Report {
     }
 }
 
-/// A JWK that is not admitted.
-pub fn key(error: &KeyError) -> Report {
+/// A JWK that is not admitted as a key of `issuer`.
+pub fn key(error: &KeyError, issuer: &str) -> Report {
     if error.is_private_key() {
         return private_key();
     }
+    let hint = matches!(error, KeyError::SymmetricNotAllowed).then(|| name_hmac(issuer));
     invalid(
         "JWK is not acceptable".to_owned(),
         Some(sentence(&error.to_string())),
-        None,
+        hint.as_deref(),
+    )
+}
+
+/// What makes an issuer one that may have shared secrets.
+fn name_hmac(issuer: &str) -> String {
+    let issuer = pgrx::spi::quote_literal(issuer);
+    format!(
+        "Shared secrets are for issuers that name an HMAC algorithm. List each algorithm that the \
+         issuer's tokens use: INSERT INTO auth.issuers (issuer, algorithms) VALUES ({issuer}, \
+         '{{HS256}}') ON CONFLICT (issuer) DO UPDATE SET algorithms = excluded.algorithms;"
     )
 }
 
@@ -161,8 +194,9 @@ pub fn jwks(error: &JwksError) -> Report {
     )
 }
 
-/// A JWKS of which no key can be used; `reasons` are (name, reason) of each.
-pub fn no_usable_key(reasons: &[(String, String)]) -> Report {
+/// A JWKS of which no key can be used; `reasons` are (name, reason) of each. `secrets_of` is the
+/// issuer, where one of them is a shared secret that it may not have.
+pub fn no_usable_key(reasons: &[(String, String)], secrets_of: Option<&str>) -> Report {
     const SHOWN: usize = 5;
     let detail = if reasons.is_empty() {
         "It holds no keys.".to_owned()
@@ -177,7 +211,11 @@ pub fn no_usable_key(reasons: &[(String, String)]) -> Report {
         }
         lines.join("\n")
     };
-    invalid("no usable key in the JWKS".to_owned(), Some(detail), None)
+    invalid(
+        "no usable key in the JWKS".to_owned(),
+        Some(detail),
+        secrets_of.map(name_hmac).as_deref(),
+    )
 }
 
 /// A column of `auth.jwks` that says other than the JWK's member of the same name.
@@ -223,6 +261,39 @@ pub fn not_called_as_trigger() -> Report {
     }
 }
 
+/// `auth.init` where the key tables are not, or are not the extension's.
+pub fn no_tables() -> Report {
+    Report {
+        sqlstate: SqlState(b"55000"),
+        message: "tables auth.issuers and auth.jwks of pg_auth_jwt were not found".to_owned(),
+        detail: Some("One of them was dropped, renamed or taken out of the extension.".to_owned()),
+        hint: None,
+    }
+}
+
+/// `auth.init` where nothing can be written.
+pub fn init_on_standby() -> Report {
+    Report {
+        sqlstate: SqlState(b"25006"),
+        message: "cannot execute auth.init() during recovery".to_owned(),
+        detail: None,
+        hint: Some(
+            "Run it on the primary. This standby uses the keys once it has replayed the change."
+                .to_owned(),
+        ),
+    }
+}
+
+/// `auth.init` where the client asked for nothing to be written.
+pub fn init_in_read_only_transaction() -> Report {
+    Report {
+        sqlstate: SqlState(b"25006"),
+        message: "cannot execute auth.init() in a read-only transaction".to_owned(),
+        detail: None,
+        hint: Some("Run it in a transaction that is READ WRITE.".to_owned()),
+    }
+}
+
 /// A table whose columns are not those that the extension gave it.
 pub fn table_was_altered() -> Report {
     Report {
@@ -230,6 +301,18 @@ pub fn table_was_altered() -> Report {
         message: "columns of the table are not those of auth.jwks".to_owned(),
         detail: Some("A column is missing, or of another type.".to_owned()),
         hint: None,
+    }
+}
+
+/// Triggers of the key tables that do not announce every change; a WARNING.
+pub fn triggers_altered(faults: &str, repair: &str) -> Report {
+    Report {
+        sqlstate: SqlState(b"01000"),
+        message: "changes to the keys of pg_auth_jwt may go unnoticed".to_owned(),
+        detail: Some(format!(
+            "{faults} Until this is repaired, this session reads its keys again in every statement."
+        )),
+        hint: Some(format!("Run: {repair}")),
     }
 }
 
@@ -256,13 +339,17 @@ pub fn setting_denied(name: &str) -> Report {
     }
 }
 
-/// A query of ours that pgrx could not run or read; an error of Postgres's own is raised as it is.
+/// A query of ours whose outcome is not what the extension's own tables give; an error of Postgres's
+/// own is raised as it is.
 pub fn spi(error: pgrx::spi::SpiError) -> Report {
     Report {
-        sqlstate: SqlState(b"XX000"),
+        sqlstate: SqlState(b"55000"),
         message: "could not read the key tables".to_owned(),
         detail: Some(sentence(&error.to_string())),
-        hint: None,
+        hint: Some(
+            "auth.issuers and auth.jwks must be as the extension created them, without rules."
+                .to_owned(),
+        ),
     }
 }
 

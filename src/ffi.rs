@@ -122,9 +122,16 @@ impl Arguments {
     }
 
     /// The `n`th argument (from 0), a `text`; `None` where it is NULL.
-    pub fn text(&self, n: usize) -> Option<String> {
+    ///
+    /// # Errors
+    ///
+    /// Where it is no UTF-8, and cannot become it.
+    pub fn text(&self, n: usize) -> Result<Option<String>, Report> {
         // SAFETY: as above; a text is read as its bytes.
-        unsafe { pgrx::fcinfo::pg_getarg::<Vec<u8>>(self.0, n).map(text::from_server) }
+        let bytes = unsafe { pgrx::fcinfo::pg_getarg::<Vec<u8>>(self.0, n) };
+        bytes
+            .map(|bytes| text::from_server(bytes).ok_or_else(errors::not_utf8))
+            .transpose()
     }
 
     /// The `n`th argument (from 0), a `boolean`; `None` where it is NULL.
@@ -134,15 +141,20 @@ impl Arguments {
     }
 
     /// The `n`th argument (from 0), a `jsonb`, as text; `None` where it is NULL.
-    pub fn json(&self, n: usize) -> Option<String> {
+    ///
+    /// # Errors
+    ///
+    /// As for [`text`](Self::text).
+    pub fn json(&self, n: usize) -> Result<Option<String>, Report> {
         // SAFETY: as above; the caller names an argument that is declared jsonb.
-        unsafe { pgrx::fcinfo::pg_getarg_datum(self.0, n).map(|datum| row::json_text(datum)) }
+        let json = self.datum(n).map(|datum| unsafe { row::json_text(datum) });
+        json.transpose().map_err(|row::NotUtf8| errors::not_utf8())
     }
 
-    /// The `n`th argument (from 0), a `text[]`; `None` where it is NULL.
-    pub fn strings(&self, n: usize) -> Option<Vec<Option<String>>> {
+    /// The `n`th argument (from 0); `None` where it is NULL.
+    pub fn datum(&self, n: usize) -> Option<pg_sys::Datum> {
         // SAFETY: as above.
-        unsafe { pgrx::fcinfo::pg_getarg(self.0, n) }
+        unsafe { pgrx::fcinfo::pg_getarg_datum(self.0, n) }
     }
 
     /// What Postgres tells a trigger.

@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 use crate::clock::Stamp;
 use crate::ffi::sql_function;
 use crate::settings::{self, Scope};
-use crate::{keys, session, unguarded};
+use crate::{keys, session, text, unguarded};
 
 sql_function!(
     /// `auth.jwt_session_init(token text, is_local boolean) RETURNS void`: verifies the token, and
@@ -46,16 +46,16 @@ const PLACES: jwt_verify::Places = jwt_verify::Places {
 #[pg_extern(sql = false)]
 fn inspect(
     token: &[u8],
-) -> TableIterator<'static, (name!(step, String), name!(ok, bool), name!(detail, String))> {
+) -> TableIterator<'static, (name!(step, String), name!(ok, bool), name!(detail, Vec<u8>))> {
     session::synchronize();
     let text = String::from_utf8_lossy(token);
     let now = Stamp::current().time();
     let steps = keys::with_keyring(|keyring| jwt_verify::inspect(&text, keyring, now, &PLACES));
-    TableIterator::new(
-        steps
-            .into_iter()
-            .map(|step| (step.name.to_owned(), step.ok, step.detail)),
-    )
+    TableIterator::new(steps.into_iter().map(|step| {
+        // The datum of a bytea is that of a text of the same bytes.
+        let detail = text::to_server_lossy(&step.detail).into_bytes();
+        (step.name.to_owned(), step.ok, detail)
+    }))
 }
 
 /// Sets `pg_auth_jwt.token` as SET, or SET LOCAL, would.

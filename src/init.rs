@@ -1,16 +1,18 @@
 //! `auth.init`: makes a JWKS the issuer's whole key set.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use jwt_verify::{AlgorithmSet, JwksEntry};
+use jwt_verify::{AlgorithmSet, JwksEntry, KeyError};
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use pgrx::spi::SpiClient;
 
-use crate::admission::algorithms;
+use crate::admission::{algorithms, argument};
 use crate::errors;
 use crate::ffi::{Arguments, SqlResult, sql_function};
 use crate::report::{self, Report};
+use crate::tables;
+use crate::text::ServerText;
 
 sql_function!(
     /// `auth.init(jwks jsonb, issuer text, audience text[]) RETURNS integer`.
@@ -21,30 +23,36 @@ sql_function!(
 
 fn init(arguments: &Arguments) -> SqlResult {
     let jwks = arguments
-        .json(0)
+        .json(0)?
         .ok_or_else(|| errors::argument_is_null("jwks"))?;
     let issuer = arguments
-        .text(1)
+        .text(1)?
         .ok_or_else(|| errors::argument_is_null("issuer"))?;
-    let audience = arguments.strings(2);
     let trusted = Spi::connect_mut(|client| {
-        let _snapshot = lock_tables();
-        let stored = stored_issuer(client, &issuer)?;
+        let _snapshot = lock_tables()?;
+        let audience = || {
+            let datum = arguments.datum(2);
+            // SAFETY: the argument is declared text[], and stays in place until the call is over.
+            datum
+                .map(|datum| unsafe { DatumWithOid::new(datum, pg_sys::TEXTARRAYOID) })
+                .unwrap_or_else(|| DatumWithOid::null_oid(pg_sys::TEXTARRAYOID))
+        };
+        let stored = stored_issuer(client, &issuer, audience())?;
         let algorithms = stored
             .as_ref()
             .map_or(AlgorithmSet::ASYMMETRIC, |stored| stored.algorithms);
-        let wanted = usable_keys(&jwks, algorithms)?;
+        let wanted = usable_keys(&jwks, &issuer, algorithms)?;
         match stored {
             None => run(
                 client,
                 "INSERT INTO auth.issuers (issuer, audience) VALUES ($1, $2)",
-                &[issuer.as_str().into(), audience.into()],
+                &[argument(&issuer)?, audience()],
             )?,
-            Some(stored) if audience.is_some() && audience != stored.audience => run(
+            Some(stored) if stored.has_other_audience => run(
                 client,
                 "UPDATE auth.issuers AS i SET audience = $2 \
                  WHERE i.issuer OPERATOR(pg_catalog.=) $1",
-                &[issuer.as_str().into(), audience.into()],
+                &[argument(&issuer)?, audience()],
             )?,
             Some(_) => {}
         }
@@ -56,21 +64,64 @@ fn init(arguments: &Arguments) -> SqlResult {
 
 /// Takes one key set at a time: locks both tables against other writers, so that no two sets are
 /// interleaved; readers, and so verifications, do not wait. Until what it returns is dropped, queries
-/// see what was committed before the lock was had.
+/// see what was committed before the locks were had.
 ///
-/// Not by [`SpiClient::update`], which takes a transaction id even where nothing is written.
-fn lock_tables() -> FreshSnapshot {
-    // SAFETY: called between SPI_connect and SPI_finish, with a constant string. The snapshot is
-    // popped when its guard is dropped, or by Postgres if an error ends the transaction first.
+/// # Errors
+///
+/// Where nothing can be written, and where the caller may not lock the tables.
+fn lock_tables() -> Result<FreshSnapshot, Report> {
+    // SAFETY: reads two variables of the backend.
     unsafe {
-        pg_sys::SPI_execute(
-            c"LOCK TABLE auth.issuers, auth.jwks IN SHARE ROW EXCLUSIVE MODE".as_ptr(),
-            false,
-            0,
-        );
-        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        if pg_sys::RecoveryInProgress() {
+            return Err(errors::init_on_standby());
+        }
+        if pg_sys::XactReadOnly {
+            return Err(errors::init_in_read_only_transaction());
+        }
     }
-    FreshSnapshot
+    let (issuers, jwks) = tables::find().ok_or_else(errors::no_tables)?;
+    for (table, name) in [(issuers, c"issuers"), (jwks, c"jwks")] {
+        // As LOCK TABLE asks for in this mode (src/backend/commands/lockcmds.c).
+        let rights = pg_sys::ACL_UPDATE | pg_sys::ACL_DELETE | pg_sys::ACL_TRUNCATE;
+        // SAFETY: look-ups in the catalog. aclcheck_error raises as Postgres does, and does not return.
+        unsafe {
+            let outcome =
+                pg_sys::pg_class_aclcheck(table, pg_sys::GetUserId(), rights as pg_sys::AclMode);
+            if outcome != pg_sys::AclResult::ACLCHECK_OK {
+                let kind = pg_sys::ObjectType::OBJECT_TABLE;
+                pg_sys::aclcheck_error(outcome, kind, name.as_ptr());
+            }
+        }
+    }
+    lock_both(issuers, jwks);
+    // SAFETY: The snapshot is popped when its guard is dropped, or by Postgres if an error ends the
+    // transaction first.
+    unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
+    Ok(FreshSnapshot)
+}
+
+/// Locks both against other writers, and waits for neither while it holds the other: a transaction
+/// that has written one of them may go on to write the other.
+fn lock_both(issuers: pg_sys::Oid, jwks: pg_sys::Oid) {
+    /// How often the tables are tried before one is waited for with the other one locked. Writers come
+    /// between the two seldom, so this is never reached but by those who do nothing else.
+    const MAX_ATTEMPTS: usize = 100;
+    const MODE: pg_sys::LOCKMODE = pg_sys::ShareRowExclusiveLock as pg_sys::LOCKMODE;
+
+    let (mut first, mut second) = (issuers, jwks);
+    // SAFETY: plain values; a lock that is not released here is the transaction's until its end.
+    unsafe {
+        for _ in 0..MAX_ATTEMPTS {
+            pg_sys::LockRelationOid(first, MODE);
+            if pg_sys::ConditionalLockRelationOid(second, MODE) {
+                return;
+            }
+            pg_sys::UnlockRelationOid(first, MODE);
+            std::mem::swap(&mut first, &mut second);
+        }
+        pg_sys::LockRelationOid(first, MODE);
+        pg_sys::LockRelationOid(second, MODE);
+    }
 }
 
 struct FreshSnapshot;
@@ -79,7 +130,7 @@ impl Drop for FreshSnapshot {
     fn drop(&mut self) {
         // While an error unwinds, the stack of snapshots is Postgres's to clear.
         if !std::thread::panicking() {
-            // SAFETY: pops what lock_tables pushed; whatever was pushed later was popped before.
+            // SAFETY: pops what lock_tables pushed; what was pushed later was popped before.
             unsafe { pg_sys::PopActiveSnapshot() }
         }
     }
@@ -88,31 +139,44 @@ impl Drop for FreshSnapshot {
 /// What the issuer's row says.
 struct StoredIssuer {
     algorithms: AlgorithmSet,
-    audience: Option<Vec<Option<String>>>,
+    /// Whether an audience is given, and the row's is not that.
+    has_other_audience: bool,
 }
 
 /// `None` where there is no such issuer.
-fn stored_issuer(client: &SpiClient, issuer: &str) -> Result<Option<StoredIssuer>, Report> {
+fn stored_issuer(
+    client: &SpiClient,
+    issuer: &str,
+    audience: DatumWithOid,
+) -> Result<Option<StoredIssuer>, Report> {
     let rows = client
         .select(
-            "SELECT i.algorithms, i.audience FROM auth.issuers AS i \
-             WHERE i.issuer OPERATOR(pg_catalog.=) $1",
+            "SELECT i.algorithms::pg_catalog.text[], \
+                    $2 IS NOT NULL AND i.audience IS DISTINCT FROM $2 \
+             FROM auth.issuers AS i WHERE i.issuer OPERATOR(pg_catalog.=) $1",
             Some(1),
-            &[issuer.into()],
+            &[argument(issuer)?, audience],
         )
         .map_err(errors::spi)?;
     if rows.is_empty() {
         return Ok(None);
     }
-    let (names, audience) = rows.first().get_two().map_err(errors::spi)?;
+    let row = rows.first();
+    let names = row.get_datum_by_ordinal(1).map_err(errors::spi)?;
+    let has_other_audience = row.get::<bool>(2).map_err(errors::spi)?;
     Ok(Some(StoredIssuer {
-        algorithms: algorithms(names)?,
-        audience,
+        // SAFETY: the query gives a text[].
+        algorithms: unsafe { algorithms(names) }?,
+        has_other_audience: has_other_audience.unwrap_or(true),
     }))
 }
 
 /// The keys of the set that can be used. The others are named in a WARNING (RFC 7517 §5).
-fn usable_keys(jwks: &str, algorithms: AlgorithmSet) -> Result<Vec<JwksEntry>, Report> {
+fn usable_keys(
+    jwks: &str,
+    issuer: &str,
+    algorithms: AlgorithmSet,
+) -> Result<Vec<JwksEntry>, Report> {
     let entries = jwt_verify::read_jwks(jwks, algorithms).map_err(|error| errors::jwks(&error))?;
     // The whole set is refused before anything is said of single keys: who published a private key
     // has to hear of that first.
@@ -124,6 +188,7 @@ fn usable_keys(jwks: &str, algorithms: AlgorithmSet) -> Result<Vec<JwksEntry>, R
     }
     let mut usable = Vec::with_capacity(entries.len());
     let mut reasons = Vec::new();
+    let mut has_secret = false;
     for entry in entries {
         match &entry.key {
             Ok(_) => usable.push(entry),
@@ -132,12 +197,16 @@ fn usable_keys(jwks: &str, algorithms: AlgorithmSet) -> Result<Vec<JwksEntry>, R
                     Some(kid) => format!("{:?}", errors::shorten(kid)),
                     None => format!("number {}", entry.index + 1),
                 };
+                has_secret |= matches!(error, KeyError::SymmetricNotAllowed);
                 reasons.push((name, error.to_string()));
             }
         }
     }
     if usable.is_empty() {
-        return Err(errors::no_usable_key(&reasons));
+        return Err(errors::no_usable_key(
+            &reasons,
+            has_secret.then_some(issuer),
+        ));
     }
     for (name, reason) in reasons {
         report::warn(
@@ -148,9 +217,8 @@ fn usable_keys(jwks: &str, algorithms: AlgorithmSet) -> Result<Vec<JwksEntry>, R
     Ok(usable)
 }
 
-/// A stored key whose JWK is no longer the wanted one.
-struct Replaced {
-    thumbprint: String,
+/// What a key keeps that is stored again.
+struct Times {
     created_at: Option<TimestampWithTimeZone>,
     expires_at: Option<TimestampWithTimeZone>,
 }
@@ -158,57 +226,67 @@ struct Replaced {
 /// Deletes what is stored and not wanted, and inserts what is wanted and not stored; writes nothing
 /// for what is both.
 fn replace_keys(client: &mut SpiClient, issuer: &str, wanted: &[JwksEntry]) -> Result<(), Report> {
-    // Keyed by thumbprint. What is the same key under another kid, alg or use is stored anew.
-    let mut missing: HashMap<&str, &JwksEntry> = wanted
+    // By thumbprint. What is the same key under another kid, alg or use is stored again.
+    let wanted: Vec<(&str, &JwksEntry)> = wanted
         .iter()
-        .filter_map(|entry| entry.key.as_ref().ok().map(|key| (key.thumbprint(), entry)))
+        .filter_map(|entry| Some((entry.key.as_ref().ok()?.thumbprint(), entry)))
         .collect();
-    let mut replaced = Vec::new();
+    let by_thumbprint: HashMap<&str, &JwksEntry> = wanted.iter().copied().collect();
+    let mut unchanged = HashSet::new();
+    let mut replaced = HashMap::new();
     for row in client
         .select(
             "SELECT k.thumbprint, k.jwk::pg_catalog.text, k.created_at, k.expires_at \
              FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1",
             None,
-            &[issuer.into()],
+            &[argument(issuer)?],
         )
         .map_err(errors::spi)?
     {
-        let thumbprint: String = row.get(1).map_err(errors::spi)?.unwrap_or_default();
-        let jwk: Option<String> = row.get(2).map_err(errors::spi)?;
-        let unchanged = missing.get(thumbprint.as_str()).is_some_and(|entry| {
-            // Both texts are jsonb's, which writes equal values equally.
-            jwk.as_deref() == Some(entry.jwk.as_str())
-        });
-        if unchanged {
-            missing.remove(thumbprint.as_str());
-        } else {
-            replaced.push(Replaced {
-                thumbprint,
-                created_at: row.get(3).map_err(errors::spi)?,
-                expires_at: row.get(4).map_err(errors::spi)?,
-            });
+        let text = |column| -> Result<String, Report> {
+            let text: Option<ServerText> = row.get(column).map_err(errors::spi)?;
+            Ok(text.map_or_else(String::new, |text| text.0))
+        };
+        let (thumbprint, jwk) = (text(1)?, text(2)?);
+        // Both texts are jsonb's, which writes equal values equally.
+        let same = by_thumbprint
+            .get_key_value(thumbprint.as_str())
+            .filter(|(_, entry)| jwk == entry.jwk);
+        if let Some((thumbprint, _)) = same {
+            unchanged.insert(*thumbprint);
+            continue;
         }
+        let times = Times {
+            created_at: row.get(3).map_err(errors::spi)?,
+            expires_at: row.get(4).map_err(errors::spi)?,
+        };
+        replaced.insert(thumbprint, times);
     }
 
     // All deletions first: a kid may have moved from one key to another.
     if !replaced.is_empty() {
-        let thumbprints: Vec<&str> = replaced.iter().map(|key| key.thumbprint.as_str()).collect();
+        // Thumbprints are ASCII, of which every encoding's text consists as UTF-8 does.
+        let thumbprints: Vec<&str> = replaced.keys().map(String::as_str).collect();
         run(
             client,
             "DELETE FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1 \
              AND k.thumbprint OPERATOR(pg_catalog.=) ANY ($2)",
-            &[issuer.into(), thumbprints.into()],
+            &[argument(issuer)?, thumbprints.into()],
         )?;
     }
-    for (thumbprint, entry) in missing {
-        let known = replaced.iter().find(|key| key.thumbprint == thumbprint);
+    // In the order of the set, so that two databases that were given it have the same dump.
+    for (thumbprint, entry) in wanted {
+        if unchanged.contains(thumbprint) {
+            continue;
+        }
+        let known = replaced.get(thumbprint);
         run(
             client,
             "INSERT INTO auth.jwks (issuer, jwk, created_at, expires_at) \
              VALUES ($1, $2::pg_catalog.jsonb, coalesce($3, pg_catalog.now()), $4)",
             &[
-                issuer.into(),
-                entry.jwk.as_str().into(),
+                argument(issuer)?,
+                argument(&entry.jwk)?,
                 known.and_then(|key| key.created_at).into(),
                 known.and_then(|key| key.expires_at).into(),
             ],
@@ -225,7 +303,7 @@ fn trusted_keys(client: &SpiClient, issuer: &str) -> Result<i32, Report> {
              WHERE k.issuer OPERATOR(pg_catalog.=) $1 \
              AND (k.expires_at IS NULL OR k.expires_at OPERATOR(pg_catalog.>) pg_catalog.now())",
             Some(1),
-            &[issuer.into()],
+            &[argument(issuer)?],
         )
         .and_then(|rows| rows.first().get_one::<i32>())
         .map(Option::unwrap_or_default)

@@ -12,7 +12,10 @@ use pgrx::datum::Interval;
 use pgrx::{PgMemoryContexts, pg_sys};
 
 use crate::clock;
-use crate::row::{Columns, Row};
+use crate::report;
+use crate::row::{NotUtf8, Row};
+use crate::tables::Tables;
+use crate::triggers::Faults;
 
 /// Set when the copy may no longer be what the tables hold.
 static STALE: AtomicBool = AtomicBool::new(true);
@@ -21,32 +24,14 @@ static STALE: AtomicBool = AtomicBool::new(true);
 static ISSUERS: AtomicU32 = AtomicU32::new(0);
 static JWKS: AtomicU32 = AtomicU32::new(0);
 
-/// What the rules are made of: the columns of the first version's tables, each of which can make a
-/// rule stricter than it would be without. So where one is missing or of another type, nothing of that
-/// table is believed. Columns of later versions are to be optional, and others are not looked at.
-const ISSUER_COLUMNS: [(&str, pg_sys::Oid); 8] = [
-    ("issuer", pg_sys::TEXTOID),
-    ("audience", pg_sys::TEXTARRAYOID),
-    ("algorithms", pg_sys::TEXTARRAYOID),
-    ("required_claims", pg_sys::TEXTARRAYOID),
-    ("leeway", pg_sys::INTERVALOID),
-    ("max_age", pg_sys::INTERVALOID),
-    ("token_types", pg_sys::TEXTARRAYOID),
-    ("enabled", pg_sys::BOOLOID),
-];
-
-/// As above, for the keys.
-pub const KEY_COLUMNS: [(&str, pg_sys::Oid); 6] = [
-    ("issuer", pg_sys::TEXTOID),
-    ("kid", pg_sys::TEXTOID),
-    ("jwk", pg_sys::JSONBOID),
-    ("alg", pg_sys::TEXTOID),
-    ("thumbprint", pg_sys::TEXTOID),
-    ("expires_at", pg_sys::TIMESTAMPTZOID),
-];
+/// Set where a change to the tables may send no invalidation, because a trigger of theirs was altered:
+/// then the copy is good for one statement.
+static UNANNOUNCED: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     static KEYRING: RefCell<Keyring> = RefCell::new(Keyring::new());
+    /// What this session was last warned of.
+    static WARNED_OF: RefCell<Faults> = RefCell::new(Faults::default());
 }
 
 /// Asks Postgres to call [`relation_changed`]; once per backend, for there is no way to take it back.
@@ -75,6 +60,9 @@ pub fn are_stale() -> bool {
 /// Takes in what other backends have committed. A statement that takes no new lock would otherwise
 /// see none of it, so the session calls this once per statement.
 pub fn accept_invalidations() {
+    if UNANNOUNCED.load(Ordering::Relaxed) {
+        STALE.store(true, Ordering::Relaxed);
+    }
     // SAFETY: Postgres itself calls it whenever it locks a relation, which a function may do.
     unsafe { pg_sys::AcceptInvalidationMessages() }
 }
@@ -84,7 +72,7 @@ pub fn with_keyring<T>(use_keys: impl FnOnce(&Keyring) -> T) -> T {
     KEYRING.with_borrow(use_keys)
 }
 
-/// Reads the tables anew.
+/// Reads the tables again.
 pub fn reload() {
     /// Leaves the copy marked stale unless all of it was read: an error may end the reading halfway.
     struct Unread;
@@ -95,115 +83,111 @@ pub fn reload() {
     }
 
     let unread = Unread;
-    let Some((issuers, jwks)) = find_tables() else {
+    let Some(tables) = Tables::open() else {
         // No extension in this database (any more): no keys. The copy stays stale, because nothing
         // would tell of tables that are created later.
         KEYRING.set(Keyring::new());
         return;
     };
+    let [issuers, jwks] = tables.oids();
     ISSUERS.store(issuers.to_u32(), Ordering::Relaxed);
     JWKS.store(jwks.to_u32(), Ordering::Relaxed);
     // From here on an invalidation counts: one that comes while the tables are read marks the copy
     // stale again, and it is read once more at the next use.
     STALE.store(false, Ordering::Relaxed);
-    let keyring = read_tables(issuers, jwks);
+    let faults = tables.trigger_faults();
+    UNANNOUNCED.store(!faults.is_empty(), Ordering::Relaxed);
+    let keyring = read_tables(&tables);
+    drop(tables);
     std::mem::forget(unread);
     KEYRING.set(keyring);
+    warn_of(faults);
 }
 
-/// The two tables, if they are those that the extension owns: a schema of the same name made by
-/// somebody else is none of ours.
-fn find_tables() -> Option<(pg_sys::Oid, pg_sys::Oid)> {
-    // SAFETY: look-ups in the system catalogs by constant names; each takes and returns plain values.
-    unsafe {
-        let extension = pg_sys::get_extension_oid(c"pg_auth_jwt".as_ptr(), true);
-        let schema = pg_sys::get_namespace_oid(c"auth".as_ptr(), true);
-        if extension == pg_sys::InvalidOid || schema == pg_sys::InvalidOid {
-            return None;
+/// Warns of triggers that do not announce every change: once, until something else is wrong with them.
+fn warn_of(faults: Faults) {
+    // Parallel workers leave it to their leader.
+    // SAFETY: reads a variable of the backend.
+    if unsafe { pg_sys::ParallelWorkerNumber } >= 0 {
+        return;
+    }
+    let is_news = WARNED_OF.with_borrow(|warned_of| *warned_of != faults);
+    if is_news {
+        WARNED_OF.set(faults.clone());
+        if !faults.is_empty() {
+            report::warning(&faults.warning());
         }
-        let table = |name: &std::ffi::CStr| {
-            let oid = pg_sys::get_relname_relid(name.as_ptr(), schema);
-            (oid != pg_sys::InvalidOid
-                && pg_sys::getExtensionOfObject(pg_sys::RelationRelationId, oid) == extension)
-                .then_some(oid)
-        };
-        Some((table(c"issuers")?, table(c"jwks")?))
     }
 }
 
-/// Reads both tables as Postgres reads its own catalogs: with a fresh snapshot whatever the
-/// transaction's isolation level (a key withdrawn is withdrawn), without privileges of the caller,
-/// search_path or SQL, and in parallel workers too.
-fn read_tables(issuers: pg_sys::Oid, jwks: pg_sys::Oid) -> Keyring {
-    let mut keyring = Keyring::new();
+/// Everything that is palloc'd on the way lands in a context that is freed at the end.
+fn read_tables(tables: &Tables) -> Keyring {
+    let keyring = RefCell::new(Keyring::new());
     let mut context = PgMemoryContexts::new("pg_auth_jwt keys");
-    // SAFETY: both relations stay open and locked, and the snapshot registered, for as long as
-    // tuples of theirs are looked at; Postgres releases all three if an error ends this early.
-    // Everything palloc'd lands in a context that is freed at the end.
+    // SAFETY: nothing that outlives the context is palloc'd in it.
     unsafe {
         context.switch_to(|_| {
-            let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
-            let issuers = pg_sys::table_open(issuers, lock);
-            let jwks = pg_sys::table_open(jwks, lock);
-            // One snapshot for both, so that a commit between the two cannot pair an old rule with a
-            // new key. Registered, because detoasting wants one that is (and not only the catalog
-            // snapshot itself, since Postgres 18).
-            let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetCatalogSnapshot((*jwks).rd_id));
-            for_each_row(issuers, &ISSUER_COLUMNS, snapshot, |row| {
-                add_issuer(&mut keyring, row);
-            });
-            for_each_row(jwks, &KEY_COLUMNS, snapshot, |row| {
-                add_key(&mut keyring, row)
-            });
-            pg_sys::UnregisterSnapshot(snapshot);
-            pg_sys::table_close(jwks, lock);
-            pg_sys::table_close(issuers, lock);
+            tables.read(
+                |row| add_issuer(&mut keyring.borrow_mut(), row),
+                |row| add_key(&mut keyring.borrow_mut(), row),
+            );
         });
     }
-    keyring
+    keyring.into_inner()
 }
 
 /// `row` is one of `auth.issuers`.
 fn add_issuer(keyring: &mut Keyring, row: &Row) {
-    let Some(name) = row.text("issuer") else {
+    // What is no UTF-8 is the name of no token's issuer.
+    let Ok(Some(name)) = row.text("issuer") else {
         return;
     };
-    // What is not UTF-8 here is nobody's name, and least of all that of two issuers at once.
-    if name.contains(char::REPLACEMENT_CHARACTER) {
-        return;
-    }
+    // A rule that cannot be read is not one that is left out.
+    let policy = policy(row).unwrap_or_else(|NotUtf8| Policy {
+        enabled: false,
+        ..Policy::default()
+    });
+    keyring.add_issuer(&name, policy);
+}
+
+/// The rules of a row of `auth.issuers`.
+fn policy(row: &Row) -> Result<Policy, NotUtf8> {
     let defaults = Policy::default();
-    let algorithms = match row.strings("algorithms") {
+    let algorithms = match row.strings("algorithms")? {
         None => Some(AlgorithmSet::ASYMMETRIC),
         // The table admits known names only; were one unknown all the same, no algorithm is better
         // than a guess.
         Some(names) => AlgorithmSet::from_names(names.iter().map(String::as_str)).ok(),
     };
-    let policy = Policy {
+    Ok(Policy {
         enabled: row.boolean("enabled").unwrap_or(false) && algorithms.is_some(),
-        audience: row.strings("audience"),
+        audience: row.strings("audience")?,
         algorithms: algorithms.unwrap_or(AlgorithmSet::ASYMMETRIC),
         required_claims: row
-            .strings("required_claims")
+            .strings("required_claims")?
             .unwrap_or(defaults.required_claims),
         leeway: row
             .interval("leeway")
             .map_or(defaults.leeway, |i| micros(&i)),
         max_age: row.interval("max_age").map(|i| micros(&i)),
-        token_types: row.strings("token_types"),
-    };
-    keyring.add_issuer(&name, policy);
+        token_types: row.strings("token_types")?,
+    })
 }
 
-/// `row` is one of `auth.jwks`.
+/// `row` is one of `auth.jwks`; one that cannot be read is no key.
 fn add_key(keyring: &mut Keyring, row: &Row) {
-    let (Some(issuer), Some(jwk)) = (row.text("issuer"), row.json("jwk")) else {
+    let (Ok(Some(issuer)), Ok(kid), Ok(Some(jwk)), Ok(alg)) = (
+        row.text("issuer"),
+        row.text("kid"),
+        row.json("jwk"),
+        row.text("alg"),
+    ) else {
         return;
     };
     keyring.add_key(
         &issuer,
-        row.text("kid").as_deref(),
-        row.text("alg").as_deref(),
+        kid.as_deref(),
+        alg.as_deref(),
         &jwk,
         row.timestamp("expires_at").map(clock::from_postgres),
     );
@@ -216,42 +200,4 @@ pub fn micros(interval: &Interval) -> UnixMicros {
     let days = i128::from(interval.months()) * 30 + i128::from(interval.days());
     let total = i128::from(interval.micros()) + days * DAY;
     UnixMicros::try_from(total.max(0)).unwrap_or(UnixMicros::MAX)
-}
-
-/// Shows `see` each row, if the relation is an ordinary table and has these columns. Neither goes
-/// without saying: its owner may alter the table, or put a view of its name in its place.
-///
-/// # Safety
-///
-/// `relation` must be open and locked, and `snapshot` registered.
-unsafe fn for_each_row(
-    relation: pg_sys::Relation,
-    needed: &[(&str, pg_sys::Oid)],
-    snapshot: pg_sys::Snapshot,
-    mut see: impl FnMut(&Row),
-) {
-    // SAFETY: as the caller promises; each tuple is looked at before the next one is fetched.
-    unsafe {
-        let columns = Columns::of(relation);
-        let is_table = (*(*relation).rd_rel).relkind as u8 == pg_sys::RELKIND_RELATION;
-        if !is_table || !columns.have(needed) {
-            return;
-        }
-        let scan = pg_sys::systable_beginscan(
-            relation,
-            pg_sys::InvalidOid,
-            false,
-            snapshot,
-            0,
-            std::ptr::null_mut(),
-        );
-        loop {
-            let tuple = pg_sys::systable_getnext(scan);
-            if tuple.is_null() {
-                break;
-            }
-            see(&Row::new(&columns, (*relation).rd_att, tuple));
-        }
-        pg_sys::systable_endscan(scan);
-    }
 }

@@ -24,9 +24,11 @@ mod report;
 mod row;
 mod session;
 mod settings;
+mod tables;
 #[cfg(any(test, feature = "pg_test"))]
 mod tests;
 mod text;
+mod triggers;
 mod unguarded;
 
 #[cfg(test)]

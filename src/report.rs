@@ -83,15 +83,32 @@ pub fn log_to_server(line: &str) {
 
 /// Raises a WARNING.
 pub fn warn(message: &str, detail: &str) {
-    let message = text::to_server_c_string(message);
-    let detail = text::to_server_c_string(detail);
+    warning(&Report {
+        sqlstate: SqlState(b"01000"),
+        message: message.to_owned(),
+        detail: Some(detail.to_owned()),
+        hint: None,
+    });
+}
+
+/// As [`warn`], of a report that is made already.
+pub fn warning(report: &Report) {
+    let sqlstate = report.sqlstate.encoded();
+    let message = text::to_server_c_string(&report.message);
+    let detail = report.detail.as_deref().map(text::to_server_c_string);
+    let hint = report.hint.as_deref().map(text::to_server_c_string);
     // SAFETY: as above.
     unsafe {
         pg_sys::ffi::pg_guard_ffi_boundary(|| {
             if elog::errstart(elog::WARNING, std::ptr::null()) {
-                elog::errcode(SqlState(b"01000").encoded());
+                elog::errcode(sqlstate);
                 elog::errmsg(c"%s".as_ptr(), message.as_ptr());
-                elog::errdetail(c"%s".as_ptr(), detail.as_ptr());
+                if let Some(detail) = &detail {
+                    elog::errdetail(c"%s".as_ptr(), detail.as_ptr());
+                }
+                if let Some(hint) = &hint {
+                    elog::errhint(c"%s".as_ptr(), hint.as_ptr());
+                }
                 elog::errfinish(c"pg_auth_jwt".as_ptr(), 0, std::ptr::null());
             }
         });

@@ -123,42 +123,81 @@ impl<'a> Row<'a> {
     }
 
     /// A `text`.
-    pub fn text(&self, column: &str) -> Option<String> {
+    ///
+    /// # Errors
+    ///
+    /// Where it is no UTF-8, and cannot become it.
+    pub fn text(&self, column: &str) -> Result<Option<String>, NotUtf8> {
         // SAFETY: a text is read as its bytes.
-        unsafe { self.get::<Vec<u8>>(column, pg_sys::TEXTOID) }.map(text::from_server)
+        let bytes = unsafe { self.get::<Vec<u8>>(column, pg_sys::TEXTOID) };
+        bytes.map(utf8).transpose()
     }
 
     /// The elements of a `text[]` that are not NULL.
-    pub fn strings(&self, column: &str) -> Option<Vec<String>> {
-        // SAFETY: a text is read as its bytes.
-        let elements = unsafe { self.get::<Array<&[u8]>>(column, pg_sys::TEXTARRAYOID) }?;
-        Some(
-            elements
-                .iter()
-                .flatten()
-                .map(|text| text::from_server(text.to_vec()))
-                .collect(),
-        )
+    ///
+    /// # Errors
+    ///
+    /// As for [`text`](Self::text).
+    pub fn strings(&self, column: &str) -> Result<Option<Vec<String>>, NotUtf8> {
+        let array = self.datum(column, pg_sys::TEXTARRAYOID);
+        // SAFETY: the datum is of this type.
+        array.map(|datum| unsafe { strings(datum) }).transpose()
     }
 
-    /// A `jsonb` as text.
-    pub fn json(&self, column: &str) -> Option<String> {
-        let datum = self.datum(column, pg_sys::JSONBOID)?;
-        // SAFETY: it is a jsonb's.
-        Some(unsafe { json_text(datum) })
+    /// A `jsonb`, as text.
+    ///
+    /// # Errors
+    ///
+    /// As for [`text`](Self::text).
+    pub fn json(&self, column: &str) -> Result<Option<String>, NotUtf8> {
+        let datum = self.datum(column, pg_sys::JSONBOID);
+        // SAFETY: the datum is of this type.
+        datum.map(|datum| unsafe { json_text(datum) }).transpose()
     }
+}
+
+/// A text of the server's that is no UTF-8, and cannot become it.
+#[derive(Debug)]
+pub struct NotUtf8;
+
+fn utf8(bytes: Vec<u8>) -> Result<String, NotUtf8> {
+    text::from_server(bytes).ok_or(NotUtf8)
+}
+
+/// The elements of a `text[]` that are not NULL.
+///
+/// # Errors
+///
+/// Where one is no UTF-8, and cannot become it.
+///
+/// # Safety
+///
+/// `datum` must be that of a `text[]`.
+pub unsafe fn strings(datum: pg_sys::Datum) -> Result<Vec<String>, NotUtf8> {
+    // SAFETY: as the caller promises; a text is read as its bytes.
+    let elements = unsafe { Array::<&[u8]>::from_datum(datum, false) };
+    elements
+        .iter()
+        .flat_map(Array::iter)
+        .flatten()
+        .map(|text| utf8(text.to_vec()))
+        .collect()
 }
 
 /// A `jsonb` as text.
 ///
+/// # Errors
+///
+/// Where it is no UTF-8, and cannot become it.
+///
 /// # Safety
 ///
 /// `datum` must be that of a `jsonb`.
-pub unsafe fn json_text(datum: pg_sys::Datum) -> String {
+pub unsafe fn json_text(datum: pg_sys::Datum) -> Result<String, NotUtf8> {
     // SAFETY: as the caller promises; jsonb_out gives a NUL-terminated palloc'd string.
-    unsafe {
+    let json = unsafe {
         pgrx::direct_function_call::<&CStr>(pg_sys::jsonb_out, &[Some(datum)])
-            .map(|json| text::from_server(json.to_bytes().to_vec()))
-            .unwrap_or_default()
-    }
+            .map(|json| json.to_bytes().to_vec())
+    };
+    utf8(json.unwrap_or_default())
 }

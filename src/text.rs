@@ -1,27 +1,42 @@
 //! Text between Rust (UTF-8) and the server's encoding.
+//!
+//! Names of issuers, keys and claims are compared in UTF-8, as tokens write them. What does not convert
+//! is never replaced by something that could be a name.
 
 use std::ffi::CString;
 
+use pgrx::datum::{DatumWithOid, FromDatum, IntoDatum};
 use pgrx::pg_sys;
+
+const UTF8: u32 = pg_sys::pg_enc::PG_UTF8;
+
+/// The encoding of the server's text.
+fn server_encoding() -> u32 {
+    // SAFETY: reads a variable of the backend.
+    (unsafe { pg_sys::GetDatabaseEncoding() }) as u32
+}
 
 /// True where the server's text is UTF-8.
 pub fn server_is_utf8() -> bool {
-    // SAFETY: reads a variable of the backend.
-    (unsafe { pg_sys::GetDatabaseEncoding() }) as u32 == pg_sys::pg_enc::PG_UTF8
+    server_encoding() == UTF8
 }
 
 /// True where the server's text is UTF-8, or bytes that Postgres passes through as they are.
 fn server_takes_utf8() -> bool {
-    // SAFETY: as above.
-    let encoding = unsafe { pg_sys::GetDatabaseEncoding() } as u32;
-    encoding == pg_sys::pg_enc::PG_SQL_ASCII || server_is_utf8()
+    matches!(server_encoding(), UTF8 | pg_sys::pg_enc::PG_SQL_ASCII)
 }
 
-/// Text of the server's. What is not UTF-8 becomes U+FFFD, which no name of an issuer, key or claim
-/// that counts has in it.
-pub fn from_server(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes)
-        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+/// Text of the server's; `None` where it is not, or cannot become, UTF-8.
+pub fn from_server(bytes: Vec<u8>) -> Option<String> {
+    if bytes.is_ascii() || server_takes_utf8() {
+        return String::from_utf8(bytes).ok();
+    }
+    String::from_utf8(convert(&bytes, server_encoding(), UTF8)?).ok()
+}
+
+/// As [`from_server`], for messages: what does not convert becomes U+FFFD.
+pub fn from_server_lossy(bytes: &[u8]) -> String {
+    from_server(bytes.to_vec()).unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned())
 }
 
 /// For messages: never fails. What the server's encoding may lack, and U+0000, becomes `?`.
@@ -44,36 +59,97 @@ pub fn to_server_c_string(utf8: &str) -> CString {
     CString::new(bytes).unwrap_or_default()
 }
 
+/// To be shown: what the server's encoding lacks, and U+0000, becomes `?`. Not for where errors are
+/// reported, as it looks up the conversion.
+pub fn to_server_lossy(utf8: &str) -> CString {
+    to_server(utf8).unwrap_or_else(|| {
+        let mut bytes = Vec::with_capacity(utf8.len());
+        for ch in utf8.chars() {
+            match to_server(ch.encode_utf8(&mut [0; 4])) {
+                Some(converted) => bytes.extend_from_slice(converted.as_bytes()),
+                None => bytes.push(b'?'),
+            }
+        }
+        CString::new(bytes).unwrap_or_default()
+    })
+}
+
 /// For data: `utf8` in the server's encoding, NUL-terminated; `None` where the encoding lacks one
 /// of its characters or it holds U+0000.
 pub fn to_server(utf8: &str) -> Option<CString> {
     let bytes = if utf8.is_ascii() || server_takes_utf8() {
         utf8.as_bytes().to_vec()
     } else {
-        convert_to_server(utf8)?
+        convert(utf8.as_bytes(), UTF8, server_encoding())?
     };
     CString::new(bytes).ok()
 }
 
-fn convert_to_server(utf8: &str) -> Option<Vec<u8>> {
-    let length = i32::try_from(utf8.len()).ok()?;
-    pgrx::PgTryBuilder::new(|| {
-        // SAFETY: reads `length` bytes of `utf8`; returns a NUL-terminated palloc'd string (its
-        // argument, unterminated, only when no conversion is needed, which was ruled out).
-        unsafe {
-            let converted = pg_sys::pg_any_to_server(
-                utf8.as_ptr().cast(),
-                length,
-                pg_sys::pg_enc::PG_UTF8 as i32,
-            );
-            let bytes = std::ffi::CStr::from_ptr(converted).to_bytes().to_vec();
-            pg_sys::pfree(converted.cast());
-            Some(bytes)
+/// For data: a `text` as an argument of a query; `None` as for [`to_server`].
+pub fn argument(utf8: &str) -> Option<DatumWithOid<'static>> {
+    let text = to_server(utf8)?;
+    // SAFETY: the datum of a bytea is that of a text of the same bytes.
+    Some(unsafe { DatumWithOid::new(text.as_bytes(), pg_sys::TEXTOID) })
+}
+
+/// `None` where there is no such conversion, or a character has no counterpart.
+fn convert(bytes: &[u8], from: u32, to: u32) -> Option<Vec<u8>> {
+    // pg_do_encoding_conversion_buf converts no more than fits in the worst case, and a NUL.
+    let room = bytes
+        .len()
+        .checked_mul(pg_sys::MAX_CONVERSION_GROWTH as usize)?
+        .checked_add(1)?;
+    let length = i32::try_from(bytes.len()).ok()?;
+    let capacity = i32::try_from(room).ok()?;
+    let mut converted = vec![0; room];
+    // SAFETY: reads `length` bytes, of which none is changed, and writes at most `capacity`. Raises
+    // nothing for what does not convert, but stops there.
+    let consumed = unsafe {
+        let function = pg_sys::FindDefaultConversionProc(from as i32, to as i32);
+        if function == pg_sys::InvalidOid {
+            return None;
         }
-    })
-    .catch_when(
-        pgrx::PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER,
-        |_| None,
-    )
-    .execute()
+        pg_sys::pg_do_encoding_conversion_buf(
+            function,
+            from as i32,
+            to as i32,
+            bytes.as_ptr().cast_mut(),
+            length,
+            converted.as_mut_ptr(),
+            capacity,
+            true,
+        )
+    };
+    if consumed != length {
+        return None;
+    }
+    let end = converted.iter().position(|byte| *byte == 0)?;
+    converted.truncate(end);
+    Some(converted)
+}
+
+/// A `text` that a query gives; what does not convert becomes U+FFFD.
+pub struct ServerText(pub String);
+
+impl FromDatum for ServerText {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _type_id: pg_sys::Oid,
+    ) -> Option<Self> {
+        // SAFETY: as the caller promises; a text is read as its bytes.
+        let bytes = unsafe { Vec::<u8>::from_datum(datum, is_null) }?;
+        Some(Self(from_server_lossy(&bytes)))
+    }
+}
+
+// SPI wants both ways.
+impl IntoDatum for ServerText {
+    fn into_datum(self) -> Option<pg_sys::Datum> {
+        to_server_lossy(&self.0).as_bytes().into_datum()
+    }
+
+    fn type_oid() -> pg_sys::Oid {
+        pg_sys::TEXTOID
+    }
 }

@@ -8,7 +8,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import tokens
-from pg import Checks, Cluster
+from pg import Checks, Cluster, PgError
 
 WHO = "SELECT auth.user_id()"
 
@@ -48,6 +48,12 @@ def main():
         checks.equal("in a transaction", in_transaction.value(WHO), "u2")
         checks.equal("keys are not written on a standby",
                      standby_cluster.session(db, "owner_role").code("DELETE FROM auth.jwks"), "25006")
+
+        try:
+            standby_cluster.session(db, "owner_role").query(f"SELECT auth.init('{tokens.jwks(0)}', issuer => '{tokens.ISSUER}')")
+        except PgError as error:
+            checks.equal("nor by auth.init, which says where to", (error.code, error.fields.get("H")),
+                         ("25006", "Run it on the primary. This standby uses the keys once it has replayed the change."))
 
         owner.query("BEGIN; DELETE FROM auth.jwks WHERE kid IN ('k0', 'k1')")
         catch_up()

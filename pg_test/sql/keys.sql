@@ -3,6 +3,10 @@
 SELECT auth.init(:'jwks', issuer => :'issuer', audience => '{my-app}');
 SELECT issuer, audience, algorithms, required_claims, extract(epoch FROM leeway)::int AS leeway, max_age, token_types, enabled FROM auth.issuers;
 SELECT kid, alg, thumbprint, expires_at FROM auth.jwks ORDER BY kid;
+-- They are stored in the order of the set, so that dumps of the same set are the same.
+SELECT string_agg(kid, ' ' ORDER BY ctid) = (SELECT string_agg(k ->> 'kid', ' ' ORDER BY n)
+         FROM jsonb_array_elements(:'jwks'::jsonb -> 'keys') WITH ORDINALITY AS e(k, n)) AS in_order
+  FROM auth.jwks;
 
 -- Unchanged input writes nothing, not even a transaction id; a null audience keeps what is stored.
 BEGIN;
@@ -69,6 +73,10 @@ SELECT auth.init(:'a', issuer => 'https://new.example.com', audience => '{NULL}'
 \set VERBOSITY default
 SELECT auth.init(jsonb_build_object('keys', jsonb_build_array(:'a'::jsonb, :'b'::jsonb || '{"d":"AA"}')));
 \echo :LAST_ERROR_SQLSTATE
+BEGIN READ ONLY;
+SELECT auth.init(:'a');
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
 SELECT count(*) FROM auth.jwks WHERE issuer = '*';
 SELECT count(*) FROM auth.issuers WHERE issuer = 'https://new.example.com';
 
@@ -99,7 +107,10 @@ COPY auth.jwks (issuer, jwk) FROM stdin;
 \set secret '{"kty":"oct","k":"lHgP46wzVGDqg-EFAXHEAidosX9JRwrQeoHBAqbcxBijVR0tN8vSeWDDCXGxYw-h0s9qd_HGT66YJ2tXqOX8Pw"}'
 SELECT auth.init(:'secret', issuer => 'https://hs.example.com');
 \echo :LAST_ERROR_SQLSTATE
-INSERT INTO auth.issuers (issuer, algorithms) VALUES ('https://hs.example.com', '{HS256}');
+INSERT INTO auth.issuers (issuer) VALUES ('https://hs.example.com');
+INSERT INTO auth.jwks (issuer, jwk) VALUES ('https://hs.example.com', :'secret');
+-- The hint's own statement.
+INSERT INTO auth.issuers (issuer, algorithms) VALUES ('https://hs.example.com', '{HS256}') ON CONFLICT (issuer) DO UPDATE SET algorithms = excluded.algorithms;
 SELECT auth.init(:'secret', issuer => 'https://hs.example.com');
 \set VERBOSITY terse
 INSERT INTO auth.issuers (issuer, algorithms) VALUES ('https://odd.example.com', '{none}');

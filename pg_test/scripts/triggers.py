@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+"""A change to the key tables is known to open sessions because triggers announce it. Where one of these
+is disabled, demoted (as `pg_restore --disable-triggers` leaves it) or missing, sessions find the change
+all the same, and say once what is wrong and how to repair it."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import tokens
+from pg import Checks, SharedCluster
+
+WHO = "SELECT auth.user_id()"
+MESSAGE = "changes to the keys of pg_auth_jwt may go unnoticed"
+RESTORED = """
+    ALTER TABLE auth.issuers DISABLE TRIGGER ALL; ALTER TABLE auth.issuers ENABLE TRIGGER ALL;
+    ALTER TABLE auth.jwks DISABLE TRIGGER ALL; ALTER TABLE auth.jwks ENABLE TRIGGER ALL"""
+# What makes a trigger one that does not announce every change.
+DEMOTIONS = {
+    "restored without triggers": RESTORED,
+    "on origin only": "ALTER TABLE auth.jwks ENABLE TRIGGER keys_changed",
+    "on replica only": "ALTER TABLE auth.jwks ENABLE REPLICA TRIGGER keys_changed",
+    "disabled": "ALTER TABLE auth.jwks DISABLE TRIGGER keys_changed",
+    "dropped": "DROP TRIGGER keys_changed ON auth.jwks",
+    "truncation disabled": "ALTER TABLE auth.jwks DISABLE TRIGGER keys_truncated",
+    "another function": """
+        CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+        DROP TRIGGER keys_changed ON auth.jwks;
+        CREATE TRIGGER keys_changed AFTER INSERT OR UPDATE OR DELETE ON auth.jwks FOR EACH ROW EXECUTE FUNCTION nothing();
+        ALTER TABLE auth.jwks ENABLE ALWAYS TRIGGER keys_changed""",
+    "with a condition": """
+        DROP TRIGGER keys_changed ON auth.jwks;
+        CREATE TRIGGER keys_changed AFTER UPDATE ON auth.jwks FOR EACH ROW WHEN (old.kid <> new.kid)
+            EXECUTE FUNCTION auth.keys_changed();
+        ALTER TABLE auth.jwks ENABLE ALWAYS TRIGGER keys_changed""",
+    "for fewer events": """
+        DROP TRIGGER keys_changed ON auth.jwks;
+        CREATE TRIGGER keys_changed AFTER INSERT OR DELETE ON auth.jwks FOR EACH ROW EXECUTE FUNCTION auth.keys_changed();
+        ALTER TABLE auth.jwks ENABLE ALWAYS TRIGGER keys_changed""",
+    "for some columns": """
+        DROP TRIGGER keys_changed ON auth.jwks;
+        CREATE TRIGGER keys_changed AFTER INSERT OR UPDATE OF kid OR DELETE ON auth.jwks FOR EACH ROW
+            EXECUTE FUNCTION auth.keys_changed();
+        ALTER TABLE auth.jwks ENABLE ALWAYS TRIGGER keys_changed""",
+}
+# As a logical replication worker does, so that only triggers that are ENABLE ALWAYS or REPLICA fire;
+# and as everybody else.
+WITHDRAWALS = [f"BEGIN; SET LOCAL session_replication_role = {role}; {change}; COMMIT"
+               for role in ("replica", "origin")
+               for change in ("DELETE FROM auth.jwks", "UPDATE auth.jwks SET expires_at = '2020-01-01'", "TRUNCATE auth.jwks")]
+
+
+def warnings(session):
+    found = [notice for notice in session.notices if notice["S"] == "WARNING"]
+    session.notices.clear()
+    return found
+
+
+def withdrawn_keys_are_refused(checks, cluster, db, root):
+    for name, demotion in DEMOTIONS.items():
+        for withdrawal in WITHDRAWALS:
+            root.query("TRUNCATE auth.issuers CASCADE; " + tokens.setup(0))
+            reader, later = cluster.session(db), cluster.session(db)
+            for session in (reader, later):
+                session.query(f"SET pg_auth_jwt.token = '{tokens.token('u1')}'")
+            checks.equal(f"{name}: before", reader.value(WHO), "u1")
+            root.query(demotion)
+            for session in (reader, later):
+                checks.equal(f"{name}: good while the key is", session.value(WHO), "u1")
+            root.query(withdrawal)
+            for session in (reader, later):
+                checks.equal(f"{name}: {withdrawal}", session.code(WHO), "28J03")
+                session.close()
+            root.query("DROP EXTENSION pg_auth_jwt CASCADE; DROP FUNCTION IF EXISTS nothing; CREATE EXTENSION pg_auth_jwt")
+
+
+def the_warning_says_what_to_do(checks, cluster, db, root):
+    root.query(tokens.setup(0))
+    reader = cluster.session(db)
+    reader.query(f"SET pg_auth_jwt.token = '{tokens.token('u1')}'")
+    reader.query(WHO)
+    checks.equal("nothing to say", warnings(reader), [])
+    root.query(RESTORED)
+    for _ in range(3):
+        reader.query(WHO)
+    found = warnings(reader)
+    checks.equal("one warning", [notice["M"] for notice in found], [MESSAGE])
+    checks.equal("its detail", found[0]["D"],
+                 "Triggers issuers_changed, issuers_truncated on auth.issuers are not ENABLE ALWAYS. Triggers admit_key, keys_changed, keys_truncated "
+                 "on auth.jwks are not ENABLE ALWAYS. Until this is repaired, this session reads its keys again in every statement.")
+    # The hint repairs it.
+    root.query(found[0]["H"].removeprefix("Run: "))
+    for _ in range(3):
+        checks.equal("repaired", reader.value(WHO), "u1")
+    checks.equal("no warning once repaired", warnings(reader), [])
+    checks.equal("all of them", root.value("SELECT bool_and(tgenabled = 'A') FROM pg_trigger WHERE NOT tgisinternal AND "
+                                           "tgrelid IN ('auth.jwks'::regclass, 'auth.issuers'::regclass)"), "t")
+
+    root.query("DROP TRIGGER keys_changed ON auth.jwks; ALTER TABLE auth.issuers DISABLE TRIGGER issuers_truncated")
+    for _ in range(3):
+        reader.query(WHO)
+    found = warnings(reader)
+    checks.equal("one warning of what is missing", [notice["M"] for notice in found], [MESSAGE])
+    checks.equal("its detail", found[0]["D"],
+                 "Trigger issuers_truncated on auth.issuers is not ENABLE ALWAYS. Trigger keys_changed on auth.jwks is missing. "
+                 "Until this is repaired, this session reads its keys again in every statement.")
+    root.query(found[0]["H"].removeprefix("Run: "))
+    reader.query(WHO)
+    checks.equal("repaired", warnings(reader), [])
+    root.query("ALTER TABLE auth.jwks DISABLE TRIGGER admit_key")
+    reader.query(WHO)
+    checks.equal("it is said again", [notice["M"] for notice in warnings(reader)], [MESSAGE])
+    root.query("ALTER TABLE auth.jwks ENABLE ALWAYS TRIGGER admit_key")
+
+    # A renamed trigger does what it did. One of the owner's is not ours to look at.
+    root.query("ALTER TRIGGER keys_changed ON auth.jwks RENAME TO announces;"
+               "CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
+               "CREATE TRIGGER other AFTER INSERT ON auth.jwks FOR EACH ROW EXECUTE FUNCTION nothing()")
+    reader.query(WHO)
+    checks.equal("renamed", warnings(reader), [])
+
+    # An anonymous session does not read the tables, and so does not hear of it.
+    root.query("ALTER TABLE auth.jwks DISABLE TRIGGER admit_key")
+    nobody = cluster.session(db)
+    nobody.query(WHO)
+    checks.equal("anonymous", warnings(nobody), [])
+
+    # Parallel workers leave it to their leader.
+    reader.query("SET min_parallel_table_scan_size = 0; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0")
+    root.query("CREATE TABLE many AS SELECT 'u1' AS owner FROM generate_series(1, 20000); GRANT SELECT ON many TO PUBLIC")
+    warnings(reader)
+    checks.equal("in parallel", reader.value("SELECT count(*) FROM many WHERE owner = auth.user_id()"), "20000")
+    checks.true("few warnings", len(warnings(reader)) <= 1)
+
+
+def main():
+    checks = Checks()
+    with SharedCluster() as cluster:
+        db = cluster.create_db("test_triggers")
+        root = cluster.session(db, "postgres")
+        withdrawn_keys_are_refused(checks, cluster, db, root)
+        the_warning_says_what_to_do(checks, cluster, db, root)
+        root.close()
+    checks.done("keys are read in each statement where triggers do not announce their change")
+
+
+main()

@@ -1,0 +1,188 @@
+//! The extension's two tables, read as Postgres reads its own catalogs: with a fresh snapshot whatever
+//! the transaction's isolation level (a key withdrawn is withdrawn), without SQL, search_path or
+//! privileges of the caller, and in parallel workers too.
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+
+use crate::row::{Columns, Row};
+use crate::triggers::{self, Faults};
+
+const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+
+/// How often the tables are looked for where others drop, rename or replace them meanwhile.
+const MAX_ATTEMPTS: usize = 10;
+
+/// What the rules are made of: the columns of the first version's tables, each of which can make a
+/// rule stricter than it would be without. So where one is missing or of another type, nothing of that
+/// table is believed. Columns of later versions are to be optional, and others are not looked at.
+const ISSUER_COLUMNS: [(&str, pg_sys::Oid); 8] = [
+    ("issuer", pg_sys::TEXTOID),
+    ("audience", pg_sys::TEXTARRAYOID),
+    ("algorithms", pg_sys::TEXTARRAYOID),
+    ("required_claims", pg_sys::TEXTARRAYOID),
+    ("leeway", pg_sys::INTERVALOID),
+    ("max_age", pg_sys::INTERVALOID),
+    ("token_types", pg_sys::TEXTARRAYOID),
+    ("enabled", pg_sys::BOOLOID),
+];
+
+/// As above, for the keys.
+pub const KEY_COLUMNS: [(&str, pg_sys::Oid); 6] = [
+    ("issuer", pg_sys::TEXTOID),
+    ("kid", pg_sys::TEXTOID),
+    ("jwk", pg_sys::JSONBOID),
+    ("alg", pg_sys::TEXTOID),
+    ("thumbprint", pg_sys::TEXTOID),
+    ("expires_at", pg_sys::TIMESTAMPTZOID),
+];
+
+/// Both tables, open and locked (ACCESS SHARE) until this is dropped.
+pub struct Tables {
+    issuers: Table,
+    jwks: Table,
+}
+
+impl Tables {
+    /// Opens the tables that the extension owns: a schema of the same name made by somebody else is
+    /// none of ours. `None` where there are none (any more).
+    pub fn open() -> Option<Self> {
+        let mut found = find()?;
+        for _ in 0..MAX_ATTEMPTS {
+            // As RangeVarGetRelidExtended in src/backend/catalog/namespace.c: while a lock is waited
+            // for, the table may be dropped, renamed or taken out of the extension. Once it is locked
+            // it can't; so it is looked for again if anything was taken in since.
+            let before = invalidations();
+            let opened = Table::open(found.0).zip(Table::open(found.1));
+            let still = if opened.is_some() && invalidations() == before {
+                found
+            } else {
+                find()?
+            };
+            if let Some((issuers, jwks)) = opened.filter(|_| still == found) {
+                return Some(Self { issuers, jwks });
+            }
+            found = still;
+        }
+        None
+    }
+
+    /// The tables' oids, as invalidations name them.
+    pub fn oids(&self) -> [pg_sys::Oid; 2] {
+        [self.issuers.oid(), self.jwks.oid()]
+    }
+
+    /// What is wrong with the triggers by which other backends hear of a change.
+    pub fn trigger_faults(&self) -> Faults {
+        // SAFETY: both relations are open.
+        unsafe { triggers::faults(self.issuers.0, self.jwks.0) }
+    }
+
+    /// Shows each row to one of the two functions. One snapshot for both tables, so that a commit
+    /// between the two cannot pair an old rule with a new key.
+    pub fn read(&self, see_issuer: impl FnMut(&Row), see_key: impl FnMut(&Row)) {
+        // SAFETY: the relations are open and locked. The snapshot is registered, because detoasting
+        // wants one that is (and not only the catalog snapshot itself, since Postgres 18), until all
+        // tuples were looked at; where an error ends this early, Postgres releases it.
+        unsafe {
+            let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetCatalogSnapshot(self.jwks.oid()));
+            self.issuers
+                .for_each_row(&ISSUER_COLUMNS, snapshot, see_issuer);
+            self.jwks.for_each_row(&KEY_COLUMNS, snapshot, see_key);
+            pg_sys::UnregisterSnapshot(snapshot);
+        }
+    }
+}
+
+/// How many invalidations this backend has taken in.
+fn invalidations() -> u64 {
+    // SAFETY: reads a variable of the backend.
+    unsafe { pg_sys::SharedInvalidMessageCounter }
+}
+
+/// The oids of `auth.issuers` and `auth.jwks`, if both are there and the extension's.
+pub fn find() -> Option<(pg_sys::Oid, pg_sys::Oid)> {
+    // SAFETY: look-ups in the system catalogs by constant names; each takes and returns plain values.
+    unsafe {
+        let extension = pg_sys::get_extension_oid(c"pg_auth_jwt".as_ptr(), true);
+        let schema = pg_sys::get_namespace_oid(c"auth".as_ptr(), true);
+        if extension == pg_sys::InvalidOid || schema == pg_sys::InvalidOid {
+            return None;
+        }
+        let table = |name: &CStr| {
+            let oid = pg_sys::get_relname_relid(name.as_ptr(), schema);
+            (oid != pg_sys::InvalidOid
+                && pg_sys::getExtensionOfObject(pg_sys::RelationRelationId, oid) == extension)
+                .then_some(oid)
+        };
+        Some((table(c"issuers")?, table(c"jwks")?))
+    }
+}
+
+/// One of them, open and locked until this is dropped.
+struct Table(pg_sys::Relation);
+
+impl Table {
+    /// `None` where it is gone.
+    fn open(oid: pg_sys::Oid) -> Option<Self> {
+        // SAFETY: takes and returns plain values; the relation stays open until it is closed.
+        let relation = unsafe { pg_sys::try_relation_open(oid, LOCK) };
+        (!relation.is_null()).then_some(Self(relation))
+    }
+
+    fn oid(&self) -> pg_sys::Oid {
+        // SAFETY: the relation is open.
+        unsafe { (*self.0).rd_id }
+    }
+
+    /// Shows `see` each row, if the relation is an ordinary table and has these columns. Neither goes
+    /// without saying: its owner may alter the table, or put a view of its name in its place.
+    ///
+    /// # Safety
+    ///
+    /// `snapshot` must be registered.
+    unsafe fn for_each_row(
+        &self,
+        needed: &[(&str, pg_sys::Oid)],
+        snapshot: pg_sys::Snapshot,
+        mut see: impl FnMut(&Row),
+    ) {
+        let relation = self.0;
+        // SAFETY: the relation is open and locked, and the snapshot registered, as the caller
+        // promises; each tuple is looked at before the next one is fetched.
+        unsafe {
+            let columns = Columns::of(relation);
+            let is_table = (*(*relation).rd_rel).relkind as u8 == pg_sys::RELKIND_RELATION;
+            if !is_table || !columns.have(needed) {
+                return;
+            }
+            let scan = pg_sys::systable_beginscan(
+                relation,
+                pg_sys::InvalidOid,
+                false,
+                snapshot,
+                0,
+                std::ptr::null_mut(),
+            );
+            loop {
+                let tuple = pg_sys::systable_getnext(scan);
+                if tuple.is_null() {
+                    break;
+                }
+                see(&Row::new(&columns, (*relation).rd_att, tuple));
+            }
+            pg_sys::systable_endscan(scan);
+        }
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        // While an error unwinds, open relations and locks are Postgres's to release.
+        if !std::thread::panicking() {
+            // SAFETY: it was opened with this lock, and is not used after this.
+            unsafe { pg_sys::relation_close(self.0, LOCK) }
+        }
+    }
+}

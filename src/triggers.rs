@@ -1,0 +1,238 @@
+//! Whether the triggers that sql/tables.sql made are still there and still fire for every change.
+//!
+//! `pg_restore --disable-triggers` and `ALTER TABLE ... ENABLE TRIGGER ALL` leave them firing on origin
+//! only, so that what a logical replication worker writes is announced to nobody.
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+
+use crate::errors;
+use crate::report::Report;
+use crate::text;
+
+const AFTER_ROW: u32 = pg_sys::TRIGGER_TYPE_AFTER
+    | pg_sys::TRIGGER_TYPE_ROW
+    | pg_sys::TRIGGER_TYPE_INSERT
+    | pg_sys::TRIGGER_TYPE_UPDATE
+    | pg_sys::TRIGGER_TYPE_DELETE;
+const AFTER_TRUNCATE: u32 =
+    pg_sys::TRIGGER_TYPE_AFTER | pg_sys::TRIGGER_TYPE_STATEMENT | pg_sys::TRIGGER_TYPE_TRUNCATE;
+const BEFORE_ROW: u32 = pg_sys::TRIGGER_TYPE_BEFORE
+    | pg_sys::TRIGGER_TYPE_ROW
+    | pg_sys::TRIGGER_TYPE_INSERT
+    | pg_sys::TRIGGER_TYPE_UPDATE;
+
+/// The language C, in src/include/catalog/pg_language.dat.
+const C_LANGUAGE: pg_sys::Oid = pg_sys::Oid::from_u32(13);
+
+/// A trigger that has to be there.
+struct Expected {
+    name: &'static str,
+    /// Its events, level and time, as in `pg_trigger.tgtype`.
+    fires: u32,
+    /// The library's function behind it.
+    symbol: &'static CStr,
+}
+
+const ISSUERS: [Expected; 2] = [
+    Expected {
+        name: "issuers_changed",
+        fires: AFTER_ROW,
+        symbol: c"pg_auth_jwt_keys_changed",
+    },
+    Expected {
+        name: "issuers_truncated",
+        fires: AFTER_TRUNCATE,
+        symbol: c"pg_auth_jwt_keys_changed",
+    },
+];
+
+const JWKS: [Expected; 3] = [
+    Expected {
+        name: "admit_key",
+        fires: BEFORE_ROW,
+        symbol: c"pg_auth_jwt_admit_key",
+    },
+    Expected {
+        name: "keys_changed",
+        fires: AFTER_ROW,
+        symbol: c"pg_auth_jwt_keys_changed",
+    },
+    Expected {
+        name: "keys_truncated",
+        fires: AFTER_TRUNCATE,
+        symbol: c"pg_auth_jwt_keys_changed",
+    },
+];
+
+/// What is wrong with the triggers of both tables.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Faults(Vec<Fault>);
+
+/// What is wrong with the triggers of one table.
+#[derive(Clone, PartialEq, Eq)]
+struct Fault {
+    table: &'static str,
+    /// The names of those that do not fire always.
+    demoted: Vec<String>,
+    /// The names of those that are not there.
+    missing: Vec<&'static str>,
+}
+
+impl Faults {
+    /// Whether every change is announced.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The WARNING that says what is wrong, and the statements that repair it.
+    pub fn warning(&self) -> Report {
+        let mut details = Vec::new();
+        let mut repairs = Vec::new();
+        for fault in &self.0 {
+            let table = fault.table;
+            if !fault.demoted.is_empty() {
+                let (noun, verb) = number(fault.demoted.len());
+                let names = fault.demoted.join(", ");
+                details.push(format!(
+                    "{noun} {names} on {table} {verb} not ENABLE ALWAYS."
+                ));
+            }
+            if !fault.missing.is_empty() {
+                let (noun, verb) = number(fault.missing.len());
+                let names = fault.missing.join(", ");
+                details.push(format!("{noun} {names} on {table} {verb} missing."));
+            }
+            for name in &fault.missing {
+                repairs.push(format!("{};", definition(name, table)));
+            }
+            let demoted = fault.demoted.iter().map(String::as_str);
+            let actions: Vec<_> = demoted
+                .chain(fault.missing.iter().copied())
+                .map(|name| {
+                    let name = pgrx::spi::quote_identifier(name);
+                    format!("ENABLE ALWAYS TRIGGER {name}")
+                })
+                .collect();
+            repairs.push(format!("ALTER TABLE {table} {};", actions.join(", ")));
+        }
+        errors::triggers_altered(&details.join(" "), &repairs.join(" "))
+    }
+}
+
+fn number(count: usize) -> (&'static str, &'static str) {
+    if count == 1 {
+        ("Trigger", "is")
+    } else {
+        ("Triggers", "are")
+    }
+}
+
+/// As sql/tables.sql creates it.
+fn definition(name: &str, table: &str) -> String {
+    let (when, level, function) = match name {
+        "admit_key" => ("BEFORE INSERT OR UPDATE", "ROW", "admit_key"),
+        "keys_truncated" | "issuers_truncated" => ("AFTER TRUNCATE", "STATEMENT", "keys_changed"),
+        _ => ("AFTER INSERT OR UPDATE OR DELETE", "ROW", "keys_changed"),
+    };
+    format!(
+        "DROP TRIGGER IF EXISTS {name} ON {table}; CREATE TRIGGER {name} {when} ON {table} \
+         FOR EACH {level} EXECUTE FUNCTION auth.{function}()"
+    )
+}
+
+/// Looks for them.
+///
+/// # Safety
+///
+/// Both relations must be open.
+pub unsafe fn faults(issuers: pg_sys::Relation, jwks: pg_sys::Relation) -> Faults {
+    // SAFETY: as the caller promises.
+    let found = unsafe {
+        [
+            faults_of(issuers, "auth.issuers", &ISSUERS),
+            faults_of(jwks, "auth.jwks", &JWKS),
+        ]
+    };
+    Faults(found.into_iter().flatten().collect())
+}
+
+/// # Safety
+///
+/// The relation must be open.
+unsafe fn faults_of(
+    relation: pg_sys::Relation,
+    table: &'static str,
+    expected: &[Expected],
+) -> Option<Fault> {
+    // SAFETY: an open relation's trigger descriptor is NULL or has that many triggers, and stays in
+    // place while the relation is locked.
+    let triggers = unsafe {
+        // Nothing is read of what is no ordinary table.
+        if (*(*relation).rd_rel).relkind as u8 != pg_sys::RELKIND_RELATION {
+            return None;
+        }
+        let descriptor = (*relation).trigdesc;
+        match descriptor.as_ref() {
+            Some(found) if found.numtriggers > 0 => {
+                std::slice::from_raw_parts(found.triggers, found.numtriggers as usize)
+            }
+            _ => &[],
+        }
+    };
+    let mut fault = Fault {
+        table,
+        demoted: Vec::new(),
+        missing: Vec::new(),
+    };
+    for expected in expected {
+        // There may be several: one that fires always is enough.
+        let mut found: Vec<_> = triggers
+            .iter()
+            .filter(|trigger| does_its_work(trigger, expected))
+            .collect();
+        found.sort_by_key(|trigger| trigger.tgenabled as u8 != pg_sys::TRIGGER_FIRES_ALWAYS);
+        match found.first() {
+            None => fault.missing.push(expected.name),
+            Some(trigger) if trigger.tgenabled as u8 != pg_sys::TRIGGER_FIRES_ALWAYS => {
+                // SAFETY: a trigger's name is NUL-terminated.
+                let name = unsafe { CStr::from_ptr(trigger.tgname) };
+                fault.demoted.push(text::from_server_lossy(name.to_bytes()));
+            }
+            Some(_) => {}
+        }
+    }
+    let is_fine = fault.demoted.is_empty() && fault.missing.is_empty();
+    (!is_fine).then_some(fault)
+}
+
+/// Whether a trigger, if it fires, does what the expected one does: by any name, for all its events
+/// and rows, at once.
+fn does_its_work(trigger: &pg_sys::Trigger, expected: &Expected) -> bool {
+    trigger.tgtype as u32 == expected.fires
+        && trigger.tgqual.is_null()
+        && trigger.tgnattr == 0
+        && !trigger.tgdeferrable
+        && is_function_of_library(trigger.tgfoid, expected.symbol)
+}
+
+/// Whether the function is written in C and calls that symbol. Only a superuser can make one.
+fn is_function_of_library(function: pg_sys::Oid, symbol: &CStr) -> bool {
+    // SAFETY: the tuple is one of pg_proc, and is released once nothing of it is used any more; its
+    // `prosrc` is a text, or NULL.
+    unsafe {
+        let cache = pg_sys::SysCacheIdentifier::PROCOID as i32;
+        let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(function));
+        if tuple.is_null() {
+            return false;
+        }
+        let language = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_proc>()).prolang;
+        let mut is_null = false;
+        let attribute = pg_sys::Anum_pg_proc_prosrc as pg_sys::AttrNumber;
+        let source = pg_sys::SysCacheGetAttr(cache, tuple, attribute, &raw mut is_null);
+        let source: Option<Vec<u8>> = pgrx::FromDatum::from_datum(source, is_null);
+        pg_sys::ReleaseSysCache(tuple);
+        language == C_LANGUAGE && source.as_deref() == Some(symbol.to_bytes())
+    }
+}
