@@ -1,6 +1,8 @@
--- Who may what. Everyone: hand over a token and read its claims. The owner of the extension: the
--- rest. A trusted extension's script runs as the bootstrap superuser, so what the owner is to manage
--- is given to him by name.
+-- Who may do what. Everyone may hand over a token and read its claims. The owner of the extension may
+-- manage issuers and keys, and let others do so, but owns none of the objects: they belong to the
+-- superuser as whom a trusted extension's script runs. So neither the owner, nor a migration tool that
+-- runs as the owner, can alter the key tables, add triggers to them or disable ours, or create
+-- anything in the schema.
 
 -- First, everything that anybody but the objects' owner has is taken away: EXECUTE, which PUBLIC has
 -- on a new function, and whatever ALTER DEFAULT PRIVILEGES gives, to any role. Default privileges of
@@ -53,9 +55,7 @@ END
 $$;
 GRANT USAGE ON SCHEMA auth TO PUBLIC;
 
-ALTER SCHEMA auth OWNER TO @extowner@;
-ALTER TABLE auth.issuers OWNER TO @extowner@;
-ALTER TABLE auth.jwks OWNER TO @extowner@;
-ALTER FUNCTION auth.init(jsonb, text, text[]) OWNER TO @extowner@;
-ALTER FUNCTION auth.verify(text) OWNER TO @extowner@;
-ALTER FUNCTION auth.inspect(text) OWNER TO @extowner@;
+GRANT USAGE ON SCHEMA auth TO @extowner@ WITH GRANT OPTION;
+GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON auth.issuers, auth.jwks TO @extowner@ WITH GRANT OPTION;
+GRANT EXECUTE ON FUNCTION
+    auth.init(jsonb, text, text[]), auth.verify(text), auth.inspect(text) TO @extowner@ WITH GRANT OPTION;
