@@ -10,6 +10,9 @@ use crate::report::{Report, SqlState};
 /// A JWKS or a JWK, or another argument, that is not acceptable.
 const INVALID_PARAMETER_VALUE: SqlState = SqlState(b"22023");
 
+/// A right that is missing.
+pub const INSUFFICIENT_PRIVILEGE: SqlState = SqlState(b"42501");
+
 /// The SQLSTATE of a refused token. Class 28 (invalid authorization), so that a client can tell a
 /// refusal by its first two characters.
 pub fn sqlstate(kind: ErrorKind) -> SqlState {
@@ -213,7 +216,7 @@ pub fn loaded_too_late() -> Report {
 /// A connection option that is not the client's to give; in Postgres's words.
 pub fn setting_denied(name: &str) -> Report {
     Report {
-        sqlstate: SqlState(b"42501"),
+        sqlstate: INSUFFICIENT_PRIVILEGE,
         message: format!("permission denied to set parameter \"{name}\""),
         detail: None,
         hint: None,

@@ -1,22 +1,22 @@
 //! The settings `pg_auth_jwt.*`.
 
 use std::cell::Cell;
-use std::ffi::{CStr, CString, c_char, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
+use pgrx::guc::{GucContext, GucEnum, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 use pgrx::pg_sys;
 
 use crate::errors;
 use crate::report::Report;
+use crate::unguarded;
 
 /// The session's token: the only place where an identity lives. Everything that Postgres does to a
 /// setting (SET LOCAL, rollback, DISCARD ALL, a parallel worker's copy) it thereby does to identity.
 static TOKEN: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 
-/// How long a token set by `auth.jwt_session_init` lasts at most; `session` by default, because
-/// that is what `set_config` does.
-static SCOPE: GucSetting<Scope> = GucSetting::<Scope>::new(Scope::Session);
+/// How long a token set by `auth.jwt_session_init` lasts where the call does not say; see [`Scope`].
+static SCOPE: GucSetting<Scope> = GucSetting::<Scope>::new(Scope::Auto);
 
 /// Verified tokens kept per backend; 256 by default: a pooled backend serves about as many users
 /// between two visits of the same one, at 2 to 4 KiB each.
@@ -48,13 +48,16 @@ const NAMES: [&CStr; 5] = [
     HOIST_READERS_NAME,
 ];
 
-/// Values of `pg_auth_jwt.scope`.
+/// Values of `pg_auth_jwt.scope`: what `auth.jwt_session_init` does where `is_local` is NULL.
 #[derive(Clone, Copy, PartialEq, Eq, PostgresGucEnum)]
 pub enum Scope {
-    /// `is_local` decides.
+    /// The token is set for the session.
     #[name = c"session"]
     Session,
-    /// As if `is_local` were always true.
+    /// In a transaction block it is set for the transaction, elsewhere for the session.
+    #[name = c"auto"]
+    Auto,
+    /// It is set for the transaction, also where `is_local` is false.
     #[name = c"transaction"]
     Transaction,
 }
@@ -168,14 +171,22 @@ fn define() {
             None,
         );
     }
-    GucRegistry::define_enum_guc(
-        SCOPE_NAME,
-        c"How long a token set by auth.jwt_session_init() lasts at most.",
-        c"\"transaction\" suits roles that connect through a transaction pooler.",
-        &SCOPE,
-        GucContext::Suset,
-        GucFlags::default(),
-    );
+    // SAFETY: the hook holds nothing to drop and cannot panic.
+    unsafe {
+        GucRegistry::define_enum_guc_with_hooks(
+            SCOPE_NAME,
+            c"How long a token set by auth.jwt_session_init() lasts where is_local is NULL.",
+            c"auto: in a transaction block until its end, else for the session. \
+              transaction: until the end of the transaction, also where is_local is false. \
+              session: for the session.",
+            &SCOPE,
+            GucContext::Userset,
+            GucFlags::default(),
+            Some(check_scope),
+            None,
+            None,
+        );
+    }
     GucRegistry::define_int_guc(
         CACHE_SIZE_NAME,
         c"Number of verified tokens that each backend keeps.",
@@ -209,6 +220,37 @@ fn define() {
         pg_sys::EmitWarningsOnPlaceholders(c"pg_auth_jwt".as_ptr());
         #[cfg(not(feature = "pg14"))]
         pg_sys::MarkGUCPrefixReserved(c"pg_auth_jwt".as_ptr());
+    }
+}
+
+/// `scope = 'session'` takes a superuser: it would make the next user of a shared connection inherit
+/// the identity of one who did not ask for that.
+unsafe extern "C-unwind" fn check_scope(
+    value: *mut c_int,
+    _extra: *mut *mut c_void,
+    source: pg_sys::GucSource::Type,
+) -> bool {
+    // SAFETY: Postgres passes a valid value; a transaction can read the catalogs. The session's user and
+    // not the current one, which may be the owner of a SECURITY DEFINER function.
+    unsafe {
+        if *value != Scope::Session.to_ordinal()
+            || source < pg_sys::GucSource::PGC_S_CLIENT
+            || pg_sys::ParallelWorkerNumber >= 0
+            || (unguarded::IsTransactionState()
+                && unguarded::superuser_arg(unguarded::GetSessionUserId()))
+        {
+            return true;
+        }
+        unguarded::GUC_check_errcode(errors::INSUFFICIENT_PRIVILEGE.encoded());
+        pg_sys::GUC_check_errmsg_string =
+            c"permission denied to set parameter \"pg_auth_jwt.scope\" to \"session\""
+                .as_ptr()
+                .cast_mut();
+        pg_sys::GUC_check_errhint_string =
+            c"A single token is set for the session with is_local => false."
+                .as_ptr()
+                .cast_mut();
+        false
     }
 }
 

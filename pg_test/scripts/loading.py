@@ -43,7 +43,8 @@ def with_the_server(checks):
         s.query(PARALLEL + "off")
         checks.equal("shared: in parallel", s.query(COUNT), [["u1", "20000"]])
         checks.equal("shared: no name but ours", s.code("SET pg_auth_jwt.no_such = 'x'"), "42602")
-        checks.equal("shared: not the client's", refused(cluster, db, "authenticated", "-c pg_auth_jwt.scope=transaction"), "42501")
+        for option in ("scope=session", "cache_size=0"):
+            checks.equal(f"shared: not the client's, {option}", refused(cluster, db, "authenticated", f"-c pg_auth_jwt.{option}"), "42501")
         root.query("ALTER ROLE authenticated SET pg_auth_jwt.scope = 'transaction'")
         pooled = cluster.session(db)
         pooled.execute("SELECT auth.jwt_session_init($1)", u1)
@@ -92,18 +93,20 @@ def main():
     # What takes a superuser is not the client's to undo by a connection option, which Postgres takes for
     # a mere name until the library comes.
     root.query("CREATE ROLE bound LOGIN; GRANT authenticated TO bound; ALTER ROLE bound SET pg_auth_jwt.audit_log = 'all'")
-    for user, option in (("bound", "audit_log=off"), ("bound", "audit_log=failures"), ("bound", "scope=transaction")):
+    for user, option in (("bound", "audit_log=off"), ("bound", "audit_log=failures"), ("bound", "scope=session")):
         s = cluster.session(db, user, options=f"-c pg_auth_jwt.{option}")
         checks.equal(option, s.code(WHO), "42501")
         checks.equal(f"{option}, once more", s.code(WHO), "42501")
         checks.equal(f"{option}, another function", s.code("SELECT auth.jwt_session_init($1)", u1), "42501")
     s = cluster.session(db, "bound", options="-c pg_auth_jwt.hoist_readers=off")
     checks.equal("what it may give", [s.value(WHO), s.value("SHOW pg_auth_jwt.hoist_readers")], [None, "off"])
+    s = cluster.session(db, "bound", options="-c pg_auth_jwt.scope=transaction")
+    checks.equal("what it may give too", [s.value(WHO), s.value(SCOPE)], [None, "transaction"])
     root.query("ALTER ROLE bound SET pg_auth_jwt.audit_log = 'Failures'")
     s = cluster.session(db, "bound")
-    s.query("SET pg_auth_jwt.audit_log = 'off'; SET pg_auth_jwt.scope = 'transaction'")
+    s.query("SET pg_auth_jwt.audit_log = 'off'; SET pg_auth_jwt.scope = 'session'")
     checks.equal("set later: dropped alone", [s.value(WHO), s.value("SHOW pg_auth_jwt.audit_log"), s.value(SCOPE)],
-                 [None, "failures", "session"])
+                 [None, "failures", "auto"])
     s = cluster.session(db, "postgres", options="-c pg_auth_jwt.audit_log=all -c pg_auth_jwt.scope=transaction")
     checks.equal("a superuser's own", [s.value(WHO), s.value("SHOW pg_auth_jwt.audit_log"), s.value(SCOPE)],
                  [None, "all", "transaction"])

@@ -473,7 +473,7 @@ SELECT title, auth.jwt_session_init(NULL) FROM posts;
 \c - postgres
 ALTER ROLE authenticated SET pg_auth_jwt.scope = 'transaction';
 \c "dbname=test_hostile user=authenticated options=''"
--- 64. before the library is loaded, when the setting is but a name
+-- 64. before the library is loaded, when the setting is a placeholder
 SET pg_auth_jwt.scope = 'session';
 BEGIN;
 SELECT auth.jwt_session_init(:'bob');
@@ -489,7 +489,14 @@ RESET pg_auth_jwt.scope;
 RESET ALL;
 DISCARD ALL;
 SHOW pg_auth_jwt.scope;
--- 66. in a procedure that commits
+-- 66. what he may change: who passes nothing in a transaction block, or true, is safe from him
+SET pg_auth_jwt.scope = 'auto';
+BEGIN;
+SELECT auth.jwt_session_init(:'bob');
+COMMIT;
+SELECT auth.email() IS NULL;
+RESET pg_auth_jwt.scope;
+-- 67. in a procedure that commits
 CREATE PROCEDURE commits(token text) LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM auth.jwt_session_init(token);
