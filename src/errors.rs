@@ -223,6 +223,38 @@ pub fn setting_denied(name: &str) -> Report {
     }
 }
 
+/// A setting whose value cannot be read; `place` says where it comes from and `remedy` how to correct it.
+pub fn setting_unreadable(
+    name: &str,
+    value: &str,
+    available: &str,
+    place: &str,
+    remedy: &str,
+) -> Report {
+    let value = shorten(value);
+    Report {
+        sqlstate: INVALID_PARAMETER_VALUE,
+        message: format!("invalid value for parameter \"{name}\": \"{value}\""),
+        detail: Some(format!(
+            "The value \"{value}\" of {name} {place}. {available}"
+        )),
+        hint: Some(remedy.to_owned()),
+    }
+}
+
+/// A name under our prefix that is none of our settings. Its value is not shown: it may be a token.
+pub fn setting_unknown(name: &str, place: &str, remedy: &str) -> Report {
+    let name = shorten(name);
+    Report {
+        sqlstate: SqlState(b"42602"),
+        message: format!("invalid configuration parameter name \"{name}\""),
+        detail: Some(format!(
+            "The setting {name} {place}, and pg_auth_jwt has no setting of this name."
+        )),
+        hint: Some(remedy.to_owned()),
+    }
+}
+
 /// A query of ours that pgrx could not run or read; an error of Postgres's own is raised as it is.
 pub fn spi(error: pgrx::spi::SpiError) -> Report {
     Report {

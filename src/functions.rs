@@ -14,6 +14,7 @@ sql_function!(
     pg_auth_jwt_session_init,
     pg_finfo_pg_auth_jwt_session_init,
     |arguments| {
+        settings::check()?;
         let token = arguments.token(0)?.unwrap_or_default();
         if !token.is_empty() {
             session::verify(token)?;

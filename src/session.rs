@@ -68,6 +68,7 @@ pub fn with_identity<T>(look: impl FnOnce(Option<&Identity>) -> T) -> Result<T, 
 ///
 /// Where it is not good.
 pub fn verify(token: &[u8]) -> Result<Rc<Identity>, Report> {
+    settings::check()?;
     SESSION.with(|session| {
         session.synchronize();
         let now = session.stamp.get().time();
@@ -101,6 +102,7 @@ impl Session {
         self.standing.set(Standing::Unsettled);
         self.current.replace(None);
         settings::clear_token_assigned();
+        settings::check()?;
         // Whoever has no token needs no keys, in a new connection least of all.
         if settings::with_token(<[u8]>::is_empty)? {
             self.standing.set(Standing::Anonymous);

@@ -19,6 +19,15 @@ unsafe extern "C-unwind" {
     pub fn palloc(size: usize) -> *mut c_void;
     /// Only reads statics (src/backend/access/transam/xact.c): cannot raise.
     pub safe fn IsInTransactionBlock(is_top_level: bool) -> bool;
+    /// As a `boolean` setting is read (src/backend/utils/adt/bool.c): cannot raise.
+    pub fn parse_bool(text: *const c_char, value: *mut bool) -> bool;
+    /// As an `integer` setting is read (src/backend/utils/misc/guc.c): cannot raise.
+    pub fn parse_int(
+        text: *const c_char,
+        value: *mut c_int,
+        flags: c_int,
+        hint: *mut *const c_char,
+    ) -> bool;
     /// Only sets a static (src/backend/utils/misc/guc.c): cannot raise.
     pub safe fn GUC_check_errcode(code: c_int);
     /// Only reads a static (src/backend/access/transam/xact.c): cannot raise.
