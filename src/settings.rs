@@ -237,7 +237,10 @@ fn may_be_given(setting: &Setting, value: c_int) -> bool {
 }
 
 fn define() {
-    // SAFETY: the hooks change their argument and an atomic, so they cannot panic or raise.
+    // SAFETY: the hooks change their argument and an atomic, or read the variable: they cannot panic
+    // or raise. SUPERUSER_ONLY would make set_config() fail, which returns what SHOW shows; the show
+    // hook hides the token from superusers too. NO_SHOW_ALL keeps it out of pg_settings, whose
+    // reset_val knows no show hook. Parallel workers get the variable itself (SerializeGUCState).
     unsafe {
         GucRegistry::define_string_guc_with_hooks(
             TOKEN_NAME,
@@ -245,10 +248,10 @@ fn define() {
             c"Verified at first use; auth.jwt_session_init() also verifies it at once.",
             &TOKEN,
             GucContext::Userset,
-            GucFlags::SUPERUSER_ONLY | GucFlags::NO_SHOW_ALL | GucFlags::DISALLOW_IN_FILE,
+            GucFlags::NO_SHOW_ALL | GucFlags::DISALLOW_IN_FILE,
             Some(check_token),
             Some(token_assigned),
-            None,
+            Some(show_token),
         );
     }
     text::define::<0>(
@@ -299,6 +302,21 @@ unsafe extern "C-unwind" fn check_token(
         }
     }
     true
+}
+
+/// What SHOW, `current_setting` and `set_config` return in the token's place: enough to tell whether
+/// there is one.
+unsafe extern "C-unwind" fn show_token() -> *const c_char {
+    // SAFETY: Postgres keeps the variable pointing to NULL or to a NUL-terminated string.
+    let is_empty = unsafe {
+        let value = *TOKEN.as_ptr();
+        value.is_null() || *value == 0
+    };
+    if is_empty {
+        c"".as_ptr()
+    } else {
+        c"<token>".as_ptr()
+    }
 }
 
 unsafe extern "C-unwind" fn token_assigned(_value: *const c_char, _extra: *mut c_void) {

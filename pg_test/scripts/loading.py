@@ -221,6 +221,13 @@ def main():
     checks.true("no longer", becomes(preloads, ""))
     root.query("ALTER ROLE bound SET pg_auth_jwt.audit_log = 'all'")
 
+    # set_config does not depend on whether the library is there yet.
+    s = cluster.session(db)
+    for transaction in (1, 2):
+        s.query("BEGIN")
+        checks.equal(f"set_config, transaction {transaction}", s.code("SELECT set_config('pg_auth_jwt.token', $1, true)", u1), None)
+        checks.equal(f"set_config, transaction {transaction}: who", s.value(WHO), "u1")
+        s.query("COMMIT")
     root.query("ALTER ROLE bound SET session_preload_libraries = 'pg_auth_jwt'")
     checks.equal("at the connection's start", refused(cluster, db, "bound", "-c pg_auth_jwt.audit_log=off"), "42501")
     checks.equal("and without", refused(cluster, db, "bound", "-c application_name=x"), None)

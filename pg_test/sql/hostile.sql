@@ -399,7 +399,9 @@ SHOW pg_auth_jwt.token;
 SELECT current_setting('pg_auth_jwt.token', true);
 SELECT count(*) FROM pg_show_all_settings() WHERE name = 'pg_auth_jwt.token';
 ALTER ROLE authenticated SET pg_auth_jwt.token FROM CURRENT;
-CREATE FUNCTION keeps() RETURNS int LANGUAGE sql SET pg_auth_jwt.token FROM CURRENT AS 'SELECT 1';
+ALTER ROLE authenticated RESET pg_auth_jwt.token;
+CREATE FUNCTION keeps() RETURNS text LANGUAGE sql SET pg_auth_jwt.token FROM CURRENT AS 'SELECT auth.email()';
+SELECT keeps();
 SELECT explained('SELECT 1');
 DO $$ BEGIN RAISE '%', current_setting('pg_auth_jwt.token'); END $$;
 \set VERBOSITY terse

@@ -119,12 +119,17 @@ END;
 SELECT auth.email();
 RESET pg_auth_jwt.token;
 SELECT auth.email();
-\set VERBOSITY sqlstate
-SELECT set_config('pg_auth_jwt.token', :'alice', false) <> '' AS set;
-\set VERBOSITY default
+-- set_config works like SET. Neither it nor SHOW returns the token.
+SELECT set_config('pg_auth_jwt.token', :'alice', false);
+SELECT auth.email();
+SHOW pg_auth_jwt.token;
+BEGIN;
+SELECT set_config('pg_auth_jwt.token', :'bob', true);
+SELECT auth.email();
+COMMIT;
 SELECT auth.email();
 RESET ALL;
-SELECT auth.email();
+SELECT auth.email(), current_setting('pg_auth_jwt.token') AS shown;
 RESET ROLE;
 SET SESSION AUTHORIZATION DEFAULT;
 SELECT auth.jwt_session_init(:'alice');
@@ -186,6 +191,10 @@ COMMIT;
 
 -- The cache may be off.
 \c - postgres
+SELECT auth.jwt_session_init(:'alice');
+-- (A superuser is not shown the token either.)
+SHOW pg_auth_jwt.token;
+SELECT setting, reset_val FROM pg_settings WHERE name = 'pg_auth_jwt.token';
 ALTER ROLE owner_role SET pg_auth_jwt.cache_size = 0;
 \c - owner_role
 SHOW pg_auth_jwt.cache_size;
