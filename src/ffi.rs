@@ -157,6 +157,36 @@ impl Arguments {
         unsafe { pgrx::fcinfo::pg_getarg_datum(self.0, n) }
     }
 
+    /// Whether the client's statement is a SELECT of this call and nothing else.
+    pub fn call_is_whole_statement(&self) -> bool {
+        // SAFETY: Postgres keeps the portal that is run in ActivePortal, with its list of planned
+        // statements; a node is looked into only once its tag has told what it is.
+        unsafe {
+            let portal = pg_sys::ActivePortal;
+            if portal.is_null() || (*self.0).flinfo.is_null() {
+                return false;
+            }
+            let Some(statement) = only_item::<pg_sys::PlannedStmt>((*portal).stmts) else {
+                return false;
+            };
+            let plan = (*statement).planTree;
+            if (*statement).commandType != pg_sys::CmdType::CMD_SELECT
+                || plan.is_null()
+                || (*plan).type_ != pg_sys::NodeTag::T_Result
+                || !(*plan).lefttree.is_null()
+            {
+                return false;
+            }
+            let Some(entry) = only_item::<pg_sys::TargetEntry>((*plan).targetlist) else {
+                return false;
+            };
+            let call = (*entry).expr.cast::<pg_sys::FuncExpr>();
+            !call.is_null()
+                && (*call).xpr.type_ == pg_sys::NodeTag::T_FuncExpr
+                && (*call).funcid == (*(*self.0).flinfo).fn_oid
+        }
+    }
+
     /// What Postgres tells a trigger.
     ///
     /// # Errors
@@ -172,5 +202,21 @@ impl Arguments {
             }
             Ok(&*context.cast::<pg_sys::TriggerData>())
         }
+    }
+}
+
+/// The item of a list of one.
+///
+/// # Safety
+///
+/// `list` must be NULL or a list of pointers to `T`.
+unsafe fn only_item<T>(list: *mut pg_sys::List) -> Option<*mut T> {
+    // SAFETY: as the caller promises; a list that is not NULL has an item.
+    unsafe {
+        if list.is_null() || (*list).length != 1 {
+            return None;
+        }
+        let item = (*(*list).elements).ptr_value.cast::<T>();
+        (!item.is_null()).then_some(item)
     }
 }

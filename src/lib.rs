@@ -47,7 +47,7 @@ pub mod pg_test {
 
 #[pgrx::pg_guard]
 extern "C-unwind" fn _PG_init() {
-    if let Err(report) = settings::refuse_to_lose_any().and_then(|()| settings::register()) {
+    if let Err(report) = settings::register() {
         // SAFETY: nothing here is left to drop.
         unsafe { report.raise() }
     }

@@ -79,6 +79,7 @@ pub fn with_identity<T>(
 ///
 /// Where it is not good.
 pub fn verify(token: &[u8]) -> Result<Rc<Identity>, Report> {
+    settings::check()?;
     SESSION.with(|session| {
         session.synchronize();
         let now = session.stamp.get().time();
@@ -113,6 +114,7 @@ impl Session {
         self.current.replace(None);
         self.serial.set(self.serial.get().wrapping_add(1));
         settings::clear_token_assigned();
+        settings::check()?;
         // Whoever has no token needs no keys, in a new connection least of all.
         if settings::with_token(<[u8]>::is_empty)? {
             self.standing.set(Standing::Anonymous);

@@ -50,6 +50,18 @@ def main():
     checks.equal("an error after it", answers(), "22012")
     checks.equal("takes it back, local or not", answers(), ["nobody"])
 
+    # Without is_local: what comes after another statement is known to be in a transaction.
+    s.send(statement("SELECT NULL WHERE false"), give("u1", "NULL"), statement(WHO), s.SYNC, statement(WHO), s.SYNC)
+    checks.equal("no is_local, second in its pipeline", answers(), ["u1"])
+    checks.equal("is local", answers(), ["nobody"])
+    s.send(statement("BEGIN"), give("u1", "NULL"), statement(WHO), statement("COMMIT"), s.SYNC, statement(WHO), s.SYNC)
+    checks.equal("no is_local, in a block", answers(), ["u1"])
+    checks.equal("is local too", answers(), ["nobody"])
+    s.send(give("u1", "NULL"), statement(WHO), s.SYNC, statement(WHO), s.SYNC)
+    checks.equal("no is_local, first in its pipeline: cannot be told from a single statement", answers(), ["u1"])
+    checks.equal("so is the session's", answers(), ["u1"])
+    s.query("SELECT auth.jwt_session_init(NULL)")
+
     s.send(statement("BEGIN"), give("u1"), s.SYNC, statement(WHO), s.SYNC,
            statement("COMMIT AND CHAIN"), statement(WHO), s.SYNC, statement("COMMIT"), s.SYNC)
     checks.equal("a transaction over several", [answers() for _ in range(4)], [[], ["u1"], ["nobody"], []])
