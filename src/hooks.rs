@@ -1,11 +1,10 @@
-//! Keeps tokens that stand in a statement's text out of sight: out of the server's log, of
-//! `pg_stat_activity` and of `pg_stat_statements`.
+//! Keeps secrets that stand in a statement's text out of the server's log, of `pg_stat_activity` and
+//! of `pg_stat_statements`: tokens, and the secret members of JWKs.
 //!
 //! A token that is bound as a parameter is in none of them to begin with. One that is written into
-//! the statement is, before anything of ours runs; so what Postgres shows, or is about to write, is
-//! searched for what looks like a token, and that is cut out. This is of use from the moment that
-//! the library is loaded: at its first use in a connection, or from the connection's start with
-//! `session_preload_libraries`.
+//! the statement is, before any hook runs. So what Postgres shows, or is about to write, is searched
+//! for secrets, and those are replaced. This works from the moment that the library is loaded: at its
+//! first use in a connection, or from the connection's start with `session_preload_libraries`.
 //!
 //! None of the hooks is under pgrx's guard while it calls on: the guard would catch every error of
 //! every statement, and raise it again without what it does not know of it (SQLSTATEs, names of
@@ -17,7 +16,7 @@ use std::ffi::{CStr, c_char};
 use pgrx::pg_sys;
 
 use crate::clock::Stamp;
-use crate::redaction::{holds_token, redact};
+use crate::redaction::{Extent, holds_secret, redact};
 
 static mut PREVIOUS_EMIT_LOG: pg_sys::emit_log_hook_type = None;
 static mut PREVIOUS_POST_PARSE_ANALYZE: pg_sys::post_parse_analyze_hook_type = None;
@@ -68,7 +67,9 @@ pub fn install() {
 }
 
 /// Before a message is written to the log. Runs in the middle of error handling, so it changes the
-/// texts in place and calls nothing that could fail.
+/// texts in place and calls nothing that could fail. The client then gets the changed texts too
+/// (`EmitErrorReport` in src/backend/utils/error/elog.c); a message that does not go to the log, as
+/// `log_min_messages` says, goes to the client unseen.
 unsafe extern "C-unwind" fn emit_log(message: *mut pg_sys::ErrorData) {
     // SAFETY: Postgres passes the message that it is about to write, whose texts are NUL-terminated
     // copies of its own (src/backend/utils/error/elog.c).
@@ -83,9 +84,9 @@ unsafe extern "C-unwind" fn emit_log(message: *mut pg_sys::ErrorData) {
         ] {
             redact_in_place(text);
         }
-        // The statement is written as it is, so it is written only if it holds no token. An error
+        // The statement is written as it is, so it is written only if it holds no secret. An error
         // may have come before any other hook saw it.
-        if shown_statement().is_some_and(shown_holds_token) {
+        if shown_statement().is_some_and(shown_holds_secret) {
             (*message).hide_stmt = true;
             redact_activity();
         }
@@ -109,14 +110,14 @@ unsafe extern "C-unwind" fn post_parse_analyze(
         }
         let text = (*state).p_sourcetext;
         // Of a message with many statements each one comes here with the whole text.
-        let holds_token = if text.is_null() {
+        let holds_secret = if text.is_null() {
             false
         } else if std::ptr::eq(text, pg_sys::debug_query_string) {
-            shown_holds_token(CStr::from_ptr(text))
+            shown_holds_secret(CStr::from_ptr(text))
         } else {
-            holds_token(CStr::from_ptr(text).to_bytes())
+            holds_secret(CStr::from_ptr(text).to_bytes(), Extent::Whole)
         };
-        if holds_token {
+        if holds_secret {
             (*query).queryId = 0;
             redact_activity();
         }
@@ -177,7 +178,7 @@ unsafe extern "C-unwind" fn process_utility(
 struct Seen {
     /// Which one it is: its text stays in place for as long as its message is worked on.
     statement: (*const c_char, Stamp),
-    holds_token: bool,
+    holds_secret: bool,
     /// Whether `pg_stat_activity` shows it without.
     is_redacted: bool,
 }
@@ -188,27 +189,27 @@ thread_local! {
     static SEEN: Cell<Seen> = const {
         Cell::new(Seen {
             statement: (std::ptr::null(), Stamp::NEVER),
-            holds_token: false,
+            holds_secret: false,
             is_redacted: false,
         })
     };
 }
 
-/// As [`holds_token`], of [`shown_statement`], which is looked through only once.
-fn shown_holds_token(statement: &CStr) -> bool {
+/// As [`holds_secret`], of [`shown_statement`], which is looked through only once.
+fn shown_holds_secret(statement: &CStr) -> bool {
     let this = (statement.as_ptr(), Stamp::current());
     if SEEN.get().statement != this {
         SEEN.set(Seen {
             statement: this,
-            holds_token: holds_token(statement.to_bytes()),
+            holds_secret: holds_secret(statement.to_bytes(), Extent::Whole),
             is_redacted: false,
         });
     }
-    SEEN.get().holds_token
+    SEEN.get().holds_secret
 }
 
 /// Rewrites what `pg_stat_activity` shows of the statement that this backend runs, if it holds a
-/// token.
+/// secret.
 pub fn redact_activity() {
     /// From this length on it takes longer to look through a statement than to know it again.
     const LONG: usize = 1024;
@@ -216,18 +217,19 @@ pub fn redact_activity() {
     let Some(statement) = shown_statement() else {
         return;
     };
-    if statement.count_bytes() < LONG && !holds_token(statement.to_bytes()) {
+    if statement.count_bytes() < LONG && !holds_secret(statement.to_bytes(), Extent::Whole) {
         return;
     }
-    if !shown_holds_token(statement) || SEEN.get().is_redacted {
+    if !shown_holds_secret(statement) || SEEN.get().is_redacted {
         return;
     }
-    let length = statement.count_bytes() + 1;
     let mut text = Vec::new();
     // This may run in error handling, so memory is asked for and not taken.
-    if text.try_reserve_exact(length).is_ok() {
-        text.extend_from_slice(statement.to_bytes_with_nul());
-        redact(&mut text);
+    if text.try_reserve_exact(statement.count_bytes() + 1).is_ok() {
+        text.extend_from_slice(statement.to_bytes());
+        let length = redact(&mut text);
+        text.truncate(length);
+        text.push(0);
     } else {
         text = Vec::new();
     }
@@ -264,9 +266,10 @@ unsafe fn redact_in_place(text: *mut c_char) {
     if text.is_null() {
         return;
     }
-    // SAFETY: as the caller promises; the NUL is part of the slice and moves with the text.
+    // SAFETY: as the caller promises; the text gets no longer, so its NUL stays within.
     unsafe {
-        let length = CStr::from_ptr(text).count_bytes() + 1;
-        redact(std::slice::from_raw_parts_mut(text.cast(), length));
+        let length = CStr::from_ptr(text).count_bytes();
+        let length = redact(std::slice::from_raw_parts_mut(text.cast(), length));
+        text.add(length).write(0);
     }
 }
