@@ -1,6 +1,5 @@
 //! The SQL functions that take a token.
 
-use pgrx::iter::TableIterator;
 use pgrx::prelude::*;
 
 use crate::clock::Stamp;
@@ -35,21 +34,26 @@ sql_function!(
     }
 );
 
-/// `auth.inspect(token text)`: why a token is or isn't accepted, step by step.
-#[pg_extern(sql = false)]
-fn inspect(
-    token: &[u8],
-) -> TableIterator<'static, (name!(step, String), name!(ok, bool), name!(detail, String))> {
-    session::synchronize();
-    let text = String::from_utf8_lossy(token);
-    let steps =
-        keys::with_keyring(|keyring| jwt_verify::inspect(&text, keyring, Stamp::current().time()));
-    TableIterator::new(
-        steps
-            .into_iter()
-            .map(|step| (step.name.to_owned(), step.ok, step.detail)),
-    )
-}
+sql_function!(
+    /// `auth.inspect(token text)`: why a token is or isn't accepted, step by step.
+    inspect_wrapper,
+    pg_finfo_inspect_wrapper,
+    |arguments| {
+        let Some(token) = arguments.text(0) else { return Ok(None) };
+        session::synchronize();
+        let steps = keys::with_keyring(|keyring| {
+            jwt_verify::inspect(&token, keyring, Stamp::current().time())
+        });
+        arguments.return_rows(steps.into_iter().map(|step| {
+            [
+                step.name.into_datum(),
+                step.ok.into_datum(),
+                step.detail.into_datum(),
+            ]
+        }))?;
+        Ok(None)
+    }
+);
 
 /// Sets `pg_auth_jwt.token` as SET, or SET LOCAL, would.
 fn set_token(token: &[u8], is_local: bool) {
