@@ -6,16 +6,26 @@
 //! for secrets, and those are replaced. This works from the moment that the library is loaded: at its
 //! first use in a connection, or from the connection's start with `session_preload_libraries`.
 //!
-//! None of the hooks is under pgrx's guard while it calls on: the guard would catch every error of
-//! every statement, and raise it again without what it does not know of it (SQLSTATEs, names of
+//! No hook is under pgrx's guard while it calls on: the guard would catch every error of every
+//! statement, and raise it again without what it does not know of it (SQLSTATEs, names of
 //! constraints). So errors pass through these frames by `longjmp`, and nothing in them needs a drop.
+//! A panic here would end the server, hence the lints.
+//!
+//! A function may run thousands of statements, and a message hold as many, while the client's text
+//! stays the same. So a hook looks through that text once per message and not once per statement.
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 use std::cell::Cell;
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, c_char, c_void};
 
 use pgrx::pg_sys;
 
-use crate::clock::Stamp;
 use crate::redaction::{Extent, holds_secret, redact};
 
 static mut PREVIOUS_EMIT_LOG: pg_sys::emit_log_hook_type = None;
@@ -23,14 +33,17 @@ static mut PREVIOUS_POST_PARSE_ANALYZE: pg_sys::post_parse_analyze_hook_type = N
 static mut PREVIOUS_EXECUTOR_RUN: pg_sys::ExecutorRun_hook_type = None;
 static mut PREVIOUS_PROCESS_UTILITY: pg_sys::ProcessUtility_hook_type = None;
 
-/// Postgres's own functions behind the hooks, without the guard that `pg_sys` puts around them.
+/// Postgres's own functions, without the guard that `pg_sys` puts around them.
 mod standard {
+    use std::ffi::c_char;
+
     use pgrx::pg_sys;
 
     unsafe extern "C-unwind" {
-        pub fn pgstat_report_activity(
-            state: pg_sys::BackendState::Type,
-            statement: *const std::ffi::c_char,
+        pub fn pgstat_report_activity(state: pg_sys::BackendState::Type, statement: *const c_char);
+        pub fn MemoryContextRegisterResetCallback(
+            context: pg_sys::MemoryContext,
+            callback: *mut pg_sys::MemoryContextCallback,
         );
         pub fn standard_ExecutorRun(
             query: *mut pg_sys::QueryDesc,
@@ -40,7 +53,7 @@ mod standard {
         );
         pub fn standard_ProcessUtility(
             statement: *mut pg_sys::PlannedStmt,
-            text: *const std::ffi::c_char,
+            text: *const c_char,
             read_only_tree: bool,
             context: pg_sys::ProcessUtilityContext::Type,
             parameters: pg_sys::ParamListInfo,
@@ -72,7 +85,7 @@ pub fn install() {
 /// `log_min_messages` says, goes to the client unseen.
 unsafe extern "C-unwind" fn emit_log(message: *mut pg_sys::ErrorData) {
     // SAFETY: Postgres passes the message that it is about to write, whose texts are NUL-terminated
-    // copies of its own (src/backend/utils/error/elog.c).
+    // copies of its own.
     unsafe {
         for text in [
             (*message).message,
@@ -86,7 +99,7 @@ unsafe extern "C-unwind" fn emit_log(message: *mut pg_sys::ErrorData) {
         }
         // The statement is written as it is, so it is written only if it holds no secret. An error
         // may have come before any other hook saw it.
-        if shown_statement().is_some_and(shown_holds_secret) {
+        if Statement::of_client().is_some_and(|statement| statement.holds_secret) {
             (*message).hide_stmt = true;
             redact_activity();
         }
@@ -108,23 +121,46 @@ unsafe extern "C-unwind" fn post_parse_analyze(
         if let Some(previous) = PREVIOUS_POST_PARSE_ANALYZE {
             previous(state, query, jumble);
         }
-        let text = (*state).p_sourcetext;
-        // Of a message with many statements each one comes here with the whole text.
-        let holds_secret = if text.is_null() {
-            false
-        } else if std::ptr::eq(text, pg_sys::debug_query_string) {
-            shown_holds_secret(CStr::from_ptr(text))
-        } else {
-            holds_secret(CStr::from_ptr(text).to_bytes(), Extent::Whole)
-        };
-        if holds_secret {
+        if holds_secret_in_statement(state, query) {
             (*query).queryId = 0;
             redact_activity();
         }
     }
 }
 
-/// Before a plan is run. In the extended protocol each Execute shows the statement's text anew.
+/// Whether there is a secret in the text of a statement that was parsed.
+///
+/// # Safety
+///
+/// Both must be what Postgres passes to `post_parse_analyze_hook`.
+unsafe fn holds_secret_in_statement(
+    state: *const pg_sys::ParseState,
+    query: *const pg_sys::Query,
+) -> bool {
+    // SAFETY: as the caller promises. Postgres sets the place of a statement within its text when it
+    // parses it, and pg_stat_statements reads the text by it (CleanQuerytext in
+    // src/backend/nodes/queryjumblefuncs.c).
+    unsafe {
+        let text = (*state).p_sourcetext;
+        if text.is_null() {
+            return false;
+        }
+        if std::ptr::eq(text, pg_sys::debug_query_string) {
+            return Statement::of_client().is_some_and(|statement| statement.holds_secret);
+        }
+        // The text may hold many statements, and each comes here: only its own part is looked at. A
+        // length of 0 means up to the end, and a place of -1 is not known.
+        let start = usize::try_from((*query).stmt_location).unwrap_or(0);
+        let own = text.add(start).cast::<u8>();
+        let own = match usize::try_from((*query).stmt_len) {
+            Ok(length @ 1..) => std::slice::from_raw_parts(own, length),
+            _ => CStr::from_ptr(own.cast()).to_bytes(),
+        };
+        holds_secret(own, Extent::Whole)
+    }
+}
+
+/// Before a plan is run. In the extended protocol each Execute shows the statement's text again.
 unsafe extern "C-unwind" fn executor_run(
     query: *mut pg_sys::QueryDesc,
     direction: pg_sys::ScanDirection::Type,
@@ -173,89 +209,116 @@ unsafe extern "C-unwind" fn process_utility(
     }
 }
 
-/// What is known of the client's statement.
+/// The client's statement, which the log quotes and `pg_stat_activity` shows.
 #[derive(Clone, Copy)]
-struct Seen {
-    /// Which one it is: its text stays in place for as long as its message is worked on.
-    statement: (*const c_char, Stamp),
+struct Statement {
+    text: *const c_char,
+    /// In bytes, without the NUL.
+    length: usize,
     holds_secret: bool,
-    /// Whether `pg_stat_activity` shows it without.
+    /// Whether `pg_stat_activity` shows it without its secrets.
     is_redacted: bool,
 }
 
 thread_local! {
-    /// The statement that was looked at last: the hooks run for each statement of a function's body
-    /// too, and for each one of many in one message, while the text stays the client's.
-    static SEEN: Cell<Seen> = const {
-        Cell::new(Seen {
-            statement: (std::ptr::null(), Stamp::NEVER),
-            holds_secret: false,
-            is_redacted: false,
-        })
-    };
+    /// The statement of the message that is being worked on, once it was looked through.
+    static KNOWN: Cell<Option<Statement>> = const { Cell::new(None) };
+
+    /// Whether `MESSAGE_ENDED` is registered.
+    static IS_REGISTERED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// As [`holds_secret`], of [`shown_statement`], which is looked through only once.
-fn shown_holds_secret(statement: &CStr) -> bool {
-    let this = (statement.as_ptr(), Stamp::current());
-    if SEEN.get().statement != this {
-        SEEN.set(Seen {
-            statement: this,
-            holds_secret: holds_secret(statement.to_bytes(), Extent::Whole),
+/// Makes Postgres call [`message_ended`] once. In a static, so that registering it takes no memory.
+static mut MESSAGE_ENDED: pg_sys::MemoryContextCallback = pg_sys::MemoryContextCallback {
+    func: Some(message_ended),
+    arg: std::ptr::null_mut(),
+    next: std::ptr::null_mut(),
+};
+
+unsafe extern "C-unwind" fn message_ended(_: *mut c_void) {
+    KNOWN.set(None);
+    IS_REGISTERED.set(false);
+}
+
+impl Statement {
+    /// The statement of the message that is being worked on; `None` where there is none. Looks
+    /// through it only once per message.
+    fn of_client() -> Option<Self> {
+        // SAFETY: NULL, or NUL-terminated and in place while the message is worked on.
+        let text = unsafe { pg_sys::debug_query_string };
+        if text.is_null() {
+            return None;
+        }
+        if let Some(known) = KNOWN.get().filter(|known| std::ptr::eq(known.text, text)) {
+            return Some(known);
+        }
+        // SAFETY: as above.
+        let bytes = unsafe { CStr::from_ptr(text) }.to_bytes();
+        let statement = Self {
+            text,
+            length: bytes.len(),
+            holds_secret: holds_secret(bytes, Extent::Whole),
             is_redacted: false,
-        });
+        };
+        statement.remember();
+        Some(statement)
     }
-    SEEN.get().holds_secret
+
+    /// Keeps what is known for as long as the address stands for this text and no other: until
+    /// Postgres empties `MessageContext`, which it does before it reads each of a client's messages
+    /// (src/backend/tcop/postgres.c). A parallel worker has one statement all its life. In other
+    /// background workers nothing says when the text changes, so nothing is kept there.
+    fn remember(self) {
+        // SAFETY: reads variables of this backend; the callback is in no list yet.
+        unsafe {
+            let context = pg_sys::MessageContext;
+            if !pg_sys::MyProcPort.is_null() && !context.is_null() {
+                if !IS_REGISTERED.replace(true) {
+                    standard::MemoryContextRegisterResetCallback(context, &raw mut MESSAGE_ENDED);
+                }
+                KNOWN.set(Some(self));
+            } else if pg_sys::ParallelWorkerNumber >= 0 {
+                KNOWN.set(Some(self));
+            }
+        }
+    }
 }
 
-/// Rewrites what `pg_stat_activity` shows of the statement that this backend runs, if it holds a
-/// secret.
+/// Rewrites what `pg_stat_activity` shows of the client's statement, if it holds a secret.
 pub fn redact_activity() {
-    /// From this length on it takes longer to look through a statement than to know it again.
-    const LONG: usize = 1024;
-
-    let Some(statement) = shown_statement() else {
+    let Some(statement) = Statement::of_client() else {
         return;
     };
-    if statement.count_bytes() < LONG && !holds_secret(statement.to_bytes(), Extent::Whole) {
+    if !statement.holds_secret || statement.is_redacted {
         return;
     }
-    if !shown_holds_secret(statement) || SEEN.get().is_redacted {
-        return;
+    // SAFETY: the text of this message, whose length was taken.
+    let text = unsafe { std::slice::from_raw_parts(statement.text.cast(), statement.length) };
+    show_redacted(text, pg_sys::BackendState::STATE_RUNNING);
+    Statement {
+        is_redacted: true,
+        ..statement
     }
-    let mut text = Vec::new();
-    // This may run in error handling, so memory is asked for and not taken.
-    if text.try_reserve_exact(statement.count_bytes() + 1).is_ok() {
-        text.extend_from_slice(statement.to_bytes());
-        let length = redact(&mut text);
-        text.truncate(length);
-        text.push(0);
+    .remember();
+}
+
+/// Has `pg_stat_activity` show the text without its secrets.
+fn show_redacted(text: &[u8], state: pg_sys::BackendState::Type) {
+    let mut copy = Vec::new();
+    // This may run in error handling, where running out of memory must not be one more error.
+    let shown = if copy.try_reserve_exact(text.len().saturating_add(1)).is_ok() {
+        copy.extend_from_slice(text);
+        let length = redact(&mut copy);
+        copy.truncate(length);
+        copy.push(0);
+        copy.as_ptr().cast()
     } else {
-        text = Vec::new();
-    }
-    let shown = if text.is_empty() {
         c"<token>".as_ptr()
-    } else {
-        text.as_ptr().cast()
     };
     // SAFETY: the text is NUL-terminated and copied; the function writes to this backend's entry in
     // shared memory and cannot fail (src/backend/utils/activity/backend_status.c).
     unsafe {
-        standard::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, shown);
-    }
-    SEEN.set(Seen {
-        is_redacted: true,
-        ..SEEN.get()
-    });
-}
-
-/// The client's statement, which the log quotes and `pg_stat_activity` shows.
-fn shown_statement() -> Option<&'static CStr> {
-    // SAFETY: NULL or NUL-terminated, and in place for as long as the statement runs, which is
-    // longer than any caller keeps it.
-    unsafe {
-        let text = pg_sys::debug_query_string;
-        (!text.is_null()).then(|| CStr::from_ptr(text))
+        standard::pgstat_report_activity(state, shown);
     }
 }
 
