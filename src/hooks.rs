@@ -22,7 +22,7 @@
 )]
 
 use std::cell::Cell;
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 
 use pgrx::pg_sys;
 
@@ -30,12 +30,13 @@ use crate::redaction::{Extent, holds_secret, redact};
 
 static mut PREVIOUS_EMIT_LOG: pg_sys::emit_log_hook_type = None;
 static mut PREVIOUS_POST_PARSE_ANALYZE: pg_sys::post_parse_analyze_hook_type = None;
+static mut PREVIOUS_EXECUTOR_START: pg_sys::ExecutorStart_hook_type = None;
 static mut PREVIOUS_EXECUTOR_RUN: pg_sys::ExecutorRun_hook_type = None;
 static mut PREVIOUS_PROCESS_UTILITY: pg_sys::ProcessUtility_hook_type = None;
 
 /// Postgres's own functions, without the guard that `pg_sys` puts around them.
 mod standard {
-    use std::ffi::c_char;
+    use std::ffi::{c_char, c_int};
 
     use pgrx::pg_sys;
 
@@ -45,6 +46,7 @@ mod standard {
             context: pg_sys::MemoryContext,
             callback: *mut pg_sys::MemoryContextCallback,
         );
+        pub fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, flags: c_int);
         pub fn standard_ExecutorRun(
             query: *mut pg_sys::QueryDesc,
             direction: pg_sys::ScanDirection::Type,
@@ -66,16 +68,20 @@ mod standard {
 
 /// Installs the hooks; called once per backend, when the library is loaded.
 pub fn install() {
-    // SAFETY: backends are single-threaded, and this is the only place that writes these.
+    // SAFETY: backends are single-threaded, and this is the only place that writes these. The
+    // callback lives as long as the library, which is never unloaded.
     unsafe {
         PREVIOUS_EMIT_LOG = pg_sys::emit_log_hook;
         pg_sys::emit_log_hook = Some(emit_log);
         PREVIOUS_POST_PARSE_ANALYZE = pg_sys::post_parse_analyze_hook;
         pg_sys::post_parse_analyze_hook = Some(post_parse_analyze);
+        PREVIOUS_EXECUTOR_START = pg_sys::ExecutorStart_hook;
+        pg_sys::ExecutorStart_hook = Some(executor_start);
         PREVIOUS_EXECUTOR_RUN = pg_sys::ExecutorRun_hook;
         pg_sys::ExecutorRun_hook = Some(executor_run);
         PREVIOUS_PROCESS_UTILITY = pg_sys::ProcessUtility_hook;
         pg_sys::ProcessUtility_hook = Some(process_utility);
+        pg_sys::RegisterXactCallback(Some(transaction_ended), std::ptr::null_mut());
     }
 }
 
@@ -109,8 +115,11 @@ unsafe extern "C-unwind" fn emit_log(message: *mut pg_sys::ErrorData) {
     }
 }
 
-/// Once a statement is parsed: the first point at which a hook gets to see it. `pg_stat_statements`
-/// does not track statements without a query id.
+/// Once a statement is parsed: the first point at which a hook gets to see it.
+///
+/// `pg_stat_statements` does not track statements without a query id. Its hook stores a text with
+/// constants already here, so the query id is taken away before it is called. If it is called first,
+/// because it was loaded later, it looks at the query id after its own call to this hook.
 unsafe extern "C-unwind" fn post_parse_analyze(
     state: *mut pg_sys::ParseState,
     query: *mut pg_sys::Query,
@@ -118,12 +127,17 @@ unsafe extern "C-unwind" fn post_parse_analyze(
 ) {
     // SAFETY: Postgres passes valid nodes; the source text is NUL-terminated or NULL.
     unsafe {
+        let holds_secret = holds_secret_in_statement(state, query);
+        if holds_secret {
+            (*query).queryId = 0;
+            redact_activity();
+        }
         if let Some(previous) = PREVIOUS_POST_PARSE_ANALYZE {
             previous(state, query, jumble);
         }
-        if holds_secret_in_statement(state, query) {
+        if holds_secret {
+            // A hook may have computed one itself.
             (*query).queryId = 0;
-            redact_activity();
         }
     }
 }
@@ -157,6 +171,16 @@ unsafe fn holds_secret_in_statement(
             _ => CStr::from_ptr(own.cast()).to_bytes(),
         };
         holds_secret(own, Extent::Whole)
+    }
+}
+
+/// Before a plan is run for the first time: at Bind, for what returns rows.
+unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, flags: c_int) {
+    redact_activity();
+    // SAFETY: hands on what Postgres passed.
+    unsafe {
+        let start = PREVIOUS_EXECUTOR_START.unwrap_or(standard::standard_ExecutorStart);
+        start(query, flags);
     }
 }
 
@@ -206,6 +230,19 @@ unsafe extern "C-unwind" fn process_utility(
             destination,
             completion,
         );
+    }
+}
+
+/// When a transaction has ended. Some messages show their text and run no other hook: an empty
+/// statement that is only a comment, a Bind that no Execute follows, an error that is not logged.
+unsafe extern "C-unwind" fn transaction_ended(event: pg_sys::XactEvent::Type, _: *mut c_void) {
+    use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PREPARE};
+    if matches!(
+        event,
+        XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE
+    ) && KNOWN.get().is_none()
+    {
+        redact_activity_as_shown();
     }
 }
 
@@ -300,6 +337,22 @@ pub fn redact_activity() {
         ..statement
     }
     .remember();
+}
+
+/// As [`redact_activity`], from what `pg_stat_activity` shows at this moment.
+fn redact_activity_as_shown() {
+    // SAFETY: the entry in shared memory is this backend's, which alone writes it; the text is
+    // NUL-terminated and no longer than track_activity_query_size.
+    unsafe {
+        let entry = pg_sys::MyBEEntry;
+        if entry.is_null() || (*entry).st_activity_raw.is_null() {
+            return;
+        }
+        let text = CStr::from_ptr((*entry).st_activity_raw).to_bytes();
+        if holds_secret(text, Extent::MayBeCut) {
+            show_redacted(text, (*entry).st_state);
+        }
+    }
 }
 
 /// Has `pg_stat_activity` show the text without its secrets.

@@ -82,10 +82,17 @@ SIMPLE = {
     "raised as a warning": "DO $$ BEGIN RAISE WARNING '%', '{t}'; END $$",
     "duplicate key": "CREATE TEMP TABLE t (c text PRIMARY KEY); INSERT INTO t VALUES ('{t}'), ('{t}')",
     "not permitted": "SELECT auth.verify('{t}')",
+    "comment": "SELECT 1, 'x' /* {t} */",
     "comment, right before": "SELECT 1, 'y' --{t}",
+    "comment, alone": "/* {t} */",
+    "alias": "SELECT 1, 'z' AS \"{t}\"",
     "url-encoded": "SELECT 1, 'Bearer%20{t}' AS a, 1 / 0",
     "url-encoded, comment": "SELECT 1, 'a' /* ?token=%22{t}%22 */",
+    "default of XMLTABLE": "SELECT x, 'c' FROM XMLTABLE('/a' PASSING '<a/>' COLUMNS x text DEFAULT '{t}')",
 }
+
+# Those of whose text pg_stat_statements keeps more than the constants, for whoever runs the same next.
+SAME = ["comment", "alias", "default of XMLTABLE", "url-encoded, comment"]
 
 # By the extended protocol: a literal, or bound to $1.
 EXTENDED = {
@@ -102,6 +109,7 @@ EXTENDED = {
     "cast, bound": "SELECT $1::int",
     "syntax error": "SELECT auth.jwt_session_init('{t}') FROM FROM",
     "not permitted": "SELECT auth.verify('{t}')",
+    "comment, alone": "/* {t} */",
 }
 
 # What the owner does with a JWK whose secret member is {k}. COPY gets what follows its line.
@@ -214,6 +222,9 @@ class Leaks:
         self.checks.equal(f"{what}: pg_stat_activity", found(self.tokens[what], query), None)
 
     def look_at_statements(self):
+        """Of a text that is kept since before its statement ran, another execution tells."""
+        for what in SAME:
+            self.other.query(SIMPLE[what].replace("{t}", "x"))
         statements = "\n".join(row[0] for row in self.root.query("SELECT query FROM pg_stat_statements"))
         for what, token in self.tokens.items():
             self.checks.equal(f"{what}: pg_stat_statements", found(token, statements), None)
@@ -239,13 +250,51 @@ class Leaks:
         self.look_at_activity("failed transaction", session)
         session.close()
 
-    def bound_and_never_run(self):
+    def one_by_one(self, what, sql, *messages):
+        """Messages of the extended protocol, given the session and the statement with a token in it;
+        afterwards what is shown is looked at."""
         session = self.connect()
-        token = self.new_token("bound and never run")
-        session.send(session.parse(f"SELECT auth.jwt_session_init('{token}')"), session.bind(), session.SYNC)
-        session.receive()
-        self.look_at_activity("bound and never run", session)
+        sql = sql.replace("{t}", self.new_token(what))
+        session.send(*(part for message in messages for part in message(session, sql)))
+        try:
+            session.receive()
+        except PgError:
+            pass
+        self.look_at_activity(what, session)
         session.close()
+
+    def no_hook_runs(self, when):
+        """Postgres shows the text at Parse, Bind and Execute, and need not run anything then."""
+        parse = lambda s, sql: [s.parse(sql)]
+        bind = lambda s, _: [s.bind()]
+        again = lambda s, _: [s.bind(portal="p"), s.run(1, "p"), s.run(1, "p")]
+        sync = lambda s, _: [s.SYNC]
+        for what, sql in {
+            "a query": "SELECT auth.jwt_session_init('{t}')",
+            "INSERT": "INSERT INTO locked SELECT FROM auth.jwt_session_init('{t}')",
+            "SET": "SET pg_auth_jwt.token = '{t}'",
+            "a comment": "/* {t} */",
+        }.items():
+            self.one_by_one(f"{when}, parsed only, {what}", sql, parse, sync)
+            self.one_by_one(f"{when}, bound and never run, {what}", sql, parse, bind, sync)
+            self.one_by_one(f"{when}, parsed, then bound and never run, {what}", sql, parse, sync,
+                            lambda s, sql: [s.parse(sql, name="n"), s.SYNC, s.bind(name="n"), s.SYNC])
+        self.one_by_one(f"{when}, portal executed twice", "INSERT INTO locked SELECT FROM auth.jwt_session_init('{t}'), "
+                        "generate_series(1, 3) RETURNING 1", parse, again, sync)
+
+        # Before its transaction ends, while another session looks.
+        session = self.connect()
+        session.send(session.parse(f"SELECT auth.jwt_session_init('{self.new_token(f'{when}, bound')}')"), session.bind(), b"H\0\0\0\4")
+        time.sleep(0.2)
+        self.look_at_activity(f"{when}, bound", session)
+        session.close()
+
+    def not_logged(self):
+        """Errors from before the first hook."""
+        for what in ["syntax error", "unknown function", "comment, alone"]:
+            self.attempt(f"not logged, simple, {what}", SIMPLE[what], simple)
+        for what in ["syntax error", "comment, alone"]:
+            self.attempt(f"not logged, extended, {what}", EXTENDED[what], extended)
 
     def waiting(self):
         """LOG lines about a lock, and the end of a session by somebody else, quote the statement."""
@@ -330,6 +379,18 @@ def copy(session, sql, _token):
     session.copy(first, lines)
 
 
+def loaded_before_pg_stat_statements(checks):
+    """Its hooks then run first."""
+    libraries = "pg_auth_jwt,pg_stat_statements"
+    with Cluster("leaks", **{**SETTINGS, "shared_preload_libraries": libraries}) as cluster:
+        db = cluster.create_db("test")
+        cluster.psql("-c", "CREATE EXTENSION pg_stat_statements", db)
+        leaks = Leaks(cluster, db, checks)
+        for what in SAME:
+            leaks.attempt(f"loaded first, {what}", SIMPLE[what], simple)
+        leaks.look_at_statements()
+
+
 def main():
     checks = Checks()
     with Cluster("leaks", **SETTINGS) as cluster:
@@ -350,10 +411,14 @@ def main():
             leaks.attempt_with_key(f"key, {what}", KEYS[what])
         leaks.connection_option()
         leaks.failed_transaction()
-        leaks.bound_and_never_run()
+        leaks.no_hook_runs("logged")
         leaks.show()
         leaks.waiting()
         leaks.deadlock()
+        leaks.configure(**USUAL)
+        leaks.no_hook_runs("not logged")
+        leaks.configure(log_min_messages="fatal")
+        leaks.not_logged()
         leaks.configure(session_preload_libraries="", **USUAL)
         for what in FIRST:
             if what in SIMPLE:
@@ -366,6 +431,8 @@ def main():
             leaks.look_at_statements()
         leaks.killed()
         leaks.look_at_log()
+    if "pg_stat_statements" in CONTRIB:
+        loaded_before_pg_stat_statements(checks)
     checks.done(f"{len(leaks.tokens)} tokens and keys are nowhere to be read, with {' and '.join(CONTRIB) or 'no contrib/'}")
 
 
