@@ -14,6 +14,6 @@ COMMENT ON FUNCTION auth.verify(text) IS
 CREATE FUNCTION auth.inspect(token text)
     RETURNS TABLE (step text, ok boolean, detail text)
     LANGUAGE c STABLE STRICT PARALLEL SAFE ROWS 15
-    AS 'MODULE_PATHNAME', 'inspect_wrapper';
+    AS 'MODULE_PATHNAME', 'pg_auth_jwt_inspect';
 COMMENT ON FUNCTION auth.inspect(text) IS
     'why a token is or is not accepted, step by step; raises nothing for a bad one';

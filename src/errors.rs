@@ -264,6 +264,16 @@ pub fn not_called_as_trigger() -> Report {
     }
 }
 
+/// A function that returns rows, called where a single value is wanted.
+pub fn set_not_accepted() -> Report {
+    Report {
+        sqlstate: SqlState(b"0A000"),
+        message: "set-valued function called in context that cannot accept a set".to_owned(),
+        detail: None,
+        hint: None,
+    }
+}
+
 /// `auth.init` where the key tables are not, or are not the extension's.
 pub fn no_tables() -> Report {
     Report {

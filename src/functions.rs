@@ -1,6 +1,5 @@
 //! The SQL functions that take a token.
 
-use pgrx::iter::TableIterator;
 use pgrx::prelude::*;
 
 use crate::clock::Stamp;
@@ -44,21 +43,27 @@ const PLACES: jwt_verify::Places = jwt_verify::Places {
     keys: "auth.jwks",
 };
 
-/// `auth.inspect(token text)`: why a token is or isn't accepted, step by step.
-#[pg_extern(sql = false)]
-fn inspect(
-    token: &[u8],
-) -> TableIterator<'static, (name!(step, String), name!(ok, bool), name!(detail, Vec<u8>))> {
-    session::synchronize();
-    let text = String::from_utf8_lossy(token);
-    let now = Stamp::current().time();
-    let steps = keys::with_keyring(|keyring| jwt_verify::inspect(&text, keyring, now, &PLACES));
-    TableIterator::new(steps.into_iter().map(|step| {
-        // The datum of a bytea is that of a text of the same bytes.
-        let detail = text::to_server_lossy(&step.detail).into_bytes();
-        (step.name.to_owned(), step.ok, detail)
-    }))
-}
+sql_function!(
+    /// `auth.inspect(token text)`: why a token is or isn't accepted, step by step.
+    pg_auth_jwt_inspect,
+    pg_finfo_pg_auth_jwt_inspect,
+    |arguments| {
+        let Some(token) = arguments.bytes(0) else { return Ok(None) };
+        session::synchronize();
+        let text = String::from_utf8_lossy(&token);
+        let now = Stamp::current().time();
+        let steps = keys::with_keyring(|keyring| jwt_verify::inspect(&text, keyring, now, &PLACES));
+        arguments.return_rows(steps.into_iter().map(|step| {
+            [
+                step.name.into_datum(),
+                step.ok.into_datum(),
+                // The datum of a bytea is that of a text of the same bytes.
+                text::to_server_lossy(&step.detail).into_bytes().into_datum(),
+            ]
+        }))?;
+        Ok(None)
+    }
+);
 
 /// Whether the token is set for the transaction, as by SET LOCAL, and not for the session.
 ///
