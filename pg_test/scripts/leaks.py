@@ -116,7 +116,7 @@ EXTENDED = {
 # What the owner does with a JWK whose secret member is {k}. COPY gets what follows its line.
 INIT = "SELECT auth.init('%s', issuer => 'https://keys.test.example')"
 OCT = '{"kty": "oct", "kid": "k9", "alg": "HS256", "k": "{k}"}'
-OKP = '{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "d": "{k}"}'
+OKP = '{"kty": "OKP", "crv": "Ed25519", "x": "bPCrYRrU9-L5nSHD1FR2r6qboUSWUYfpAfCL8hE59DI", "d": "{k}"}'
 RSA = '{"e": "AQAB", "n": "%s", "d": "{k}", "p": "{k}", "q": "{k}", "dp": "{k}", "dq": "{k}", "qi": "{k}", "kty": "RSA"}' % ("A" * 342)
 OTH = '{"kty": "RSA", "n": "AQAB", "e": "AQAB", "oth": [{"r": "{k}", "d": "{k}", "t": "{k}"}]}'
 INSERT = "INSERT INTO auth.jwks (issuer, jwk) VALUES ('https://keys.test.example', '%s')"
@@ -154,7 +154,7 @@ KEYS = {
     "copy, secret first": "COPY auth.jwks (issuer, jwk) FROM STDIN\n\\N\t" + '{"k": "{k}", "alg": "HS256", "kid": "k9", "kty": "oct"}',
     "copy, private": "COPY auth.jwks (issuer, jwk) FROM STDIN\nhttps://keys.test.example\t" + OKP,
     "copy, private first": "COPY auth.jwks (issuer, jwk) FROM STDIN\nhttps://keys.test.example\t"
-                           '{"d": "{k}", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "crv": "Ed25519", "kty": "OKP"}',
+                           '{"d": "{k}", "x": "bPCrYRrU9-L5nSHD1FR2r6qboUSWUYfpAfCL8hE59DI", "crv": "Ed25519", "kty": "OKP"}',
     "copy, cut in the key": "COPY auth.jwks (issuer, kid, jwk) FROM STDIN\nhttps://keys.test.example\tthirtythreecharacters\t"
                             '{"d": "{k}", "crv": "Ed25519", "kty": "OKP"}',
     "copy, csv": "COPY auth.jwks (issuer, jwk) FROM STDIN (FORMAT csv)\nhttps://keys.test.example,\"" + OKP.replace('"', '""') + '"',

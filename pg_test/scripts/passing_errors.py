@@ -91,7 +91,7 @@ def errors_of_postgres(checks, cluster, db, admin):
     admin.query("ALTER TABLE auth.issuers ADD CONSTRAINT no_b CHECK (issuer <> 'b')")
     fields = error(admin, INIT.replace(tokens.ISSUER, "b").replace("HS256", "EdDSA").replace("oct", "OKP"))
     checks.equal("key set without a usable key", fields["C"], "22023")
-    key = '{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "kid": "b"}'
+    key = '{"kty": "OKP", "crv": "Ed25519", "x": "bPCrYRrU9-L5nSHD1FR2r6qboUSWUYfpAfCL8hE59DI", "kid": "b"}'
     fields = error(admin, f"SELECT auth.init('{key}', 'b')")
     checks.equal("check", [fields.get(name) for name in "Csdtn"], ["23514", "auth", None, "issuers", "no_b"])
     checks.true("check: the row", fields["D"].startswith("Failing row contains (b, "))

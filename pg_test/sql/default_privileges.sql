@@ -90,7 +90,7 @@ SELECT auth.init(:'jwks', issuer => :'issuer', audience => '{my-app}');
 \c - authenticated
 \i fixtures/jose.sql
 INSERT INTO auth.issuers (issuer) VALUES ('mine');
-INSERT INTO auth.jwks (issuer, jwk) VALUES ('https://auth.example.com', '{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}');
+INSERT INTO auth.jwks (issuer, jwk) VALUES ('https://auth.example.com', '{"kty":"OKP","crv":"Ed25519","x":"bPCrYRrU9-L5nSHD1FR2r6qboUSWUYfpAfCL8hE59DI"}');
 \echo :LAST_ERROR_SQLSTATE
 UPDATE auth.issuers SET audience = NULL;
 SELECT jwk FROM auth.jwks;
