@@ -6,6 +6,7 @@ use crate::algorithm::Algorithm;
 use crate::excerpt::Excerpt;
 use crate::json::JsonError;
 use crate::limits::{MAX_KEYS_TRIED, MAX_TOKEN_BYTES};
+use crate::policy::DEFAULT_TOKEN_TYPE;
 use crate::time::{Date, Span, UnixMicros};
 
 /// One of the three parts of a token (RFC 7515 §7.1).
@@ -76,8 +77,8 @@ pub enum Error {
     UnencodedPayload,
     /// `typ` is not one of the issuer's token types (RFC 8725 §3.11).
     TokenType {
-        /// The header's `typ`.
-        typ: Excerpt,
+        /// The header's `typ`; absent, it counts as `JWT`.
+        typ: Option<Excerpt>,
     },
     /// `alg` does not name a signature algorithm; `none` does not either
     /// (RFC 8725 §3.2).
@@ -295,7 +296,12 @@ impl fmt::Display for Error {
             Self::UnencodedPayload => {
                 write!(f, "token header has \"b64\", and its value is not true")
             }
-            Self::TokenType { typ } => write!(f, "token type {typ} is not accepted"),
+            Self::TokenType { typ: Some(typ) } => write!(f, "token type {typ} is not accepted"),
+            Self::TokenType { typ: None } => write!(
+                f,
+                "token has no \"typ\", which counts as \"{DEFAULT_TOKEN_TYPE}\", and that type is \
+                 not accepted"
+            ),
             Self::UnknownAlgorithm { alg } => {
                 write!(f, "algorithm {alg} is not a signature algorithm")
             }

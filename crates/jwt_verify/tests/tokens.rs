@@ -241,7 +241,32 @@ fn token_types() {
         assert_eq!(error.kind(), ErrorKind::Malformed);
         assert!(check(&typed(typ), lenient()).is_ok());
     }
-    assert!(check(&token_with(json!({})), only_access()).is_ok());
+}
+
+/// RFC 7519 §5.1: `typ` may be left out where the context says that this is a JWT.
+#[test]
+fn a_token_without_a_type_counts_as_jwt() {
+    let token = token_with(json!({}));
+    let types = |types: &[&str]| Policy {
+        token_types: Some(types.iter().map(|&typ| typ.to_owned()).collect()),
+        ..lenient()
+    };
+    for accepted in [
+        types(&["JWT", "at+jwt"]),
+        types(&["at+jwt", "application/jwt"]),
+        lenient(),
+    ] {
+        assert!(check(&token, accepted).is_ok());
+    }
+    for refused in [types(&["at+jwt"]), types(&[])] {
+        let error = refusal(&token, refused);
+        assert_eq!(error, Error::TokenType { typ: None });
+        assert_eq!(error.kind(), ErrorKind::Malformed);
+        assert_eq!(
+            error.to_string(),
+            "token has no \"typ\", which counts as \"JWT\", and that type is not accepted"
+        );
+    }
 }
 
 #[test]
