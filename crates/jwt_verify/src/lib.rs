@@ -10,7 +10,7 @@
 //! let mut keyring = Keyring::new();
 //! keyring.add_issuer("https://auth.example.com", Policy::default());
 //! let jwk = r#"{"kty":"OKP","crv":"Ed25519","kid":"a",
-//!               "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+//!               "x":"bPCrYRrU9-L5nSHD1FR2r6qboUSWUYfpAfCL8hE59DI"}"#;
 //! keyring.add_key("https://auth.example.com", Some("a"), None, jwk, None);
 //!
 //! let refused = verify("not a token", &keyring, 1_700_000_000_000_000);

@@ -104,6 +104,11 @@ pub enum KeyError {
         /// The algorithm that it is too short for.
         alg: Algorithm,
     },
+    /// The private half of the key, or the shared secret, is published.
+    Published {
+        /// Where.
+        source: &'static str,
+    },
     /// Another usable key of the set has the same `kid` and type (RFC 7517 §4.5).
     DuplicateKeyId,
     /// The set has the same key already, under another `kid` or `alg`.
@@ -177,6 +182,10 @@ impl fmt::Display for KeyError {
             Self::SecretTooShort { bytes, alg } => write!(
                 f,
                 "shared secret of {bytes} bytes is shorter than the hash of \"{alg}\""
+            ),
+            Self::Published { source } => write!(
+                f,
+                "anyone can sign with this key: its private half is published ({source})"
             ),
             Self::DuplicateKeyId => {
                 write!(f, "another key of the set has the same \"kid\" and \"kty\"")

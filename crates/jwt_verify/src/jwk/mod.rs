@@ -4,6 +4,7 @@ mod ec;
 mod error;
 mod oct;
 mod okp;
+mod published;
 mod rsa;
 
 use std::fmt;
@@ -96,7 +97,8 @@ impl Key {
     /// the type strictly decoded (RFC 7518 §6, RFC 8037 §2); RSA of 2048 to
     /// 8192 bits, odd exponent from 3 to 2^32 - 1; the point on its curve;
     /// Ed25519 canonical and not of small order; `use`, `key_ops` and `alg`
-    /// fit for verifying signatures (RFC 7517 §4.2 to §4.4).
+    /// fit for verifying signatures (RFC 7517 §4.2 to §4.4); not a key whose
+    /// private half is published, such as an RFC's example.
     pub fn from_jwk(jwk: &str, algorithms: AlgorithmSet) -> Result<Self, KeyError> {
         Self::admit(&parse_jwk(jwk)?, None, algorithms)
     }
@@ -116,6 +118,19 @@ impl Key {
     }
 
     pub(crate) fn admit(
+        jwk: &Object<'_>,
+        alg: Option<&str>,
+        algorithms: AlgorithmSet,
+    ) -> Result<Self, KeyError> {
+        let key = Self::admit_even_published(jwk, alg, algorithms)?;
+        match published::source(key.thumbprint()) {
+            Some(source) => Err(KeyError::Published { source }),
+            None => Ok(key),
+        }
+    }
+
+    /// Every rule but the last. Only [`Key::admit`] and tests may call it.
+    pub(crate) fn admit_even_published(
         jwk: &Object<'_>,
         alg: Option<&str>,
         algorithms: AlgorithmSet,
