@@ -8,8 +8,9 @@ use std::borrow::Cow;
 use crate::error::{Error, Part};
 use crate::excerpt::Excerpt;
 use crate::json::{Object, Value};
+use crate::numeric_date::NumericDate;
 use crate::policy::Policy;
-use crate::time::{self, UnixMicros, WideMicros, narrow};
+use crate::time::{UnixMicros, WideMicros, narrow};
 
 /// A token's payload.
 pub(crate) struct Claims<'p>(Object<'p>);
@@ -73,12 +74,12 @@ impl<'p> Claims<'p> {
     }
 
     /// A NumericDate (RFC 7519 §2): any JSON number.
-    pub(crate) fn date(&self, claim: &'static str) -> Result<Option<WideMicros>, Error> {
+    pub(crate) fn date(&self, claim: &'static str) -> Result<Option<NumericDate>, Error> {
         match self.0.get(claim) {
             None => Ok(None),
-            Some(Value::Unsigned(seconds)) => Ok(Some(time::from_seconds(*seconds))),
-            Some(Value::Signed(seconds)) => Ok(Some(time::from_seconds(*seconds))),
-            Some(Value::Float(seconds)) => Ok(Some(time::from_fractional_seconds(*seconds))),
+            Some(Value::Unsigned(seconds)) => Ok(Some(NumericDate::from_integer(*seconds))),
+            Some(Value::Signed(seconds)) => Ok(Some(NumericDate::from_integer(*seconds))),
+            Some(Value::Float(seconds)) => Ok(Some(NumericDate::from_fraction(*seconds))),
             Some(other) => Err(Error::ClaimType {
                 claim,
                 expected: "a number",
@@ -150,58 +151,55 @@ impl<'p> Claims<'p> {
 
 /// Not expired (RFC 7519 §4.1.4). When it will be.
 pub(crate) fn check_exp(
-    exp: Option<WideMicros>,
+    exp: Option<NumericDate>,
     policy: &Policy,
     now: UnixMicros,
 ) -> Result<UnixMicros, Error> {
     let Some(exp) = exp else {
         return Ok(UnixMicros::MAX);
     };
-    let until = exp.saturating_add(policy.leeway.into());
+    let until = exp.wide().saturating_add(policy.leeway.into());
     if WideMicros::from(now) < until {
         return Ok(narrow(until));
     }
-    let exp = narrow(exp);
     Err(Error::Expired { exp, now })
 }
 
 /// Valid already (RFC 7519 §4.1.5). Since when.
 pub(crate) fn check_nbf(
-    nbf: Option<WideMicros>,
+    nbf: Option<NumericDate>,
     policy: &Policy,
     now: UnixMicros,
 ) -> Result<UnixMicros, Error> {
     let Some(nbf) = nbf else {
         return Ok(UnixMicros::MIN);
     };
-    let from = nbf.saturating_sub(policy.leeway.into());
+    let from = nbf.wide().saturating_sub(policy.leeway.into());
     if from <= now.into() {
         return Ok(narrow(from));
     }
-    let nbf = narrow(nbf);
     Err(Error::NotYetValid { nbf, now })
 }
 
 /// Not issued in the future (RFC 7519 §4.1.6). Since when that holds.
 pub(crate) fn check_iat(
-    iat: Option<WideMicros>,
+    iat: Option<NumericDate>,
     policy: &Policy,
     now: UnixMicros,
 ) -> Result<UnixMicros, Error> {
     let Some(iat) = iat else {
         return Ok(UnixMicros::MIN);
     };
-    let from = iat.saturating_sub(policy.leeway.into());
+    let from = iat.wide().saturating_sub(policy.leeway.into());
     if from <= now.into() {
         return Ok(narrow(from));
     }
-    let iat = narrow(iat);
     Err(Error::IssuedInFuture { iat, now })
 }
 
 /// Not older than the issuer's tokens may get. When it will be.
 pub(crate) fn check_max_age(
-    iat: Option<WideMicros>,
+    iat: Option<NumericDate>,
     policy: &Policy,
     now: UnixMicros,
 ) -> Result<UnixMicros, Error> {
@@ -214,12 +212,12 @@ pub(crate) fn check_max_age(
         });
     };
     let until = iat
+        .wide()
         .saturating_add(max_age.into())
         .saturating_add(policy.leeway.into());
     if WideMicros::from(now) < until {
         return Ok(narrow(until));
     }
-    let iat = narrow(iat);
     Err(Error::TooOld { iat, max_age, now })
 }
 

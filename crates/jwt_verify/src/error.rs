@@ -6,6 +6,7 @@ use crate::algorithm::Algorithm;
 use crate::excerpt::Excerpt;
 use crate::json::JsonError;
 use crate::limits::{MAX_KEYS_TRIED, MAX_TOKEN_BYTES};
+use crate::numeric_date::NumericDate;
 use crate::policy::DEFAULT_TOKEN_TYPE;
 use crate::time::{Date, Span, UnixMicros};
 
@@ -33,8 +34,8 @@ impl fmt::Display for Part {
 /// The rule that refused a token, with the values that a person needs.
 ///
 /// Neither `Display` nor `Debug` shows a token, a signature or a key. Strings
-/// that come from the token are [`Excerpt`]s; times are [`UnixMicros`] and
-/// displayed as dates.
+/// that come from the token are [`Excerpt`]s; times displayed as dates
+/// where they have one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
@@ -146,14 +147,14 @@ pub enum Error {
     /// The token has expired (RFC 7519 §4.1.4).
     Expired {
         /// The claim `exp`.
-        exp: UnixMicros,
+        exp: NumericDate,
         /// The time of the check.
         now: UnixMicros,
     },
     /// The token was issued too long ago.
     TooOld {
         /// The claim `iat`.
-        iat: UnixMicros,
+        iat: NumericDate,
         /// How long the issuer's tokens are accepted after `iat`.
         max_age: UnixMicros,
         /// The time of the check.
@@ -162,14 +163,14 @@ pub enum Error {
     /// The token is not valid yet (RFC 7519 §4.1.5).
     NotYetValid {
         /// The claim `nbf`.
-        nbf: UnixMicros,
+        nbf: NumericDate,
         /// The time of the check.
         now: UnixMicros,
     },
     /// The token was issued in the future (RFC 7519 §4.1.6).
     IssuedInFuture {
         /// The claim `iat`.
-        iat: UnixMicros,
+        iat: NumericDate,
         /// The time of the check.
         now: UnixMicros,
     },
@@ -351,25 +352,21 @@ impl fmt::Display for Error {
             },
             // The time of the check is left out: it is the reader's own.
             Self::Expired { exp, .. } => {
-                write!(f, "token expired at {} (claim \"exp\")", Date(*exp))
+                write!(f, "token expired at {} (claim \"exp\")", exp)
             }
             Self::TooOld { iat, max_age, .. } => write!(
                 f,
                 "token was issued at {} (claim \"iat\"), and may not be older than {}",
-                Date(*iat),
+                iat,
                 Span(*max_age)
             ),
             Self::NotYetValid { nbf, .. } => {
-                write!(
-                    f,
-                    "token is not valid before {} (claim \"nbf\")",
-                    Date(*nbf)
-                )
+                write!(f, "token is not valid before {} (claim \"nbf\")", nbf)
             }
             Self::IssuedInFuture { iat, .. } => write!(
                 f,
                 "token was issued in the future, at {} (claim \"iat\")",
-                Date(*iat)
+                iat
             ),
             Self::IssuerType { found } => {
                 write!(f, "claim \"iss\" must be a string, but is {found}")

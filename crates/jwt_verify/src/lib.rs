@@ -57,6 +57,7 @@ pub use json::{JsonError, JsonFault};
 pub use jwk::{Key, KeyError, KeyType};
 pub use jwks::{JwksEntry, JwksError, read_jwks};
 pub use keyring::Keyring;
+pub use numeric_date::NumericDate;
 pub use policy::Policy;
 pub use time::UnixMicros;
 pub use verify::{Verified, verify};
@@ -75,6 +76,7 @@ mod json;
 mod jwk;
 mod jwks;
 mod keyring;
+mod numeric_date;
 mod policy;
 #[cfg(any(test, feature = "second_opinion"))]
 #[doc(hidden)]

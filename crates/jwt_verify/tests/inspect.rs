@@ -88,6 +88,36 @@ fn a_good_token() {
     assert_eq!(detail(&steps, "required"), "has \"exp\"");
 }
 
+#[test]
+fn extreme_dates() {
+    for (value, shown) in [
+        (
+            json!(1e300),
+            "1e300 seconds since 1970, after the year 9999",
+        ),
+        (
+            json!(253_402_300_800_i64),
+            "253402300800 seconds since 1970, after the year 9999",
+        ),
+    ] {
+        let steps = look(&with("exp", value.clone()));
+        assert_eq!(detail(&steps, "exp"), shown);
+        assert_mistake(
+            &look(&with("nbf", value)),
+            &["nbf"],
+            &["not in milliseconds"],
+        );
+    }
+    let steps = look(&with("nbf", json!(-1e300)));
+    assert_eq!(
+        detail(&steps, "nbf"),
+        "-1e300 seconds since 1970, before the year 1"
+    );
+    let steps = look(&with("exp", json!(-1e300)));
+    assert_mistake(&steps, &["exp"], &["at -1e300 seconds since 1970"]);
+    assert!(!detail(&steps, "exp").contains("ago"));
+}
+
 // ---- The ten commonest mistakes
 
 #[test]

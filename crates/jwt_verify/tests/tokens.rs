@@ -462,6 +462,62 @@ fn required_claims() {
     assert_eq!(error.kind(), ErrorKind::Issuer);
 }
 
+/// A far date wraps around in no message, and turns into no other date.
+#[test]
+fn extreme_dates_are_shown_as_numbers() {
+    let now = NOW;
+    for (claim, value, shown) in [
+        (
+            "exp",
+            "-1e300",
+            "token expired at -1e300 seconds since 1970",
+        ),
+        (
+            "exp",
+            "-62135596801",
+            "token expired at -62135596801 seconds since 1970",
+        ),
+        (
+            "exp",
+            "-62135596800",
+            "token expired at 0001-01-01 00:00:00 UTC",
+        ),
+        (
+            "nbf",
+            "1e300",
+            "token is not valid before 1e300 seconds since 1970",
+        ),
+        (
+            "nbf",
+            "253402300799",
+            "token is not valid before 9999-12-31 23:59:59 UTC",
+        ),
+        (
+            "nbf",
+            "253402300800",
+            "token is not valid before 253402300800 seconds since 1970",
+        ),
+        (
+            "nbf",
+            "253402300800.5",
+            "token is not valid before 253402300800.5 seconds since 1970",
+        ),
+        (
+            "iat",
+            "1e30",
+            "token was issued in the future, at 1e30 seconds since 1970",
+        ),
+        (
+            "iat",
+            "18446744073709551615",
+            "token was issued in the future, at 18446744073709551615 seconds since 1970",
+        ),
+    ] {
+        let error = at(claim, value, lenient(), now).unwrap_err();
+        assert_eq!(error.to_string(), format!("{shown} (claim \"{claim}\")"));
+    }
+}
+
 #[test]
 fn dates_are_numbers() {
     for claim in ["exp", "nbf", "iat"] {

@@ -7,7 +7,7 @@ use crate::excerpt::Excerpt;
 use crate::header::Header;
 use crate::keyring::{Issuer, Keyring};
 use crate::policy::Policy;
-use crate::time::{Date, Span, UnixMicros};
+use crate::time::{Date, Span, UnixMicros, narrow};
 
 /// How many names a list shows.
 const MAX_LISTED: usize = 5;
@@ -176,22 +176,32 @@ pub(super) fn signature(
 }
 
 pub(super) fn claim(error: &Error, policy: &Policy) -> String {
+    const UNITS: &str = "times are in seconds since 1970, not in milliseconds";
+
     let leeway = Span(policy.leeway);
     match error {
+        Error::Expired { exp: date, .. }
+        | Error::TooOld { iat: date, .. }
+        | Error::NotYetValid { nbf: date, .. }
+        | Error::IssuedInFuture { iat: date, .. }
+            if date.calendar().is_none() =>
+        {
+            format!("{error}: {UNITS}")
+        }
         Error::Expired { exp, now } => format!(
             "{error}: that is {} ago, and the leeway is {leeway}; get a fresh token, and if that \
              is refused too, compare the clocks, as here it is {}",
-            Span(now.saturating_sub(*exp)),
+            Span(now.saturating_sub(narrow(exp.wide()))),
             Date(*now)
         ),
         Error::TooOld { iat, now, .. } => format!(
             "{error}: that is {} ago; sign in again, or raise the issuer's max_age",
-            Span(now.saturating_sub(*iat))
+            Span(now.saturating_sub(narrow(iat.wide())))
         ),
         Error::NotYetValid { nbf: date, now } | Error::IssuedInFuture { iat: date, now } => {
-            let ahead = date.saturating_sub(*now);
+            let ahead = narrow(date.wide()).saturating_sub(*now);
             if ahead > A_CENTURY {
-                format!("{error}: times are in seconds since 1970, not in milliseconds")
+                format!("{error}: {UNITS}")
             } else if ahead > LARGEST_SKEW {
                 let (ahead, now) = (Span(ahead), Date(*now));
                 format!("{error}: that is {ahead} ahead, as here it is {now}")

@@ -12,9 +12,10 @@ use crate::excerpt::Excerpt;
 use crate::header::{self, Header};
 use crate::json::{Object, Value};
 use crate::keyring::{Issuer, Keyring, Selected};
+use crate::numeric_date::NumericDate;
 use crate::policy::Policy;
 use crate::signature;
-use crate::time::{Date, Seconds, Span, UnixMicros, WideMicros, narrow};
+use crate::time::{Seconds, Span, UnixMicros};
 use crate::token::Token;
 use crate::verify::{check_signature, check_type, find_issuer, select_key};
 
@@ -96,6 +97,22 @@ impl Steps {
         .run(&header);
         Ok(())
     }
+}
+
+/// A date of the token, and how far from now it is.
+fn describe(date: NumericDate, now: UnixMicros) -> String {
+    let Some(time) = date.calendar() else {
+        return match date.wide() > now.into() {
+            true => format!("{date}, after the year 9999"),
+            false => format!("{date}, before the year 1"),
+        };
+    };
+    let distance = Span(time.saturating_sub(now));
+    let distance = match time > now {
+        true => format!("in {distance}"),
+        false => format!("{distance} ago"),
+    };
+    format!("{} ({date}), {distance}", Seconds(time))
 }
 
 /// A token of good form, and what it is held against.
@@ -241,8 +258,8 @@ impl Inspection<'_> {
         let claims = self.claims;
         let (exp, nbf, iat) = (claims.date("exp"), claims.date("nbf"), claims.date("iat"));
 
-        type Read = Result<Option<WideMicros>, Error>;
-        type Rule = fn(Option<WideMicros>, &Policy, UnixMicros) -> Result<UnixMicros, Error>;
+        type Read = Result<Option<NumericDate>, Error>;
+        type Rule = fn(Option<NumericDate>, &Policy, UnixMicros) -> Result<UnixMicros, Error>;
         let check = |date: &Read, rule: Rule| {
             let date = date.clone()?;
             rule(date, policy, now)?;
@@ -284,21 +301,12 @@ impl Inspection<'_> {
     fn date(
         &mut self,
         name: &'static str,
-        checked: Result<Option<WideMicros>, Error>,
+        checked: Result<Option<NumericDate>, Error>,
         policy: &Policy,
     ) {
         match checked {
             Ok(None) => self.steps.ok(name, "absent"),
-            Ok(Some(date)) => {
-                let date = narrow(date);
-                let distance = Span(date.saturating_sub(self.now));
-                let distance = match date > self.now {
-                    true => format!("in {distance}"),
-                    false => format!("{distance} ago"),
-                };
-                let detail = format!("{} ({}), {distance}", Seconds(date), Date(date));
-                self.steps.ok(name, detail);
-            }
+            Ok(Some(date)) => self.steps.ok(name, describe(date, self.now)),
             Err(error) => self.steps.fail(name, advice::claim(&error, policy)),
         }
     }
