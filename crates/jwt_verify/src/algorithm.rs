@@ -7,7 +7,6 @@ use crate::jwk::KeyType;
 
 /// A signature algorithm that this crate knows. `none` is not one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Algorithm {
     /// RSASSA-PKCS1-v1_5 with SHA-256 (RFC 7518 §3.3).
     Rs256,

@@ -36,7 +36,6 @@ impl fmt::Debug for JwksEntry {
 
 /// Why a text is neither a JWK Set nor a JWK.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum JwksError {
     /// The text is longer than [`MAX_JWKS_BYTES`].
     TooLong {

@@ -20,7 +20,6 @@ use crate::limits::MAX_JSON_DEPTH;
 
 /// Why a text is not an acceptable JSON object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum JsonFault {
     /// The bytes are not UTF-8 (RFC 8259 §8.1).
     NotUtf8,

@@ -11,7 +11,6 @@ use crate::limits::{
 
 /// The rule that kept a JWK out, as one plain phrase. Never shows key material.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum KeyError {
     /// The JWK is longer than [`MAX_JWK_BYTES`].
     TooLong {
