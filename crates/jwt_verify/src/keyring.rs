@@ -110,7 +110,7 @@ impl Keyring {
     }
 
     /// Adds a key that needs no admission.
-    #[cfg(any(test, feature = "second_opinion"))]
+    #[cfg(any(test, feature = "cross_check"))]
     pub(crate) fn add_admitted_key(&mut self, issuer: &str, key: Key) -> bool {
         let is_added = self.add_key(issuer, key.kid(), None, "", None);
         let slot = self

@@ -49,7 +49,6 @@
 compile_error!("jwt_verify needs one of the features `aws_lc_rs` and `rust_crypto`");
 
 pub use algorithm::{Algorithm, AlgorithmSet, UnknownAlgorithm};
-pub use claimed::{Claimed, claimed};
 pub use error::{Error, ErrorKind, Part};
 pub use excerpt::Excerpt;
 pub use inspect::{Step, inspect};
@@ -60,14 +59,17 @@ pub use keyring::Keyring;
 pub use numeric_date::NumericDate;
 pub use policy::Policy;
 pub use time::UnixMicros;
+pub use unverified_claims::{UnverifiedClaims, unverified_claims};
 pub use verify::{Verified, verify};
 
 pub mod limits;
 
 mod algorithm;
 mod base64url;
-mod claimed;
 mod claims;
+#[cfg(any(test, feature = "cross_check"))]
+#[doc(hidden)]
+pub mod cross_check;
 mod error;
 mod excerpt;
 mod header;
@@ -78,10 +80,8 @@ mod jwks;
 mod keyring;
 mod numeric_date;
 mod policy;
-#[cfg(any(test, feature = "second_opinion"))]
-#[doc(hidden)]
-pub mod second_opinion;
 mod signature;
 mod time;
 mod token;
+mod unverified_claims;
 mod verify;

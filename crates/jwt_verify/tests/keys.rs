@@ -9,8 +9,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use common::cases::all_algorithms;
 use common::sign::{Signer, algorithms, encode};
+use jwt_verify::cross_check::admit_even_published;
 use jwt_verify::limits::{MAX_JWK_BYTES, MAX_JWKS_BYTES, MAX_JWKS_KEYS};
-use jwt_verify::second_opinion::admit_even_published;
 use jwt_verify::{AlgorithmSet, JwksError, Key, KeyError, KeyType, read_jwks};
 use serde_json::{Value, json};
 

@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use common::cases::{Case, all_algorithms, key_even_published, shared};
 use common::report;
-use jwt_verify::second_opinion::{admit_even_published, verdicts};
+use jwt_verify::cross_check::{admit_even_published, verdicts};
 use jwt_verify::{Algorithm, read_jwks};
 use serde::Deserialize;
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use jwt_verify::second_opinion::{add_key_even_published, admit_even_published};
+use jwt_verify::cross_check::{add_key_even_published, admit_even_published};
 use jwt_verify::{AlgorithmSet, JwksEntry, Key, KeyError, Keyring, Policy, UnixMicros, read_jwks};
 use serde::Deserialize;
 use serde_json::value::RawValue;

@@ -6,9 +6,9 @@ use std::sync::LazyLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jwt_verify::second_opinion::verdicts;
+use jwt_verify::cross_check::verdicts;
 use jwt_verify::{
-    Algorithm, Error, Key, Keyring, Policy, Verified, claimed, inspect, read_jwks, verify,
+    Algorithm, Error, Key, Keyring, Policy, Verified, inspect, read_jwks, unverified_claims, verify,
 };
 use serde_json::{Value, json};
 
@@ -66,7 +66,7 @@ pub fn good_token(signer: Signer, alg: &str) -> String {
 
 /// Any text as a token: no panic, and `inspect` says what `verify` says.
 pub fn any_token(bytes: &[u8]) {
-    let _ = claimed(&String::from_utf8_lossy(bytes));
+    let _ = unverified_claims(&String::from_utf8_lossy(bytes));
     if let Ok(token) = std::str::from_utf8(bytes) {
         let _ = verdict(token, &KEYRING);
     }

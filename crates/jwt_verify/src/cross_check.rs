@@ -8,8 +8,7 @@ use sha2::digest::Output;
 use sha2::digest::core_api::BlockSizeUser;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
-use crate::algorithm::Algorithm;
-use crate::algorithm::AlgorithmSet;
+use crate::algorithm::{Algorithm, AlgorithmSet};
 use crate::base64url;
 use crate::jwk::{Key, KeyError, Material, parse_jwk};
 use crate::keyring::Keyring;
