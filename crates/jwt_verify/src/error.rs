@@ -211,26 +211,26 @@ pub enum Error {
     },
 }
 
-/// The class of an [`Error`]: one for each SQLSTATE of DESIGN.md §5.
+/// The class of an [`Error`]: what a caller can act on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// Malformed token (28J01).
+    /// Malformed token.
     Malformed,
-    /// Algorithm not allowed (28J02).
+    /// Algorithm not allowed.
     Algorithm,
-    /// No key for this token (28J03).
+    /// No key for this token.
     Key,
-    /// The signature does not match (28J04).
+    /// The signature does not match.
     Signature,
-    /// Expired, or older than `max_age` (28J05).
+    /// Expired, or older than `max_age`.
     Expired,
-    /// Not valid yet (28J06).
+    /// Not valid yet.
     NotYetValid,
-    /// `iss` malformed or refused (28J07).
+    /// `iss` malformed or refused.
     Issuer,
-    /// Audience refused (28J08).
+    /// Audience refused.
     Audience,
-    /// Another claim missing or malformed (28J09).
+    /// Another claim missing or malformed.
     Claim,
 }
 

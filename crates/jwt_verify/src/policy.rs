@@ -6,7 +6,7 @@ use crate::time::UnixMicros;
 /// The type of a token whose header states none (RFC 7519 §5.1).
 pub(crate) const DEFAULT_TOKEN_TYPE: &str = "JWT";
 
-/// The rules of one issuer: a row of `auth.issuers`.
+/// The rules for the tokens of one issuer.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// Whether its tokens are accepted at all.
@@ -30,8 +30,7 @@ pub struct Policy {
 }
 
 impl Default for Policy {
-    /// What a row of `auth.issuers` has unless it says otherwise: enabled, any
-    /// audience, the asymmetric algorithms, `exp` required, 60 seconds of
+    /// Enabled, any audience, the asymmetric algorithms, `exp` required, 60 seconds of
     /// leeway, no `max_age`, `typ` `JWT` or `at+jwt`.
     fn default() -> Self {
         Self {

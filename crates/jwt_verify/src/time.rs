@@ -56,7 +56,7 @@ impl fmt::Display for Seconds {
 }
 
 /// Displays a time as a date in UTC, for people; one outside of the years 1 to
-/// 9999 as seconds, and the ends of the range as Postgres's infinities.
+/// 9999 as seconds, and the ends of the range as infinities.
 pub(crate) struct Date(pub(crate) UnixMicros);
 
 impl fmt::Display for Date {

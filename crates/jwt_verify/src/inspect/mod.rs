@@ -34,6 +34,18 @@ pub struct Step {
     pub detail: String,
 }
 
+/// What the caller names the places where a person can change something: they
+/// stand in the advice of [`inspect`].
+#[derive(Clone, Copy, Debug)]
+pub struct Places {
+    /// What loads an issuer's JWKS, after "load it with".
+    pub load_keys: &'static str,
+    /// Where the issuers and their rules are.
+    pub issuers: &'static str,
+    /// Where the keys are.
+    pub keys: &'static str,
+}
+
 /// Explains, step by step, what [`verify`](crate::verify()) says of a token.
 ///
 /// All steps are ok exactly where `verify` accepts. A failed step does not end
@@ -41,9 +53,9 @@ pub struct Step {
 /// a bad signature too, as unverified. Bounded like `verify`, apart from a walk
 /// through the names of the issuers, or of an issuer's keys, where the token
 /// has one that is not among them.
-pub fn inspect(token: &str, keyring: &Keyring, now: UnixMicros) -> Vec<Step> {
+pub fn inspect(token: &str, keyring: &Keyring, now: UnixMicros, places: &Places) -> Vec<Step> {
     let mut steps = Steps(Vec::new());
-    let Err(error) = steps.inspect_whole(token, keyring, now) else {
+    let Err(error) = steps.inspect_whole(token, keyring, now, places) else {
         return steps.0;
     };
     let tidy = format::tidy(token);
@@ -52,7 +64,7 @@ pub fn inspect(token: &str, keyring: &Keyring, now: UnixMicros) -> Vec<Step> {
     // A token that was pasted with something around it is worth reading on.
     if let Some(tidy) = tidy {
         let mut rest = Steps(Vec::new());
-        if rest.inspect_whole(&tidy, keyring, now).is_ok() {
+        if rest.inspect_whole(&tidy, keyring, now, places).is_ok() {
             let of_the_token_itself = rest.0.into_iter().filter(|step| step.name != "format");
             steps.0.extend(of_the_token_itself);
         }
@@ -81,6 +93,7 @@ impl Steps {
         text: &str,
         keyring: &Keyring,
         now: UnixMicros,
+        places: &Places,
     ) -> Result<(), Error> {
         let token = Token::parse(text)?;
         let header = header::parse(&token.header)?;
@@ -93,6 +106,7 @@ impl Steps {
             claims: &claims,
             keyring,
             now,
+            places,
         }
         .run(&header);
         Ok(())
@@ -122,6 +136,7 @@ struct Inspection<'i> {
     claims: &'i Claims<'i>,
     keyring: &'i Keyring,
     now: UnixMicros,
+    places: &'i Places,
 }
 
 impl Inspection<'_> {
@@ -192,7 +207,7 @@ impl Inspection<'_> {
                 self.steps.ok("issuer", any);
             }
             Err(error) => {
-                let detail = advice::issuer(error, iss, self.keyring);
+                let detail = advice::issuer(error, iss, self.keyring, self.places);
                 self.steps.fail("issuer", detail);
             }
         }
@@ -226,7 +241,8 @@ impl Inspection<'_> {
                 Some(selected)
             }
             Err(error) => {
-                self.steps.fail("key", advice::key(&error, issuer, header));
+                self.steps
+                    .fail("key", advice::key(&error, issuer, header, self.places));
                 None
             }
         }
@@ -246,7 +262,7 @@ impl Inspection<'_> {
             Err(error) => {
                 let expected = signature::expected_length(selected.key, header.alg);
                 let found = self.token.signature.bytes;
-                let detail = advice::signature(&error, header, found, expected);
+                let detail = advice::signature(&error, header, found, expected, self.places);
                 self.steps.fail("signature", detail);
                 false
             }
@@ -276,7 +292,7 @@ impl Inspection<'_> {
                     .ok("max_age", format!("issued less than {max_age} ago"));
             }
             (Err(error), _) => {
-                let detail = advice::claim(&error, policy);
+                let detail = advice::claim(&error, policy, self.places);
                 self.steps.fail("max_age", detail);
             }
         }
@@ -292,7 +308,7 @@ impl Inspection<'_> {
                 self.steps.ok("required", format!("has {required}"));
             }
             Err(error) => {
-                let detail = advice::claim(&error, policy);
+                let detail = advice::claim(&error, policy, self.places);
                 self.steps.fail("required", detail);
             }
         }
@@ -307,7 +323,9 @@ impl Inspection<'_> {
         match checked {
             Ok(None) => self.steps.ok(name, "absent"),
             Ok(Some(date)) => self.steps.ok(name, describe(date, self.now)),
-            Err(error) => self.steps.fail(name, advice::claim(&error, policy)),
+            Err(error) => self
+                .steps
+                .fail(name, advice::claim(&error, policy, self.places)),
         }
     }
 
@@ -315,7 +333,9 @@ impl Inspection<'_> {
         match checked {
             Ok(None) => self.steps.ok(name, "absent"),
             Ok(Some(text)) => self.steps.ok(name, Excerpt::new(text).to_string()),
-            Err(error) => self.steps.fail(name, advice::claim(&error, policy)),
+            Err(error) => self
+                .steps
+                .fail(name, advice::claim(&error, policy, self.places)),
         }
     }
 
@@ -332,7 +352,7 @@ impl Inspection<'_> {
             }
             (Err(error), accepted) => {
                 let accepted = accepted.iter().flatten().map(String::as_str);
-                let detail = advice::audience(&error, &has, &advice::list(accepted));
+                let detail = advice::audience(&error, &has, &advice::list(accepted), self.places);
                 self.steps.fail("aud", detail);
             }
         }

@@ -1,9 +1,8 @@
 //! JSON objects (RFC 8259), read strictly and in one pass.
 //!
 //! serde_json parses; this module adds what it leaves open: no duplicate
-//! member names at the top, no U+0000 (Postgres can hold it in neither `text`
-//! nor `jsonb`), nesting counted exactly, and no number that Postgres would
-//! print at a size out of all proportion.
+//! member names at the top, no U+0000 (some databases cannot store it), nesting
+//! counted exactly, and no number that takes far more digits than its text.
 
 mod number;
 mod visitor;
@@ -33,8 +32,9 @@ pub enum JsonFault {
     TooDeep,
     /// A string or a name holds U+0000.
     NulCharacter,
-    /// A number has an exponent beyond [`MAX_NUMBER_EXPONENT`](crate::limits::MAX_NUMBER_EXPONENT), or more digits
-    /// than Postgres's `numeric` holds.
+    /// A number has an exponent beyond
+    /// [`MAX_NUMBER_EXPONENT`](crate::limits::MAX_NUMBER_EXPONENT), or too many
+    /// digits.
     NumberOutOfRange,
 }
 

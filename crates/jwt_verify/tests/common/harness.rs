@@ -12,6 +12,7 @@ use jwt_verify::{
 };
 use serde_json::{Value, json};
 
+use super::PLACES;
 use super::cases::all_algorithms;
 use super::sign::{ISSUER, NOW, Signer, lenient};
 
@@ -190,7 +191,7 @@ pub fn changed_token(signer: Signer, good: &str, changed: &str) {
 /// error shows no part of the token.
 pub fn verdict(token: &str, keyring: &Keyring) -> Result<Verified, Error> {
     let verdict = verify(token, keyring, NOW);
-    let steps = inspect(token, keyring, NOW);
+    let steps = inspect(token, keyring, NOW, &PLACES);
     assert_eq!(
         steps.iter().all(|step| step.ok),
         verdict.is_ok(),
