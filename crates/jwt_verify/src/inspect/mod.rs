@@ -1,12 +1,13 @@
 //! Why a token is or is not accepted, step by step, for a person to read.
 //!
-//! Each step calls the very function that [`verify`](crate::verify()) calls,
-//! so the two cannot disagree; only the words are made here.
+//! Each step calls the very function that [`verify`](crate::verify()) calls, and
+//! the rules on claims are one table for both, so the two cannot disagree; only
+//! the words are made here.
 
 mod advice;
 mod format;
 
-use crate::claims::{self, Claims};
+use crate::claims::{Claims, Topic};
 use crate::error::Error;
 use crate::excerpt::Excerpt;
 use crate::header::{self, Header};
@@ -28,7 +29,7 @@ pub struct Step {
     pub name: &'static str,
     /// Whether the token passes it.
     pub ok: bool,
-    /// What was found and, where that is a mistake, how to mend it. Strings
+    /// What was found and, where that is a mistake, how to correct it. Strings
     /// from the token are [`Excerpt`]s; the token itself, its signature and
     /// keys are never shown.
     pub detail: String,
@@ -114,7 +115,7 @@ impl Steps {
 }
 
 /// A date of the token, and how far from now it is.
-fn describe(date: NumericDate, now: UnixMicros) -> String {
+fn describe_date(date: NumericDate, now: UnixMicros) -> String {
     let Some(time) = date.calendar() else {
         return match date.wide() > now.into() {
             true => format!("{date}, after the year 9999"),
@@ -270,91 +271,64 @@ impl Inspection<'_> {
     }
 
     fn claims(&mut self, policy: &Policy) {
-        let now = self.now;
-        let claims = self.claims;
-        let (exp, nbf, iat) = (claims.date("exp"), claims.date("nbf"), claims.date("iat"));
+        for topic in Topic::ALL {
+            match self.claims.check_topic(topic, policy, self.now) {
+                Ok(()) => self.steps.ok(topic.name(), self.describe(topic, policy)),
+                Err(error) => {
+                    let detail = match topic {
+                        Topic::Aud => {
+                            let accepted = policy.audience.iter().flatten().map(String::as_str);
+                            let accepted = advice::list(accepted);
+                            advice::audience(&error, &self.audience(), &accepted, self.places)
+                        }
+                        _ => advice::claim(&error, policy, self.places),
+                    };
+                    self.steps.fail(topic.name(), detail);
+                }
+            }
+        }
+    }
 
-        type Read = Result<Option<NumericDate>, Error>;
-        type Rule = fn(Option<NumericDate>, &Policy, UnixMicros) -> Result<UnixMicros, Error>;
-        let check = |date: &Read, rule: Rule| {
-            let date = date.clone()?;
-            rule(date, policy, now)?;
-            Ok(date)
+    /// What the token says on a topic whose rules it keeps.
+    fn describe(&self, topic: Topic, policy: &Policy) -> String {
+        let date = |name| match self.claims.date(name).ok().flatten() {
+            Some(date) => describe_date(date, self.now),
+            None => "absent".to_owned(),
         };
-        self.date("exp", check(&exp, claims::check_exp), policy);
-        self.date("nbf", check(&nbf, claims::check_nbf), policy);
-        self.date("iat", check(&iat, claims::check_iat), policy);
-        match (check(&iat, claims::check_max_age), policy.max_age) {
-            (Ok(_), None) => self.steps.ok("max_age", "the issuer sets none"),
-            (Ok(_), Some(max_age)) => {
-                let max_age = Span(max_age);
-                self.steps
-                    .ok("max_age", format!("issued less than {max_age} ago"));
+        let text = |text: Result<Option<&str>, Error>| match text.ok().flatten() {
+            Some(text) => Excerpt::new(text).to_string(),
+            None => "absent".to_owned(),
+        };
+        match topic {
+            Topic::Exp => date("exp"),
+            Topic::Nbf => date("nbf"),
+            Topic::Iat => date("iat"),
+            Topic::MaxAge => match policy.max_age {
+                None => "the issuer sets none".to_owned(),
+                Some(max_age) => format!("issued less than {} ago", Span(max_age)),
+            },
+            Topic::Iss => text(self.claims.issuer()),
+            Topic::Aud if policy.audience.is_some() => self.audience(),
+            Topic::Aud => format!(
+                "{}; not checked, as the issuer has no audience",
+                self.audience()
+            ),
+            Topic::Sub => text(self.claims.subject()),
+            Topic::Required if policy.required_claims.is_empty() => {
+                "the issuer requires no claim".to_owned()
             }
-            (Err(error), _) => {
-                let detail = advice::claim(&error, policy, self.places);
-                self.steps.fail("max_age", detail);
-            }
-        }
-        self.text("iss", claims.issuer(), policy);
-        self.audience(policy);
-        self.text("sub", claims.subject(), policy);
-        match claims.check_required(policy) {
-            Ok(()) if policy.required_claims.is_empty() => {
-                self.steps.ok("required", "the issuer requires no claim");
-            }
-            Ok(()) => {
-                let required = advice::list(policy.required_claims.iter().map(String::as_str));
-                self.steps.ok("required", format!("has {required}"));
-            }
-            Err(error) => {
-                let detail = advice::claim(&error, policy, self.places);
-                self.steps.fail("required", detail);
+            Topic::Required => {
+                let required = policy.required_claims.iter().map(String::as_str);
+                format!("has {}", advice::list(required))
             }
         }
     }
 
-    fn date(
-        &mut self,
-        name: &'static str,
-        checked: Result<Option<NumericDate>, Error>,
-        policy: &Policy,
-    ) {
-        match checked {
-            Ok(None) => self.steps.ok(name, "absent"),
-            Ok(Some(date)) => self.steps.ok(name, describe(date, self.now)),
-            Err(error) => self
-                .steps
-                .fail(name, advice::claim(&error, policy, self.places)),
-        }
-    }
-
-    fn text(&mut self, name: &'static str, checked: Result<Option<&str>, Error>, policy: &Policy) {
-        match checked {
-            Ok(None) => self.steps.ok(name, "absent"),
-            Ok(Some(text)) => self.steps.ok(name, Excerpt::new(text).to_string()),
-            Err(error) => self
-                .steps
-                .fail(name, advice::claim(&error, policy, self.places)),
-        }
-    }
-
-    fn audience(&mut self, policy: &Policy) {
-        let has = match self.claims.audience() {
+    /// The values of `aud`.
+    fn audience(&self) -> String {
+        match self.claims.audience() {
             Ok(Some(audience)) => advice::list(audience.iter().map(AsRef::as_ref)),
             _ => "absent".to_owned(),
-        };
-        match (self.claims.check_audience(policy), &policy.audience) {
-            (Ok(()), Some(_)) => self.steps.ok("aud", has),
-            (Ok(()), None) => {
-                let detail = format!("{has}; not checked, as the issuer has no audience");
-                self.steps.ok("aud", detail);
-            }
-            (Err(error), accepted) => {
-                let accepted = accepted.iter().flatten().map(String::as_str);
-                let detail = advice::audience(&error, &has, &advice::list(accepted), self.places);
-                self.steps.fail("aud", detail);
-            }
         }
     }
 }

@@ -198,6 +198,13 @@ pub fn verdict(token: &str, keyring: &Keyring) -> Result<Verified, Error> {
         "{steps:?}"
     );
     if let Err(error) = &verdict {
+        let reason = error.to_string();
+        assert!(
+            steps
+                .iter()
+                .any(|step| !step.ok && step.detail.contains(&reason)),
+            "{reason}: {steps:?}"
+        );
         let shown = format!("{error} {error:?} {steps:?}");
         let signature = token.rsplit('.').next().unwrap_or_default();
         let is_long = signature.len() > 20 && URL_SAFE_NO_PAD.decode(signature).is_ok();
