@@ -7,7 +7,7 @@
 use std::cell::OnceCell;
 use std::panic::AssertUnwindSafe;
 
-use jwt_verify::{UnixMicros, Verified};
+use jwt_verify::{UnixTime, Verified};
 use pgrx::{PgSqlErrorCode, pg_sys};
 
 use crate::errors;
@@ -17,8 +17,8 @@ use crate::unguarded;
 
 /// The identity that a token gives its session.
 pub struct Identity {
-    valid_from: UnixMicros,
-    valid_until: UnixMicros,
+    valid_from: UnixTime,
+    valid_until: UnixTime,
     claims: Image,
     user_id: Option<Image>,
     uid: Option<Image>,
@@ -50,7 +50,7 @@ impl Identity {
     }
 
     /// Whether the token, which the present keys verify, may be used at that time.
-    pub fn is_valid_at(&self, now: UnixMicros) -> bool {
+    pub fn is_valid_at(&self, now: UnixTime) -> bool {
         self.valid_from <= now && now < self.valid_until
     }
 

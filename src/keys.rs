@@ -6,8 +6,9 @@
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
-use jwt_verify::{AlgorithmSet, Keyring, Policy, UnixMicros};
+use jwt_verify::{AlgorithmSet, Keyring, Policy};
 use pgrx::datum::Interval;
 use pgrx::{PgMemoryContexts, pg_sys};
 
@@ -188,8 +189,8 @@ fn add_issuer(keyring: &mut Keyring, row: &Row) {
             .unwrap_or(defaults.required_claims),
         leeway: row
             .interval("leeway")
-            .map_or(defaults.leeway, |i| micros(&i)),
-        max_age: row.interval("max_age").map(|i| micros(&i)),
+            .map_or(defaults.leeway, |i| length(&i)),
+        max_age: row.interval("max_age").map(|i| length(&i)),
         token_types: row.strings("token_types"),
     };
     keyring.add_issuer(&name, policy);
@@ -211,11 +212,11 @@ fn add_key(keyring: &mut Keyring, row: &Row) {
 
 /// The length of an interval, a day being 24 hours and a month 30 days as in Postgres's comparison of
 /// intervals (`interval_cmp_value`), saturating.
-pub fn micros(interval: &Interval) -> UnixMicros {
+pub fn length(interval: &Interval) -> Duration {
     const DAY: i128 = 86_400_000_000;
     let days = i128::from(interval.months()) * 30 + i128::from(interval.days());
     let total = i128::from(interval.micros()) + days * DAY;
-    UnixMicros::try_from(total.max(0)).unwrap_or(UnixMicros::MAX)
+    Duration::from_micros(u64::try_from(total.max(0)).unwrap_or(u64::MAX))
 }
 
 /// Shows `see` each row, if the relation is an ordinary table and has these columns. Neither goes

@@ -7,7 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use jwt_verify::UnixMicros;
+use jwt_verify::UnixTime;
 use lru::LruCache;
 
 use crate::clock::Stamp;
@@ -143,7 +143,7 @@ impl Session {
     }
 
     /// The identity that the present keys gave a token before, if it may be used now.
-    fn remembered(&self, token: &[u8], now: UnixMicros) -> Option<Rc<Identity>> {
+    fn remembered(&self, token: &[u8], now: UnixTime) -> Option<Rc<Identity>> {
         if settings::cache_size() == 0 {
             self.verified.borrow_mut().clear();
         }
@@ -156,7 +156,7 @@ impl Session {
     }
 
     /// The identity of a token under the present keys.
-    fn verify(&self, token: &[u8], now: UnixMicros) -> Result<Rc<Identity>, Report> {
+    fn verify(&self, token: &[u8], now: UnixTime) -> Result<Rc<Identity>, Report> {
         // The bytes need not be UTF-8; what is not becomes a character that no token may have.
         let text = String::from_utf8_lossy(token);
         let outcome = keys::with_keyring(|keyring| jwt_verify::verify(&text, keyring, now));

@@ -10,7 +10,7 @@ use crate::excerpt::Excerpt;
 use crate::jwk::{Key, parse_jwk};
 use crate::limits::MAX_KEYS_TRIED;
 use crate::policy::Policy;
-use crate::time::UnixMicros;
+use crate::time::UnixTime;
 
 /// The name of the issuer that stands for any, or for none.
 const ANY_ISSUER: &str = "*";
@@ -36,7 +36,7 @@ pub(crate) struct Issuer {
 struct Slot {
     jwk: Box<str>,
     alg: Option<Box<str>>,
-    expires_at: UnixMicros,
+    expires_at: UnixTime,
     next: Option<usize>,
     /// Filled at first use: reading 10,000 keys would add 20 to 90 ms to the
     /// start of every connection, most of it for keys that it never uses.
@@ -47,10 +47,10 @@ struct Slot {
 pub(crate) struct Selected<'k> {
     pub(crate) key: &'k Key,
     /// When the key itself expires.
-    pub(crate) expires_at: UnixMicros,
+    pub(crate) expires_at: UnixTime,
     /// Before this the choice could have been another one: that is when the
     /// last of the expired keys that were passed over did expire.
-    pub(crate) chosen_since: UnixMicros,
+    pub(crate) chosen_since: UnixTime,
 }
 
 impl Keyring {
@@ -86,7 +86,7 @@ impl Keyring {
         kid: Option<&str>,
         alg: Option<&str>,
         jwk: &str,
-        expires_at: Option<UnixMicros>,
+        expires_at: Option<UnixTime>,
     ) -> bool {
         let Some(issuer) = self.issuers.get_mut(issuer) else {
             return false;
@@ -102,7 +102,7 @@ impl Keyring {
         issuer.slots.push(Slot {
             jwk: jwk.into(),
             alg: alg.map(Box::from),
-            expires_at: expires_at.unwrap_or(UnixMicros::MAX),
+            expires_at: expires_at.unwrap_or(UnixTime::MAX),
             next,
             key: OnceLock::new(),
         });
@@ -170,7 +170,7 @@ impl Issuer {
         alg: Algorithm,
         kid: Option<&str>,
         iss: Option<&str>,
-        now: UnixMicros,
+        now: UnixTime,
     ) -> Result<Selected<'_>, Error> {
         if !self.policy.algorithms.contains(alg) {
             return Err(Error::AlgorithmNotAllowed { alg });
@@ -186,7 +186,7 @@ impl Issuer {
         &self,
         alg: Algorithm,
         kid: &str,
-        now: UnixMicros,
+        now: UnixTime,
     ) -> Result<Selected<'_>, Error> {
         let mut slot = self.by_kid.get(kid).copied();
         let slots = std::iter::from_fn(|| {
@@ -213,7 +213,7 @@ impl Issuer {
                 alg,
                 kid: Some(kid()),
             }),
-            _ if found.last_expiry > UnixMicros::MIN => Err(Error::ExpiredKey {
+            _ if found.last_expiry > UnixTime::MIN => Err(Error::ExpiredKey {
                 kid: kid(),
                 expired: found.last_expiry,
             }),
@@ -226,7 +226,7 @@ impl Issuer {
         &self,
         alg: Algorithm,
         iss: Option<&str>,
-        now: UnixMicros,
+        now: UnixTime,
     ) -> Result<Selected<'_>, Error> {
         if self.slots.len() > MAX_KEYS_TRIED {
             return Err(Error::MissingKeyId);
@@ -251,21 +251,21 @@ impl Issuer {
 
 /// What a search among slots has come to.
 struct Candidates<'k> {
-    now: UnixMicros,
+    now: UnixTime,
     only: Option<Selected<'k>>,
     several: bool,
     any_usable: bool,
-    last_expiry: UnixMicros,
+    last_expiry: UnixTime,
 }
 
 impl<'k> Candidates<'k> {
-    fn new(now: UnixMicros) -> Self {
+    fn new(now: UnixTime) -> Self {
         Self {
             now,
             only: None,
             several: false,
             any_usable: false,
-            last_expiry: UnixMicros::MIN,
+            last_expiry: UnixTime::MIN,
         }
     }
 
@@ -285,7 +285,7 @@ impl<'k> Candidates<'k> {
         self.only = Some(Selected {
             key,
             expires_at: slot.expires_at,
-            chosen_since: UnixMicros::MIN,
+            chosen_since: UnixTime::MIN,
         });
     }
 }

@@ -5,9 +5,9 @@
 mod common;
 
 use common::cases::all_algorithms;
-use common::sign::{ISSUER, NOW, SECOND, Signer, algorithms, encode, lenient, token_with};
+use common::sign::{ISSUER, MICRO, NOW, SECOND, Signer, algorithms, encode, lenient, token_with};
 use jwt_verify::limits::MAX_KEYS_TRIED;
-use jwt_verify::{Error, ErrorKind, Keyring, Policy, UnixMicros, Verified, verify};
+use jwt_verify::{Error, ErrorKind, Keyring, Policy, UnixTime, Verified, verify};
 use serde_json::json;
 
 /// A keyring of [`ISSUER`] for keys to be added to.
@@ -36,7 +36,7 @@ impl Ring {
         kid: Option<&str>,
         alg: Option<&str>,
         jwk: &str,
-        expires_at: Option<UnixMicros>,
+        expires_at: Option<UnixTime>,
     ) -> Self {
         assert!(self.0.add_key(ISSUER, kid, alg, jwk, expires_at));
         self
@@ -52,7 +52,7 @@ impl Ring {
         signer: Signer,
         alg: &str,
         kid: Option<&str>,
-        now: UnixMicros,
+        now: UnixTime,
     ) -> Result<Verified, Error> {
         let mut header = json!({"alg": alg});
         if let Some(kid) = kid {
@@ -234,10 +234,10 @@ fn keys_expire() {
     let unending = ring(None)
         .verify(Signer::Ed25519, "EdDSA", Some("k"))
         .unwrap();
-    assert_eq!(unending.valid_until, UnixMicros::MAX);
+    assert_eq!(unending.valid_until, UnixTime::MAX);
     for kid in [Some("k"), None] {
         assert!(
-            ring(Some(NOW + 1))
+            ring(Some(NOW + MICRO))
                 .verify(Signer::Ed25519, "EdDSA", kid)
                 .is_ok()
         );
@@ -264,7 +264,7 @@ fn an_expired_key_gives_way() {
         );
         let verified = ring.verify(Signer::Ed25519, "EdDSA", kid).unwrap();
         assert_eq!(verified.valid_from, NOW);
-        let before = ring.verify_at(Signer::Ed25519, "EdDSA", kid, NOW - 1);
+        let before = ring.verify_at(Signer::Ed25519, "EdDSA", kid, NOW - MICRO);
         assert!(matches!(before, Err(Error::AmbiguousKey { .. })));
     }
 }

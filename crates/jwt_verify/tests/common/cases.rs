@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jwt_verify::cross_check::{add_key_even_published, admit_even_published};
-use jwt_verify::{AlgorithmSet, JwksEntry, Key, KeyError, Keyring, Policy, UnixMicros, read_jwks};
+use jwt_verify::{AlgorithmSet, JwksEntry, Key, KeyError, Keyring, Policy, UnixTime, read_jwks};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 /// The time of a case that does not say: 2026-01-01.
 const NOW: i64 = 1_767_225_600;
-
-const SECOND: UnixMicros = 1_000_000;
 
 #[derive(Deserialize)]
 pub struct Case {
@@ -38,14 +37,14 @@ pub struct Case {
 pub struct Opts {
     pub aud: Option<String>,
     pub iss: Option<String>,
-    pub leeway: Option<i64>,
+    pub leeway: Option<u64>,
     pub typ: Option<String>,
     pub algs: Option<Vec<String>>,
 }
 
 impl Case {
-    pub fn now(&self) -> UnixMicros {
-        self.now.unwrap_or(NOW) * SECOND
+    pub fn now(&self) -> UnixTime {
+        UnixTime::from_seconds(self.now.unwrap_or(NOW))
     }
 
     /// What the case says is right, if it says anything.
@@ -66,7 +65,7 @@ impl Case {
             audience: self.opts.aud.clone().map(|audience| vec![audience]),
             algorithms,
             required_claims: vec![],
-            leeway: self.opts.leeway.unwrap_or(0) * SECOND,
+            leeway: Duration::from_secs(self.opts.leeway.unwrap_or(0)),
             token_types: self.opts.typ.clone().map(|typ| vec![typ]),
             ..Policy::default()
         }
