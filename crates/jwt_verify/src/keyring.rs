@@ -206,18 +206,20 @@ impl Issuer {
                 kid: Some(kid()),
             }),
             Some(selected) if selected.key.takes().contains(alg) => Ok(Selected {
-                chosen_since: found.last_expiry,
+                chosen_since: found.last_expiry.unwrap_or(UnixTime::MIN),
                 ..selected
             }),
             _ if found.any_usable => Err(Error::KeyAlgorithm {
                 alg,
                 kid: Some(kid()),
             }),
-            _ if found.last_expiry > UnixTime::MIN => Err(Error::ExpiredKey {
-                kid: kid(),
-                expired: found.last_expiry,
+            _ => Err(match found.last_expiry {
+                Some(expired) => Error::ExpiredKey {
+                    kid: kid(),
+                    expired,
+                },
+                None => Error::UnknownKey { kid: kid() },
             }),
-            _ => Err(Error::UnknownKey { kid: kid() }),
         }
     }
 
@@ -238,7 +240,7 @@ impl Issuer {
         match found.only {
             Some(_) if found.several => Err(Error::AmbiguousKey { alg, kid: None }),
             Some(selected) => Ok(Selected {
-                chosen_since: found.last_expiry,
+                chosen_since: found.last_expiry.unwrap_or(UnixTime::MIN),
                 ..selected
             }),
             None if found.any_usable => Err(Error::KeyAlgorithm { alg, kid: None }),
@@ -255,7 +257,8 @@ struct Candidates<'k> {
     only: Option<Selected<'k>>,
     several: bool,
     any_usable: bool,
-    last_expiry: UnixTime,
+    /// When the last of the expired keys did expire.
+    last_expiry: Option<UnixTime>,
 }
 
 impl<'k> Candidates<'k> {
@@ -265,13 +268,13 @@ impl<'k> Candidates<'k> {
             only: None,
             several: false,
             any_usable: false,
-            last_expiry: UnixTime::MIN,
+            last_expiry: None,
         }
     }
 
     fn consider(&mut self, slot: &'k Slot, issuer: &Issuer, wanted: impl Fn(&Key) -> bool) {
         if slot.expires_at <= self.now {
-            self.last_expiry = self.last_expiry.max(slot.expires_at);
+            self.last_expiry = self.last_expiry.max(Some(slot.expires_at));
             return;
         }
         let Some(key) = slot.key(issuer.policy()) else {

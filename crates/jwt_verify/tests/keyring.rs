@@ -248,6 +248,8 @@ fn keys_expire() {
     assert!(matches!(error, Error::ExpiredKey { expired, .. } if expired == NOW));
     let error = ring(Some(NOW)).refusal(Signer::Ed25519, "EdDSA", None);
     assert!(matches!(error, Error::NoKeys { .. }));
+    let never = ring(Some(UnixTime::MIN)).refusal(Signer::Ed25519, "EdDSA", Some("k"));
+    assert_eq!(never.to_string(), "key \"k\" expired at -infinity");
 }
 
 #[test]
