@@ -130,26 +130,29 @@ pub fn claim(claims: &str, name: &str) -> Option<String> {
     }
 }
 
-/// The project's own vectors.
-pub fn own(file: &str) -> PathBuf {
+/// Where a file of the test data is.
+pub fn path(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/vectors")
         .join(file)
 }
 
-/// Vectors that stay outside the repository, in a folder beside it. `None`
-/// where there is none.
-pub fn shared(file: &str) -> Option<Vec<u8>> {
-    // Through symlinks, so that `..` is the neighbour of the real repository.
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).canonicalize().ok()?;
-    let path = root.join("../../../shared/vectors").join(file);
-    let bytes = fs::read(path).ok()?;
+/// The content of a file of the test data; without it the test fails.
+pub fn read(file: &str) -> Vec<u8> {
+    let bytes = fs::read(path(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
     if !file.ends_with(".gz") {
-        return Some(bytes);
+        return bytes;
     }
     let mut text = Vec::new();
     flate2::read::GzDecoder::new(bytes.as_slice())
         .read_to_end(&mut text)
         .unwrap();
-    Some(text)
+    text
+}
+
+/// The cases of a file: so many, as a file that was cut off would test less.
+pub fn read_cases(file: &str, count: usize) -> Vec<Case> {
+    let cases: Vec<Case> = serde_json::from_slice(&read(file)).unwrap();
+    assert_eq!(cases.len(), count, "{file}");
+    cases
 }
