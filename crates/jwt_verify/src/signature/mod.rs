@@ -94,7 +94,7 @@ fn install_provider() {
 
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // An error means that somebody else chose first, which is as good.
+        // An error means that a provider is installed already, which is as good.
         let _ = DEFAULT_PROVIDER.install_default();
     });
 }
