@@ -260,7 +260,7 @@ impl<'p> Claims<'p> {
 
     /// Not older than the issuer's tokens may get.
     fn check_max_age(&self, policy: &Policy, now: UnixTime) -> Result<Window, Error> {
-        // A date of the wrong type is refused whether or not there is a limit.
+        // Reported here too, whether or not there is a limit: the age is not known.
         let iat = self.date("iat")?;
         let Some(max_age) = policy.max_age else {
             return Ok(Window::ALWAYS);

@@ -38,8 +38,8 @@ impl fmt::Display for Part {
 /// that come from the token are [`Excerpt`]s; times displayed as dates
 /// where they have one.
 ///
-/// Exhaustive on purpose: whoever maps errors to codes has to decide about each
-/// new one.
+/// Exhaustive on purpose: a caller that gives each error a code has to decide
+/// about each new one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// The token is longer than [`MAX_TOKEN_BYTES`].

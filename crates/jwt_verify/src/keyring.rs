@@ -32,7 +32,7 @@ pub(crate) struct Issuer {
     by_kid: HashMap<Box<str>, usize>,
 }
 
-/// A key's place: its JWK, and what became of it.
+/// A key: its JWK and, once it was used, the result of its admission.
 struct Slot {
     jwk: Box<str>,
     alg: Option<Box<str>>,
@@ -251,7 +251,7 @@ impl Issuer {
     }
 }
 
-/// What a search among slots has come to.
+/// The state of a search among slots.
 struct Candidates<'k> {
     now: UnixTime,
     only: Option<Selected<'k>>,

@@ -14,7 +14,7 @@ use crate::token::Token;
 
 /// An accepted token.
 ///
-/// `Debug` leaves the claims out: they are somebody's personal data.
+/// `Debug` leaves the claims out: they are personal data.
 #[derive(Clone)]
 pub struct Verified {
     /// The payload's JSON text, byte for byte as signed. An object without

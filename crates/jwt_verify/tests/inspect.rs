@@ -316,7 +316,7 @@ fn mistake_10_not_a_jwt_at_all() {
         let steps = look(text);
         assert_mistake(&steps, &["format"], &[words]);
         assert_eq!(steps.len(), 1, "{text}");
-        // It may be somebody's secret, even where it is no token.
+        // It may be a secret, even where it is no token.
         let shown = &steps[0].detail;
         assert!(text.len() < 4 || !shown.contains(text), "{shown}");
     }

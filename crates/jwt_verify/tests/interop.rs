@@ -3,7 +3,7 @@
 //!
 //! interop/generate.py makes the tokens and asks the libraries. Where we
 //! differ from one, the difference is in [`INTENDED`], with its reason and the
-//! number of cases; any other fails. interop/run writes the data anew.
+//! number of cases; any other fails. interop/run writes the data again.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 

@@ -181,7 +181,7 @@ fn the_algorithm_is_the_keys() {
             }
         }
     }
-    // EdDSA and Ed25519 are one, whoever says which.
+    // EdDSA and Ed25519 are one, in the JWK or in the column.
     for name in ["EdDSA", "Ed25519"] {
         let ring = Ring::new().key(Some("k"), Some(name), Signer::Ed25519);
         assert!(ring.verify(Signer::Ed25519, "EdDSA", Some("k")).is_ok());
@@ -331,10 +331,10 @@ fn an_issuers_keys_are_its_own() {
     keyring.add_key("https://other.example", Some("k"), None, &jwk, None);
     keyring.add_key("*", Some("k"), None, &jwk, None);
     assert!(!keyring.is_empty());
-    // Its own row has no key, and nobody else's is borrowed.
+    // Its own row has no key, and another issuer's is not used.
     let error = verify(&token_with(json!({})), &keyring, NOW).unwrap_err();
     assert!(matches!(error, Error::UnknownKey { .. }));
-    // An issuer that is added again starts anew.
+    // An issuer that is added again starts without keys.
     keyring.add_issuer("https://other.example", lenient());
     let token = token_with(json!({"iss": "https://other.example"}));
     assert_eq!(

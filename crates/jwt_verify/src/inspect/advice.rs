@@ -132,8 +132,8 @@ pub(super) fn key(error: &Error, issuer: &Issuer, header: &Header<'_>, places: &
             format!("{error}: its algorithms are {}", policy.algorithms)
         }
         Error::KeyAlgorithm { alg, .. } if alg.is_symmetric() => format!(
-            "{error}: the token is signed with a shared secret, and this is a public key; whoever \
-             made the token used the wrong kind of key, or tries to pass a public key off as a \
+            "{error}: the token is signed with a shared secret, and this is a public key; the \
+             signer of the token used the wrong kind of key, or tries to pass a public key off as a \
              secret"
         ),
         Error::KeyAlgorithm { .. } => format!(

@@ -10,6 +10,7 @@
 pub mod cases;
 pub mod harness;
 pub mod sign;
+pub mod worst;
 
 use std::io::Write;
 
