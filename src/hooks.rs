@@ -23,6 +23,8 @@
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pgrx::pg_sys;
 
@@ -265,6 +267,10 @@ thread_local! {
     static IS_REGISTERED: Cell<bool> = const { Cell::new(false) };
 }
 
+/// The text of the statement in `KNOWN` if it holds no secret, else NULL: what most calls of a hook
+/// need to know, without a look at a thread-local variable.
+static WITHOUT_SECRET: AtomicPtr<c_char> = AtomicPtr::new(null_mut());
+
 /// Makes Postgres call [`message_ended`] once. In a static, so that registering it takes no memory.
 static mut MESSAGE_ENDED: pg_sys::MemoryContextCallback = pg_sys::MemoryContextCallback {
     func: Some(message_ended),
@@ -274,6 +280,7 @@ static mut MESSAGE_ENDED: pg_sys::MemoryContextCallback = pg_sys::MemoryContextC
 
 unsafe extern "C-unwind" fn message_ended(_: *mut c_void) {
     KNOWN.set(None);
+    WITHOUT_SECRET.store(null_mut(), Ordering::Relaxed);
     IS_REGISTERED.set(false);
 }
 
@@ -314,6 +321,12 @@ impl Statement {
                     standard::MemoryContextRegisterResetCallback(context, &raw mut MESSAGE_ENDED);
                 }
                 KNOWN.set(Some(self));
+                let text = if self.holds_secret {
+                    null_mut()
+                } else {
+                    self.text.cast_mut()
+                };
+                WITHOUT_SECRET.store(text, Ordering::Relaxed);
             } else if pg_sys::ParallelWorkerNumber >= 0 {
                 KNOWN.set(Some(self));
             }
@@ -323,6 +336,11 @@ impl Statement {
 
 /// Rewrites what `pg_stat_activity` shows of the client's statement, if it holds a secret.
 pub fn redact_activity() {
+    // SAFETY: reads a variable of this backend.
+    let text = unsafe { pg_sys::debug_query_string };
+    if !text.is_null() && std::ptr::eq(WITHOUT_SECRET.load(Ordering::Relaxed), text) {
+        return;
+    }
     let Some(statement) = Statement::of_client() else {
         return;
     };
