@@ -123,7 +123,7 @@ def scans(cluster, db, results):
 
     def measure(name):
         owner.query(f"ALTER POLICY own ON big USING ({policies[name]})")
-        reader.query(f"SET pg_auth_jwt.hoist_readers = {'off' if 'not hoisted' in name else 'on'}")
+        reader.query(f"SET pg_auth_jwt.evaluate_once = {'off' if 'not hoisted' in name else 'on'}")
         plan = json.loads(reader.value("EXPLAIN (ANALYZE, TIMING OFF, FORMAT json) SELECT count(*) FROM big"))
         assert plan[0]["Plan"]["Plans"][-1]["Actual Rows"] == ROWS // 10, name
         return plan[0]["Execution Time"]
@@ -387,7 +387,7 @@ def memory(cluster, db, results):
     """Ten million calls in one backend."""
     session = cluster.session(db)
     session.execute("SELECT auth.jwt_session_init($1)", tokens.token(ALICE))
-    session.query("SET pg_auth_jwt.hoist_readers = off")
+    session.query("SET pg_auth_jwt.evaluate_once = off")
 
     def resident():
         with open(f"/proc/{session.backend}/status") as status:

@@ -16,7 +16,7 @@ mod hooks;
 mod identity;
 mod init;
 mod keys;
-mod planner;
+mod once;
 mod readers;
 mod redaction;
 mod report;
@@ -50,7 +50,7 @@ extern "C-unwind" fn _PG_init() {
     }
     keys::register_invalidation_callback();
     hooks::install();
-    planner::install();
+    once::install();
     // The statement that loads the library came before the hooks.
     hooks::redact_activity();
 }

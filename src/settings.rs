@@ -25,9 +25,9 @@ static CACHE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(256);
 /// Which verifications are logged; none by default.
 static AUDIT_LOG: GucSetting<AuditLog> = GucSetting::<AuditLog>::new(AuditLog::Off);
 
-/// Whether the planner evaluates a reader once per execution; on by default. Off, it is called
-/// wherever the query says so: for whoever doubts the plan.
-static HOIST_READERS: GucSetting<bool> = GucSetting::<bool>::new(true);
+/// Whether claim functions, and expressions of claims and constants, are evaluated once per execution; on
+/// by default. Off, they are evaluated wherever the plan says so, which is a way to compare.
+static EVALUATE_ONCE: GucSetting<bool> = GucSetting::<bool>::new(true);
 
 /// Set by Postgres's assignment of the token, by whatever way it changes.
 static TOKEN_ASSIGNED: AtomicBool = AtomicBool::new(true);
@@ -37,7 +37,7 @@ pub const TOKEN_NAME: &CStr = c"pg_auth_jwt.token";
 const SCOPE_NAME: &CStr = c"pg_auth_jwt.scope";
 const CACHE_SIZE_NAME: &CStr = c"pg_auth_jwt.cache_size";
 const AUDIT_LOG_NAME: &CStr = c"pg_auth_jwt.audit_log";
-const HOIST_READERS_NAME: &CStr = c"pg_auth_jwt.hoist_readers";
+const EVALUATE_ONCE_NAME: &CStr = c"pg_auth_jwt.evaluate_once";
 
 /// The names of all settings.
 const NAMES: [&CStr; 5] = [
@@ -45,7 +45,7 @@ const NAMES: [&CStr; 5] = [
     SCOPE_NAME,
     CACHE_SIZE_NAME,
     AUDIT_LOG_NAME,
-    HOIST_READERS_NAME,
+    EVALUATE_ONCE_NAME,
 ];
 
 /// Values of `pg_auth_jwt.scope`.
@@ -195,10 +195,10 @@ fn define() {
         GucFlags::default(),
     );
     GucRegistry::define_bool_guc(
-        HOIST_READERS_NAME,
-        c"Has the planner evaluate auth.user_id() and the like once per execution.",
-        c"Off, they are evaluated for each row.",
-        &HOIST_READERS,
+        EVALUATE_ONCE_NAME,
+        c"Evaluates auth.user_id() and the other claim functions once per execution.",
+        c"So are expressions of claims and constants. Off, they are evaluated for each row.",
+        &EVALUATE_ONCE,
         GucContext::Userset,
         GucFlags::EXPLAIN,
     );
@@ -290,7 +290,7 @@ pub fn audit_log() -> AuditLog {
     AUDIT_LOG.get()
 }
 
-/// See [`HOIST_READERS`].
-pub fn hoist_readers() -> bool {
-    HOIST_READERS.get()
+/// See [`EVALUATE_ONCE`].
+pub fn evaluate_once() -> bool {
+    EVALUATE_ONCE.get()
 }

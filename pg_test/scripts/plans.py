@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Statements of every shape give the same with readers that the planner evaluates once
-(pg_auth_jwt.hoist_readers) as with readers called for each row."""
+"""Statements of every shape give the same with claim functions that are evaluated once
+(pg_auth_jwt.evaluate_once) as with those called for each row."""
 
 import os
 import sys
@@ -319,29 +319,29 @@ def main():
     for planner, setting in SETTINGS.items():
         for user in ("u1", None):
             sessions = []
-            for hoist in ("on", "off"):
+            for once in ("on", "off"):
                 session = cluster.session(db, "postgres")
                 session.execute("SELECT auth.jwt_session_init($1)", tokens.token(user) if user else None)
-                session.query(f"SET pg_auth_jwt.hoist_readers = {hoist}; SET SESSION AUTHORIZATION authenticated; {setting}")
+                session.query(f"SET pg_auth_jwt.evaluate_once = {once}; SET SESSION AUTHORIZATION authenticated; {setting}")
                 sessions.append(session)
             for sql in filter(None, statements.split("\n")):
-                hoisted, each_row = (outcome(session, sql) for session in sessions)
-                checks.equal(f"{planner}, {user}: {sql}", hoisted, each_row)
+                once, each_row = (outcome(session, sql) for session in sessions)
+                checks.equal(f"{planner}, {user}: {sql}", once, each_row)
 
     other = cluster.session(db, "postgres")
     other.query("CREATE TABLE b_before AS TABLE b; CREATE TABLE p_before AS TABLE p;"
                 "ALTER TABLE b DISABLE TRIGGER USER")
     for sql in WAITING.strip().split("\n"):
         found = []
-        for hoist in ("on", "off"):
+        for once in ("on", "off"):
             session = cluster.session(db, "authenticated")
             session.execute("SELECT auth.jwt_session_init($1)", tokens.token("u1"))
-            session.query(f"SET pg_auth_jwt.hoist_readers = {hoist}")
+            session.query(f"SET pg_auth_jwt.evaluate_once = {once}")
             found.append(outcome_after(other, session, sql))
             session.close()
         checks.equal(f"after waiting: {sql}", *found)
         checks.true(f"after waiting: {sql}: has rows", isinstance(found[0], list) and any(found[0]))
-    checks.done("statements of every shape give the same, hoisted or not")
+    checks.done("statements of every shape give the same, evaluated once or for each row")
 
 
 main()
