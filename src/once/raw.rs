@@ -64,6 +64,7 @@ unsafe extern "C-unwind" {
     pub fn exprCollation(node: *const pg_sys::Node) -> pg_sys::Oid;
     pub fn get_typtype(type_oid: pg_sys::Oid) -> c_char;
     pub fn func_volatile(function: pg_sys::Oid) -> c_char;
+    pub fn func_parallel(function: pg_sys::Oid) -> c_char;
     pub fn get_func_leakproof(function: pg_sys::Oid) -> bool;
     pub fn IncrementVarSublevelsUp(
         node: *mut pg_sys::Node,
@@ -121,6 +122,7 @@ pub unsafe fn items<T>(list: *const pg_sys::List) -> impl Iterator<Item = *mut T
     // SAFETY: as the caller promises, so that each index below the length is an element.
     let length =
         unsafe { list.as_ref() }.map_or(0, |list| usize::try_from(list.length).unwrap_or(0));
+    // SAFETY: as above.
     (0..length).map(move |index| unsafe { (*(*list).elements.add(index)).ptr_value.cast() })
 }
 
