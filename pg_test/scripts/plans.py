@@ -271,7 +271,8 @@ def outcome(session, sql):
         session.query("ROLLBACK")
 
 
-# Each waits for a row that another session is about to change, and then looks at it again.
+# Each waits for rows that another session is about to change, and then looks at them again: some of them evaluate
+# claims then that they did not evaluate before, or have claims that would raise and are not reached.
 WAITING = """
 UPDATE b SET n = -1 WHERE owner = auth.user_id() AND n < 50 RETURNING id, n, auth.user_id()
 UPDATE b SET n = -1 FROM a WHERE a.id = b.id AND b.owner = auth.user_id() AND b.n < 50 RETURNING b.id, auth.user_id()
@@ -282,6 +283,10 @@ SELECT id, n FROM vb FOR UPDATE
 SELECT id, n, auth.user_id() FROM b WHERE owner = auth.user_id() ORDER BY id FOR UPDATE
 MERGE INTO b USING a ON a.id = b.id WHEN MATCHED AND b.owner = auth.user_id() AND b.n < 50 THEN UPDATE SET n = -1 WHEN MATCHED AND b.n >= 50 THEN DELETE;; TABLE b
 UPDATE p SET n = -1 WHERE n < 50 RETURNING id, n
+UPDATE b SET n = -1 WHERE CASE WHEN n < 50 THEN id > 0 ELSE owner = auth.session() ->> 'sub' END RETURNING id, n
+SELECT id, n FROM b WHERE CASE WHEN n < 50 THEN id > 0 ELSE owner = auth.session() ->> 'sub' END FOR UPDATE
+SELECT id, n FROM b WHERE CASE WHEN n < 50 THEN id > 0 ELSE (SELECT lower(auth.session() ->> 'sub') = b.owner) END FOR UPDATE
+UPDATE b SET n = -1 WHERE CASE WHEN n > 1000 THEN (SELECT (auth.session() ->> 'sub')::int = b.id) ELSE owner = auth.user_id() END RETURNING id, n
 """
 
 

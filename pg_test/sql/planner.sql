@@ -185,6 +185,9 @@ SET parallel_setup_cost = 0;
 SET parallel_tuple_cost = 0;
 SET min_parallel_table_scan_size = 0;
 SELECT plan('SELECT count(*) FROM t WHERE owner = auth.uid()');
+-- What may raise is evaluated at its first need there too, and not before the workers start.
+SELECT plan('SELECT count(*) FROM t WHERE CASE WHEN n > 100 THEN (SELECT (auth.session() ->> ''sub'')::int = t.id) ELSE n = 1 END');
+SELECT count(*) FROM t WHERE CASE WHEN n > 100 THEN (SELECT (auth.session() ->> 'sub')::int = t.id) ELSE n = 1 END;
 RESET parallel_setup_cost;
 RESET parallel_tuple_cost;
 RESET min_parallel_table_scan_size;
