@@ -173,7 +173,7 @@ def indexes(cluster, db, results):
         "(select auth.user_id()) = owner": "(SELECT auth.user_id()) = owner",
         "constant = tenant_id": "'t5' = tenant_id",
         "(select auth.session() ->> 'tenant_id' = tenant_id)": "(SELECT auth.session() ->> 'tenant_id' = tenant_id)",
-        "(select lower(auth.session() ->> 'tenant_id') = tenant_id)": "(SELECT lower(auth.session() ->> 'tenant_id') = tenant_id)",
+        "(select lower(auth.session() ->> 'tenant_id')) = tenant_id": "(SELECT lower(auth.session() ->> 'tenant_id')) = tenant_id",
         "(select auth.user_id() = owner), evaluate_once off": "(SELECT auth.user_id() = owner)",
     }
 

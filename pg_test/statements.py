@@ -286,6 +286,8 @@ class Statements:
         if self.chance(0.4):
             chosen.append("SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET min_parallel_index_scan_size = 0;"
                           f"SET parallel_leader_participation = {self.one('on', 'off')}")
+        if self.chance(0.8):  # these few rows count as many: for a few, mere calls stay calls
+            chosen.append("SET cpu_tuple_cost = 1;")
         # Compiling takes a hundred times as long as such a statement.
         chosen.append("SET jit = on; SET jit_above_cost = 0" if self.chance(0.02) else "SET jit = off")
         chosen.append(f"SET work_mem = '{self.one('64kB', '4MB')}'")

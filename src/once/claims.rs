@@ -65,10 +65,12 @@ pub fn is_claim_function(function: pg_sys::Oid) -> bool {
     found
 }
 
+/// Whether the expression is nothing but a call of a claim function.
+///
 /// # Safety
 ///
 /// `node` must be one.
-unsafe fn is_claim_call(node: *mut pg_sys::Node) -> bool {
+pub unsafe fn is_claim_call(node: *mut pg_sys::Node) -> bool {
     // SAFETY: as the caller promises.
     unsafe {
         if (*node).type_ != NodeTag::T_FuncExpr {

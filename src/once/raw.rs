@@ -79,8 +79,6 @@ unsafe extern "C-unwind" {
         name: *mut c_char,
         is_junk: bool,
     ) -> *mut pg_sys::TargetEntry;
-    pub fn makeFromExpr(from: *mut pg_sys::List, quals: *mut pg_sys::Node)
-    -> *mut pg_sys::FromExpr;
     pub fn lappend(list: *mut pg_sys::List, item: *mut c_void) -> *mut pg_sys::List;
     pub fn lappend_int(list: *mut pg_sys::List, item: c_int) -> *mut pg_sys::List;
     pub fn lappend_oid(list: *mut pg_sys::List, item: pg_sys::Oid) -> *mut pg_sys::List;

@@ -6,16 +6,15 @@
 //! the estimates. The finished plan is what gets calls evaluated once here (see [`super::plan`]), so the
 //! sub-select has no use any more.
 //!
-//! What the planner sees bare it evaluates for its estimates, and an error that a sub-select raises only
-//! where it is reached would then be raised at planning. So an expression of claims that may raise, such
-//! as `(auth.session() ->> 'age')::int`, stays within a sub-select of its own, which depends on no row:
-//! `(SELECT claims > n)` becomes `(SELECT claims) > n`, which an index serves as well.
+//! What the planner sees bare it evaluates for its estimates, and an index condition is evaluated before any
+//! row is looked at. So a sub-select with an expression of claims that may raise, such as `(auth.session()
+//! ->> 'age')::int`, stays: it raises only where a row reaches it.
 
 use std::ffi::{c_char, c_void};
 
 use pgrx::pg_sys::{self, NodeTag};
 
-use super::claims::{calls_claim_function, is_claim_function, is_plain};
+use super::claims::{calls_claim_function, depends_on_more, is_claim_function, is_plain};
 use super::raw;
 
 /// Functions that never raise, but are not marked LEAKPROOF: `jsonb`'s `->`, `->>`, `#>`, `#>>`, `@>`,
@@ -125,14 +124,7 @@ unsafe extern "C-unwind" fn unwrap(
                     return link;
                 }
                 raw::IncrementVarSublevelsUp(expression, -1, 1);
-                let guarded = guard(expression, std::ptr::null_mut());
-                // Nothing is gained where all of it has to stay in a sub-select. (It has no Var then, so
-                // that the levels of the link's own expression are right.)
-                if (*guarded).type_ == NodeTag::T_SubLink {
-                    link
-                } else {
-                    guarded
-                }
+                expression
             }
             _ => raw::expression_tree_mutator(node, unwrap, context),
         }
@@ -195,6 +187,7 @@ unsafe fn may_stand_alone(expression: *mut pg_sys::Node) -> bool {
         calls_claim_function(expression, std::ptr::null_mut())
             && !raw::contain_volatile_functions(expression)
             && !is_known_at_execution_only(expression, std::ptr::null_mut())
+            && !has_claims_that_may_raise(expression, std::ptr::null_mut())
     }
 }
 
@@ -227,24 +220,19 @@ unsafe extern "C-unwind" fn is_known_at_execution_only(
     }
 }
 
-/// The expression, with those parts of it that are made of claims and constants alone and may raise
-/// within sub-selects.
-unsafe extern "C-unwind" fn guard(
+/// Whether a part of the expression is made of claims and constants alone, and may raise.
+unsafe extern "C-unwind" fn has_claims_that_may_raise(
     node: *mut pg_sys::Node,
     context: *mut c_void,
-) -> *mut pg_sys::Node {
-    // SAFETY: Postgres's mutators pass nodes of their trees, or NULL.
+) -> bool {
+    // SAFETY: Postgres's walkers pass nodes of their trees, or NULL.
     unsafe {
         if node.is_null() || !calls_claim_function(node, std::ptr::null_mut()) {
-            return node;
-        }
-        if !is_plain((*node).type_) || super::claims::depends_on_more(node) {
-            return raw::expression_tree_mutator(node, guard, context);
-        }
-        if may_raise(node, context) {
-            sub_select(node)
+            false
+        } else if is_plain((*node).type_) && !depends_on_more(node) {
+            may_raise(node, context)
         } else {
-            node
+            raw::expression_tree_walker(node, has_claims_that_may_raise, context)
         }
     }
 }
@@ -286,27 +274,5 @@ unsafe extern "C-unwind" fn may_raise(node: *mut pg_sys::Node, context: *mut c_v
             }
         }
         raw::expression_tree_walker(node, may_raise, context)
-    }
-}
-
-/// `(SELECT expression)` as the parser would have it.
-///
-/// # Safety
-///
-/// `expression` must be a node that depends on no row.
-unsafe fn sub_select(expression: *mut pg_sys::Node) -> *mut pg_sys::Node {
-    // SAFETY: the structs are those of their tags.
-    unsafe {
-        let target = raw::makeTargetEntry(expression.cast(), 1, std::ptr::null_mut(), false);
-        let select = raw::make_node::<pg_sys::Query>(NodeTag::T_Query);
-        (*select).commandType = pg_sys::CmdType::CMD_SELECT;
-        (*select).canSetTag = true;
-        (*select).jointree = raw::makeFromExpr(std::ptr::null_mut(), std::ptr::null_mut());
-        (*select).targetList = raw::lappend(std::ptr::null_mut(), target.cast());
-        let link = raw::make_node::<pg_sys::SubLink>(NodeTag::T_SubLink);
-        (*link).subLinkType = pg_sys::SubLinkType::EXPR_SUBLINK;
-        (*link).subselect = select.cast();
-        (*link).location = -1;
-        link.cast()
     }
 }
