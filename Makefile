@@ -11,7 +11,7 @@ export CRYPTO ?= aws_lc_rs
 export PGRX_HOME := $(CURDIR)/.pg/pgrx
 export PATH := $(CURDIR)/.pg/tools/bin:$(PATH)
 
-.PHONY: help demo demo-stop test soak bench fuzz lint install package clean
+.PHONY: help demo demo-stop test soak bench fuzz fuzz-plans lint install package clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s%s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,11 @@ soak: ## what takes minutes: poolers, freshness, connections, memory, worst case
 fuzz: ## fuzzes the verifier, each target for SECONDS=60
 	@scripts/setup
 	@scripts/fuzz $(or $(SECONDS),60) $(T)
+
+fuzz-plans: ## random statements, evaluated once and for each row, for SECONDS=60
+	@scripts/setup pg$(PG)
+	@scripts/install
+	@FUZZ_SECONDS=$(or $(SECONDS),60) pg_test/run random_plans
 
 lint: ## checks the formatting, the Rust and the shell
 	@scripts/setup pg$(PG)

@@ -26,7 +26,7 @@ ALL = "SELECT count(note) FROM docs"
 SOME = "SELECT * FROM docs WHERE n = 3"
 JOINED = "SELECT sum(l.n) FROM docs d JOIN lines l ON l.doc = d.id"
 PAGE = "SELECT * FROM docs ORDER BY id LIMIT 20"
-# With this the last one is cheap for everyone, whatever the planner knows.
+# With this the last one is cheap for everyone, whoever it was planned for.
 INDEX = "CREATE INDEX docs_page ON docs (owner, id)"
 
 
@@ -38,11 +38,11 @@ def make(cluster, db):
     return owner
 
 
-def session(cluster, db, user, hoist):
-    """As that user, with the hoisting on or off."""
+def session(cluster, db, user, once):
+    """As that user, with claim functions evaluated once or, if `once` is off, for each row."""
     found = cluster.session(db)
     found.query("SET jit = off; SET max_parallel_workers_per_gather = 0")
-    found.query(f"SET pg_auth_jwt.hoist_readers = {hoist}")
+    found.query(f"SET pg_auth_jwt.evaluate_once = {once}")
     sign_in(found, user)
     return found
 

@@ -18,7 +18,7 @@ mod hooks;
 mod identity;
 mod init;
 mod keys;
-mod planner;
+mod once;
 mod readers;
 mod redaction;
 mod report;
@@ -54,7 +54,7 @@ extern "C-unwind" fn _PG_init() {
             settings::register()?;
             keys::register_invalidation_callback();
             hooks::install();
-            planner::install();
+            once::install();
             execution::install();
             // The statement that loads the library came before the hooks.
             hooks::redact_activity();

@@ -7,7 +7,7 @@ use crate::ffi::{Arguments, SqlResult, sql_function};
 use crate::identity::{Identity, Image, copy_to_datum};
 use crate::session;
 
-/// The readers' names in the library, by which the planner knows a call of one.
+/// The claim functions' names in the library, by which [`crate::once`] knows a call of one.
 pub const SYMBOLS: [&str; 7] = [
     "pg_auth_jwt_session",
     "pg_auth_jwt_user_id",

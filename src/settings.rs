@@ -48,7 +48,7 @@ static AUDIT_LOG: Setting = Setting::choice(
 
 /// Whether the planner evaluates a reader once per execution; on by default. Off, it is called
 /// wherever the query says so: for whoever doubts the plan.
-static HOIST_READERS: Setting = Setting::boolean(HOIST_READERS_NAME, c"on");
+static EVALUATE_ONCE: Setting = Setting::boolean(EVALUATE_ONCE_NAME, c"on");
 
 /// Set by Postgres's assignment of the token, by whatever way it changes.
 static TOKEN_ASSIGNED: AtomicBool = AtomicBool::new(true);
@@ -61,7 +61,7 @@ pub const TOKEN_NAME: &CStr = c"pg_auth_jwt.token";
 const SCOPE_NAME: &CStr = c"pg_auth_jwt.scope";
 const CACHE_SIZE_NAME: &CStr = c"pg_auth_jwt.cache_size";
 const AUDIT_LOG_NAME: &CStr = c"pg_auth_jwt.audit_log";
-const HOIST_READERS_NAME: &CStr = c"pg_auth_jwt.hoist_readers";
+const EVALUATE_ONCE_NAME: &CStr = c"pg_auth_jwt.evaluate_once";
 
 /// The names of all settings.
 const NAMES: [&CStr; 5] = [
@@ -69,7 +69,7 @@ const NAMES: [&CStr; 5] = [
     SCOPE_NAME,
     CACHE_SIZE_NAME,
     AUDIT_LOG_NAME,
-    HOIST_READERS_NAME,
+    EVALUATE_ONCE_NAME,
 ];
 
 /// Values of `pg_auth_jwt.scope`: what `auth.jwt_session_init` does where `is_local` is NULL.
@@ -390,7 +390,7 @@ pub fn audit_log() -> AuditLog {
     }
 }
 
-/// See [`HOIST_READERS`]. The default, where it cannot be read.
-pub fn hoist_readers() -> bool {
-    HOIST_READERS.value() != Some(0)
+/// See [`EVALUATE_ONCE`]. The default, where it cannot be read.
+pub fn evaluate_once() -> bool {
+    EVALUATE_ONCE.value() != Some(0)
 }

@@ -79,7 +79,7 @@ def becomes(get, wanted):
 
 USES = {"a claim": WHO, "claims": "SELECT auth.session()", "init": "SELECT auth.jwt_session_init('x')",
         "no token": "SELECT auth.jwt_session_init(NULL)"}
-UNREADABLE = {"scope": "Transactions", "audit_log": "failure", "cache_size": "lots", "hoist_readers": "maybe"}
+UNREADABLE = {"scope": "Transactions", "audit_log": "failure", "cache_size": "lots", "evaluate_once": "maybe"}
 
 
 def store(root, name, value, where):
@@ -187,8 +187,8 @@ def main():
         checks.equal(option, s.code(WHO), "42501")
         checks.equal(f"{option}, once more", s.code(WHO), "42501")
         checks.equal(f"{option}, another function", s.code("SELECT auth.jwt_session_init($1)", u1), "42501")
-    s = cluster.session(db, "bound", options="-c pg_auth_jwt.hoist_readers=off")
-    checks.equal("what it may give", [s.value(WHO), s.value("SHOW pg_auth_jwt.hoist_readers")], [None, "off"])
+    s = cluster.session(db, "bound", options="-c pg_auth_jwt.evaluate_once=off")
+    checks.equal("what it may give", [s.value(WHO), s.value("SHOW pg_auth_jwt.evaluate_once")], [None, "off"])
     s = cluster.session(db, "bound", options="-c pg_auth_jwt.scope=transaction")
     checks.equal("what it may give too", [s.value(WHO), s.value(SCOPE)], [None, "transaction"])
     for option, code in (("scope=x", "22023"), ("scope=", "22023"), ("scop=transaction", "42602"), ("PG_auth_jwt.x=1", "42602")):

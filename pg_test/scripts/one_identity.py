@@ -18,7 +18,7 @@ V = tokens.token("mallory", tenant_id="victimco", role="member")
 M = tokens.token("mallory", tenant_id="malloryco", role="admin")
 LOW = tokens.token("mallory", tenant_id="victimco", clearance="low")
 
-ONCE = "pg_auth_jwt.hoist_readers"
+ONCE = "pg_auth_jwt.evaluate_once"
 
 SCHEMA = """
 GRANT CREATE ON SCHEMA public TO authenticated;

@@ -1,4 +1,5 @@
--- The readers become InitPlans, but in the bodies of SQL functions: each shape of query gives the same with hoisting on and off.
+-- Claim functions, and expressions of claims and constants, become InitPlans in the finished plan. Each shape of query gives the
+-- same with pg_auth_jwt.evaluate_once on and off.
 \i fixtures/jose.sql
 \set ECHO none
 SELECT auth.init(:'jwks', issuer => :'issuer', audience => '{my-app}') AS keys;
@@ -24,10 +25,10 @@ CREATE POLICY own ON guarded USING (owner = auth.uid()) WITH CHECK (owner = auth
 ANALYZE t, p, guarded;
 
 -- What a statement gives and leaves behind; nothing of it stays.
-CREATE FUNCTION outcome(statement text, hoist boolean) RETURNS text LANGUAGE plpgsql AS $$
+CREATE FUNCTION outcome(statement text, once boolean) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE given jsonb; state jsonb;
 BEGIN
-    PERFORM set_config('pg_auth_jwt.hoist_readers', hoist::text, true);
+    PERFORM set_config('pg_auth_jwt.evaluate_once', once::text, true);
     IF statement ~* '^(select|values|with (recursive r|m) )' THEN
         EXECUTE format('SELECT jsonb_agg(to_jsonb(q)) FROM (%s) q', statement) INTO given;
     ELSE
@@ -40,7 +41,7 @@ EXCEPTION
     WHEN SQLSTATE 'OK000' THEN RETURN SQLERRM;
     WHEN OTHERS THEN RETURN SQLSTATE || ' ' || SQLERRM;
 END $$;
-CREATE FUNCTION is_hoisted(statement text) RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE FUNCTION has_init_plan(statement text) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE plan json;
 BEGIN
     EXECUTE 'EXPLAIN (FORMAT json) ' || statement INTO plan;
@@ -48,15 +49,34 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN RETURN NULL;
 END $$;
 
+-- Mere calls for a few rows stay calls, which cost less than an InitPlan. So that these few count as many:
+SET cpu_tuple_cost = 1;
+SET enable_bitmapscan = off;
+SET enable_indexscan = off;
+
 CREATE TABLE shapes (n int GENERATED ALWAYS AS IDENTITY, shape text, statement text);
 COPY shapes (shape, statement) FROM stdin;
 seq scan	SELECT * FROM t WHERE n = 3 AND owner = auth.uid() ORDER BY id
 index condition	SELECT * FROM t WHERE owner = auth.uid() ORDER BY id
 target list	SELECT id, auth.user_id(), auth.session() ->> 'tenant_id' FROM t ORDER BY id
 jsonb operator	SELECT * FROM t WHERE tenant = auth.session() ->> 'tenant_id' ORDER BY id
+expression of claims	SELECT * FROM t WHERE upper(owner::text) = upper(auth.uid()::text) || coalesce(auth.session() ->> 'none', '') ORDER BY id
+array of claims	SELECT * FROM t WHERE owner::text = ANY (string_to_array(auth.session() ->> 'sub', ',')::varchar[]) ORDER BY id
+CASE of claims	SELECT * FROM t WHERE tenant = CASE auth.role() WHEN 'none' THEN 'x' ELSE auth.session() ->> 'tenant_id' END ORDER BY id
+CASE with a claim	SELECT * FROM t WHERE CASE n WHEN length(auth.email()) - 14 THEN owner = auth.uid() ELSE n = 2 END ORDER BY id
 sub-select by hand	SELECT * FROM t WHERE owner = (SELECT auth.uid()) ORDER BY id
 mine or shared	SELECT * FROM t WHERE owner = auth.uid() OR EXISTS (SELECT FROM p WHERE p.id = t.id AND p.owner = auth.user_id()) ORDER BY id
 correlated sub-select	SELECT * FROM t WHERE (SELECT auth.uid() = t.owner) ORDER BY id
+sub-select that may raise	SELECT * FROM t WHERE (SELECT (auth.session() ->> 'sub')::uuid = t.owner) ORDER BY id
+sub-select with more	SELECT * FROM t WHERE (SELECT auth.uid() = t.owner WHERE t.n > 2) ORDER BY id
+sub-select of an aggregate	SELECT n, (SELECT max(t.id) + length(auth.email())) FROM t GROUP BY n ORDER BY n
+sub-select beside a key	SELECT (SELECT auth.email()) AS u, auth.email(), count(*) FROM t GROUP BY ROLLUP (auth.email()) ORDER BY 1, 2, 3
+volatile	SELECT count(*) FROM t WHERE auth.email() || random()::text <> 'x' AND (SELECT auth.uid()::text || random()) <> t.tenant
+never reached	SELECT count(*) FROM t WHERE n > 100 AND id::text = (auth.session() ->> 'sub')::int::text
+not reached by CASE	SELECT sum(CASE WHEN n > 100 THEN (auth.session() ->> 'sub')::int ELSE 1 END) FROM t
+not reached by CASE in a sub-select	SELECT count(*) FROM t WHERE CASE WHEN n > 100 THEN (SELECT (auth.session() ->> 'sub')::int = t.id) ELSE n = 1 END
+not reached by AND in a sub-select	SELECT count(*) FROM t WHERE n > 100 AND (SELECT (auth.session() ->> 'sub')::int = t.id)
+reached and raised	SELECT count(*) FROM t WHERE id = (auth.session() ->> 'sub')::int
 sub-select in a sub-select	SELECT * FROM t WHERE owner = (SELECT (SELECT auth.uid())) ORDER BY id
 no FROM	SELECT auth.uid(), auth.email() || auth.user_id()
 no FROM, with WHERE	SELECT 1 WHERE auth.uid() IS NOT NULL
@@ -64,7 +84,7 @@ VALUES	VALUES (auth.uid()), (NULL), (auth.uid())
 one-row VALUES	VALUES (auth.email())
 function in FROM	SELECT * FROM auth.user_id() u
 function in FROM and join	SELECT t.id FROM t JOIN auth.uid() u ON t.owner = u ORDER BY 1
-set-returning with reader	SELECT * FROM generate_series(1, length(auth.email())) ORDER BY 1
+set-returning with a claim	SELECT * FROM generate_series(1, length(auth.email())) ORDER BY 1
 runtime partition pruning	SELECT * FROM p WHERE owner = auth.user_id() ORDER BY id
 inlined SQL function	SELECT * FROM t WHERE owner = me() ORDER BY id
 inlined set-returning function	SELECT * FROM mine() ORDER BY id
@@ -117,11 +137,11 @@ plpgsql expression	DO 'BEGIN FOR i IN 1..10 LOOP IF auth.uid() IS NOT NULL THEN 
 \set ECHO all
 SELECT auth.jwt_session_init(:'alice');
 SELECT shape, outcome(statement, true) = outcome(statement, false) AS same,
-       outcome(statement, true) !~ '^[0-9A-Z]{5} ' AS ran, is_hoisted(statement) AS hoisted
+       outcome(statement, true) !~ '^[0-9A-Z]{5} ' AS ran, has_init_plan(statement) AS init_plan
   FROM shapes ORDER BY n;
 
--- Every reader is known for one.
-SELECT p.oid::regprocedure AS reader, is_hoisted(format('SELECT count(*) FROM t WHERE %s IS NULL', p.oid::regprocedure)) AS hoisted
+-- Every claim function is known for one.
+SELECT p.oid::regprocedure AS claim_function, has_init_plan(format('SELECT %s FROM t', p.oid::regprocedure)) AS init_plan
   FROM pg_proc p WHERE pronamespace = 'auth'::regnamespace AND pronargs = 0 AND prorettype <> 'trigger'::regtype ORDER BY proname;
 
 -- Without a token, and with one that is not good, the answer is the same as well.
@@ -142,34 +162,107 @@ EXECUTE mine;
 SET pg_auth_jwt.token = :'expired';
 EXECUTE mine;
 
--- The plans, with what versions of Postgres print differently taken out.
+-- The plans, as later versions of Postgres print them.
 CREATE FUNCTION plan(statement text, options text DEFAULT '') RETURNS SETOF text LANGUAGE plpgsql AS $$
-DECLARE line text;
+DECLARE line text; lines text[]; found text[];
 BEGIN
     FOR line IN EXECUTE format('EXPLAIN (COSTS OFF %s) %s', options, statement) LOOP
         CONTINUE WHEN line ~ 'Params Evaluated: ';                        -- until 16
-        line := regexp_replace(line, '\(InitPlan \d+\)\.col1', '$0');     -- since 17
-        line := regexp_replace(line, 'InitPlan 1 \(returns \$0\)', 'InitPlan 1');
-        RETURN NEXT regexp_replace(line, '(rows=\d+)\.00', '\1');         -- since 18
+        lines := lines || regexp_replace(line, '(rows=\d+)\.00', '\1');   -- since 18
     END LOOP;
+    FOREACH line IN ARRAY lines LOOP                                      -- until 16
+        found := regexp_match(line, 'InitPlan (\d+) \(returns \$(\d+)\)');
+        IF found IS NOT NULL THEN
+            SELECT array_agg(regexp_replace(replace(l, format(' (returns $%s)', found[2]), ''), '\$' || found[2] || '\M', format('(InitPlan %s).col1', found[1])))
+              INTO lines FROM unnest(lines) l;
+        END IF;
+    END LOOP;
+    RETURN QUERY SELECT unnest(lines);
 END $$;
 SELECT auth.jwt_session_init(:'alice');
+-- Postgres itself leaves partitions out before the statement runs.
 SELECT plan('SELECT * FROM p WHERE owner = auth.user_id()', ', ANALYZE, TIMING OFF, SUMMARY OFF, BUFFERS OFF');
--- A parallel plan: the InitPlan is the leader's, who gives its workers what came out.
+-- Evaluated at most once, and only if needed.
+SELECT plan('SELECT * FROM t WHERE tenant = auth.session() ->> ''tenant_id''', ', ANALYZE, TIMING OFF, SUMMARY OFF, BUFFERS OFF');
+SELECT plan('SELECT * FROM t WHERE n > 100 AND tenant = auth.session() ->> ''tenant_id''', ', ANALYZE, TIMING OFF, SUMMARY OFF, BUFFERS OFF');
+-- A parallel plan: the leader and each worker evaluate their own.
 SET parallel_setup_cost = 0;
 SET parallel_tuple_cost = 0;
 SET min_parallel_table_scan_size = 0;
 SELECT plan('SELECT count(*) FROM t WHERE owner = auth.uid()');
+-- What may raise is evaluated at its first need there too, and not before the workers start.
+SELECT plan('SELECT count(*) FROM t WHERE CASE WHEN n > 100 THEN (SELECT (auth.session() ->> ''sub'')::int) = t.id ELSE n = 1 END');
+SELECT count(*) FROM t WHERE CASE WHEN n > 100 THEN (SELECT (auth.session() ->> 'sub')::int) = t.id ELSE n = 1 END;
 RESET parallel_setup_cost;
 RESET parallel_tuple_cost;
 RESET min_parallel_table_scan_size;
--- Drizzle's way of writing a policy: a sub-select of the row, whose reader is evaluated once.
-SELECT plan('SELECT * FROM t WHERE (SELECT auth.uid() = t.owner)');
-SET enable_seqscan = off;
-SELECT plan('SELECT * FROM t WHERE owner = auth.uid()');
-SET enable_seqscan = on;
 -- One row and nothing to gain: left as it is.
 SELECT plan('SELECT auth.uid(), auth.email() IS NULL', ', VERBOSE');
+SELECT plan('INSERT INTO t VALUES (-1, auth.uid(), auth.email(), 1) RETURNING auth.uid()', ', VERBOSE');
+-- An index condition is evaluated once per scan anyway; in the inner side of a nested loop that is once for each outer row.
+SET enable_seqscan = off;
+RESET enable_indexscan;
+SET enable_hashjoin = off;
+SET enable_mergejoin = off;
+SELECT plan('SELECT * FROM t WHERE owner = auth.uid()');
+SELECT plan('SELECT * FROM generate_series(1, 3) g JOIN t ON t.owner = auth.uid() AND t.n = g');
+RESET enable_seqscan;
+RESET enable_hashjoin;
+RESET enable_mergejoin;
+-- Neither for a few rows does an InitPlan gain anything over mere calls, but over an expression that takes longer it does.
+RESET cpu_tuple_cost;
+SELECT plan('SELECT * FROM t WHERE id = 7 AND owner = auth.uid()');
+SELECT plan('SELECT * FROM t WHERE id = 7 AND tenant = auth.session() ->> ''tenant_id''');
+SET cpu_tuple_cost = 1;
+-- In subplans too; what they use stands before them.
+SELECT plan('WITH m AS MATERIALIZED (SELECT * FROM t WHERE tenant = auth.session() ->> ''tenant_id'') SELECT * FROM m WHERE tenant = auth.email()');
+SELECT plan('SELECT id, (SELECT max(v) FROM p_bob b WHERE b.id = t.id AND b.v = length(auth.email())) FROM t', ', ANALYZE, TIMING OFF, SUMMARY OFF, BUFFERS OFF');
+
+-- Drizzle's and Neon's policies, by index.
+RESET cpu_tuple_cost;
+RESET enable_bitmapscan;
+RESET enable_indexscan;
+CREATE TABLE notes (id int PRIMARY KEY, owner text, tenant_id text, u uuid);
+INSERT INTO notes SELECT i, md5((i % 5000)::text), 't' || i % 1000, md5((i % 5000)::text)::uuid FROM generate_series(1, 20000) i;
+CREATE INDEX ON notes (owner);
+CREATE INDEX ON notes (tenant_id);
+CREATE INDEX ON notes ((u::text));
+CREATE INDEX ON notes (u);
+ALTER TABLE notes ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+VACUUM ANALYZE notes;
+CREATE FUNCTION plan_under(policy text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('CREATE POLICY tried ON notes USING (%s) WITH CHECK (%s)', policy, policy);
+    RETURN QUERY SELECT plan('SELECT * FROM notes');
+    DROP POLICY tried ON notes;
+END $$;
+SET enable_bitmapscan = off;
+SELECT plan_under($$(select auth.user_id() = owner)$$);
+SELECT plan_under($$(select auth.session() ->> 'tenant_id' = tenant_id)$$);
+SELECT plan_under($$(select auth.user_id() = u::text)$$);
+SELECT plan_under($$auth.uid() = u$$);
+SELECT plan_under($$(select auth.uid()) = u$$);
+-- What may raise stays in its sub-select, unless it is written as one that depends on no row.
+SELECT plan_under($$(select (auth.session() ->> 'sub')::uuid = u)$$);
+SELECT plan_under($$(select (auth.session() ->> 'sub')::uuid) = u$$);
+RESET enable_bitmapscan;
+ALTER TABLE notes DISABLE ROW LEVEL SECURITY;
+-- What is more than an expression stays a sub-select.
+SELECT plan('SELECT * FROM notes WHERE (SELECT auth.user_id() = owner LIMIT 1)');
+-- The planner knows whose statement it plans, as it would of a constant.
+UPDATE notes SET owner = auth.user_id() WHERE id % 2 = 0;
+ANALYZE notes;
+CREATE FUNCTION expected_rows(statement text) RETURNS int LANGUAGE plpgsql AS $$
+DECLARE found json;
+BEGIN
+    EXECUTE 'EXPLAIN (FORMAT json) ' || statement INTO found;
+    RETURN (found -> 0 -> 'Plan' ->> 'Plan Rows')::int;
+END $$;
+SELECT expected_rows('SELECT FROM notes WHERE owner = auth.user_id()') BETWEEN 9000 AND 11000 AS bare,
+       expected_rows('SELECT FROM notes WHERE owner = (SELECT auth.user_id())') BETWEEN 9000 AND 11000 AS sub_select;
+SELECT auth.jwt_session_init(:'bob');
+SELECT expected_rows('SELECT FROM notes WHERE owner = auth.user_id()') < 20 AS bare,
+       expected_rows('SELECT FROM notes WHERE owner = (SELECT auth.user_id())') < 20 AS sub_select;
 
 -- Other functions of the extension's are called as often as ever.
 \c - postgres

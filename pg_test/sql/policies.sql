@@ -58,7 +58,7 @@ EXECUTE titles;
 SELECT auth.jwt_session_init(NULL);
 EXECUTE titles;
 
--- Parallel workers verify for themselves, and agree with their leader. (Without hoisting, which leaves
+-- Parallel workers verify for themselves, and agree with their leader. (With calls for each row, which leaves
 -- the verifying to the leader.)
 \c - owner_role
 INSERT INTO posts (user_id, tenant_id, title)
@@ -66,7 +66,7 @@ INSERT INTO posts (user_id, tenant_id, title)
 ANALYZE posts;
 \c - authenticated
 \i fixtures/jose.sql
-SET pg_auth_jwt.hoist_readers = off;
+SET pg_auth_jwt.evaluate_once = off;
 SET parallel_setup_cost = 0;
 SET parallel_tuple_cost = 0;
 SET min_parallel_table_scan_size = 0;

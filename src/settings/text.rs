@@ -141,7 +141,7 @@ static SETTINGS: [&Setting; 4] = [
     &super::SCOPE,
     &super::CACHE_SIZE,
     &super::AUDIT_LOG,
-    &super::HOIST_READERS,
+    &super::EVALUATE_ONCE,
 ];
 
 /// Defines the setting at place `I` of [`SETTINGS`].

@@ -1,0 +1,56 @@
+//! Evaluates claim functions, and expressions of claims and constants, once per execution and not once
+//! per row.
+//!
+//! Postgres plans a statement as it is, and so knows for whom: it calls `auth.user_id()` for its
+//! estimates, as it calls any stable function. In the finished plan each such expression becomes a
+//! parameter that an InitPlan gives ([`plan`]), evaluated at its first need. Never a constant: plans
+//! outlive identities. What is done before planning is to unwrap sub-selects ([`subselect`]).
+//!
+//! Nothing here is under pgrx's guard, for the reason that [`crate::hooks`] gives: errors pass through
+//! by `longjmp`, and no frame that they pass holds anything to drop.
+
+mod claims;
+mod plan;
+mod raw;
+mod subselect;
+
+use std::ffi::{c_char, c_int};
+
+use pgrx::pg_sys;
+
+use crate::settings;
+
+static mut PREVIOUS_PLANNER: pg_sys::planner_hook_type = None;
+
+/// Installs the hook; called once per backend, when the library is loaded.
+pub fn install() {
+    // SAFETY: backends are single-threaded, and this is the only place that writes these.
+    unsafe {
+        PREVIOUS_PLANNER = pg_sys::planner_hook;
+        pg_sys::planner_hook = Some(plan_statement);
+    }
+    claims::register_invalidation_callback();
+}
+
+unsafe extern "C-unwind" fn plan_statement(
+    query: *mut pg_sys::Query,
+    text: *const c_char,
+    cursor_options: c_int,
+    parameters: pg_sys::ParamListInfo,
+) -> *mut pg_sys::PlannedStmt {
+    // SAFETY: hands on what Postgres passed, and changes what it is given back.
+    unsafe {
+        let once = settings::evaluate_once();
+        let query = if once {
+            subselect::unwrap_all(query)
+        } else {
+            query
+        };
+        let planner = PREVIOUS_PLANNER.unwrap_or(raw::standard_planner);
+        let statement = planner(query, text, cursor_options, parameters);
+        if once {
+            plan::evaluate_once(statement);
+        }
+        statement
+    }
+}

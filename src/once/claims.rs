@@ -1,0 +1,193 @@
+//! Which calls are calls of claim functions, and which expressions are made of nothing but these,
+//! constants and functions that give the same all through an execution.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::{c_int, c_void};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pgrx::pg_catalog::pg_proc::PgProc;
+use pgrx::pg_sys::{self, NodeTag};
+
+use super::raw;
+use crate::readers;
+
+/// `ClanguageId` (src/include/catalog/pg_language.dat), which pgrx does not name.
+const C_LANGUAGE: pg_sys::Oid = pg_sys::Oid::from_u32(13);
+
+/// Set when any function may have been created, altered or dropped.
+static FUNCTIONS_CHANGED: AtomicBool = AtomicBool::new(true);
+
+thread_local! {
+    /// Which functions are claim functions, of those that were met.
+    static KNOWN: RefCell<HashMap<pg_sys::Oid, bool>> = RefCell::new(HashMap::new());
+}
+
+/// Called once per backend, when the library is loaded.
+pub fn register_invalidation_callback() {
+    // SAFETY: the callback only stores to an atomic.
+    unsafe {
+        pg_sys::CacheRegisterSyscacheCallback(
+            pg_sys::SysCacheIdentifier::PROCOID as c_int,
+            Some(functions_changed),
+            pg_sys::Datum::from(0),
+        );
+    }
+}
+
+unsafe extern "C-unwind" fn functions_changed(_: pg_sys::Datum, _: c_int, _: u32) {
+    FUNCTIONS_CHANGED.store(true, Ordering::Relaxed);
+}
+
+/// Whether the function, which takes no argument, is one of C's that runs a claim function's code.
+pub fn is_claim_function(function: pg_sys::Oid) -> bool {
+    if function.to_u32() < pg_sys::FirstNormalObjectId {
+        return false;
+    }
+    if FUNCTIONS_CHANGED.swap(false, Ordering::Relaxed) {
+        KNOWN.with_borrow_mut(HashMap::clear);
+    }
+    if let Some(known) = KNOWN.with_borrow(|known| known.get(&function).copied()) {
+        return known;
+    }
+    // By its symbol in the catalog's cache, which has the function already, because it was just
+    // parsed. (By the extension that it belongs to would take two scans of catalogs that have no
+    // cache.)
+    let runs_claim_function = || {
+        PgProc::new(function).is_some_and(|function| {
+            function.prolang() == C_LANGUAGE
+                && readers::SYMBOLS.contains(&function.prosrc().as_str())
+        })
+    };
+    // SAFETY: nothing is borrowed, and nothing is left to drop, where an error leaves.
+    let found = unsafe { pg_sys::submodules::panic::pgrx_extern_c_guard(runs_claim_function) };
+    KNOWN.with_borrow_mut(|known| known.insert(function, found));
+    found
+}
+
+/// Whether the expression is nothing but a call of a claim function.
+///
+/// # Safety
+///
+/// `node` must be one.
+pub unsafe fn is_claim_call(node: *mut pg_sys::Node) -> bool {
+    // SAFETY: as the caller promises.
+    unsafe {
+        if (*node).type_ != NodeTag::T_FuncExpr {
+            return false;
+        }
+        let call = node.cast::<pg_sys::FuncExpr>();
+        (*call).args.is_null() && is_claim_function((*call).funcid)
+    }
+}
+
+/// Whether a claim function is called in the expression; its sub-selects are not looked into. Serves
+/// as a walker too.
+pub unsafe extern "C-unwind" fn calls_claim_function(
+    node: *mut pg_sys::Node,
+    context: *mut c_void,
+) -> bool {
+    // SAFETY: Postgres's walkers pass nodes of their trees, or NULL.
+    unsafe {
+        if node.is_null() || (*node).type_ == NodeTag::T_Query {
+            false
+        } else {
+            is_claim_call(node) || raw::expression_tree_walker(node, calls_claim_function, context)
+        }
+    }
+}
+
+/// Whether a node of this kind is an expression that gives a value from those of its parts and has no
+/// other effect. (Not a list, and not CASE's WHEN, which are parts of expressions.)
+pub fn is_plain(tag: NodeTag) -> bool {
+    matches!(
+        tag,
+        NodeTag::T_FuncExpr
+            | NodeTag::T_OpExpr
+            | NodeTag::T_DistinctExpr
+            | NodeTag::T_NullIfExpr
+            | NodeTag::T_ScalarArrayOpExpr
+            | NodeTag::T_BoolExpr
+            | NodeTag::T_RelabelType
+            | NodeTag::T_CollateExpr
+            | NodeTag::T_CoerceViaIO
+            | NodeTag::T_ArrayCoerceExpr
+            | NodeTag::T_CaseExpr
+            | NodeTag::T_ArrayExpr
+            | NodeTag::T_CoalesceExpr
+            | NodeTag::T_MinMaxExpr
+            | NodeTag::T_NullTest
+            | NodeTag::T_BooleanTest
+            | NodeTag::T_SubscriptingRef
+    )
+}
+
+/// What [`depends`] needs to know of what is around a node.
+struct Around {
+    /// Whether a CASE or the coercion of an array's elements is around, to which a `CaseTestExpr` belongs.
+    gives_test_value: bool,
+}
+
+/// Whether the expression depends on anything but constants and what functions give: a row, a
+/// parameter, a sub-select, or what stands around the expression.
+///
+/// # Safety
+///
+/// `node` must be one, or NULL.
+pub unsafe fn depends_on_more(node: *mut pg_sys::Node) -> bool {
+    let mut around = Around {
+        gives_test_value: false,
+    };
+    // SAFETY: as the caller promises.
+    unsafe { depends(node, (&raw mut around).cast()) }
+}
+
+unsafe extern "C-unwind" fn depends(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
+    // SAFETY: Postgres's walkers pass nodes of their trees, or NULL, and the context that they were
+    // given, which is on the stack of a caller below.
+    unsafe {
+        if node.is_null() {
+            return false;
+        }
+        let mut inside = Around {
+            gives_test_value: true,
+        };
+        let inside = (&raw mut inside).cast();
+        match (*node).type_ {
+            NodeTag::T_Const | NodeTag::T_List => {
+                raw::expression_tree_walker(node, depends, context)
+            }
+            // Postgres's own walker does not visit it, but its expressions.
+            NodeTag::T_CaseWhen => {
+                let when = node.cast::<pg_sys::CaseWhen>();
+                depends((*when).expr.cast(), context) || depends((*when).result.cast(), context)
+            }
+            NodeTag::T_CaseTestExpr => !(*context.cast::<Around>()).gives_test_value,
+            NodeTag::T_CaseExpr => {
+                let case = node.cast::<pg_sys::CaseExpr>();
+                let branches = if (*case).arg.is_null() {
+                    context
+                } else {
+                    inside
+                };
+                depends((*case).arg.cast(), context)
+                    || depends((*case).args.cast(), branches)
+                    || depends((*case).defresult.cast(), context)
+            }
+            NodeTag::T_ArrayCoerceExpr => {
+                let coercion = node.cast::<pg_sys::ArrayCoerceExpr>();
+                depends((*coercion).arg.cast(), context)
+                    || depends((*coercion).elemexpr.cast(), inside)
+            }
+            NodeTag::T_SubscriptingRef
+                if !(*node.cast::<pg_sys::SubscriptingRef>())
+                    .refassgnexpr
+                    .is_null() =>
+            {
+                true
+            }
+            tag if is_plain(tag) => raw::expression_tree_walker(node, depends, context),
+            _ => true,
+        }
+    }
+}

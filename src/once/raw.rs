@@ -1,0 +1,135 @@
+//! Postgres's own functions, without the guard that `pg_sys` puts around them: an error leaves by
+//! `longjmp`, so no frame that calls one may hold anything that needs a drop.
+
+use std::ffi::{c_char, c_int, c_void};
+
+use pgrx::pg_sys;
+
+/// Returns true to end the walk (src/backend/nodes/nodeFuncs.c).
+pub type Walker = unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut c_void) -> bool;
+/// Returns what stands in the node's place (src/backend/nodes/nodeFuncs.c).
+pub type Mutator = unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut c_void) -> *mut pg_sys::Node;
+/// Returns true for a function that is looked for (src/backend/nodes/nodeFuncs.c).
+pub type FunctionChecker = unsafe extern "C-unwind" fn(pg_sys::Oid, *mut c_void) -> bool;
+
+// Since Postgres 16 the tree functions' names are macros.
+unsafe extern "C-unwind" {
+    #[cfg_attr(
+        not(any(feature = "pg14", feature = "pg15")),
+        link_name = "query_tree_walker_impl"
+    )]
+    pub fn query_tree_walker(
+        query: *mut pg_sys::Query,
+        walker: Walker,
+        context: *mut c_void,
+        flags: c_int,
+    ) -> bool;
+    #[cfg_attr(
+        not(any(feature = "pg14", feature = "pg15")),
+        link_name = "expression_tree_walker_impl"
+    )]
+    pub fn expression_tree_walker(
+        node: *mut pg_sys::Node,
+        walker: Walker,
+        context: *mut c_void,
+    ) -> bool;
+    #[cfg_attr(
+        not(any(feature = "pg14", feature = "pg15")),
+        link_name = "query_tree_mutator_impl"
+    )]
+    pub fn query_tree_mutator(
+        query: *mut pg_sys::Query,
+        mutator: Mutator,
+        context: *mut c_void,
+        flags: c_int,
+    ) -> *mut pg_sys::Query;
+    #[cfg_attr(
+        not(any(feature = "pg14", feature = "pg15")),
+        link_name = "expression_tree_mutator_impl"
+    )]
+    pub fn expression_tree_mutator(
+        node: *mut pg_sys::Node,
+        mutator: Mutator,
+        context: *mut c_void,
+    ) -> *mut pg_sys::Node;
+    pub fn check_functions_in_node(
+        node: *mut pg_sys::Node,
+        checker: FunctionChecker,
+        context: *mut c_void,
+    ) -> bool;
+    pub fn contain_volatile_functions(node: *mut pg_sys::Node) -> bool;
+    pub fn expression_returns_set(node: *mut pg_sys::Node) -> bool;
+    pub fn exprType(node: *const pg_sys::Node) -> pg_sys::Oid;
+    pub fn exprTypmod(node: *const pg_sys::Node) -> i32;
+    pub fn exprCollation(node: *const pg_sys::Node) -> pg_sys::Oid;
+    pub fn get_typtype(type_oid: pg_sys::Oid) -> c_char;
+    pub fn func_volatile(function: pg_sys::Oid) -> c_char;
+    pub fn func_parallel(function: pg_sys::Oid) -> c_char;
+    pub fn get_func_leakproof(function: pg_sys::Oid) -> bool;
+    pub fn IncrementVarSublevelsUp(
+        node: *mut pg_sys::Node,
+        delta_sublevels_up: c_int,
+        min_sublevels_up: c_int,
+    );
+    pub fn copyObjectImpl(node: *const c_void) -> *mut c_void;
+    pub fn equal(a: *const c_void, b: *const c_void) -> bool;
+    pub fn makeTargetEntry(
+        expression: *mut pg_sys::Expr,
+        number: pg_sys::AttrNumber,
+        name: *mut c_char,
+        is_junk: bool,
+    ) -> *mut pg_sys::TargetEntry;
+    pub fn lappend(list: *mut pg_sys::List, item: *mut c_void) -> *mut pg_sys::List;
+    pub fn lappend_int(list: *mut pg_sys::List, item: c_int) -> *mut pg_sys::List;
+    pub fn lappend_oid(list: *mut pg_sys::List, item: pg_sys::Oid) -> *mut pg_sys::List;
+    pub fn list_concat(list: *mut pg_sys::List, other: *const pg_sys::List) -> *mut pg_sys::List;
+    pub fn bms_copy(set: *const pg_sys::Bitmapset) -> *mut pg_sys::Bitmapset;
+    pub fn bms_add_member(set: *mut pg_sys::Bitmapset, member: c_int) -> *mut pg_sys::Bitmapset;
+    pub fn bms_next_member(set: *const pg_sys::Bitmapset, previous: c_int) -> c_int;
+    pub fn psprintf(format: *const c_char, ...) -> *mut c_char;
+    pub fn palloc0(size: usize) -> *mut c_void;
+    pub fn check_stack_depth();
+    pub fn standard_planner(
+        query: *mut pg_sys::Query,
+        text: *const c_char,
+        cursor_options: c_int,
+        parameters: pg_sys::ParamListInfo,
+    ) -> *mut pg_sys::PlannedStmt;
+}
+
+/// A zeroed node, as makeNode gives it.
+///
+/// # Safety
+///
+/// `T` must be the struct of `tag`.
+pub unsafe fn make_node<T>(tag: pg_sys::NodeTag) -> *mut T {
+    // SAFETY: palloc0 gives zeroed memory of the struct's size, and each node begins with its tag.
+    unsafe {
+        let node = palloc0(size_of::<T>());
+        (*node.cast::<pg_sys::Node>()).type_ = tag;
+        node.cast()
+    }
+}
+
+/// The pointers in a list of pointers; none in NULL, which is the empty list.
+///
+/// # Safety
+///
+/// `list` must be NULL or a list of `T`s that does not change meanwhile.
+pub unsafe fn items<T>(list: *const pg_sys::List) -> impl Iterator<Item = *mut T> {
+    // SAFETY: as the caller promises, so that each index below the length is an element.
+    let length =
+        unsafe { list.as_ref() }.map_or(0, |list| usize::try_from(list.length).unwrap_or(0));
+    // SAFETY: as above.
+    (0..length).map(move |index| unsafe { (*(*list).elements.add(index)).ptr_value.cast() })
+}
+
+/// The number of a list's items.
+///
+/// # Safety
+///
+/// `list` must be NULL or a list.
+pub unsafe fn length(list: *const pg_sys::List) -> c_int {
+    // SAFETY: as the caller promises.
+    unsafe { list.as_ref() }.map_or(0, |list| list.length)
+}
