@@ -58,8 +58,7 @@ EXECUTE titles;
 SELECT auth.jwt_session_init(NULL);
 EXECUTE titles;
 
--- Parallel workers verify for themselves, and agree with their leader. (With calls for each row, which leaves
--- the verifying to the leader.)
+-- Parallel workers verify for themselves, and agree with their leader; here with a call for each row.
 \c - owner_role
 INSERT INTO posts (user_id, tenant_id, title)
     SELECT '7e2c41d5-93b8-4c6a-8f7d-d4b25e90bb22', 'globex', 'bob ' || i FROM generate_series(2, 20000) i;
