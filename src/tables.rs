@@ -128,7 +128,8 @@ impl Table {
     fn open(oid: pg_sys::Oid) -> Option<Self> {
         // SAFETY: takes and returns plain values; the relation stays open until it is closed.
         let relation = unsafe { pg_sys::try_relation_open(oid, LOCK) };
-        (!relation.is_null()).then_some(Self(relation))
+        // Not `then_some`, which would make, and drop, one of NULL.
+        (!relation.is_null()).then(|| Self(relation))
     }
 
     fn oid(&self) -> pg_sys::Oid {
