@@ -29,7 +29,7 @@ COMMENT ON COLUMN auth.issuers.algorithms IS 'what a token may be signed with; N
 COMMENT ON COLUMN auth.issuers.required_claims IS 'claims that a token must carry';
 COMMENT ON COLUMN auth.issuers.leeway IS 'by how much the issuer''s clock may differ';
 COMMENT ON COLUMN auth.issuers.max_age IS 'how old a token may be, from its iat; NULL: any age';
-COMMENT ON COLUMN auth.issuers.token_types IS 'what typ may say where a token has one; NULL: anything';
+COMMENT ON COLUMN auth.issuers.token_types IS 'what typ may say; a token without it counts as JWT; NULL: not looked at';
 COMMENT ON COLUMN auth.issuers.enabled IS 'false: no token of this issuer is accepted';
 COMMENT ON CONSTRAINT issuer_not_empty ON auth.issuers IS 'a token without iss is the business of the row *';
 COMMENT ON CONSTRAINT audience_not_empty ON auth.issuers IS 'an empty list would accept no token';

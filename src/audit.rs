@@ -19,14 +19,14 @@ pub fn log(token: &str, outcome: &Result<Verified, Error>) {
         ),
         (_, Err(error)) => {
             // Not covered by any signature, so worth no more than what a stranger says of himself.
-            let claimed = jwt_verify::claimed(token);
+            let unverified = jwt_verify::unverified_claims(token);
             let SqlState(code) = errors::sqlstate(error.kind());
             format!(
                 "token refused: issuer {}, kid {}, sub {}, jti {}, reason {} {error}",
-                field(claimed.issuer.as_deref()),
-                field(claimed.key_id.as_deref()),
-                field(claimed.subject.as_deref()),
-                field(claimed.token_id.as_deref()),
+                field(unverified.issuer.as_deref()),
+                field(unverified.key_id.as_deref()),
+                field(unverified.subject.as_deref()),
+                field(unverified.token_id.as_deref()),
                 String::from_utf8_lossy(code),
             )
         }

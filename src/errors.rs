@@ -3,6 +3,9 @@
 //! Messages name the claim and the rule; never the token, a signature or a key. What comes from a
 //! token is quoted, escaped and cut by the verifier before it gets here.
 
+// A new error of the verifier must not get the code or the hint of another by default.
+#![deny(clippy::wildcard_enum_match_arm)]
+
 use jwt_verify::{Error, ErrorKind, JwksError, KeyError, UnknownAlgorithm};
 
 use crate::report::{Report, SqlState};
@@ -22,8 +25,7 @@ pub fn sqlstate(kind: ErrorKind) -> SqlState {
         ErrorKind::NotYetValid => b"28J06",
         ErrorKind::Issuer => b"28J07",
         ErrorKind::Audience => b"28J08",
-        // The enum may grow; what has no code of its own yet is some claim.
-        _ => b"28J09",
+        ErrorKind::Claim => b"28J09",
     })
 }
 
@@ -38,7 +40,7 @@ fn message(kind: ErrorKind) -> &'static str {
         ErrorKind::NotYetValid => "token is not valid yet",
         ErrorKind::Issuer => "issuer of the token is refused",
         ErrorKind::Audience => "audience of the token is refused",
-        _ => "claim of the token is missing or malformed",
+        ErrorKind::Claim => "claim of the token is missing or malformed",
     }
 }
 
@@ -58,7 +60,28 @@ fn hint(error: &Error) -> Option<&'static str> {
         Error::NotYetValid { .. } | Error::IssuedInFuture { .. } => {
             Some("Compare the clock of the issuer with that of this server.")
         }
-        _ => None,
+        Error::TokenTooLong { .. }
+        | Error::EmptyPart(_)
+        | Error::Json { .. }
+        | Error::MissingAlgorithm
+        | Error::HeaderType { .. }
+        | Error::CriticalExtension
+        | Error::UnencodedPayload
+        | Error::TokenType { .. }
+        | Error::UnknownAlgorithm { .. }
+        | Error::AlgorithmNotAllowed { .. }
+        | Error::KeyAlgorithm { .. }
+        | Error::DisabledIssuer { .. }
+        | Error::AmbiguousKey { .. }
+        | Error::MissingKeyId
+        | Error::Signature { .. }
+        | Error::IssuerType { .. }
+        | Error::MissingIssuer
+        | Error::AudienceType { .. }
+        | Error::MissingAudience
+        | Error::Audience { .. }
+        | Error::MissingClaim { .. }
+        | Error::ClaimType { .. } => None,
     }
 }
 
@@ -112,6 +135,19 @@ fn invalid(message: String, detail: Option<String>, hint: Option<&str>) -> Repor
         message,
         detail,
         hint: hint.map(str::to_owned),
+    }
+}
+
+/// A claim function that finds another session token than the query that it is called in has used.
+pub fn token_changed() -> Report {
+    Report {
+        sqlstate: SqlState(b"28J12"),
+        message: "session token changed while the query was running".to_owned(),
+        detail: Some("A query uses the claims of one token only, from its first row to its last.".to_owned()),
+        hint: Some(
+            "Sign in by a statement of its own, before the query, and close the cursors of the former user."
+                .to_owned(),
+        ),
     }
 }
 

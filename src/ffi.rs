@@ -74,6 +74,21 @@ pub unsafe fn call(
 pub struct Arguments(pg_sys::FunctionCallInfo);
 
 impl Arguments {
+    /// The memory context that the caller keeps its look-up of this function in (`fn_mcxt`): for a
+    /// call in a query's expression, that of the query's execution. NULL for a direct call.
+    #[inline]
+    pub fn memory_context(&self) -> pg_sys::MemoryContext {
+        // SAFETY: the call info is Postgres's, for this call.
+        unsafe {
+            let function = (*self.0).flinfo;
+            if function.is_null() {
+                std::ptr::null_mut()
+            } else {
+                (*function).fn_mcxt
+            }
+        }
+    }
+
     /// The `n`th argument (from 0), a `text` that is a token, as the bytes that it has in the server's
     /// encoding; `None` where it is NULL. Where it is neither compressed nor stored elsewhere, which
     /// a parameter never is, they are those of the argument itself.

@@ -35,6 +35,13 @@ sql_function!(
     }
 );
 
+/// What the advice of `auth.inspect` names.
+const PLACES: jwt_verify::Places = jwt_verify::Places {
+    load_keys: "auth.init",
+    issuers: "auth.issuers",
+    keys: "auth.jwks",
+};
+
 /// `auth.inspect(token text)`: why a token is or isn't accepted, step by step.
 #[pg_extern(sql = false)]
 fn inspect(
@@ -42,8 +49,8 @@ fn inspect(
 ) -> TableIterator<'static, (name!(step, String), name!(ok, bool), name!(detail, Vec<u8>))> {
     session::synchronize();
     let text = String::from_utf8_lossy(token);
-    let steps =
-        keys::with_keyring(|keyring| jwt_verify::inspect(&text, keyring, Stamp::current().time()));
+    let now = Stamp::current().time();
+    let steps = keys::with_keyring(|keyring| jwt_verify::inspect(&text, keyring, now, &PLACES));
     TableIterator::new(steps.into_iter().map(|step| {
         // The datum of a bytea is that of a text of the same bytes.
         let detail = text::to_server_lossy(&step.detail).into_bytes();

@@ -6,6 +6,7 @@
 
 use std::cell::OnceCell;
 use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
 
 use jwt_verify::{UnixMicros, Verified};
 use pgrx::{PgSqlErrorCode, pg_sys};
@@ -17,6 +18,7 @@ use crate::unguarded;
 
 /// The identity that a token gives its session.
 pub struct Identity {
+    token: Rc<[u8]>,
     valid_from: UnixMicros,
     valid_until: UnixMicros,
     claims: Image,
@@ -29,14 +31,16 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Prepares the answers that nearly every policy asks for; the others are made at first use.
+    /// Of a token, and what verifying it gave. Prepares the answers that nearly every policy asks
+    /// for; the others are made at first use.
     ///
     /// # Errors
     ///
     /// Where the server's encoding lacks a character of the claims.
-    pub fn new(verified: &Verified) -> Result<Self, Report> {
+    pub fn new(token: &[u8], verified: &Verified) -> Result<Self, Report> {
         let subject = verified.subject.as_deref();
         Ok(Self {
+            token: token.into(),
             valid_from: verified.valid_from,
             valid_until: verified.valid_until,
             claims: claims_image(&verified.claims)?,
@@ -47,6 +51,11 @@ impl Identity {
             organization: OnceCell::new(),
             organization_id: OnceCell::new(),
         })
+    }
+
+    /// The token itself.
+    pub fn token(&self) -> &Rc<[u8]> {
+        &self.token
     }
 
     /// Whether the token, which the present keys verify, may be used at that time.

@@ -10,6 +10,7 @@ mod admission;
 mod audit;
 mod clock;
 mod errors;
+mod execution;
 mod ffi;
 mod functions;
 mod hooks;
@@ -53,6 +54,7 @@ extern "C-unwind" fn _PG_init() {
     keys::register_invalidation_callback();
     hooks::install();
     planner::install();
+    execution::install();
     // The statement that loads the library came before the hooks.
     hooks::redact_activity();
 }

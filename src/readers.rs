@@ -3,7 +3,7 @@
 //! Each gives NULL without a token and raises for one that is not good, so that a bad or expired
 //! token is never taken for an anonymous user.
 
-use crate::ffi::{SqlResult, sql_function};
+use crate::ffi::{Arguments, SqlResult, sql_function};
 use crate::identity::{Identity, Image, copy_to_datum};
 use crate::session;
 
@@ -18,8 +18,10 @@ pub const SYMBOLS: [&str; 7] = [
     "pg_auth_jwt_organization_id",
 ];
 
-fn read(choose: impl FnOnce(&Identity) -> Option<&Image>) -> SqlResult {
-    let answer = session::with_identity(|identity| identity.and_then(choose).map(Image::bytes))?;
+fn read(arguments: &Arguments, choose: impl FnOnce(&Identity) -> Option<&Image>) -> SqlResult {
+    let answer = session::with_identity(arguments.memory_context(), |identity| {
+        identity.and_then(choose).map(Image::bytes)
+    })?;
     // SAFETY: nothing that palloc calls can end the session's identity before the copy is made.
     Ok(answer.map(|bytes| unsafe { copy_to_datum(bytes) }))
 }
@@ -28,47 +30,47 @@ sql_function!(
     /// `auth.session()`, `auth.jwt()`: all claims, a `jsonb`.
     pg_auth_jwt_session,
     pg_finfo_pg_auth_jwt_session,
-    |_| read(|identity| Some(identity.claims()))
+    |arguments| read(&arguments, |identity| Some(identity.claims()))
 );
 
 sql_function!(
     /// `auth.user_id()`: `sub`, a `text`.
     pg_auth_jwt_user_id,
     pg_finfo_pg_auth_jwt_user_id,
-    |_| read(Identity::user_id)
+    |arguments| read(&arguments, Identity::user_id)
 );
 
 sql_function!(
     /// `auth.uid()`: `sub`, a `uuid`.
     pg_auth_jwt_uid,
     pg_finfo_pg_auth_jwt_uid,
-    |_| read(Identity::uid)
+    |arguments| read(&arguments, Identity::uid)
 );
 
 sql_function!(
     /// `auth.role()`: `role`, a `text`.
     pg_auth_jwt_role,
     pg_finfo_pg_auth_jwt_role,
-    |_| read(Identity::role)
+    |arguments| read(&arguments, Identity::role)
 );
 
 sql_function!(
     /// `auth.email()`: `email`, a `text`.
     pg_auth_jwt_email,
     pg_finfo_pg_auth_jwt_email,
-    |_| read(Identity::email)
+    |arguments| read(&arguments, Identity::email)
 );
 
 sql_function!(
     /// `auth.organization()`: `o`, a `jsonb`.
     pg_auth_jwt_organization,
     pg_finfo_pg_auth_jwt_organization,
-    |_| read(Identity::organization)
+    |arguments| read(&arguments, Identity::organization)
 );
 
 sql_function!(
     /// `auth.organization_id()`: `id` of `o`, a `uuid`.
     pg_auth_jwt_organization_id,
     pg_finfo_pg_auth_jwt_organization_id,
-    |_| read(Identity::organization_id)
+    |arguments| read(&arguments, Identity::organization_id)
 );

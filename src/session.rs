@@ -9,11 +9,12 @@ use std::rc::Rc;
 
 use jwt_verify::UnixMicros;
 use lru::LruCache;
+use pgrx::pg_sys;
 
 use crate::clock::Stamp;
 use crate::identity::Identity;
 use crate::report::Report;
-use crate::{audit, errors, keys, settings};
+use crate::{audit, errors, execution, keys, settings};
 
 /// The state of this backend's session.
 struct Session {
@@ -23,8 +24,10 @@ struct Session {
     current: RefCell<Option<Rc<Identity>>>,
     /// How far `current` may be believed.
     standing: Cell<Standing>,
+    /// Counts how often `current` was looked for: the same number means the same identity.
+    serial: Cell<u64>,
     /// Identities of tokens that the present keys verify, by the whole token.
-    verified: RefCell<LruCache<Box<[u8]>, Rc<Identity>>>,
+    verified: RefCell<LruCache<Rc<[u8]>, Rc<Identity>>>,
 }
 
 /// What is known of the session's identity.
@@ -43,22 +46,30 @@ thread_local! {
         stamp: Cell::new(Stamp::NEVER),
         current: const { RefCell::new(None) },
         standing: Cell::new(Standing::Unsettled),
+        serial: const { Cell::new(0) },
         verified: RefCell::new(LruCache::unbounded()),
     };
 }
 
-/// Looks at the session's identity; `None` without a token.
+/// Looks at the session's identity for a claim function; `None` without a token. `caller` is the
+/// memory context of the function's call info.
 ///
 /// # Errors
 ///
-/// Where there is a token and it is not, or no longer, good.
+/// Where there is a token and it is not, or no longer, good, and where the query that the function is
+/// called in has used another one.
 #[inline]
-pub fn with_identity<T>(look: impl FnOnce(Option<&Identity>) -> T) -> Result<T, Report> {
+pub fn with_identity<T>(
+    caller: pg_sys::MemoryContext,
+    look: impl FnOnce(Option<&Identity>) -> T,
+) -> Result<T, Report> {
     SESSION.with(|session| {
         if !session.is_settled() {
             session.settle()?;
         }
-        Ok(look(session.current.borrow().as_deref()))
+        let current = session.current.borrow();
+        execution::admit(caller, session.serial.get(), &current)?;
+        Ok(look(current.as_deref()))
     })
 }
 
@@ -100,6 +111,7 @@ impl Session {
     fn settle(&self) -> Result<(), Report> {
         self.standing.set(Standing::Unsettled);
         self.current.replace(None);
+        self.serial.set(self.serial.get().wrapping_add(1));
         settings::clear_token_assigned();
         // Whoever has no token needs no keys, in a new connection least of all.
         if settings::with_token(<[u8]>::is_empty)? {
@@ -161,21 +173,20 @@ impl Session {
         let text = String::from_utf8_lossy(token);
         let outcome = keys::with_keyring(|keyring| jwt_verify::verify(&text, keyring, now));
         audit::log(&text, &outcome);
-        let identity = Rc::new(Identity::new(
-            &outcome.map_err(|error| errors::report(&error))?,
-        )?);
-        self.remember(token, &identity);
+        let verified = outcome.map_err(|error| errors::report(&error))?;
+        let identity = Rc::new(Identity::new(token, &verified)?);
+        self.remember(&identity);
         Ok(identity)
     }
 
-    fn remember(&self, token: &[u8], identity: &Rc<Identity>) {
+    fn remember(&self, identity: &Rc<Identity>) {
         let mut verified = self.verified.borrow_mut();
         // The setting may have been lowered since the last time.
         while verified.len() >= settings::cache_size().max(1) {
             verified.pop_lru();
         }
         if settings::cache_size() > 0 {
-            verified.put(token.into(), Rc::clone(identity));
+            verified.put(Rc::clone(identity.token()), Rc::clone(identity));
         }
     }
 }

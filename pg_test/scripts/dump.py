@@ -23,7 +23,7 @@ UPDATE auth.issuers SET leeway = '7 s', max_age = '100 years', required_claims =
 UPDATE auth.jwks SET expires_at = '2100-01-01', created_at = '2026-01-01' WHERE kid = 'es-1';
 INSERT INTO auth.issuers (issuer, enabled) VALUES ('https://gone.example.com', false);
 INSERT INTO auth.jwks (issuer, kid, jwk, alg) VALUES ('https://gone.example.com', 'row-id',
-    '{{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}}', 'EdDSA');
+    '{{"kty":"OKP","crv":"Ed25519","x":"9wNuXCqeWjcVsErMJHEZcDK7AwJfyYjPHabGJ4vvDhg"}}', 'EdDSA');
 
 CREATE TABLE posts (user_id uuid DEFAULT auth.uid(), title text, CHECK (auth.role() IS DISTINCT FROM 'nobody'));
 INSERT INTO posts VALUES ('{SUB}', 'hers'), (gen_random_uuid(), 'not hers');

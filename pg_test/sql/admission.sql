@@ -55,7 +55,9 @@ INSERT INTO keys (broken, jwk) VALUES
     ('private RSA, factor', base('RSA') || '{"p":"AQAB"}'),
     ('private EC', base('EC') || '{"d":"AQAB"}'),
     ('private OKP', base('OKP') || '{"d":"AQAB"}'),
-    ('secret without an HS algorithm', '{"kty":"oct","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"}');
+    ('secret without an HS algorithm', '{"kty":"oct","k":"lHgP46wzVGDqg-EFAXHEAidosX9JRwrQeoHBAqbcxBijVR0tN8vSeWDDCXGxYw-h0s9qd_HGT66YJ2tXqOX8Pw"}'),
+    ('private half published: RFC 8037', '{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}'),
+    ('private half published: RFC 7515', '{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}');
 \pset format unaligned
 SELECT broken, why(jwk, 'init') AS reason, why(jwk, 'init') = why(jwk, 'dml') AS both FROM keys ORDER BY n;
 

@@ -463,7 +463,7 @@ END $$;
 CREATE FUNCTION fails() RETURNS int LANGUAGE sql SET pg_auth_jwt.token = '' AS 'SELECT 1 / 0';
 SELECT fails();
 :mine
--- 63. two identities in one statement: each row is of the one that held when the rows were chosen
+-- 63. two identities in one statement
 SELECT auth.jwt_session_init(:'bob'), auth.email(), auth.jwt_session_init(NULL), auth.email();
 SELECT auth.jwt_session_init(:'bob');
 SELECT title, auth.jwt_session_init(NULL) FROM posts;

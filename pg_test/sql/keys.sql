@@ -30,7 +30,7 @@ SELECT auth.init((SELECT jsonb_build_object('keys', jsonb_agg(jwk)) FROM auth.jw
 
 -- Two keys exchange their kids: no state in between may stand in the way.
 DELETE FROM auth.issuers;
-\set a '{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}'
+\set a '{"kty":"OKP","crv":"Ed25519","x":"9wNuXCqeWjcVsErMJHEZcDK7AwJfyYjPHabGJ4vvDhg"}'
 \set b '{"kty":"OKP","crv":"Ed25519","x":"TBtcSsy_0jgUO5ubew9WbjoVb2cxC_zWIZgIzdNwNR4"}'
 SELECT auth.init(jsonb_build_object('keys', jsonb_build_array(:'a'::jsonb || '{"kid":"1"}', :'b'::jsonb || '{"kid":"2"}')));
 SELECT auth.init(jsonb_build_object('keys', jsonb_build_array(:'a'::jsonb || '{"kid":"2"}', :'b'::jsonb || '{"kid":"1"}')));
@@ -104,7 +104,7 @@ COPY auth.jwks (issuer, jwk) FROM stdin;
 \echo :LAST_ERROR_SQLSTATE
 
 -- Secrets only for an issuer that names an HS algorithm.
-\set secret '{"kty":"oct","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"}'
+\set secret '{"kty":"oct","k":"lHgP46wzVGDqg-EFAXHEAidosX9JRwrQeoHBAqbcxBijVR0tN8vSeWDDCXGxYw-h0s9qd_HGT66YJ2tXqOX8Pw"}'
 SELECT auth.init(:'secret', issuer => 'https://hs.example.com');
 \echo :LAST_ERROR_SQLSTATE
 INSERT INTO auth.issuers (issuer) VALUES ('https://hs.example.com');

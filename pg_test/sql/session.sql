@@ -93,6 +93,9 @@ SELECT auth.email();
 SELECT format('CREATE FUNCTION bobs() RETURNS text LANGUAGE sql SET pg_auth_jwt.token = %L RETURN auth.email()', :'bob') AS create_bobs \gset
 :create_bobs;
 SELECT auth.jwt_session_init(:'alice');
+SELECT bobs();
+SELECT auth.email();
+-- It reads another token than the query that it is called in.
 SELECT auth.email(), bobs(), auth.email();
 
 -- A default stored for a role or a database is no token: whoever shares the role would begin with it.

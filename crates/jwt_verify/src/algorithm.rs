@@ -3,11 +3,10 @@
 use std::fmt;
 
 use crate::excerpt::Excerpt;
-use crate::jwk::KeyType;
+use crate::key_type::KeyType;
 
 /// A signature algorithm that this crate knows. `none` is not one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Algorithm {
     /// RSASSA-PKCS1-v1_5 with SHA-256 (RFC 7518 §3.3).
     Rs256,
@@ -85,7 +84,7 @@ impl Algorithm {
         }
     }
 
-    /// Whether whoever can check a signature can also make one.
+    /// Whether the key that checks a signature can also make one: HMAC.
     pub fn is_symmetric(self) -> bool {
         self.key_type() == KeyType::Oct
     }

@@ -1,15 +1,16 @@
 //! The claims (RFC 7519 §4) and the rules on them.
 //!
-//! Each rule is a function of its own: [`Claims::check`] calls them all, and
-//! `inspect` calls them one by one.
+//! They stand in one table, [`RULES`]: `verify` walks it until a rule is broken,
+//! and `inspect` walks it topic by topic.
 
 use std::borrow::Cow;
 
 use crate::error::{Error, Part};
 use crate::excerpt::Excerpt;
 use crate::json::{Object, Value};
+use crate::numeric_date::NumericDate;
 use crate::policy::Policy;
-use crate::time::{self, UnixMicros, WideMicros, narrow};
+use crate::time::{UnixMicros, WideMicros, narrow};
 
 /// A token's payload.
 pub(crate) struct Claims<'p>(Object<'p>);
@@ -22,6 +23,127 @@ pub(crate) struct Window {
     /// The first moment at which it is no longer.
     pub(crate) until: UnixMicros,
 }
+
+impl Window {
+    /// Without limits.
+    pub(crate) const ALWAYS: Self = Self {
+        from: UnixMicros::MIN,
+        until: UnixMicros::MAX,
+    };
+
+    fn since(from: UnixMicros) -> Self {
+        Self {
+            from,
+            ..Self::ALWAYS
+        }
+    }
+
+    fn before(until: UnixMicros) -> Self {
+        Self {
+            until,
+            ..Self::ALWAYS
+        }
+    }
+
+    fn intersection(self, other: Self) -> Self {
+        Self {
+            from: self.from.max(other.from),
+            until: self.until.min(other.until),
+        }
+    }
+}
+
+/// What a rule is about: a claim or a setting of the issuer. One step of `inspect`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Topic {
+    Exp,
+    Nbf,
+    Iat,
+    MaxAge,
+    Iss,
+    Aud,
+    Sub,
+    Required,
+}
+
+impl Topic {
+    /// In the order in which `inspect` shows them.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Exp,
+        Self::Nbf,
+        Self::Iat,
+        Self::MaxAge,
+        Self::Iss,
+        Self::Aud,
+        Self::Sub,
+        Self::Required,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Exp => "exp",
+            Self::Nbf => "nbf",
+            Self::Iat => "iat",
+            Self::MaxAge => "max_age",
+            Self::Iss => "iss",
+            Self::Aud => "aud",
+            Self::Sub => "sub",
+            Self::Required => "required",
+        }
+    }
+}
+
+/// One rule on the claims.
+struct Rule {
+    topic: Topic,
+    /// When the token keeps the rule, if it does now.
+    check: fn(&Claims<'_>, &Policy, UnixMicros) -> Result<Window, Error>,
+}
+
+impl Rule {
+    const fn new(
+        topic: Topic,
+        check: fn(&Claims<'_>, &Policy, UnixMicros) -> Result<Window, Error>,
+    ) -> Self {
+        Self { topic, check }
+    }
+}
+
+/// Every rule on the claims, in the order of its errors. `verify` stops at the first that is broken;
+/// `inspect` looks at all of them.
+const RULES: [Rule; 11] = [
+    Rule::new(Topic::Required, |claims, policy, _| {
+        claims.check_required(policy)?;
+        Ok(Window::ALWAYS)
+    }),
+    Rule::new(Topic::Exp, |claims, _, _| claims.check_date("exp")),
+    Rule::new(Topic::Nbf, |claims, _, _| claims.check_date("nbf")),
+    Rule::new(Topic::Iat, |claims, _, _| claims.check_date("iat")),
+    Rule::new(Topic::Exp, |claims, policy, now| {
+        claims.check_exp(policy, now)
+    }),
+    Rule::new(Topic::Nbf, |claims, policy, now| {
+        claims.check_nbf(policy, now)
+    }),
+    Rule::new(Topic::Iat, |claims, policy, now| {
+        claims.check_iat(policy, now)
+    }),
+    Rule::new(Topic::MaxAge, |claims, policy, now| {
+        claims.check_max_age(policy, now)
+    }),
+    Rule::new(Topic::Iss, |claims, _, _| {
+        claims.issuer()?;
+        Ok(Window::ALWAYS)
+    }),
+    Rule::new(Topic::Aud, |claims, policy, _| {
+        claims.check_audience(policy)?;
+        Ok(Window::ALWAYS)
+    }),
+    Rule::new(Topic::Sub, |claims, _, _| {
+        claims.subject()?;
+        Ok(Window::ALWAYS)
+    }),
+];
 
 impl<'p> Claims<'p> {
     pub(crate) fn parse(text: &'p str) -> Result<Self, Error> {
@@ -36,21 +158,28 @@ impl<'p> Claims<'p> {
         self.0.get(claim)
     }
 
-    /// Every rule, in the order of its errors.
+    /// Every rule, in the order of [`RULES`].
     pub(crate) fn check(&self, policy: &Policy, now: UnixMicros) -> Result<Window, Error> {
-        self.check_required(policy)?;
-        let (exp, nbf, iat) = (self.date("exp")?, self.date("nbf")?, self.date("iat")?);
-        let until = check_exp(exp, policy, now)?;
-        let from = check_nbf(nbf, policy, now)?.max(check_iat(iat, policy, now)?);
-        let until = until.min(check_max_age(iat, policy, now)?);
-        self.issuer()?;
-        self.check_audience(policy)?;
-        self.subject()?;
-        Ok(Window { from, until })
+        RULES.iter().try_fold(Window::ALWAYS, |window, rule| {
+            Ok(window.intersection((rule.check)(self, policy, now)?))
+        })
+    }
+
+    /// The rules on one topic.
+    pub(crate) fn check_topic(
+        &self,
+        topic: Topic,
+        policy: &Policy,
+        now: UnixMicros,
+    ) -> Result<(), Error> {
+        RULES
+            .iter()
+            .filter(|rule| rule.topic == topic)
+            .try_for_each(|rule| (rule.check)(self, policy, now).map(|_| ()))
     }
 
     /// The required claims are there, and not null.
-    pub(crate) fn check_required(&self, policy: &Policy) -> Result<(), Error> {
+    fn check_required(&self, policy: &Policy) -> Result<(), Error> {
         for claim in &policy.required_claims {
             // A null where a rule wants a type is of the wrong type, and that
             // rule says so.
@@ -73,17 +202,79 @@ impl<'p> Claims<'p> {
     }
 
     /// A NumericDate (RFC 7519 §2): any JSON number.
-    pub(crate) fn date(&self, claim: &'static str) -> Result<Option<WideMicros>, Error> {
+    pub(crate) fn date(&self, claim: &'static str) -> Result<Option<NumericDate>, Error> {
         match self.0.get(claim) {
             None => Ok(None),
-            Some(Value::Unsigned(seconds)) => Ok(Some(time::from_seconds(*seconds))),
-            Some(Value::Signed(seconds)) => Ok(Some(time::from_seconds(*seconds))),
-            Some(Value::Float(seconds)) => Ok(Some(time::from_fractional_seconds(*seconds))),
+            Some(Value::Unsigned(seconds)) => Ok(Some(NumericDate::from_integer(*seconds))),
+            Some(Value::Signed(seconds)) => Ok(Some(NumericDate::from_integer(*seconds))),
+            Some(Value::Float(seconds)) => Ok(Some(NumericDate::from_fraction(*seconds))),
             Some(other) => Err(Error::ClaimType {
                 claim,
                 expected: "a number",
                 found: other.type_name(),
             }),
+        }
+    }
+
+    /// A NumericDate, where it is there.
+    fn check_date(&self, claim: &'static str) -> Result<Window, Error> {
+        self.date(claim)?;
+        Ok(Window::ALWAYS)
+    }
+
+    /// Not expired (RFC 7519 §4.1.4).
+    fn check_exp(&self, policy: &Policy, now: UnixMicros) -> Result<Window, Error> {
+        let Some(exp) = self.date("exp")? else {
+            return Ok(Window::ALWAYS);
+        };
+        let until = exp.wide().saturating_add(policy.leeway.into());
+        match WideMicros::from(now) < until {
+            true => Ok(Window::before(narrow(until))),
+            false => Err(Error::Expired { exp, now }),
+        }
+    }
+
+    /// Valid already (RFC 7519 §4.1.5).
+    fn check_nbf(&self, policy: &Policy, now: UnixMicros) -> Result<Window, Error> {
+        let Some(nbf) = self.date("nbf")? else {
+            return Ok(Window::ALWAYS);
+        };
+        let from = nbf.wide().saturating_sub(policy.leeway.into());
+        match from <= now.into() {
+            true => Ok(Window::since(narrow(from))),
+            false => Err(Error::NotYetValid { nbf, now }),
+        }
+    }
+
+    /// Not issued in the future (RFC 7519 §4.1.6).
+    fn check_iat(&self, policy: &Policy, now: UnixMicros) -> Result<Window, Error> {
+        let Some(iat) = self.date("iat")? else {
+            return Ok(Window::ALWAYS);
+        };
+        let from = iat.wide().saturating_sub(policy.leeway.into());
+        match from <= now.into() {
+            true => Ok(Window::since(narrow(from))),
+            false => Err(Error::IssuedInFuture { iat, now }),
+        }
+    }
+
+    /// Not older than the issuer's tokens may get.
+    fn check_max_age(&self, policy: &Policy, now: UnixMicros) -> Result<Window, Error> {
+        // A date of the wrong type is refused whether or not there is a limit.
+        let iat = self.date("iat")?;
+        let Some(max_age) = policy.max_age else {
+            return Ok(Window::ALWAYS);
+        };
+        let iat = iat.ok_or_else(|| Error::MissingClaim {
+            claim: Excerpt::new("iat"),
+        })?;
+        let until = iat
+            .wide()
+            .saturating_add(max_age.into())
+            .saturating_add(policy.leeway.into());
+        match WideMicros::from(now) < until {
+            true => Ok(Window::before(narrow(until))),
+            false => Err(Error::TooOld { iat, max_age, now }),
         }
     }
 
@@ -127,7 +318,7 @@ impl<'p> Claims<'p> {
     }
 
     /// The token is for one of the issuer's audiences.
-    pub(crate) fn check_audience(&self, policy: &Policy) -> Result<(), Error> {
+    fn check_audience(&self, policy: &Policy) -> Result<(), Error> {
         let audience = self.audience()?;
         let Some(accepted) = &policy.audience else {
             return Ok(());
@@ -146,81 +337,6 @@ impl<'p> Claims<'p> {
     pub(crate) fn token_id(&self) -> Option<&str> {
         self.0.get("jti")?.as_str()
     }
-}
-
-/// Not expired (RFC 7519 §4.1.4). When it will be.
-pub(crate) fn check_exp(
-    exp: Option<WideMicros>,
-    policy: &Policy,
-    now: UnixMicros,
-) -> Result<UnixMicros, Error> {
-    let Some(exp) = exp else {
-        return Ok(UnixMicros::MAX);
-    };
-    let until = exp.saturating_add(policy.leeway.into());
-    if WideMicros::from(now) < until {
-        return Ok(narrow(until));
-    }
-    let exp = narrow(exp);
-    Err(Error::Expired { exp, now })
-}
-
-/// Valid already (RFC 7519 §4.1.5). Since when.
-pub(crate) fn check_nbf(
-    nbf: Option<WideMicros>,
-    policy: &Policy,
-    now: UnixMicros,
-) -> Result<UnixMicros, Error> {
-    let Some(nbf) = nbf else {
-        return Ok(UnixMicros::MIN);
-    };
-    let from = nbf.saturating_sub(policy.leeway.into());
-    if from <= now.into() {
-        return Ok(narrow(from));
-    }
-    let nbf = narrow(nbf);
-    Err(Error::NotYetValid { nbf, now })
-}
-
-/// Not issued in the future (RFC 7519 §4.1.6). Since when that holds.
-pub(crate) fn check_iat(
-    iat: Option<WideMicros>,
-    policy: &Policy,
-    now: UnixMicros,
-) -> Result<UnixMicros, Error> {
-    let Some(iat) = iat else {
-        return Ok(UnixMicros::MIN);
-    };
-    let from = iat.saturating_sub(policy.leeway.into());
-    if from <= now.into() {
-        return Ok(narrow(from));
-    }
-    let iat = narrow(iat);
-    Err(Error::IssuedInFuture { iat, now })
-}
-
-/// Not older than the issuer's tokens may get. When it will be.
-pub(crate) fn check_max_age(
-    iat: Option<WideMicros>,
-    policy: &Policy,
-    now: UnixMicros,
-) -> Result<UnixMicros, Error> {
-    let Some(max_age) = policy.max_age else {
-        return Ok(UnixMicros::MAX);
-    };
-    let Some(iat) = iat else {
-        return Err(Error::MissingClaim {
-            claim: Excerpt::new("iat"),
-        });
-    };
-    let until = iat
-        .saturating_add(max_age.into())
-        .saturating_add(policy.leeway.into());
-    if WideMicros::from(now) < until {
-        return Ok(narrow(until));
-    }
-    let iat = narrow(iat);
-    Err(Error::TooOld { iat, max_age, now })
 }
 
 /// Whether a rule of its own looks at the claim's type.

@@ -6,7 +6,8 @@ use std::fmt;
 use crate::algorithm::AlgorithmSet;
 use crate::excerpt::Excerpt;
 use crate::json::{JsonError, KeySet, Value};
-use crate::jwk::{Key, KeyError, KeyType, parse_jwk};
+use crate::jwk::{Key, KeyError, parse_jwk};
+use crate::key_type::KeyType;
 use crate::limits::{MAX_JWKS_BYTES, MAX_JWKS_KEYS};
 
 /// What [`read_jwks`] found at one place of the set.
@@ -36,7 +37,6 @@ impl fmt::Debug for JwksEntry {
 
 /// Why a text is neither a JWK Set nor a JWK.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum JwksError {
     /// The text is longer than [`MAX_JWKS_BYTES`].
     TooLong {

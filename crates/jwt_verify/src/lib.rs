@@ -10,7 +10,7 @@
 //! let mut keyring = Keyring::new();
 //! keyring.add_issuer("https://auth.example.com", Policy::default());
 //! let jwk = r#"{"kty":"OKP","crv":"Ed25519","kid":"a",
-//!               "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+//!               "x":"bPCrYRrU9-L5nSHD1FR2r6qboUSWUYfpAfCL8hE59DI"}"#;
 //! keyring.add_key("https://auth.example.com", Some("a"), None, jwk, None);
 //!
 //! let refused = verify("not a token", &keyring, 1_700_000_000_000_000);
@@ -49,24 +49,28 @@
 compile_error!("jwt_verify needs one of the features `aws_lc_rs` and `rust_crypto`");
 
 pub use algorithm::{Algorithm, AlgorithmSet, UnknownAlgorithm};
-pub use claimed::{Claimed, claimed};
 pub use error::{Error, ErrorKind, Part};
 pub use excerpt::Excerpt;
-pub use inspect::{Step, inspect};
+pub use inspect::{Places, Step, inspect};
 pub use json::{JsonError, JsonFault};
-pub use jwk::{Key, KeyError, KeyType};
+pub use jwk::{Key, KeyError};
 pub use jwks::{JwksEntry, JwksError, read_jwks};
+pub use key_type::KeyType;
 pub use keyring::Keyring;
+pub use numeric_date::NumericDate;
 pub use policy::Policy;
 pub use time::UnixMicros;
+pub use unverified_claims::{UnverifiedClaims, unverified_claims};
 pub use verify::{Verified, verify};
 
 pub mod limits;
 
 mod algorithm;
 mod base64url;
-mod claimed;
 mod claims;
+#[cfg(any(test, feature = "cross_check"))]
+#[doc(hidden)]
+pub mod cross_check;
 mod error;
 mod excerpt;
 mod header;
@@ -74,12 +78,12 @@ mod inspect;
 mod json;
 mod jwk;
 mod jwks;
+mod key_type;
 mod keyring;
+mod numeric_date;
 mod policy;
-#[cfg(any(test, feature = "second_opinion"))]
-#[doc(hidden)]
-pub mod second_opinion;
 mod signature;
 mod time;
 mod token;
+mod unverified_claims;
 mod verify;

@@ -15,14 +15,14 @@ pub const MAX_JSON_DEPTH: usize = 128;
 
 /// Largest absolute value of a number's written exponent.
 ///
-/// Postgres prints `1e-1000` with all its zeros, so a few bytes of token would
-/// become megabytes of text. 1000 is beyond what a double can hold.
+/// A decimal type prints `1e-1000` with all its zeros, so a few bytes of token
+/// would become megabytes of text. 1000 is beyond what a double can hold.
 pub const MAX_NUMBER_EXPONENT: i32 = 1_000;
 
-/// Most digits before the decimal point that Postgres's `numeric` holds.
+/// Most digits before the decimal point; the limit of Postgres's `numeric`.
 pub const MAX_NUMBER_INTEGER_DIGITS: usize = 131_072;
 
-/// Most digits after the decimal point that Postgres's `numeric` holds.
+/// Most digits after the decimal point; the limit of Postgres's `numeric`.
 pub const MAX_NUMBER_FRACTION_DIGITS: usize = 16_383;
 
 /// Longest JWK, in bytes.

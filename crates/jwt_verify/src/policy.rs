@@ -3,7 +3,10 @@
 use crate::algorithm::AlgorithmSet;
 use crate::time::UnixMicros;
 
-/// The rules of one issuer: a row of `auth.issuers`.
+/// The type of a token whose header states none (RFC 7519 §5.1).
+pub(crate) const DEFAULT_TOKEN_TYPE: &str = "JWT";
+
+/// The rules for the tokens of one issuer.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// Whether its tokens are accepted at all.
@@ -21,14 +24,13 @@ pub struct Policy {
     /// long as it likes. With it, `iat` is required.
     pub max_age: Option<UnixMicros>,
     /// The accepted values of `typ` (RFC 8725 §3.11), in any case and with or
-    /// without `application/` (RFC 7515 §4.1.9); a token without `typ` passes.
-    /// `None`: not looked at, but a `typ` must be a string.
+    /// without `application/` (RFC 7515 §4.1.9). An absent `typ` counts as
+    /// `JWT`. `None`: not looked at, but a `typ` must be a string.
     pub token_types: Option<Vec<String>>,
 }
 
 impl Default for Policy {
-    /// What a row of `auth.issuers` has unless it says otherwise: enabled, any
-    /// audience, the asymmetric algorithms, `exp` required, 60 seconds of
+    /// Enabled, any audience, the asymmetric algorithms, `exp` required, 60 seconds of
     /// leeway, no `max_age`, `typ` `JWT` or `at+jwt`.
     fn default() -> Self {
         Self {
@@ -44,11 +46,12 @@ impl Default for Policy {
 }
 
 impl Policy {
-    pub(crate) fn accepts_type(&self, typ: &str) -> bool {
+    /// Whether a token whose header has this `typ` is of an accepted type.
+    pub(crate) fn accepts_type(&self, typ: Option<&str>) -> bool {
         let Some(types) = &self.token_types else {
             return true;
         };
-        let typ = bare_media_type(typ);
+        let typ = bare_media_type(typ.unwrap_or(DEFAULT_TOKEN_TYPE));
         types
             .iter()
             .any(|accepted| bare_media_type(accepted).eq_ignore_ascii_case(typ))
@@ -78,7 +81,7 @@ mod tests {
             "APPLICATION/AT+JWT",
             "at+jwt",
         ] {
-            assert!(policy.accepts_type(typ), "{typ}");
+            assert!(policy.accepts_type(Some(typ)), "{typ}");
         }
         for typ in [
             "",
@@ -88,18 +91,18 @@ mod tests {
             "text/jwt",
             "application/application/jwt",
         ] {
-            assert!(!policy.accepts_type(typ), "{typ}");
+            assert!(!policy.accepts_type(Some(typ)), "{typ}");
         }
         let prefixed = Policy {
             token_types: Some(vec!["application/at+jwt".to_owned()]),
             ..Policy::default()
         };
-        assert!(prefixed.accepts_type("AT+JWT"));
-        assert!(!prefixed.accepts_type("JWT"));
+        assert!(prefixed.accepts_type(Some("AT+JWT")));
+        assert!(!prefixed.accepts_type(Some("JWT")));
         let any = Policy {
             token_types: None,
             ..Policy::default()
         };
-        assert!(any.accepts_type("whatever"));
+        assert!(any.accepts_type(Some("whatever")));
     }
 }

@@ -9,6 +9,12 @@ pub type UnixMicros = i64;
 
 pub(crate) const MICROS_PER_SECOND: i64 = 1_000_000;
 
+/// 0001-01-01 00:00:00 UTC.
+pub(crate) const YEAR_1: UnixMicros = -62_135_596_800 * MICROS_PER_SECOND;
+
+/// 10000-01-01 00:00:00 UTC: the end of the years that people write.
+pub(crate) const YEAR_10000: UnixMicros = 253_402_300_800 * MICROS_PER_SECOND;
+
 /// A time or span that no JSON number and no sum of a few overflows, so that
 /// the rules compare what the token says and not what was cut off.
 pub(crate) type WideMicros = i128;
@@ -49,11 +55,18 @@ impl fmt::Display for Seconds {
     }
 }
 
-/// Displays a time as a date in UTC, for people.
+/// Displays a time as a date in UTC, for people; one outside of the years 1 to
+/// 9999 as seconds, and the ends of the range as infinities.
 pub(crate) struct Date(pub(crate) UnixMicros);
 
 impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            UnixMicros::MIN => return f.write_str("-infinity"),
+            UnixMicros::MAX => return f.write_str("infinity"),
+            YEAR_1..YEAR_10000 => {}
+            other => return write!(f, "{} seconds since 1970", Seconds(other)),
+        }
         let seconds = self.0.div_euclid(MICROS_PER_SECOND);
         let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
         let (year, month, day) = civil_from_days(days);
@@ -89,7 +102,7 @@ impl fmt::Display for Span {
 }
 
 /// Days since 1970-01-01 to year, month and day of the Gregorian calendar
-/// (Howard Hinnant's `civil_from_days`). Years beyond 9999 are just long.
+/// (Howard Hinnant's `civil_from_days`).
 #[allow(
     clippy::arithmetic_side_effects,
     reason = "|days| is at most 2^63 / 86.4e9, about 1.1e8: nothing here overflows"
@@ -156,7 +169,18 @@ mod tests {
             Date(951_782_400 * 1_000_000).to_string(),
             "2000-02-29 00:00:00 UTC"
         );
-        assert_eq!(Date(i64::MAX).to_string(), "294247-01-10 04:00:54 UTC");
+        assert_eq!(Date(YEAR_1).to_string(), "0001-01-01 00:00:00 UTC");
+        assert_eq!(Date(YEAR_10000 - 1).to_string(), "9999-12-31 23:59:59 UTC");
+        assert_eq!(
+            Date(YEAR_10000).to_string(),
+            "253402300800 seconds since 1970"
+        );
+        assert_eq!(
+            Date(YEAR_1 - 1).to_string(),
+            "-62135596800.000001 seconds since 1970"
+        );
+        assert_eq!(Date(i64::MIN).to_string(), "-infinity");
+        assert_eq!(Date(i64::MAX).to_string(), "infinity");
         for (seconds, text) in [
             (0, "0 us"),
             (59, "59 s"),

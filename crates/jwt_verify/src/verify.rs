@@ -88,11 +88,11 @@ pub(crate) fn find_issuer<'k>(
 
 /// The token is of a type that its issuer's tokens may have.
 pub(crate) fn check_type(header: &Header<'_>, policy: &Policy) -> Result<(), Error> {
-    match header.typ {
-        Some(typ) if !policy.accepts_type(typ) => Err(Error::TokenType {
-            typ: Excerpt::new(typ),
+    match policy.accepts_type(header.typ) {
+        true => Ok(()),
+        false => Err(Error::TokenType {
+            typ: header.typ.map(Excerpt::new),
         }),
-        _ => Ok(()),
     }
 }
 

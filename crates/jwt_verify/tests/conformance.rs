@@ -17,13 +17,6 @@ use common::cases::{Case, claim, own, shared};
 use common::report;
 use jwt_verify::{ErrorKind, verify};
 
-/// Where this crate deliberately differs from what the vectors say.
-const DEVIATIONS: [(&str, &str, &str); 1] = [(
-    "typ-expected-at+jwt-absent",
-    "accept",
-    "a token without `typ` passes whatever the issuer's token types: most issuers set none",
-)];
-
 /// A key of the set did sign these, but by another scheme than the header
 /// says, or it is not the key that the header names: here the signature itself
 /// is what is wrong. All others marked `sig_ok` must be refused by a rule.
@@ -124,11 +117,7 @@ fn outcome_of(case: &Case) -> Outcome {
 }
 
 fn check(case: &Case, outcome: &Outcome) -> Result<(), String> {
-    let deviation = DEVIATIONS.iter().find(|(name, ..)| *name == case.name);
-    let expected = match deviation {
-        Some((_, verdict, _)) => Some(*verdict),
-        None => case.expected(),
-    };
+    let expected = case.expected();
     if expected.is_some_and(|expected| expected != outcome.verdict) {
         return Err(format!("expected {expected:?}, got {}", outcome.reason));
     }

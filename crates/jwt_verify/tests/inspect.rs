@@ -4,6 +4,7 @@
 
 mod common;
 
+use common::PLACES;
 use common::cases::{Case, own, shared};
 use common::sign::{
     ISSUER, NOW, NOW_SECONDS, SECOND, Signer, algorithms, encode, keyring_with, lenient, token_of,
@@ -46,7 +47,12 @@ fn with(name: &str, value: serde_json::Value) -> String {
 }
 
 fn look(token: &str) -> Vec<Step> {
-    inspect(token, &keyring_with(Signer::Ed25519, policy()), NOW)
+    inspect(
+        token,
+        &keyring_with(Signer::Ed25519, policy()),
+        NOW,
+        &PLACES,
+    )
 }
 
 fn detail<'s>(steps: &'s [Step], name: &str) -> &'s str {
@@ -86,6 +92,36 @@ fn a_good_token() {
     );
     assert_eq!(detail(&steps, "sub"), "\"user\"");
     assert_eq!(detail(&steps, "required"), "has \"exp\"");
+}
+
+#[test]
+fn extreme_dates() {
+    for (value, shown) in [
+        (
+            json!(1e300),
+            "1e300 seconds since 1970, after the year 9999",
+        ),
+        (
+            json!(253_402_300_800_i64),
+            "253402300800 seconds since 1970, after the year 9999",
+        ),
+    ] {
+        let steps = look(&with("exp", value.clone()));
+        assert_eq!(detail(&steps, "exp"), shown);
+        assert_mistake(
+            &look(&with("nbf", value)),
+            &["nbf"],
+            &["not in milliseconds"],
+        );
+    }
+    let steps = look(&with("nbf", json!(-1e300)));
+    assert_eq!(
+        detail(&steps, "nbf"),
+        "-1e300 seconds since 1970, before the year 1"
+    );
+    let steps = look(&with("exp", json!(-1e300)));
+    assert_mistake(&steps, &["exp"], &["at -1e300 seconds since 1970"]);
+    assert!(!detail(&steps, "exp").contains("ago"));
 }
 
 // ---- The ten commonest mistakes
@@ -147,7 +183,7 @@ fn mistake_4_unknown_kid_after_a_rotation() {
             "no key with \"kid\" \"2026-01\"",
             "it has \"k\"",
             "rotated",
-            "auth.init",
+            PLACES.load_keys,
         ],
     );
     assert!(detail(&steps, "exp").starts_with("unverified: "));
@@ -169,14 +205,14 @@ fn mistake_5_issuer_not_to_the_letter() {
         );
     }
     let steps = look(&with("iss", json!("https://elsewhere.example")));
-    let words = ["known are \"https://issuer.example\"", "auth.init"];
+    let words = ["known are \"https://issuer.example\"", PLACES.load_keys];
     assert_mistake(&steps, &["issuer", "key", "signature"], &words);
 }
 
 #[test]
 fn mistake_6_key_of_another_environment() {
     let keyring = keyring_with(Signer::OtherEd25519, policy());
-    let steps = inspect(&token_with(good_claims()), &keyring, NOW);
+    let steps = inspect(&token_with(good_claims()), &keyring, NOW, &PLACES);
     assert_mistake(
         &steps,
         &["signature"],
@@ -195,14 +231,14 @@ fn mistake_7_shared_secret_against_a_public_key() {
     let mut claims = good_claims();
     claims["iss"] = ISSUER.into();
     let token = Signer::Secret.token("HS256", &header, &claims.to_string());
-    let steps = inspect(&token, &keyring_with(Signer::Rsa, policy()), NOW);
+    let steps = inspect(&token, &keyring_with(Signer::Rsa, policy()), NOW, &PLACES);
     let words = ["\"HS256\" is not allowed", "shared secret", "public"];
     assert_mistake(&steps, &["key", "signature"], &words);
     let with_hmac = Policy {
         algorithms: algorithms(&["RS256", "HS256"]),
         ..policy()
     };
-    let steps = inspect(&token, &keyring_with(Signer::Rsa, with_hmac), NOW);
+    let steps = inspect(&token, &keyring_with(Signer::Rsa, with_hmac), NOW, &PLACES);
     let words = [
         "is not for algorithm \"HS256\"",
         "shared secret",
@@ -296,11 +332,12 @@ fn other_mistakes_name_their_mend() {
         &token_with(good_claims()),
         &keyring_with(Signer::Ed25519, off),
         NOW,
+        &PLACES,
     );
     assert_mistake(
         &steps,
         &["issuer", "key", "signature"],
-        &["is disabled", "auth.issuers"],
+        &["is disabled", PLACES.issuers],
     );
 
     let mut keyring = Keyring::new();
@@ -309,16 +346,17 @@ fn other_mistakes_name_their_mend() {
         &token_of(json!({"alg": "EdDSA"}), good_claims()),
         &keyring,
         NOW,
+        &PLACES,
     );
     assert_mistake(
         &steps,
         &["key", "signature"],
-        &["has no usable key", "auth.init"],
+        &["has no usable key", PLACES.load_keys],
     );
 
     let jwk = Signer::Ed25519.jwk().to_string();
     keyring.add_key(ISSUER, Some("k"), None, &jwk, Some(NOW));
-    let steps = inspect(&token_with(good_claims()), &keyring, NOW);
+    let steps = inspect(&token_with(good_claims()), &keyring, NOW, &PLACES);
     assert_mistake(&steps, &["key", "signature"], &["expired", "expires_at"]);
 
     keyring.add_key(ISSUER, None, None, &jwk, None);
@@ -333,6 +371,7 @@ fn other_mistakes_name_their_mend() {
         &token_of(json!({"alg": "EdDSA"}), good_claims()),
         &keyring,
         NOW,
+        &PLACES,
     );
     assert_mistake(
         &steps,
@@ -345,7 +384,12 @@ fn other_mistakes_name_their_mend() {
         ..policy()
     };
     let keyring = keyring_with(Signer::Ed25519, aged);
-    let steps = inspect(&with("iat", json!(NOW_SECONDS - 200)), &keyring, NOW);
+    let steps = inspect(
+        &with("iat", json!(NOW_SECONDS - 200)),
+        &keyring,
+        NOW,
+        &PLACES,
+    );
     assert_mistake(
         &steps,
         &["max_age"],
@@ -357,7 +401,7 @@ fn other_mistakes_name_their_mend() {
     assert_mistake(
         &look(&token_with(claims)),
         &["required"],
-        &["\"exp\"", "auth.issuers"],
+        &["\"exp\"", PLACES.issuers],
     );
     assert_mistake(
         &look(&with("exp", json!("1"))),
@@ -418,7 +462,7 @@ fn bounded_and_without_secrets() {
     any.add_issuer("*", policy.clone());
     for keyring in [keyring_with(Signer::Ed25519, policy), any] {
         let token = token_of(header.clone(), claims.clone());
-        for step in inspect(&token, &keyring, NOW) {
+        for step in inspect(&token, &keyring, NOW, &PLACES) {
             assert!(step.detail.chars().count() < 1_000, "{step:?}");
             let is_plain = |char: char| !char.is_control() && char != '\u{202e}';
             assert!(step.detail.chars().all(is_plain), "{step:?}");
@@ -432,7 +476,7 @@ fn bounded_and_without_secrets() {
             assert!(secrets.iter().all(|secret| !step.detail.contains(secret)));
         }
     }
-    for step in inspect(&"x".repeat(10_000_000), &Keyring::new(), NOW) {
+    for step in inspect(&"x".repeat(10_000_000), &Keyring::new(), NOW, &PLACES) {
         assert_eq!(
             step.detail,
             "token of 10000000 bytes is longer than 65536 bytes"
@@ -449,7 +493,7 @@ fn agrees_with_verify_on_every_vector() {
         let cases: Vec<Case> = serde_json::from_slice(&file).unwrap();
         for case in cases {
             let (keyring, _) = case.keyring();
-            let steps = inspect(&case.token, &keyring, case.now());
+            let steps = inspect(&case.token, &keyring, case.now(), &PLACES);
             let accepted = verify(&case.token, &keyring, case.now());
             let all_ok = steps.iter().all(|step| step.ok);
             assert_eq!(all_ok, accepted.is_ok(), "{}: {steps:#?}", case.name);
@@ -471,6 +515,7 @@ fn claims_are_checked_leniently_where_nothing_is_asked() {
         &token_with(json!({})),
         &keyring_with(Signer::Ed25519, lenient()),
         NOW,
+        &PLACES,
     );
     assert!(steps.iter().all(|step| step.ok));
     for (name, text) in [

@@ -5,7 +5,7 @@
 mod common;
 
 use common::cases::all_algorithms;
-use common::sign::{ISSUER, NOW, SECOND, Signer, algorithms, lenient, token_with};
+use common::sign::{ISSUER, NOW, SECOND, Signer, algorithms, encode, lenient, token_with};
 use jwt_verify::limits::MAX_KEYS_TRIED;
 use jwt_verify::{Error, ErrorKind, Keyring, Policy, UnixMicros, Verified, verify};
 use serde_json::json;
@@ -281,6 +281,39 @@ fn a_key_that_is_not_admissible_is_as_if_absent() {
         let ring = Ring::new().until(Some("k"), None, bad, None);
         let error = ring.refusal(Signer::Ed25519, "EdDSA", Some("k"));
         assert!(matches!(error, Error::UnknownKey { .. }));
+    }
+}
+
+/// As one may be that was stored before the rule, or by a restore that disabled the triggers.
+#[test]
+fn a_stored_key_whose_private_half_is_published_is_as_if_absent() {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use ed25519_dalek::{Signer as _, SigningKey};
+
+    // RFC 8037 A.1: the private half, from which the public one follows.
+    let seed = URL_SAFE_NO_PAD
+        .decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A")
+        .unwrap();
+    let signing = SigningKey::from_bytes(&seed.try_into().unwrap());
+    let public = encode(signing.verifying_key().as_bytes());
+    let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": public}).to_string();
+    for (kid, key_is_found) in [(Some("k"), "no key with"), (None, "no usable key")] {
+        let ring = Ring::new().until(Some("k"), None, &jwk, None);
+        let mut header = json!({"alg": "EdDSA"});
+        if let Some(kid) = kid {
+            header["kid"] = kid.into();
+        }
+        let payload = json!({"iss": ISSUER, "sub": "anyone"}).to_string();
+        let signed = format!(
+            "{}.{}",
+            encode(header.to_string().as_bytes()),
+            encode(payload.as_bytes())
+        );
+        let signature = encode(&signing.sign(signed.as_bytes()).to_bytes());
+        let error = verify(&format!("{signed}.{signature}"), &ring.0, NOW).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Key);
+        assert!(error.to_string().contains(key_is_found), "{error}");
     }
 }
 

@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use common::cases::all_algorithms;
 use common::sign::{Signer, algorithms, encode};
+use jwt_verify::cross_check::admit_even_published;
 use jwt_verify::limits::{MAX_JWK_BYTES, MAX_JWKS_BYTES, MAX_JWKS_KEYS};
 use jwt_verify::{AlgorithmSet, JwksError, Key, KeyError, KeyType, read_jwks};
 use serde_json::{Value, json};
@@ -70,14 +71,14 @@ fn every_type_is_admitted() {
 fn thumbprints() {
     // RFC 7638 §3.1 and RFC 8037 A.3.
     let rsa = r#"{"kty":"RSA","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw","e":"AQAB","alg":"RS256","kid":"2011-04-29"}"#;
-    let key = admit(rsa).unwrap();
+    let key = admit_even_published(rsa, all_algorithms()).unwrap();
     assert_eq!(
         key.thumbprint(),
         "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
     );
     assert_eq!(key.alg(), Some("RS256"));
     let okp = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
-    let key = admit(okp).unwrap();
+    let key = admit_even_published(okp, all_algorithms()).unwrap();
     assert_eq!(
         key.thumbprint(),
         "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"

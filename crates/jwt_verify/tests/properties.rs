@@ -137,6 +137,63 @@ proptest! {
     }
 }
 
+/// Any rules that an issuer may have on claims and types.
+fn policies() -> impl Strategy<Value = Policy> {
+    let names = || prop::sample::subsequence(vec!["a".to_owned(), "JWT".to_owned()], 0..=2);
+    let required = vec!["exp", "iss", "aud", "sub", "iat", "jti", "other"];
+    let lengths = prop::sample::select(vec![0, 1, 60 * SECOND, i64::MAX]);
+    (
+        prop::option::of(names()),
+        prop::sample::subsequence(required, 0..=3),
+        lengths.clone(),
+        prop::option::of(lengths),
+        prop::option::of(names()),
+    )
+        .prop_map(
+            |(audience, required, leeway, max_age, token_types)| Policy {
+                audience,
+                required_claims: required.into_iter().map(str::to_owned).collect(),
+                leeway,
+                max_age,
+                token_types,
+                ..Policy::default()
+            },
+        )
+}
+
+proptest! {
+    #![proptest_config(config(4_000))]
+
+    #[test]
+    fn verify_refuses_just_where_inspect_has_a_step_that_is_not_ok(
+        policy in policies(),
+        claims in objects(CLAIMS),
+        header in objects(HEADER),
+        change_header in any::<bool>(),
+        changes in vec(changes(), 0..2),
+    ) {
+        let keyring = keyring_with(Signer::Ed25519, policy);
+        let good_header = r#"{"alg":"EdDSA","kid":"k"}"#;
+        let header = if change_header {
+            good_header.replace('}', ",") + header.trim_start_matches('{')
+        } else {
+            good_header.to_owned()
+        };
+        let header = header.replace(",}", "}");
+        let payload = claims.replacen('{', &format!("{{\"iss\":\"{ISSUER}\","), 1);
+        for payload in [claims, payload.replace(",}", "}")] {
+            let token = Signer::Ed25519.token("EdDSA", &header, &payload);
+            let changed = changes
+                .iter()
+                .try_fold(token.clone(), |token, next| change(&token, next));
+            for token in [Some(token), changed].into_iter().flatten() {
+                // Compares the two.
+                let _ = harness::verdict(&token, &keyring);
+            }
+        }
+    }
+}
+
 /// The ways to change a token.
 #[derive(Clone, Debug)]
 enum Change {

@@ -241,7 +241,32 @@ fn token_types() {
         assert_eq!(error.kind(), ErrorKind::Malformed);
         assert!(check(&typed(typ), lenient()).is_ok());
     }
-    assert!(check(&token_with(json!({})), only_access()).is_ok());
+}
+
+/// RFC 7519 §5.1: `typ` may be left out where the context says that this is a JWT.
+#[test]
+fn a_token_without_a_type_counts_as_jwt() {
+    let token = token_with(json!({}));
+    let types = |types: &[&str]| Policy {
+        token_types: Some(types.iter().map(|&typ| typ.to_owned()).collect()),
+        ..lenient()
+    };
+    for accepted in [
+        types(&["JWT", "at+jwt"]),
+        types(&["at+jwt", "application/jwt"]),
+        lenient(),
+    ] {
+        assert!(check(&token, accepted).is_ok());
+    }
+    for refused in [types(&["at+jwt"]), types(&[])] {
+        let error = refusal(&token, refused);
+        assert_eq!(error, Error::TokenType { typ: None });
+        assert_eq!(error.kind(), ErrorKind::Malformed);
+        assert_eq!(
+            error.to_string(),
+            "token has no \"typ\", which counts as \"JWT\", and that type is not accepted"
+        );
+    }
 }
 
 #[test]
@@ -435,6 +460,62 @@ fn required_claims() {
     let error = verify(&token, &keyring, NOW).unwrap_err();
     assert_eq!(error, Error::MissingIssuer);
     assert_eq!(error.kind(), ErrorKind::Issuer);
+}
+
+/// A far date wraps around in no message, and turns into no other date.
+#[test]
+fn extreme_dates_are_shown_as_numbers() {
+    let now = NOW;
+    for (claim, value, shown) in [
+        (
+            "exp",
+            "-1e300",
+            "token expired at -1e300 seconds since 1970",
+        ),
+        (
+            "exp",
+            "-62135596801",
+            "token expired at -62135596801 seconds since 1970",
+        ),
+        (
+            "exp",
+            "-62135596800",
+            "token expired at 0001-01-01 00:00:00 UTC",
+        ),
+        (
+            "nbf",
+            "1e300",
+            "token is not valid before 1e300 seconds since 1970",
+        ),
+        (
+            "nbf",
+            "253402300799",
+            "token is not valid before 9999-12-31 23:59:59 UTC",
+        ),
+        (
+            "nbf",
+            "253402300800",
+            "token is not valid before 253402300800 seconds since 1970",
+        ),
+        (
+            "nbf",
+            "253402300800.5",
+            "token is not valid before 253402300800.5 seconds since 1970",
+        ),
+        (
+            "iat",
+            "1e30",
+            "token was issued in the future, at 1e30 seconds since 1970",
+        ),
+        (
+            "iat",
+            "18446744073709551615",
+            "token was issued in the future, at 18446744073709551615 seconds since 1970",
+        ),
+    ] {
+        let error = at(claim, value, lenient(), now).unwrap_err();
+        assert_eq!(error.to_string(), format!("{shown} (claim \"{claim}\")"));
+    }
 }
 
 #[test]

@@ -1,13 +1,14 @@
-//! What to do about an error, in the words of whoever has to mend it.
+//! What a person can do about an error.
 
 use std::fmt::Write;
 
+use super::Places;
 use crate::error::Error;
 use crate::excerpt::Excerpt;
 use crate::header::Header;
 use crate::keyring::{Issuer, Keyring};
 use crate::policy::Policy;
-use crate::time::{Date, Span, UnixMicros};
+use crate::time::{Date, Span, UnixMicros, narrow};
 
 /// How many names a list shows.
 const MAX_LISTED: usize = 5;
@@ -56,7 +57,12 @@ pub(super) fn header(error: &Error, policy: Option<&Policy>) -> String {
     }
 }
 
-pub(super) fn issuer(error: &Error, iss: Option<&str>, keyring: &Keyring) -> String {
+pub(super) fn issuer(
+    error: &Error,
+    iss: Option<&str>,
+    keyring: &Keyring,
+    places: &Places,
+) -> String {
     match error {
         Error::UnknownIssuer { .. } => {
             let stored = list(keyring.issuer_names());
@@ -73,13 +79,17 @@ pub(super) fn issuer(error: &Error, iss: Option<&str>, keyring: &Keyring) -> Str
                     difference(nearly, iss),
                 ),
                 _ => format!(
-                    "{error}: known are {stored}; add it with auth.init, or the token is from \
-                     another environment"
+                    "{error}: known are {stored}; add it with {}, or the token is from another \
+                     environment",
+                    places.load_keys
                 ),
             }
         }
         Error::DisabledIssuer { .. } => {
-            format!("{error}: set \"enabled\" of its row in auth.issuers to accept it")
+            format!(
+                "{error}: set \"enabled\" of its row in {} to accept it",
+                places.issuers
+            )
         }
         _ => error.to_string(),
     }
@@ -107,7 +117,7 @@ fn difference(stored: &str, iss: &str) -> &'static str {
     }
 }
 
-pub(super) fn key(error: &Error, issuer: &Issuer, header: &Header<'_>) -> String {
+pub(super) fn key(error: &Error, issuer: &Issuer, header: &Header<'_>, places: &Places) -> String {
     let policy = issuer.policy();
     match error {
         Error::AlgorithmNotAllowed { alg } if alg.is_symmetric() => format!(
@@ -129,16 +139,21 @@ pub(super) fn key(error: &Error, issuer: &Issuer, header: &Header<'_>) -> String
              the issuer's JWKS"
         ),
         Error::UnknownKey { .. } => format!(
-            "{error}: it has {}; if the issuer has rotated its keys, load its present JWKS with \
-             auth.init, else the token is from another environment",
-            list(sorted(issuer.key_ids()).into_iter())
+            "{error}: it has {}; if the issuer has rotated its keys, load its present JWKS with {}, \
+             else the token is from another environment",
+            list(sorted(issuer.key_ids()).into_iter()),
+            places.load_keys
         ),
         Error::ExpiredKey { .. } => format!(
-            "{error}: if the issuer still signs with it, set its \"expires_at\" in auth.jwks anew"
+            "{error}: if the issuer still signs with it, set a later \"expires_at\" in {}",
+            places.keys
         ),
-        Error::NoKeys { .. } => format!("{error}: load its JWKS with auth.init"),
+        Error::NoKeys { .. } => format!("{error}: load its JWKS with {}", places.load_keys),
         Error::AmbiguousKey { .. } if header.kid.is_some() => {
-            format!("{error}: remove those from auth.jwks that the issuer does not use")
+            format!(
+                "{error}: remove those from {} that the issuer does not use",
+                places.keys
+            )
         }
         Error::AmbiguousKey { .. } | Error::MissingKeyId => format!(
             "{error}: have the issuer put \"kid\" into its tokens, or keep only the key that it \
@@ -159,6 +174,7 @@ pub(super) fn signature(
     header: &Header<'_>,
     found: usize,
     expected: usize,
+    places: &Places,
 ) -> String {
     let alg = header.alg;
     if found != expected {
@@ -171,27 +187,38 @@ pub(super) fn signature(
     format!(
         "{error}: the token was changed after it was signed, or signed with a key of the same \
          name from another environment; compare the key with the issuer's JWKS, and load that \
-         with auth.init"
+         with {}",
+        places.load_keys
     )
 }
 
-pub(super) fn claim(error: &Error, policy: &Policy) -> String {
+pub(super) fn claim(error: &Error, policy: &Policy, places: &Places) -> String {
+    const UNITS: &str = "times are in seconds since 1970, not in milliseconds";
+
     let leeway = Span(policy.leeway);
     match error {
+        Error::Expired { exp: date, .. }
+        | Error::TooOld { iat: date, .. }
+        | Error::NotYetValid { nbf: date, .. }
+        | Error::IssuedInFuture { iat: date, .. }
+            if date.calendar().is_none() =>
+        {
+            format!("{error}: {UNITS}")
+        }
         Error::Expired { exp, now } => format!(
             "{error}: that is {} ago, and the leeway is {leeway}; get a fresh token, and if that \
              is refused too, compare the clocks, as here it is {}",
-            Span(now.saturating_sub(*exp)),
+            Span(now.saturating_sub(narrow(exp.wide()))),
             Date(*now)
         ),
         Error::TooOld { iat, now, .. } => format!(
             "{error}: that is {} ago; sign in again, or raise the issuer's max_age",
-            Span(now.saturating_sub(*iat))
+            Span(now.saturating_sub(narrow(iat.wide())))
         ),
         Error::NotYetValid { nbf: date, now } | Error::IssuedInFuture { iat: date, now } => {
-            let ahead = date.saturating_sub(*now);
+            let ahead = narrow(date.wide()).saturating_sub(*now);
             if ahead > A_CENTURY {
-                format!("{error}: times are in seconds since 1970, not in milliseconds")
+                format!("{error}: {UNITS}")
             } else if ahead > LARGEST_SKEW {
                 let (ahead, now) = (Span(ahead), Date(*now));
                 format!("{error}: that is {ahead} ahead, as here it is {now}")
@@ -209,18 +236,22 @@ pub(super) fn claim(error: &Error, policy: &Policy) -> String {
             ..
         } => format!("{error}: times are seconds since 1970, without quotes"),
         Error::MissingClaim { .. } | Error::MissingIssuer | Error::MissingAudience => {
-            format!("{error}: have the issuer add it, or change what its row in auth.issuers asks")
+            format!(
+                "{error}: have the issuer add it, or change what its row in {} asks",
+                places.issuers
+            )
         }
         _ => error.to_string(),
     }
 }
 
-pub(super) fn audience(error: &Error, has: &str, accepted: &str) -> String {
+pub(super) fn audience(error: &Error, has: &str, accepted: &str, places: &Places) -> String {
     match error {
         Error::Audience { .. } => format!(
             "{error}: the token is for {has}, and accepted is {accepted}; it is another client's \
              ID token, or was requested for another API: request one for this audience, or add \
-             the audience to the issuer's row in auth.issuers"
+             the audience to the issuer's row in {}",
+            places.issuers
         ),
         Error::MissingAudience => format!(
             "{error}: accepted is {accepted}; request a token with an audience, or set the \

@@ -1,20 +1,22 @@
 //! Why a token is or is not accepted, step by step, for a person to read.
 //!
-//! Each step calls the very function that [`verify`](crate::verify()) calls,
-//! so the two cannot disagree; only the words are made here.
+//! Each step calls the very function that [`verify`](crate::verify()) calls, and
+//! the rules on claims are one table for both, so the two cannot disagree; only
+//! the words are made here.
 
 mod advice;
 mod format;
 
-use crate::claims::{self, Claims};
+use crate::claims::{Claims, Topic};
 use crate::error::Error;
 use crate::excerpt::Excerpt;
 use crate::header::{self, Header};
 use crate::json::{Object, Value};
 use crate::keyring::{Issuer, Keyring, Selected};
+use crate::numeric_date::NumericDate;
 use crate::policy::Policy;
 use crate::signature;
-use crate::time::{Date, Seconds, Span, UnixMicros, WideMicros, narrow};
+use crate::time::{Seconds, Span, UnixMicros};
 use crate::token::Token;
 use crate::verify::{check_signature, check_type, find_issuer, select_key};
 
@@ -27,10 +29,22 @@ pub struct Step {
     pub name: &'static str,
     /// Whether the token passes it.
     pub ok: bool,
-    /// What was found and, where that is a mistake, how to mend it. Strings
+    /// What was found and, where that is a mistake, how to correct it. Strings
     /// from the token are [`Excerpt`]s; the token itself, its signature and
     /// keys are never shown.
     pub detail: String,
+}
+
+/// What the caller names the places where a person can change something: they
+/// stand in the advice of [`inspect`].
+#[derive(Clone, Copy, Debug)]
+pub struct Places {
+    /// What loads an issuer's JWKS, after "load it with".
+    pub load_keys: &'static str,
+    /// Where the issuers and their rules are.
+    pub issuers: &'static str,
+    /// Where the keys are.
+    pub keys: &'static str,
 }
 
 /// Explains, step by step, what [`verify`](crate::verify()) says of a token.
@@ -40,9 +54,9 @@ pub struct Step {
 /// a bad signature too, as unverified. Bounded like `verify`, apart from a walk
 /// through the names of the issuers, or of an issuer's keys, where the token
 /// has one that is not among them.
-pub fn inspect(token: &str, keyring: &Keyring, now: UnixMicros) -> Vec<Step> {
+pub fn inspect(token: &str, keyring: &Keyring, now: UnixMicros, places: &Places) -> Vec<Step> {
     let mut steps = Steps(Vec::new());
-    let Err(error) = steps.inspect_whole(token, keyring, now) else {
+    let Err(error) = steps.inspect_whole(token, keyring, now, places) else {
         return steps.0;
     };
     let tidy = format::tidy(token);
@@ -51,7 +65,7 @@ pub fn inspect(token: &str, keyring: &Keyring, now: UnixMicros) -> Vec<Step> {
     // A token that was pasted with something around it is worth reading on.
     if let Some(tidy) = tidy {
         let mut rest = Steps(Vec::new());
-        if rest.inspect_whole(&tidy, keyring, now).is_ok() {
+        if rest.inspect_whole(&tidy, keyring, now, places).is_ok() {
             let of_the_token_itself = rest.0.into_iter().filter(|step| step.name != "format");
             steps.0.extend(of_the_token_itself);
         }
@@ -80,6 +94,7 @@ impl Steps {
         text: &str,
         keyring: &Keyring,
         now: UnixMicros,
+        places: &Places,
     ) -> Result<(), Error> {
         let token = Token::parse(text)?;
         let header = header::parse(&token.header)?;
@@ -92,10 +107,27 @@ impl Steps {
             claims: &claims,
             keyring,
             now,
+            places,
         }
         .run(&header);
         Ok(())
     }
+}
+
+/// A date of the token, and how far from now it is.
+fn describe_date(date: NumericDate, now: UnixMicros) -> String {
+    let Some(time) = date.calendar() else {
+        return match date.wide() > now.into() {
+            true => format!("{date}, after the year 9999"),
+            false => format!("{date}, before the year 1"),
+        };
+    };
+    let distance = Span(time.saturating_sub(now));
+    let distance = match time > now {
+        true => format!("in {distance}"),
+        false => format!("{distance} ago"),
+    };
+    format!("{} ({date}), {distance}", Seconds(time))
 }
 
 /// A token of good form, and what it is held against.
@@ -105,6 +137,7 @@ struct Inspection<'i> {
     claims: &'i Claims<'i>,
     keyring: &'i Keyring,
     now: UnixMicros,
+    places: &'i Places,
 }
 
 impl Inspection<'_> {
@@ -175,7 +208,7 @@ impl Inspection<'_> {
                 self.steps.ok("issuer", any);
             }
             Err(error) => {
-                let detail = advice::issuer(error, iss, self.keyring);
+                let detail = advice::issuer(error, iss, self.keyring, self.places);
                 self.steps.fail("issuer", detail);
             }
         }
@@ -209,7 +242,8 @@ impl Inspection<'_> {
                 Some(selected)
             }
             Err(error) => {
-                self.steps.fail("key", advice::key(&error, issuer, header));
+                self.steps
+                    .fail("key", advice::key(&error, issuer, header, self.places));
                 None
             }
         }
@@ -229,7 +263,7 @@ impl Inspection<'_> {
             Err(error) => {
                 let expected = signature::expected_length(selected.key, header.alg);
                 let found = self.token.signature.bytes;
-                let detail = advice::signature(&error, header, found, expected);
+                let detail = advice::signature(&error, header, found, expected, self.places);
                 self.steps.fail("signature", detail);
                 false
             }
@@ -237,96 +271,64 @@ impl Inspection<'_> {
     }
 
     fn claims(&mut self, policy: &Policy) {
-        let now = self.now;
-        let claims = self.claims;
-        let (exp, nbf, iat) = (claims.date("exp"), claims.date("nbf"), claims.date("iat"));
+        for topic in Topic::ALL {
+            match self.claims.check_topic(topic, policy, self.now) {
+                Ok(()) => self.steps.ok(topic.name(), self.describe(topic, policy)),
+                Err(error) => {
+                    let detail = match topic {
+                        Topic::Aud => {
+                            let accepted = policy.audience.iter().flatten().map(String::as_str);
+                            let accepted = advice::list(accepted);
+                            advice::audience(&error, &self.audience(), &accepted, self.places)
+                        }
+                        _ => advice::claim(&error, policy, self.places),
+                    };
+                    self.steps.fail(topic.name(), detail);
+                }
+            }
+        }
+    }
 
-        type Read = Result<Option<WideMicros>, Error>;
-        type Rule = fn(Option<WideMicros>, &Policy, UnixMicros) -> Result<UnixMicros, Error>;
-        let check = |date: &Read, rule: Rule| {
-            let date = date.clone()?;
-            rule(date, policy, now)?;
-            Ok(date)
+    /// What the token says on a topic whose rules it keeps.
+    fn describe(&self, topic: Topic, policy: &Policy) -> String {
+        let date = |name| match self.claims.date(name).ok().flatten() {
+            Some(date) => describe_date(date, self.now),
+            None => "absent".to_owned(),
         };
-        self.date("exp", check(&exp, claims::check_exp), policy);
-        self.date("nbf", check(&nbf, claims::check_nbf), policy);
-        self.date("iat", check(&iat, claims::check_iat), policy);
-        match (check(&iat, claims::check_max_age), policy.max_age) {
-            (Ok(_), None) => self.steps.ok("max_age", "the issuer sets none"),
-            (Ok(_), Some(max_age)) => {
-                let max_age = Span(max_age);
-                self.steps
-                    .ok("max_age", format!("issued less than {max_age} ago"));
+        let text = |text: Result<Option<&str>, Error>| match text.ok().flatten() {
+            Some(text) => Excerpt::new(text).to_string(),
+            None => "absent".to_owned(),
+        };
+        match topic {
+            Topic::Exp => date("exp"),
+            Topic::Nbf => date("nbf"),
+            Topic::Iat => date("iat"),
+            Topic::MaxAge => match policy.max_age {
+                None => "the issuer sets none".to_owned(),
+                Some(max_age) => format!("issued less than {} ago", Span(max_age)),
+            },
+            Topic::Iss => text(self.claims.issuer()),
+            Topic::Aud if policy.audience.is_some() => self.audience(),
+            Topic::Aud => format!(
+                "{}; not checked, as the issuer has no audience",
+                self.audience()
+            ),
+            Topic::Sub => text(self.claims.subject()),
+            Topic::Required if policy.required_claims.is_empty() => {
+                "the issuer requires no claim".to_owned()
             }
-            (Err(error), _) => {
-                let detail = advice::claim(&error, policy);
-                self.steps.fail("max_age", detail);
-            }
-        }
-        self.text("iss", claims.issuer(), policy);
-        self.audience(policy);
-        self.text("sub", claims.subject(), policy);
-        match claims.check_required(policy) {
-            Ok(()) if policy.required_claims.is_empty() => {
-                self.steps.ok("required", "the issuer requires no claim");
-            }
-            Ok(()) => {
-                let required = advice::list(policy.required_claims.iter().map(String::as_str));
-                self.steps.ok("required", format!("has {required}"));
-            }
-            Err(error) => {
-                let detail = advice::claim(&error, policy);
-                self.steps.fail("required", detail);
+            Topic::Required => {
+                let required = policy.required_claims.iter().map(String::as_str);
+                format!("has {}", advice::list(required))
             }
         }
     }
 
-    fn date(
-        &mut self,
-        name: &'static str,
-        checked: Result<Option<WideMicros>, Error>,
-        policy: &Policy,
-    ) {
-        match checked {
-            Ok(None) => self.steps.ok(name, "absent"),
-            Ok(Some(date)) => {
-                let date = narrow(date);
-                let distance = Span(date.saturating_sub(self.now));
-                let distance = match date > self.now {
-                    true => format!("in {distance}"),
-                    false => format!("{distance} ago"),
-                };
-                let detail = format!("{} ({}), {distance}", Seconds(date), Date(date));
-                self.steps.ok(name, detail);
-            }
-            Err(error) => self.steps.fail(name, advice::claim(&error, policy)),
-        }
-    }
-
-    fn text(&mut self, name: &'static str, checked: Result<Option<&str>, Error>, policy: &Policy) {
-        match checked {
-            Ok(None) => self.steps.ok(name, "absent"),
-            Ok(Some(text)) => self.steps.ok(name, Excerpt::new(text).to_string()),
-            Err(error) => self.steps.fail(name, advice::claim(&error, policy)),
-        }
-    }
-
-    fn audience(&mut self, policy: &Policy) {
-        let has = match self.claims.audience() {
+    /// The values of `aud`.
+    fn audience(&self) -> String {
+        match self.claims.audience() {
             Ok(Some(audience)) => advice::list(audience.iter().map(AsRef::as_ref)),
             _ => "absent".to_owned(),
-        };
-        match (self.claims.check_audience(policy), &policy.audience) {
-            (Ok(()), Some(_)) => self.steps.ok("aud", has),
-            (Ok(()), None) => {
-                let detail = format!("{has}; not checked, as the issuer has no audience");
-                self.steps.ok("aud", detail);
-            }
-            (Err(error), accepted) => {
-                let accepted = accepted.iter().flatten().map(String::as_str);
-                let detail = advice::audience(&error, &has, &advice::list(accepted));
-                self.steps.fail("aud", detail);
-            }
         }
     }
 }

@@ -1,9 +1,8 @@
 //! JSON objects (RFC 8259), read strictly and in one pass.
 //!
 //! serde_json parses; this module adds what it leaves open: no duplicate
-//! member names at the top, no U+0000 (Postgres can hold it in neither `text`
-//! nor `jsonb`), nesting counted exactly, and no number that Postgres would
-//! print at a size out of all proportion.
+//! member names at the top, no U+0000 (some databases cannot store it), nesting
+//! counted exactly, and no number that takes far more digits than its text.
 
 mod number;
 mod visitor;
@@ -20,7 +19,6 @@ use crate::limits::MAX_JSON_DEPTH;
 
 /// Why a text is not an acceptable JSON object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum JsonFault {
     /// The bytes are not UTF-8 (RFC 8259 §8.1).
     NotUtf8,
@@ -34,8 +32,9 @@ pub enum JsonFault {
     TooDeep,
     /// A string or a name holds U+0000.
     NulCharacter,
-    /// A number has an exponent beyond [`MAX_NUMBER_EXPONENT`](crate::limits::MAX_NUMBER_EXPONENT), or more digits
-    /// than Postgres's `numeric` holds.
+    /// A number has an exponent beyond
+    /// [`MAX_NUMBER_EXPONENT`](crate::limits::MAX_NUMBER_EXPONENT), or too many
+    /// digits.
     NumberOutOfRange,
 }
 

@@ -1,9 +1,9 @@
-//! Numbers that Postgres holds.
+//! Numbers that a database holds.
 
 use crate::limits::{MAX_NUMBER_EXPONENT, MAX_NUMBER_FRACTION_DIGITS, MAX_NUMBER_INTEGER_DIGITS};
 
-/// Whether Postgres's `numeric` holds every number of a valid JSON text, at a
-/// printed size that is in proportion.
+/// Whether every number of a valid JSON text is within the limits on digits
+/// and exponents.
 pub(super) fn all_fit(text: &str) -> bool {
     let mut rest = text.as_bytes();
     while let Some((&byte, tail)) = rest.split_first() {

@@ -11,7 +11,6 @@ use crate::limits::{
 
 /// The rule that kept a JWK out, as one plain phrase. Never shows key material.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum KeyError {
     /// The JWK is longer than [`MAX_JWK_BYTES`].
     TooLong {
@@ -104,6 +103,11 @@ pub enum KeyError {
         /// The algorithm that it is too short for.
         alg: Algorithm,
     },
+    /// The private half of the key, or the shared secret, is published.
+    Published {
+        /// Where.
+        source: &'static str,
+    },
     /// Another usable key of the set has the same `kid` and type (RFC 7517 §4.5).
     DuplicateKeyId,
     /// The set has the same key already, under another `kid` or `alg`.
@@ -177,6 +181,10 @@ impl fmt::Display for KeyError {
             Self::SecretTooShort { bytes, alg } => write!(
                 f,
                 "shared secret of {bytes} bytes is shorter than the hash of \"{alg}\""
+            ),
+            Self::Published { source } => write!(
+                f,
+                "anyone can sign with this key: its private half is published ({source})"
             ),
             Self::DuplicateKeyId => {
                 write!(f, "another key of the set has the same \"kid\" and \"kty\"")

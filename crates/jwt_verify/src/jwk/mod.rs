@@ -4,6 +4,7 @@ mod ec;
 mod error;
 mod oct;
 mod okp;
+mod published;
 mod rsa;
 
 use std::fmt;
@@ -14,40 +15,10 @@ use crate::algorithm::{Algorithm, AlgorithmSet};
 use crate::base64url;
 use crate::excerpt::Excerpt;
 use crate::json::{Object, Value};
+use crate::key_type::KeyType;
 use crate::limits::MAX_JWK_BYTES;
 
 pub use error::KeyError;
-
-/// The type of a key, `kty` (RFC 7518 §6.1, RFC 8037 §2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum KeyType {
-    /// An RSA public key (RFC 7518 §6.3).
-    Rsa,
-    /// A point on P-256, P-384 or P-521 (RFC 7518 §6.2).
-    Ec,
-    /// An Ed25519 public key (RFC 8037 §2).
-    Okp,
-    /// A shared secret (RFC 7518 §6.4).
-    Oct,
-}
-
-impl KeyType {
-    /// The value of `kty`: `RSA`, `EC`, `OKP` or `oct`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Rsa => "RSA",
-            Self::Ec => "EC",
-            Self::Okp => "OKP",
-            Self::Oct => "oct",
-        }
-    }
-}
-
-impl fmt::Display for KeyType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// An admitted key: on its curve, strong enough, not private, and parsed once
 /// into what the signature check wants.
@@ -96,7 +67,8 @@ impl Key {
     /// the type strictly decoded (RFC 7518 §6, RFC 8037 §2); RSA of 2048 to
     /// 8192 bits, odd exponent from 3 to 2^32 - 1; the point on its curve;
     /// Ed25519 canonical and not of small order; `use`, `key_ops` and `alg`
-    /// fit for verifying signatures (RFC 7517 §4.2 to §4.4).
+    /// fit for verifying signatures (RFC 7517 §4.2 to §4.4); not a key whose
+    /// private half is published, such as an RFC's example.
     pub fn from_jwk(jwk: &str, algorithms: AlgorithmSet) -> Result<Self, KeyError> {
         Self::admit(&parse_jwk(jwk)?, None, algorithms)
     }
@@ -116,6 +88,19 @@ impl Key {
     }
 
     pub(crate) fn admit(
+        jwk: &Object<'_>,
+        alg: Option<&str>,
+        algorithms: AlgorithmSet,
+    ) -> Result<Self, KeyError> {
+        let key = Self::admit_even_published(jwk, alg, algorithms)?;
+        match published::source(key.thumbprint()) {
+            Some(source) => Err(KeyError::Published { source }),
+            None => Ok(key),
+        }
+    }
+
+    /// Every rule but the last. Only [`Key::admit`] and tests may call it.
+    pub(crate) fn admit_even_published(
         jwk: &Object<'_>,
         alg: Option<&str>,
         algorithms: AlgorithmSet,

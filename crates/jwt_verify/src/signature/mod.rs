@@ -4,7 +4,7 @@
 //! takes and a signature of the right length, and answers yes or no. What it
 //! cannot do is done beside it: ES512, and RSA beyond 4096 bits on RustCrypto.
 
-#[cfg(any(test, feature = "second_opinion", not(feature = "aws_lc_rs")))]
+#[cfg(any(test, feature = "cross_check", not(feature = "aws_lc_rs")))]
 pub(crate) mod rust_crypto;
 
 use std::sync::Once;

@@ -6,12 +6,13 @@ use std::sync::LazyLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jwt_verify::second_opinion::verdicts;
+use jwt_verify::cross_check::verdicts;
 use jwt_verify::{
-    Algorithm, Error, Key, Keyring, Policy, Verified, claimed, inspect, read_jwks, verify,
+    Algorithm, Error, Key, Keyring, Policy, Verified, inspect, read_jwks, unverified_claims, verify,
 };
 use serde_json::{Value, json};
 
+use super::PLACES;
 use super::cases::all_algorithms;
 use super::sign::{ISSUER, NOW, Signer, lenient};
 
@@ -66,7 +67,7 @@ pub fn good_token(signer: Signer, alg: &str) -> String {
 
 /// Any text as a token: no panic, and `inspect` says what `verify` says.
 pub fn any_token(bytes: &[u8]) {
-    let _ = claimed(&String::from_utf8_lossy(bytes));
+    let _ = unverified_claims(&String::from_utf8_lossy(bytes));
     if let Ok(token) = std::str::from_utf8(bytes) {
         let _ = verdict(token, &KEYRING);
     }
@@ -190,13 +191,20 @@ pub fn changed_token(signer: Signer, good: &str, changed: &str) {
 /// error shows no part of the token.
 pub fn verdict(token: &str, keyring: &Keyring) -> Result<Verified, Error> {
     let verdict = verify(token, keyring, NOW);
-    let steps = inspect(token, keyring, NOW);
+    let steps = inspect(token, keyring, NOW, &PLACES);
     assert_eq!(
         steps.iter().all(|step| step.ok),
         verdict.is_ok(),
         "{steps:?}"
     );
     if let Err(error) = &verdict {
+        let reason = error.to_string();
+        assert!(
+            steps
+                .iter()
+                .any(|step| !step.ok && step.detail.contains(&reason)),
+            "{reason}: {steps:?}"
+        );
         let shown = format!("{error} {error:?} {steps:?}");
         let signature = token.rsplit('.').next().unwrap_or_default();
         let is_long = signature.len() > 20 && URL_SAFE_NO_PAD.decode(signature).is_ok();

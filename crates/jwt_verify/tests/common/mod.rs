@@ -13,6 +13,15 @@ pub mod sign;
 
 use std::io::Write;
 
+use jwt_verify::Places;
+
+/// What the advice of `inspect` names in the tests.
+pub const PLACES: Places = Places {
+    load_keys: "the loader of keys",
+    issuers: "the list of issuers",
+    keys: "the list of keys",
+};
+
 /// Writes a line past the test harness, which shows the output of failed tests
 /// only: a summary, or that something was skipped, is for everyone.
 pub fn report(line: &str) {

@@ -1,16 +1,32 @@
-//! Two stacks, one question: for tests and fuzzing, not for use.
+//! For tests and fuzzing, not for use: what production code cannot ask.
 //!
 //! [`verdicts`] asks the stack that [`verify`](crate::verify) uses and the one
-//! that admits keys. They must agree on every input.
+//! that admits keys. They must agree on every input. The vectors of RFCs are signed with keys whose
+//! private half the RFCs publish: [`admit_even_published`] and [`add_key_even_published`] take them.
 
 use sha2::digest::Output;
 use sha2::digest::core_api::BlockSizeUser;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
-use crate::algorithm::Algorithm;
+use crate::algorithm::{Algorithm, AlgorithmSet};
 use crate::base64url;
-use crate::jwk::{Key, Material};
+use crate::jwk::{Key, KeyError, Material, parse_jwk};
+use crate::keyring::Keyring;
 use crate::signature::{self, Signature, rust_crypto};
+
+/// As [`Key::from_jwk`], without the rule on keys whose private half is published.
+///
+/// # Errors
+///
+/// As [`Key::from_jwk`].
+pub fn admit_even_published(jwk: &str, algorithms: AlgorithmSet) -> Result<Key, KeyError> {
+    Key::admit_even_published(&parse_jwk(jwk)?, None, algorithms)
+}
+
+/// As [`Keyring::add_key`], for a key of [`admit_even_published`].
+pub fn add_key_even_published(keyring: &mut Keyring, issuer: &str, key: Key) -> bool {
+    keyring.add_admitted_key(issuer, key)
+}
 
 /// What the stack in use says of a signature (in bytes), and what the other.
 pub fn verdicts(key: &Key, alg: Algorithm, message: &[u8], signature: &[u8]) -> (bool, bool) {

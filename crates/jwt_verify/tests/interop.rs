@@ -1,9 +1,9 @@
 //! The whole verifier against two independent libraries, joserfc and jose, on
 //! thousands of generated tokens.
 //!
-//! opinions/generate.py makes the tokens and asks the libraries. Where we
+//! interop/generate.py makes the tokens and asks the libraries. Where we
 //! differ from one, the difference is in [`INTENDED`], with its reason and the
-//! number of cases; any other fails. opinions/run writes the data anew.
+//! number of cases; any other fails. interop/run writes the data anew.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -19,7 +19,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 #[derive(Deserialize)]
-struct Opinions {
+struct Recorded {
     keysets: HashMap<String, Value>,
     policies: HashMap<String, PolicyOfAll>,
     cases: Vec<Case>,
@@ -276,16 +276,16 @@ fn is_like(text: &str, pattern: &str) -> bool {
 }
 
 #[test]
-fn opinions() {
-    let opinions = read();
+fn agrees_with_other_libraries() {
+    let recorded = read();
     let mut keyrings = HashMap::new();
     let mut agreed = BTreeMap::from([(Joserfc, 0), (Jose, 0)]);
     let mut found = BTreeMap::new();
     let mut unexplained = Vec::new();
-    for case in &opinions.cases {
+    for case in &recorded.cases {
         let keyring = keyrings
             .entry((&case.keyset, &case.policy))
-            .or_insert_with(|| opinions.keyring(case));
+            .or_insert_with(|| recorded.keyring(case));
         let verdict = verify(&case.token, keyring, case.now * SECOND).map(drop);
         let we = match &verdict {
             Ok(()) => Accept,
@@ -308,9 +308,9 @@ fn opinions() {
         .iter()
         .filter(|((row, _), _)| INTENDED[*row].we == Accept);
     report(&format!(
-        "opinions: {} cases, joserfc agrees on {}, jose agrees on {}, {} intended differences, \
+        "interop: {} cases, joserfc agrees on {}, jose agrees on {}, {} intended differences, \
          of which we accept {}",
-        opinions.cases.len(),
+        recorded.cases.len(),
         agreed[&Joserfc],
         agreed[&Jose],
         found.values().sum::<usize>(),
@@ -371,7 +371,7 @@ fn describe(case: &Case, library: Library, verdict: &Result<(), Error>) -> Strin
     format!("{mutation} ({keyset}, {policy}, {now}): not as {library:?}: {verdict:?}: {start}")
 }
 
-impl Opinions {
+impl Recorded {
     fn keyring(&self, case: &Case) -> Keyring {
         let asked = &self.policies[&case.policy];
         let names = asked.algorithms.iter().map(String::as_str);
@@ -398,8 +398,8 @@ impl Opinions {
     }
 }
 
-fn read() -> Opinions {
-    let zipped: &[u8] = include_bytes!("opinions/opinions.json.gz");
+fn read() -> Recorded {
+    let zipped: &[u8] = include_bytes!("interop/verdicts.json.gz");
     let mut text = String::new();
     flate2::read::GzDecoder::new(zipped)
         .read_to_string(&mut text)

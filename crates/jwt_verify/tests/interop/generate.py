@@ -1,4 +1,4 @@
-"""Writes opinions.json.gz: tokens, and what joserfc and jose say to them.
+"""Writes verdicts.json.gz: tokens, and what joserfc and jose say to them.
 
 Its argument is the folder where jose is installed, beside jose.mjs.
 """
@@ -15,7 +15,7 @@ from joserfc.jwk import KeySet
 
 from cases import CASES, KEYSETS, POLICIES
 
-FILE = Path(__file__).parent / "opinions.json.gz"
+FILE = Path(__file__).parent / "verdicts.json.gz"
 
 
 def joserfc(policy, keys):
@@ -52,11 +52,11 @@ verifiers = {
 for case in CASES:
     case["joserfc"] = verifiers[case["keyset"], case["policy"]](case["token"], case["now"])
 
-opinions = {"keysets": KEYSETS, "policies": POLICIES, "cases": CASES}
+recorded = {"keysets": KEYSETS, "policies": POLICIES, "cases": CASES}
 asked = subprocess.run(
     ["node", "jose.mjs"],
     cwd=sys.argv[1],
-    input=json.dumps(opinions),
+    input=json.dumps(recorded),
     stdout=subprocess.PIPE,
     text=True,
     check=True,
@@ -64,7 +64,7 @@ asked = subprocess.run(
 for case, verdict in zip(CASES, json.loads(asked.stdout), strict=True):
     case["jose"] = verdict
 
-text = json.dumps(opinions, separators=(",", ":"))
+text = json.dumps(recorded, separators=(",", ":"))
 FILE.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
 print(f"{len(CASES)} cases, {FILE.stat().st_size} bytes")
 print(f"accepted by joserfc: {sum(case['joserfc'] for case in CASES)}")

@@ -7,7 +7,7 @@ use crate::token::Token;
 
 /// What a token claims without any proof: nothing in it was verified.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Claimed {
+pub struct UnverifiedClaims {
     /// `iss`, if it is a string.
     pub issuer: Option<String>,
     /// `kid` of the header, if it is a string.
@@ -20,9 +20,9 @@ pub struct Claimed {
 
 /// Reads what can be read of a token that [`verify`](crate::verify()) refused.
 /// Never to be used for a decision: anybody can write anything there.
-pub fn claimed(token: &str) -> Claimed {
+pub fn unverified_claims(token: &str) -> UnverifiedClaims {
     let Ok(token) = Token::parse(token) else {
-        return Claimed::default();
+        return UnverifiedClaims::default();
     };
     let header = header::parse(&token.header).ok();
     let key_id = header
@@ -33,7 +33,7 @@ pub fn claimed(token: &str) -> Claimed {
         let value: Option<&Value<'_>> = claims.as_ref().and_then(|claims| claims.get(name));
         value.and_then(Value::as_str).map(str::to_owned)
     };
-    Claimed {
+    UnverifiedClaims {
         issuer: claim("iss"),
         key_id: key_id.map(str::to_owned),
         subject: claim("sub"),
@@ -49,19 +49,23 @@ mod tests {
     fn reads_what_is_there() {
         // {"alg":"none","kid":"k"} . {"iss":"i","sub":5,"jti":"j"} . x
         let token = "eyJhbGciOiJub25lIiwia2lkIjoiayJ9.eyJpc3MiOiJpIiwic3ViIjo1LCJqdGkiOiJqIn0.eA";
-        let expected = Claimed {
+        let expected = UnverifiedClaims {
             issuer: Some("i".to_owned()),
             key_id: Some("k".to_owned()),
             subject: None,
             token_id: Some("j".to_owned()),
         };
-        assert_eq!(claimed(token), expected);
+        assert_eq!(unverified_claims(token), expected);
     }
 
     #[test]
     fn is_empty_for_what_is_no_token() {
         for text in ["", "..", "a.b.c", "not a token"] {
-            assert_eq!(claimed(text), Claimed::default(), "{text}");
+            assert_eq!(
+                unverified_claims(text),
+                UnverifiedClaims::default(),
+                "{text}"
+            );
         }
     }
 }

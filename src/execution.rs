@@ -1,0 +1,502 @@
+//! One query, one identity: no execution of a query uses the claims of two tokens.
+//!
+//! Postgres evaluates a claim function when the plan first needs it: an InitPlan at its first use, an
+//! index key at the start of a scan, a filter at each row. If the session token changed in between,
+//! one part of a policy would be evaluated for one user and another part for another user, and an
+//! attacker with two genuine tokens could combine them into an identity that nobody issued.
+//!
+//! So an execution (a statement, or a cursor over all its FETCHes) belongs to the session token that
+//! the first claim function in its expressions saw; "no token" counts as one. Where the query names a
+//! table with row security, what anything running inside of it saw counts as well: a policy's helper
+//! function in PL/pgSQL has executions of its own. A claim function that finds another token than an
+//! enclosing execution belongs to raises an error.
+//!
+//! The enclosing executions are found through Postgres's own `error_context_stack`. The hooks push
+//! a frame there while the executor runs. Postgres restores the stack itself wherever it catches an
+//! error, so no frame outlives its execution, and no hook has to catch errors.
+//!
+//! The hooks run without pgrx's guard: errors pass through them by `longjmp`, so they hold nothing
+//! that needs a drop, and they call nothing that can panic.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::rc::Rc;
+
+use pgrx::pg_sys;
+
+use crate::errors;
+use crate::identity::Identity;
+use crate::report::Report;
+
+static mut PREVIOUS_START: pg_sys::ExecutorStart_hook_type = None;
+static mut PREVIOUS_RUN: pg_sys::ExecutorRun_hook_type = None;
+static mut PREVIOUS_FINISH: pg_sys::ExecutorFinish_hook_type = None;
+static mut PREVIOUS_PLANNER: pg_sys::planner_hook_type = None;
+
+/// Postgres's own functions behind the hooks, without the guard that `pg_sys` puts around them.
+mod standard {
+    use std::ffi::{c_char, c_int};
+
+    use pgrx::pg_sys;
+
+    unsafe extern "C-unwind" {
+        pub fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, flags: c_int);
+        pub fn standard_ExecutorRun(
+            query: *mut pg_sys::QueryDesc,
+            direction: pg_sys::ScanDirection::Type,
+            count: u64,
+            #[cfg(not(feature = "pg18"))] execute_once: bool,
+        );
+        pub fn standard_ExecutorFinish(query: *mut pg_sys::QueryDesc);
+        pub fn standard_planner(
+            query: *mut pg_sys::Query,
+            text: *const c_char,
+            cursor_options: c_int,
+            parameters: pg_sys::ParamListInfo,
+        ) -> *mut pg_sys::PlannedStmt;
+    }
+}
+
+/// Whom an execution belongs to: the identity of a token, or `None` for "no token".
+type Owner = Option<Rc<Identity>>;
+
+/// What is known of an execution that a claim function was called in.
+struct Execution {
+    /// `None` until a claim function is called.
+    owner: Option<Owner>,
+    /// Whether it was running when the library was loaded, so that the hooks did not see its start.
+    is_adopted: bool,
+}
+
+thread_local! {
+    /// The executions in which a claim function was called, by the address of the memory context
+    /// that the executor deletes at their end (`es_query_cxt`).
+    static EXECUTIONS: RefCell<HashMap<usize, Execution>> = RefCell::new(HashMap::new());
+    /// How many of them were adopted.
+    static ADOPTED: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A frame of `error_context_stack`: the executor is working on a query, or the planner is.
+#[repr(C)]
+struct Frame {
+    callback: pg_sys::ErrorContextCallback,
+    /// The query that is executed; NULL for the planner, which evaluates claim functions for its
+    /// estimates only.
+    query: *mut pg_sys::QueryDesc,
+    /// The serial number of the identity that was last compared with the enclosing executions for a
+    /// claim function in this query's own expressions; 0 for none.
+    agreed_own: Cell<u64>,
+    /// The same for one that something running inside of this query called.
+    agreed_inner: Cell<u64>,
+}
+
+impl Frame {
+    fn new(query: *mut pg_sys::QueryDesc) -> Self {
+        Self {
+            callback: pg_sys::ErrorContextCallback {
+                previous: std::ptr::null_mut(),
+                callback: Some(no_context),
+                arg: std::ptr::null_mut(),
+            },
+            query,
+            agreed_own: Cell::new(0),
+            agreed_inner: Cell::new(0),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The frame must stay where it is until [`Self::pop`] or until an error leaves its function.
+    unsafe fn push(&mut self) {
+        self.callback.arg = (&raw mut *self).cast();
+        // SAFETY: backends are single-threaded. This is what each user of the stack does
+        // (src/include/utils/elog.h).
+        unsafe {
+            self.callback.previous = pg_sys::error_context_stack;
+            pg_sys::error_context_stack = &raw mut self.callback;
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The frame must be the topmost one.
+    unsafe fn pop(&mut self) {
+        // SAFETY: as the caller promises.
+        unsafe { pg_sys::error_context_stack = self.callback.previous }
+    }
+
+    /// The memory context of the execution; NULL before it has one, and for the planner.
+    fn context(&self) -> pg_sys::MemoryContext {
+        // SAFETY: Postgres's query descriptor outlives the frame. Its state is NULL or valid.
+        unsafe {
+            if self.query.is_null() || (*self.query).estate.is_null() {
+                std::ptr::null_mut()
+            } else {
+                (*(*self.query).estate).es_query_cxt
+            }
+        }
+    }
+
+    /// Whether the query reads or writes a table with row security.
+    fn is_guarded(&self) -> bool {
+        // SAFETY: as above.
+        unsafe { !self.query.is_null() && is_guarded((*self.query).estate) }
+    }
+}
+
+/// Whether an execution's query names a table with row security. So it is decided by the tables and
+/// not by `PlannedStmt.dependsOnRole`, which Postgres does not set for row security, and not by whether
+/// the present role bypasses it: inside of a SECURITY DEFINER function that is another role.
+///
+/// # Safety
+///
+/// `state` must be NULL or valid.
+unsafe fn is_guarded(state: *const pg_sys::EState) -> bool {
+    // SAFETY: as the caller promises. Both arrays have one element for each relation of the range
+    // table. A relation that is open stays so until the execution ends.
+    unsafe {
+        if state.is_null() {
+            return false;
+        }
+        let (tables, opened) = ((*state).es_range_table, (*state).es_relations);
+        if tables.is_null() || opened.is_null() {
+            // Its initialisation is not complete.
+            return true;
+        }
+        let count = usize::try_from((*tables).length).unwrap_or(0);
+        (0..count).any(|index| {
+            let relation = *opened.add(index);
+            if !relation.is_null() {
+                return (*(*relation).rd_rel).relrowsecurity;
+            }
+            // Of a partitioned table only the partitions are open, and its policies guard them.
+            // Others that are not open are not used.
+            let table = (*(*tables).elements.add(index))
+                .ptr_value
+                .cast::<pg_sys::RangeTblEntry>();
+            (*table).rtekind == pg_sys::RTEKind::RTE_RELATION
+                && (*table).relkind as u8 == pg_sys::RELKIND_PARTITIONED_TABLE
+                && has_row_security((*table).relid)
+        })
+    }
+}
+
+/// Whether row security is enabled for this table, which the query has locked.
+fn has_row_security(table: pg_sys::Oid) -> bool {
+    // SAFETY: the relation is NULL, or valid until it is closed.
+    unsafe {
+        let relation = pg_sys::RelationIdGetRelation(table);
+        if relation.is_null() {
+            return true;
+        }
+        let enabled = (*(*relation).rd_rel).relrowsecurity;
+        pg_sys::RelationClose(relation);
+        enabled
+    }
+}
+
+/// Adds nothing to an error's context. Its address identifies the frames.
+unsafe extern "C-unwind" fn no_context(_: *mut c_void) {}
+
+/// The frames from the topmost one of `from` on, inner ones first.
+fn frames(from: *mut pg_sys::ErrorContextCallback) -> impl Iterator<Item = &'static Frame> {
+    let mut next = from;
+    std::iter::from_fn(move || {
+        // SAFETY: the stack is a list of live entries that ends in NULL. An entry with our callback
+        // is the start of a frame. No caller keeps a frame beyond the claim function's call, during
+        // which the frames below it stay in place.
+        unsafe {
+            while !next.is_null() {
+                let entry = &*next;
+                next = entry.previous;
+                if entry.callback.is_some_and(|callback| {
+                    std::ptr::fn_addr_eq(callback, no_context as unsafe extern "C-unwind" fn(_))
+                }) {
+                    return Some(&*entry.arg.cast::<Frame>());
+                }
+            }
+            None
+        }
+    })
+}
+
+/// Installs the hooks, and adopts the executions that are running; called once per backend, when the
+/// library is loaded.
+pub fn install() {
+    // SAFETY: backends are single-threaded, and this is the only place that writes these.
+    unsafe {
+        PREVIOUS_START = pg_sys::ExecutorStart_hook;
+        pg_sys::ExecutorStart_hook = Some(executor_start);
+        PREVIOUS_RUN = pg_sys::ExecutorRun_hook;
+        pg_sys::ExecutorRun_hook = Some(executor_run);
+        PREVIOUS_FINISH = pg_sys::ExecutorFinish_hook;
+        pg_sys::ExecutorFinish_hook = Some(executor_finish);
+        PREVIOUS_PLANNER = pg_sys::planner_hook;
+        pg_sys::planner_hook = Some(plan);
+        if !pg_sys::TopTransactionContext.is_null() {
+            adopt_executions(pg_sys::TopMemoryContext);
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, flags: c_int) {
+    let mut frame = Frame::new(query);
+    // SAFETY: the frame stays in place; hands on what Postgres passed.
+    unsafe {
+        frame.push();
+        PREVIOUS_START.unwrap_or(standard::standard_ExecutorStart)(query, flags);
+        frame.pop();
+    }
+}
+
+unsafe extern "C-unwind" fn executor_run(
+    query: *mut pg_sys::QueryDesc,
+    direction: pg_sys::ScanDirection::Type,
+    count: u64,
+    #[cfg(not(feature = "pg18"))] execute_once: bool,
+) {
+    let mut frame = Frame::new(query);
+    // SAFETY: as above.
+    unsafe {
+        frame.push();
+        PREVIOUS_RUN.unwrap_or(standard::standard_ExecutorRun)(
+            query,
+            direction,
+            count,
+            #[cfg(not(feature = "pg18"))]
+            execute_once,
+        );
+        frame.pop();
+    }
+}
+
+/// Runs what is left of data-modifying CTEs, and AFTER triggers.
+unsafe extern "C-unwind" fn executor_finish(query: *mut pg_sys::QueryDesc) {
+    let mut frame = Frame::new(query);
+    // SAFETY: as above.
+    unsafe {
+        frame.push();
+        PREVIOUS_FINISH.unwrap_or(standard::standard_ExecutorFinish)(query);
+        frame.pop();
+    }
+}
+
+unsafe extern "C-unwind" fn plan(
+    query: *mut pg_sys::Query,
+    text: *const c_char,
+    cursor_options: c_int,
+    parameters: pg_sys::ParamListInfo,
+) -> *mut pg_sys::PlannedStmt {
+    let mut frame = Frame::new(std::ptr::null_mut());
+    // SAFETY: as above.
+    unsafe {
+        frame.push();
+        let plan = PREVIOUS_PLANNER.unwrap_or(standard::standard_planner);
+        let planned = plan(query, text, cursor_options, parameters);
+        frame.pop();
+        planned
+    }
+}
+
+/// To be called by each claim function before it answers: `current` is the session's identity,
+/// `serial` a number that changes whenever that may have changed, and `caller` the memory context of
+/// the function's call info (`fn_mcxt`), which the executor sets to that of the query whose
+/// expression the call is in.
+///
+/// # Errors
+///
+/// Where an enclosing execution belongs to another token.
+#[inline]
+pub fn admit(caller: pg_sys::MemoryContext, serial: u64, current: &Owner) -> Result<(), Report> {
+    // SAFETY: reads a variable of the backend.
+    let stack = unsafe { pg_sys::error_context_stack };
+    match frames(stack).next() {
+        Some(innermost) => {
+            let is_own = belongs_to(caller, innermost.context());
+            let agreed = if is_own {
+                &innermost.agreed_own
+            } else {
+                &innermost.agreed_inner
+            };
+            if agreed.get() != serial {
+                compare(stack, is_own, current)?;
+                agreed.set(serial);
+            }
+            Ok(())
+        }
+        None if ADOPTED.get() == 0 => Ok(()),
+        None => compare(stack, false, current),
+    }
+}
+
+/// Whether `context` is the execution's, or below it: EvalPlanQual evaluates the query's expressions
+/// in a context of its own there.
+#[inline]
+fn belongs_to(context: pg_sys::MemoryContext, execution: pg_sys::MemoryContext) -> bool {
+    let mut context = context;
+    // SAFETY: memory contexts form a tree of live nodes whose root has no parent.
+    unsafe {
+        while !context.is_null() && !execution.is_null() {
+            if std::ptr::eq(context, execution) {
+                return true;
+            }
+            context = (*context).parent;
+        }
+    }
+    false
+}
+
+/// Compares the identity with all enclosing executions, and makes it that of those which have none.
+#[cold]
+fn compare(
+    stack: *mut pg_sys::ErrorContextCallback,
+    is_own: bool,
+    current: &Owner,
+) -> Result<(), Report> {
+    let contexts = || {
+        frames(stack)
+            .enumerate()
+            .map(|(depth, frame)| (frame, depth == 0 && is_own))
+            .filter(|(frame, _)| !frame.context().is_null())
+    };
+    let differs = EXECUTIONS.with_borrow(|executions| {
+        let differs = |execution: &Execution| {
+            execution
+                .owner
+                .as_ref()
+                .is_some_and(|owner| !is_same(owner, current))
+        };
+        contexts().any(|(frame, _)| executions.get(&key(frame.context())).is_some_and(differs))
+            || (ADOPTED.get() > 0
+                && executions
+                    .values()
+                    .any(|execution| execution.is_adopted && differs(execution)))
+    });
+    if differs {
+        return Err(errors::token_changed());
+    }
+    for (frame, is_own) in contexts() {
+        if is_own || frame.is_guarded() {
+            track(frame.context(), false);
+            EXECUTIONS.with_borrow_mut(|executions| {
+                if let Some(execution) = executions.get_mut(&key(frame.context())) {
+                    execution.owner.get_or_insert_with(|| current.clone());
+                }
+            });
+        }
+    }
+    if ADOPTED.get() > 0 {
+        EXECUTIONS.with_borrow_mut(|executions| {
+            for execution in executions.values_mut().filter(|each| each.is_adopted) {
+                execution.owner.get_or_insert_with(|| current.clone());
+            }
+        });
+    }
+    Ok(())
+}
+
+fn is_same(one: &Owner, other: &Owner) -> bool {
+    match (one, other) {
+        (None, None) => true,
+        (Some(one), Some(other)) => Rc::ptr_eq(one, other) || one.token() == other.token(),
+        _ => false,
+    }
+}
+
+fn key(context: pg_sys::MemoryContext) -> usize {
+    context.addr()
+}
+
+/// Adds the execution of this context to the table, until the executor deletes the context.
+fn track(context: pg_sys::MemoryContext, is_adopted: bool) {
+    if EXECUTIONS.with_borrow(|executions| executions.contains_key(&key(context))) {
+        return;
+    }
+    // SAFETY: the callback's record lies in the context itself, so it lives as long as that.
+    unsafe {
+        let callback =
+            pg_sys::MemoryContextAlloc(context, size_of::<pg_sys::MemoryContextCallback>())
+                .cast::<pg_sys::MemoryContextCallback>();
+        (*callback).func = Some(execution_ended);
+        (*callback).arg = context.cast();
+        pg_sys::MemoryContextRegisterResetCallback(context, callback);
+    }
+    EXECUTIONS.with_borrow_mut(|executions| {
+        let execution = Execution {
+            owner: None,
+            is_adopted,
+        };
+        executions.insert(key(context), execution);
+    });
+    if is_adopted {
+        ADOPTED.set(ADOPTED.get().saturating_add(1));
+    }
+}
+
+/// Called when the executor's context is deleted, at the end of the execution or after an error. The
+/// table is never borrowed while Postgres works, so this can always borrow it.
+unsafe extern "C-unwind" fn execution_ended(context: *mut c_void) {
+    let ended = EXECUTIONS.try_with(|executions| {
+        let mut executions = executions.try_borrow_mut().ok()?;
+        executions.remove(&context.addr())
+    });
+    if let Ok(Some(execution)) = ended
+        && execution.is_adopted
+    {
+        ADOPTED.set(ADOPTED.get().saturating_sub(1));
+    }
+}
+
+/// Finds the executions that began before the library was loaded, and takes those that row security
+/// applies to as enclosing ones until they end: no frame shows them.
+///
+/// # Safety
+///
+/// `context` must be a live memory context.
+unsafe fn adopt_executions(context: pg_sys::MemoryContext) {
+    // SAFETY: as the caller promises. The tree's depth is small, and it does not change meanwhile
+    // except for what is allocated in its contexts.
+    unsafe {
+        let name = (*context).name;
+        if !name.is_null()
+            && CStr::from_ptr(name) == c"ExecutorState"
+            && is_guarded_execution(context)
+        {
+            track(context, true);
+        }
+        let mut child = (*context).firstchild;
+        while !child.is_null() {
+            adopt_executions(child);
+            child = (*child).nextchild;
+        }
+    }
+}
+
+/// Whether the context, which `CreateExecutorState` made, is that of a query to which row security
+/// applies. Its state is the first thing that was allocated there
+/// (src/backend/executor/execUtils.c). Where it is not found, the answer is yes.
+///
+/// # Safety
+///
+/// `context` must be a live memory context of that name.
+unsafe fn is_guarded_execution(context: pg_sys::MemoryContext) -> bool {
+    /// The context's own record, the headers of its first block and chunk, and some room.
+    const SEARCHED: usize = 512;
+
+    // SAFETY: the record is followed by the first block, which has 8 KiB (AllocSetContextCreate); the
+    // search, and the state behind it, stay within. What is found is the state only if it has the
+    // right tag and names the context as its own.
+    unsafe {
+        for offset in (0..SEARCHED).step_by(align_of::<pg_sys::EState>()) {
+            let state = context.byte_add(offset).cast::<pg_sys::EState>();
+            if (*state).type_ == pg_sys::NodeTag::T_EState
+                && std::ptr::eq((*state).es_query_cxt, context)
+            {
+                // PL/pgSQL's expressions have a state without a plan.
+                return !(*state).es_plannedstmt.is_null() && is_guarded(state);
+            }
+        }
+    }
+    true
+}
