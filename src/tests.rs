@@ -84,7 +84,7 @@ mod tests {
                     .expect("an interval")
                     .expect("not NULL");
             // interval_cmp counts a month as 30 days, so two of equal length compare as equal.
-            let micros = crate::keys::micros(&interval);
+            let micros = crate::lookup::micros(&interval);
             let equal = Spi::get_one_with_args::<bool>(
                 "SELECT interval '1 microsecond' * $1 = $2",
                 &[(micros as f64).into(), interval.into()],
