@@ -37,7 +37,7 @@ bench: ## measures, and writes docs/performance.md
 	@scripts/install
 	@bench/run.py $(T)
 
-soak: ## what takes minutes: poolers, freshness, connections, memory
+soak: ## what takes minutes: poolers, freshness, connections, memory, worst cases
 	@scripts/setup pg$(PG)
 	@scripts/install
 	@pg_test/soak $(T)

@@ -239,6 +239,15 @@ class Checks:
     def true(self, what, got):
         self.equal(what, bool(got), True)
 
+    def skip(self, reason):
+        """Says that a part was not run. pg_test/run counts these lines."""
+        print(f"SKIPPED {os.path.splitext(os.path.basename(sys.argv[0]))[0]}: {reason}")
+
+    def skip_all(self, reason):
+        """Ends a test of which nothing was run: it counts as skipped and not as passed."""
+        self.skip(reason)
+        sys.exit(77)
+
     def done(self, line):
         if self.failed:
             sys.exit(f"{len(self.failed)} of {self.passed + len(self.failed)} checks failed")

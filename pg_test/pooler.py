@@ -81,16 +81,16 @@ log_pooler_errors = 0
 class Client(threading.Thread):
     """Comes and goes, as a different user in each transaction, until the time is up.
 
-    A careful client gives its tokens with is_local; a careless one does not, and so relies on
-    pg_auth_jwt.scope or on the pooler's DISCARD ALL between two clients.
+    `is_local` is what it passes to auth.jwt_session_init: "true", "false", or None for nothing. With
+    "false" it relies on pg_auth_jwt.scope or on the pooler's DISCARD ALL between two clients.
     """
 
-    def __init__(self, host, dbname, until, careless, whole_session):
+    def __init__(self, host, dbname, until, is_local, whole_session):
         super().__init__()
         self.where, self.until = (dbname, "authenticated", host, 6432), until
-        self.is_local = "false" if careless else "true"
+        self.is_local = f", {is_local}" if is_local else ""
         # Its token outlives the transaction, as far as this client goes.
-        self.keeps_identity = careless and whole_session
+        self.keeps_identity = is_local == "false" and whole_session
         self.random = random.Random()
         self.counts = collections.Counter()
         self.crossings = []
@@ -128,12 +128,12 @@ class Client(threading.Thread):
         if self.random.random() < 0.3:
             # As a driver does that pipelines.
             s.send(s.parse("BEGIN"), s.bind(), s.run(),
-                   s.parse(f"SELECT auth.jwt_session_init($1, {self.is_local})"), s.bind([token]), s.run(),
+                   s.parse(f"SELECT auth.jwt_session_init($1{self.is_local})"), s.bind([token]), s.run(),
                    s.parse(READ), s.bind(), s.run(), s.SYNC)
             self.check("pipeline", s.receive()[1:], user)
         else:
             s.query("BEGIN")
-            s.execute(f"SELECT auth.jwt_session_init($1, {self.is_local})", token)
+            s.execute(f"SELECT auth.jwt_session_init($1{self.is_local})", token)
         self.check("read", s.query(READ), user)
         return user
 
@@ -147,7 +147,7 @@ class Client(threading.Thread):
         user = self.begin(s)
         s.query("SAVEPOINT a")
         other = f"u{self.random.randrange(USERS)}"
-        s.execute(f"SELECT auth.jwt_session_init($1, {self.is_local})", tokens.token(other))
+        s.execute(f"SELECT auth.jwt_session_init($1{self.is_local})", tokens.token(other))
         self.check("in the savepoint", s.query(READ), other)
         s.query("ROLLBACK TO a")
         self.check("after the savepoint", s.query(READ), user)
@@ -162,7 +162,7 @@ class Client(threading.Thread):
 
     def refused(self, s):
         s.query("BEGIN")
-        self.fails(s, f"SELECT auth.jwt_session_init('{tokens.token('u1', -1)}', {self.is_local})", "28J05")
+        self.fails(s, f"SELECT auth.jwt_session_init('{tokens.token('u1', -1)}'{self.is_local})", "28J05")
         self.fails(s, READ, "25P02")
         s.query("ROLLBACK")
         return True
@@ -188,11 +188,11 @@ class Client(threading.Thread):
             self.crossings.append(f"{sql}: {got} instead of {code}")
 
 
-def play(cluster, dbname, mode, clients, servers, seconds, careless=False):
+def play(cluster, dbname, mode, clients, servers, seconds, is_local=None):
     """Lets them play, and returns what was counted and what crossed."""
     with Pooler(cluster, dbname, mode, servers) as pooler:
         until = time.time() + seconds
-        threads = [Client(pooler.dir, dbname, until, careless, mode == "session") for _ in range(clients)]
+        threads = [Client(pooler.dir, dbname, until, is_local, mode == "session") for _ in range(clients)]
         for thread in threads:
             thread.start()
         for thread in threads:

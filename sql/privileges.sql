@@ -1,35 +1,61 @@
--- Who may what. Everyone: hand over a token and read its claims. The owner of the extension: the
--- rest. A trusted extension's script runs as the bootstrap superuser, so what the owner is to manage
--- is given to him by name.
+-- Who may do what. Everyone may hand over a token and read its claims. The owner of the extension may
+-- manage issuers and keys, and let others do so, but owns none of the objects: they belong to the
+-- superuser as whom a trusted extension's script runs. So neither the owner, nor a migration tool that
+-- runs as the owner, can alter the key tables, add triggers to them or disable ours, or create
+-- anything in the schema.
 
--- What everyone may call has the privileges that it was created with, NULL in the catalog: a list,
+-- First, everything that anybody but the objects' owner has is taken away: EXECUTE, which PUBLIC has
+-- on a new function, and whatever ALTER DEFAULT PRIVILEGES gives, to any role. Default privileges of
+-- the superuser as whom a trusted extension's script runs apply to the objects that it creates; a
+-- default grant on tables would let its grantee insert a key and be any user.
+--
+-- What everyone may call keeps the privileges that it was created with, NULL in the catalog: a list,
 -- though it said the same, would be taken apart each time that a statement is about to call it. Only
--- where ALTER DEFAULT PRIVILEGES has taken them from everyone are they granted.
+-- where default privileges have made a list already is it corrected.
 DO $$
 DECLARE
+    everyones CONSTANT pg_catalog.regprocedure[] := ARRAY[
+        'auth.jwt_session_init(text, boolean)', 'auth.session()', 'auth.jwt()', 'auth.user_id()',
+        'auth.uid()', 'auth.role()', 'auth.email()', 'auth.organization()', 'auth.organization_id()'];
+    granted record;
     f pg_catalog.regprocedure;
 BEGIN
-    FOR f IN SELECT p.oid FROM pg_catalog.pg_proc AS p
-              WHERE p.pronamespace OPERATOR(pg_catalog.=) 'auth'::pg_catalog.regnamespace
+    FOR granted IN
+        SELECT DISTINCT o.object, a.grantee
+          FROM (SELECT 'SCHEMA auth', n.nspacl, n.nspowner, false
+                  FROM pg_catalog.pg_namespace AS n
+                 WHERE n.nspname OPERATOR(pg_catalog.=) 'auth'
+                UNION ALL
+                -- Sequences too. Rowtypes and indexes get no default privileges.
+                SELECT pg_catalog.format('TABLE %s', c.oid::pg_catalog.regclass), c.relacl, c.relowner, false
+                  FROM pg_catalog.pg_class AS c
+                 WHERE c.relnamespace OPERATOR(pg_catalog.=) 'auth'::pg_catalog.regnamespace
+                UNION ALL
+                SELECT pg_catalog.format('ROUTINE %s', p.oid::pg_catalog.regprocedure),
+                       COALESCE(p.proacl, pg_catalog.acldefault('f', p.proowner)), p.proowner,
+                       p.oid OPERATOR(pg_catalog.=) ANY (everyones)
+                  FROM pg_catalog.pg_proc AS p
+                 WHERE p.pronamespace OPERATOR(pg_catalog.=) 'auth'::pg_catalog.regnamespace
+               ) AS o (object, acl, owner, for_public),
+               pg_catalog.aclexplode(o.acl) AS a
+         WHERE a.grantee OPERATOR(pg_catalog.<>) o.owner
+           AND NOT (a.grantee OPERATOR(pg_catalog.=) 0 AND o.for_public)
     LOOP
-        IF NOT f OPERATOR(pg_catalog.=) ANY (ARRAY[
-            'auth.jwt_session_init(text, boolean)', 'auth.session()', 'auth.jwt()', 'auth.user_id()',
-            'auth.uid()', 'auth.role()', 'auth.email()', 'auth.organization()', 'auth.organization_id()'
-            ]::pg_catalog.regprocedure[])
-        THEN
-            EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
-        ELSIF NOT pg_catalog.has_function_privilege('public', f, 'EXECUTE') THEN
+        EXECUTE pg_catalog.format('REVOKE ALL ON %s FROM %s CASCADE', granted.object,
+            CASE WHEN granted.grantee OPERATOR(pg_catalog.=) 0 THEN 'PUBLIC'
+                 ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(granted.grantee)) END);
+    END LOOP;
+
+    FOREACH f IN ARRAY everyones LOOP
+        IF NOT pg_catalog.has_function_privilege('public', f, 'EXECUTE') THEN
             EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO PUBLIC', f);
         END IF;
     END LOOP;
 END
 $$;
-REVOKE ALL ON ALL TABLES IN SCHEMA auth FROM PUBLIC;
 GRANT USAGE ON SCHEMA auth TO PUBLIC;
 
-ALTER SCHEMA auth OWNER TO @extowner@;
-ALTER TABLE auth.issuers OWNER TO @extowner@;
-ALTER TABLE auth.jwks OWNER TO @extowner@;
-ALTER FUNCTION auth.init(jsonb, text, text[]) OWNER TO @extowner@;
-ALTER FUNCTION auth.verify(text) OWNER TO @extowner@;
-ALTER FUNCTION auth.inspect(text) OWNER TO @extowner@;
+GRANT USAGE ON SCHEMA auth TO @extowner@ WITH GRANT OPTION;
+GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON auth.issuers, auth.jwks TO @extowner@ WITH GRANT OPTION;
+GRANT EXECUTE ON FUNCTION
+    auth.init(jsonb, text, text[]), auth.verify(text), auth.inspect(text) TO @extowner@ WITH GRANT OPTION;

@@ -8,7 +8,10 @@ BEGIN
             ERRCODE = 'duplicate_schema',
             MESSAGE = 'schema "auth" already exists',
             DETAIL = 'pg_auth_jwt keeps its tables and functions in a schema "auth" of its own.',
-            HINT = 'Drop the schema, or rename it with ALTER SCHEMA auth RENAME TO ..., before CREATE EXTENSION pg_auth_jwt.';
+            -- Not "drop it": the schema of this name that Better Auth or Supabase made has the users in it.
+            HINT = 'Move or rename that schema first (ALTER SCHEMA auth RENAME TO ...). Policies, defaults and '
+                'views that call functions of the renamed schema go on calling the old functions until you '
+                'change them; the README of pg_auth_jwt has a query that lists them.';
     END IF;
 END
 $$;

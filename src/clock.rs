@@ -3,7 +3,7 @@
 //! Postgres's statement start is that of the client's message, and a procedure that commits goes on
 //! under it; but its next transaction then starts later, so the later of the two is taken.
 
-use jwt_verify::UnixMicros;
+use jwt_verify::UnixTime;
 use pgrx::pg_sys;
 
 use crate::unguarded;
@@ -42,7 +42,7 @@ impl Stamp {
     }
 
     /// The time that it stands for.
-    pub fn time(self) -> UnixMicros {
+    pub fn time(self) -> UnixTime {
         if !Self::tells_statements() {
             // Without this such a worker would accept whatever has expired since its start.
             // SAFETY: reads the system's clock and nothing else.
@@ -54,9 +54,9 @@ impl Stamp {
 }
 
 /// A `timestamptz` as Unix time; the two infinities stay the ends of the range.
-pub fn from_postgres(timestamp: pg_sys::TimestampTz) -> UnixMicros {
-    match timestamp {
+pub fn from_postgres(timestamp: pg_sys::TimestampTz) -> UnixTime {
+    UnixTime::from_micros(match timestamp {
         i64::MIN | i64::MAX => timestamp,
         finite => finite.saturating_add(POSTGRES_EPOCH),
-    }
+    })
 }

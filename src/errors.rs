@@ -13,6 +13,9 @@ use crate::report::{Report, SqlState};
 /// A JWKS or a JWK, or another argument, that is not acceptable.
 const INVALID_PARAMETER_VALUE: SqlState = SqlState(b"22023");
 
+/// A right that is missing.
+pub const INSUFFICIENT_PRIVILEGE: SqlState = SqlState(b"42501");
+
 /// The SQLSTATE of a refused token. Class 28 (invalid authorization), so that a client can tell a
 /// refusal by its first two characters.
 pub fn sqlstate(kind: ErrorKind) -> SqlState {
@@ -261,6 +264,16 @@ pub fn not_called_as_trigger() -> Report {
     }
 }
 
+/// A function that returns rows, called where a single value is wanted.
+pub fn set_not_accepted() -> Report {
+    Report {
+        sqlstate: SqlState(b"0A000"),
+        message: "set-valued function called in context that cannot accept a set".to_owned(),
+        detail: None,
+        hint: None,
+    }
+}
+
 /// `auth.init` where the key tables are not, or are not the extension's.
 pub fn no_tables() -> Report {
     Report {
@@ -332,10 +345,42 @@ pub fn loaded_too_late() -> Report {
 /// A connection option that is not the client's to give; in Postgres's words.
 pub fn setting_denied(name: &str) -> Report {
     Report {
-        sqlstate: SqlState(b"42501"),
+        sqlstate: INSUFFICIENT_PRIVILEGE,
         message: format!("permission denied to set parameter \"{name}\""),
         detail: None,
         hint: None,
+    }
+}
+
+/// A setting whose value cannot be read; `place` says where it comes from and `remedy` how to correct it.
+pub fn setting_unreadable(
+    name: &str,
+    value: &str,
+    available: &str,
+    place: &str,
+    remedy: &str,
+) -> Report {
+    let value = shorten(value);
+    Report {
+        sqlstate: INVALID_PARAMETER_VALUE,
+        message: format!("invalid value for parameter \"{name}\": \"{value}\""),
+        detail: Some(format!(
+            "The value \"{value}\" of {name} {place}. {available}"
+        )),
+        hint: Some(remedy.to_owned()),
+    }
+}
+
+/// A name under our prefix that is none of our settings. Its value is not shown: it may be a token.
+pub fn setting_unknown(name: &str, place: &str, remedy: &str) -> Report {
+    let name = shorten(name);
+    Report {
+        sqlstate: SqlState(b"42602"),
+        message: format!("invalid configuration parameter name \"{name}\""),
+        detail: Some(format!(
+            "The setting {name} {place}, and pg_auth_jwt has no setting of this name."
+        )),
+        hint: Some(remedy.to_owned()),
     }
 }
 

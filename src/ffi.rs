@@ -3,6 +3,7 @@
 use pgrx::{pg_sys, varlena};
 
 use crate::errors;
+use crate::guard;
 use crate::report::Report;
 use crate::row;
 use crate::text;
@@ -45,8 +46,7 @@ macro_rules! sql_function {
 }
 pub(crate) use sql_function;
 
-/// Runs a SQL function's body, turning a panic or a Postgres error inside it into a Postgres error,
-/// and a [`Report`] into one raised from here, where nothing is left to drop.
+/// Runs a SQL function's body under [`guard::run`].
 ///
 /// # Safety
 ///
@@ -56,15 +56,14 @@ pub unsafe fn call(
     fcinfo: pg_sys::FunctionCallInfo,
     body: impl FnOnce(Arguments) -> SqlResult,
 ) -> pg_sys::Datum {
-    // SAFETY: as the caller promises; the guard is what #[pg_guard] expands to.
+    // SAFETY: as the caller promises; neither frame holds anything to drop.
     unsafe {
-        match pg_sys::submodules::panic::pgrx_extern_c_guard(|| body(Arguments(fcinfo))) {
-            Ok(Some(datum)) => datum,
-            Ok(None) => {
+        match guard::run(|| body(Arguments(fcinfo))) {
+            Some(datum) => datum,
+            None => {
                 (*fcinfo).isnull = true;
                 pg_sys::Datum::from(0)
             }
-            Err(report) => report.raise(),
         }
     }
 }
@@ -127,11 +126,16 @@ impl Arguments {
     ///
     /// Where it is no UTF-8, and cannot become it.
     pub fn text(&self, n: usize) -> Result<Option<String>, Report> {
-        // SAFETY: as above; a text is read as its bytes.
-        let bytes = unsafe { pgrx::fcinfo::pg_getarg::<Vec<u8>>(self.0, n) };
-        bytes
+        self.bytes(n)
             .map(|bytes| text::from_server(bytes).ok_or_else(errors::not_utf8))
             .transpose()
+    }
+
+    /// The `n`th argument (from 0), a `text`, as the bytes that it has in the server's encoding; `None`
+    /// where it is NULL.
+    pub fn bytes(&self, n: usize) -> Option<Vec<u8>> {
+        // SAFETY: as above; a text is read as its bytes.
+        unsafe { pgrx::fcinfo::pg_getarg::<Vec<u8>>(self.0, n) }
     }
 
     /// The `n`th argument (from 0), a `boolean`; `None` where it is NULL.
@@ -157,6 +161,85 @@ impl Arguments {
         unsafe { pgrx::fcinfo::pg_getarg_datum(self.0, n) }
     }
 
+    /// Whether the client's statement is a SELECT of this call and nothing else.
+    pub fn call_is_whole_statement(&self) -> bool {
+        // SAFETY: Postgres keeps the portal that is run in ActivePortal, with its list of planned
+        // statements; a node is looked into only once its tag has told what it is.
+        unsafe {
+            let portal = pg_sys::ActivePortal;
+            if portal.is_null() || (*self.0).flinfo.is_null() {
+                return false;
+            }
+            let Some(statement) = only_item::<pg_sys::PlannedStmt>((*portal).stmts) else {
+                return false;
+            };
+            let plan = (*statement).planTree;
+            if (*statement).commandType != pg_sys::CmdType::CMD_SELECT
+                || plan.is_null()
+                || (*plan).type_ != pg_sys::NodeTag::T_Result
+                || !(*plan).lefttree.is_null()
+            {
+                return false;
+            }
+            let Some(entry) = only_item::<pg_sys::TargetEntry>((*plan).targetlist) else {
+                return false;
+            };
+            let call = (*entry).expr.cast::<pg_sys::FuncExpr>();
+            !call.is_null()
+                && (*call).xpr.type_ == pg_sys::NodeTag::T_FuncExpr
+                && (*call).funcid == (*(*self.0).flinfo).fn_oid
+        }
+    }
+
+    /// Gives the rows of a function that returns a set, all at once (`SFRM_Materialize`). The values must
+    /// be of the types that the function declares, which the install script fixes.
+    ///
+    /// # Errors
+    ///
+    /// Where the caller takes no set.
+    pub fn return_rows<const COLUMNS: usize>(
+        &self,
+        rows: impl IntoIterator<Item = [Option<pg_sys::Datum>; COLUMNS]>,
+    ) -> Result<(), Report> {
+        // SAFETY: the call info is Postgres's, for this call. With a result info of that node tag
+        // the caller takes a set (src/backend/utils/fmgr/README). What it keeps is made in the memory
+        // that lives as long as its query.
+        unsafe {
+            let set = (*self.0).resultinfo.cast::<pg_sys::ReturnSetInfo>();
+            let materialize = pg_sys::SetFunctionReturnMode::SFRM_Materialize;
+            if set.is_null()
+                || (*set).type_ != pg_sys::NodeTag::T_ReturnSetInfo
+                || (*set).allowedModes as u32 & materialize == 0
+            {
+                return Err(errors::set_not_accepted());
+            }
+            let mut descriptor = std::ptr::null_mut();
+            let memory = pg_sys::MemoryContextSwitchTo((*(*set).econtext).ecxt_per_query_memory);
+            pg_sys::get_call_result_type(self.0, std::ptr::null_mut(), &raw mut descriptor);
+            let random = pg_sys::SetFunctionReturnMode::SFRM_Materialize_Random;
+            let is_random = (*set).allowedModes as u32 & random != 0;
+            let store = pg_sys::tuplestore_begin_heap(is_random, false, pg_sys::work_mem);
+            pg_sys::MemoryContextSwitchTo(memory);
+            if descriptor.is_null() || (*descriptor).natts as usize != COLUMNS {
+                return Err(errors::set_not_accepted());
+            }
+            for row in rows {
+                let mut nulls = row.map(|value| value.is_none());
+                let mut values = row.map(|value| value.unwrap_or(pg_sys::Datum::from(0)));
+                pg_sys::tuplestore_putvalues(
+                    store,
+                    descriptor,
+                    values.as_mut_ptr(),
+                    nulls.as_mut_ptr(),
+                );
+            }
+            (*set).returnMode = materialize;
+            (*set).setResult = store;
+            (*set).setDesc = descriptor;
+        }
+        Ok(())
+    }
+
     /// What Postgres tells a trigger.
     ///
     /// # Errors
@@ -172,5 +255,21 @@ impl Arguments {
             }
             Ok(&*context.cast::<pg_sys::TriggerData>())
         }
+    }
+}
+
+/// The item of a list of one.
+///
+/// # Safety
+///
+/// `list` must be NULL or a list of pointers to `T`.
+unsafe fn only_item<T>(list: *mut pg_sys::List) -> Option<*mut T> {
+    // SAFETY: as the caller promises; a list that is not NULL has an item.
+    unsafe {
+        if list.is_null() || (*list).length != 1 {
+            return None;
+        }
+        let item = (*(*list).elements).ptr_value.cast::<T>();
+        (!item.is_null()).then_some(item)
     }
 }

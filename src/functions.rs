@@ -1,6 +1,5 @@
 //! The SQL functions that take a token.
 
-use pgrx::iter::TableIterator;
 use pgrx::prelude::*;
 
 use crate::clock::Stamp;
@@ -14,11 +13,13 @@ sql_function!(
     pg_auth_jwt_session_init,
     pg_finfo_pg_auth_jwt_session_init,
     |arguments| {
+        settings::check()?;
         let token = arguments.token(0)?.unwrap_or_default();
         if !token.is_empty() {
             session::verify(token)?;
         }
-        set_token(token, arguments.boolean(1).unwrap_or(false));
+        let is_local = is_local(arguments.boolean(1), || arguments.call_is_whole_statement());
+        set_token(token, is_local);
         // As PG_RETURN_VOID.
         Ok(Some(pg_sys::Datum::from(0)))
     }
@@ -42,35 +43,61 @@ const PLACES: jwt_verify::Places = jwt_verify::Places {
     keys: "auth.jwks",
 };
 
-/// `auth.inspect(token text)`: why a token is or isn't accepted, step by step.
-#[pg_extern(sql = false)]
-fn inspect(
-    token: &[u8],
-) -> TableIterator<'static, (name!(step, String), name!(ok, bool), name!(detail, Vec<u8>))> {
-    session::synchronize();
-    let text = String::from_utf8_lossy(token);
-    let now = Stamp::current().time();
-    let steps = jwt_verify::inspect_with(&text, keys::find_for_advice, now, &PLACES);
-    TableIterator::new(steps.into_iter().map(|step| {
-        // The datum of a bytea is that of a text of the same bytes.
-        let detail = text::to_server_lossy(&step.detail).into_bytes();
-        (step.name.to_owned(), step.ok, detail)
-    }))
+sql_function!(
+    /// `auth.inspect(token text)`: why a token is or isn't accepted, step by step.
+    pg_auth_jwt_inspect,
+    pg_finfo_pg_auth_jwt_inspect,
+    |arguments| {
+        let Some(token) = arguments.bytes(0) else { return Ok(None) };
+        session::synchronize();
+        let text = String::from_utf8_lossy(&token);
+        let now = Stamp::current().time();
+        let steps = jwt_verify::inspect_with(&text, keys::find_for_advice, now, &PLACES);
+        arguments.return_rows(steps.into_iter().map(|step| {
+            [
+                step.name.into_datum(),
+                step.ok.into_datum(),
+                // The datum of a bytea is that of a text of the same bytes.
+                text::to_server_lossy(&step.detail).into_bytes().into_datum(),
+            ]
+        }))?;
+        Ok(None)
+    }
+);
+
+/// Whether the token is set for the transaction, as by SET LOCAL, and not for the session.
+///
+/// Outside of a transaction block the transaction ends with the client's statement. A call inside a
+/// larger statement may be meant so (its other parts can use the token); where the call is all of the
+/// statement the token was of no use, and Postgres's own WARNING of SET LOCAL says so.
+fn is_local(asked: Option<bool>, call_is_whole_statement: impl FnOnce() -> bool) -> bool {
+    // A function's call of ours counts as its caller's statement.
+    let in_block = unguarded::IsInTransactionBlock(true);
+    let scope = settings::scope();
+    let is_local = match (scope, asked) {
+        (Scope::Transaction, _) | (_, Some(true)) => true,
+        (_, Some(false)) | (Scope::Session, None) => false,
+        (Scope::Auto, None) => in_block,
+    };
+    if is_local && !in_block {
+        // What was asked for is not what happens.
+        let overruled = asked == Some(false);
+        if overruled || call_is_whole_statement() {
+            let what = if asked == Some(true) {
+                c"auth.jwt_session_init with is_local => true"
+            } else {
+                c"auth.jwt_session_init with pg_auth_jwt.scope = transaction"
+            };
+            // SAFETY: the argument is NUL-terminated.
+            unsafe { pg_sys::WarnNoTransactionBlock(true, what.as_ptr()) }
+        }
+    }
+    is_local
 }
 
 /// Sets `pg_auth_jwt.token` as SET, or SET LOCAL, would.
 fn set_token(token: &[u8], is_local: bool) {
-    let forced = settings::scope() == Scope::Transaction;
-    if forced && !is_local {
-        // SAFETY: the argument is NUL-terminated.
-        unsafe {
-            pg_sys::WarnNoTransactionBlock(
-                true,
-                c"auth.jwt_session_init with pg_auth_jwt.scope = transaction".as_ptr(),
-            );
-        }
-    }
-    let action = if is_local || forced {
+    let action = if is_local {
         pg_sys::GucAction::GUC_ACTION_LOCAL
     } else {
         pg_sys::GucAction::GUC_ACTION_SET

@@ -1,38 +1,54 @@
-//! Keeps tokens that stand in a statement's text out of sight: out of the server's log, of
-//! `pg_stat_activity` and of `pg_stat_statements`.
+//! Keeps secrets that stand in a statement's text out of the server's log, of `pg_stat_activity` and
+//! of `pg_stat_statements`: tokens, and the secret members of JWKs.
 //!
 //! A token that is bound as a parameter is in none of them to begin with. One that is written into
-//! the statement is, before anything of ours runs; so what Postgres shows, or is about to write, is
-//! searched for what looks like a token, and that is cut out. This is of use from the moment that
-//! the library is loaded: at its first use in a connection, or from the connection's start with
-//! `session_preload_libraries`.
+//! the statement is, before any hook runs. So what Postgres shows, or is about to write, is searched
+//! for secrets, and those are replaced. This works from the moment that the library is loaded: at its
+//! first use in a connection, or from the connection's start with `session_preload_libraries`.
 //!
-//! None of the hooks is under pgrx's guard while it calls on: the guard would catch every error of
-//! every statement, and raise it again without what it does not know of it (SQLSTATEs, names of
+//! No hook is under pgrx's guard while it calls on: the guard would catch every error of every
+//! statement, and raise it again without what it does not know of it (SQLSTATEs, names of
 //! constraints). So errors pass through these frames by `longjmp`, and nothing in them needs a drop.
+//! A panic here would end the server, hence the lints.
+//!
+//! A function may run thousands of statements, and a message hold as many, while the client's text
+//! stays the same. So a hook looks through that text once per message and not once per statement.
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 use std::cell::Cell;
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pgrx::pg_sys;
 
-use crate::clock::Stamp;
-use crate::redaction::{holds_token, redact};
+use crate::redaction::{Extent, holds_secret, redact};
 
 static mut PREVIOUS_EMIT_LOG: pg_sys::emit_log_hook_type = None;
 static mut PREVIOUS_POST_PARSE_ANALYZE: pg_sys::post_parse_analyze_hook_type = None;
+static mut PREVIOUS_EXECUTOR_START: pg_sys::ExecutorStart_hook_type = None;
 static mut PREVIOUS_EXECUTOR_RUN: pg_sys::ExecutorRun_hook_type = None;
 static mut PREVIOUS_PROCESS_UTILITY: pg_sys::ProcessUtility_hook_type = None;
 
-/// Postgres's own functions behind the hooks, without the guard that `pg_sys` puts around them.
+/// Postgres's own functions, without the guard that `pg_sys` puts around them.
 mod standard {
+    use std::ffi::{c_char, c_int};
+
     use pgrx::pg_sys;
 
     unsafe extern "C-unwind" {
-        pub fn pgstat_report_activity(
-            state: pg_sys::BackendState::Type,
-            statement: *const std::ffi::c_char,
+        pub fn pgstat_report_activity(state: pg_sys::BackendState::Type, statement: *const c_char);
+        pub fn MemoryContextRegisterResetCallback(
+            context: pg_sys::MemoryContext,
+            callback: *mut pg_sys::MemoryContextCallback,
         );
+        pub fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, flags: c_int);
         pub fn standard_ExecutorRun(
             query: *mut pg_sys::QueryDesc,
             direction: pg_sys::ScanDirection::Type,
@@ -41,7 +57,7 @@ mod standard {
         );
         pub fn standard_ProcessUtility(
             statement: *mut pg_sys::PlannedStmt,
-            text: *const std::ffi::c_char,
+            text: *const c_char,
             read_only_tree: bool,
             context: pg_sys::ProcessUtilityContext::Type,
             parameters: pg_sys::ParamListInfo,
@@ -54,24 +70,30 @@ mod standard {
 
 /// Installs the hooks; called once per backend, when the library is loaded.
 pub fn install() {
-    // SAFETY: backends are single-threaded, and this is the only place that writes these.
+    // SAFETY: backends are single-threaded, and this is the only place that writes these. The
+    // callback lives as long as the library, which is never unloaded.
     unsafe {
         PREVIOUS_EMIT_LOG = pg_sys::emit_log_hook;
         pg_sys::emit_log_hook = Some(emit_log);
         PREVIOUS_POST_PARSE_ANALYZE = pg_sys::post_parse_analyze_hook;
         pg_sys::post_parse_analyze_hook = Some(post_parse_analyze);
+        PREVIOUS_EXECUTOR_START = pg_sys::ExecutorStart_hook;
+        pg_sys::ExecutorStart_hook = Some(executor_start);
         PREVIOUS_EXECUTOR_RUN = pg_sys::ExecutorRun_hook;
         pg_sys::ExecutorRun_hook = Some(executor_run);
         PREVIOUS_PROCESS_UTILITY = pg_sys::ProcessUtility_hook;
         pg_sys::ProcessUtility_hook = Some(process_utility);
+        pg_sys::RegisterXactCallback(Some(transaction_ended), std::ptr::null_mut());
     }
 }
 
 /// Before a message is written to the log. Runs in the middle of error handling, so it changes the
-/// texts in place and calls nothing that could fail.
+/// texts in place and calls nothing that could fail. The client then gets the changed texts too
+/// (`EmitErrorReport` in src/backend/utils/error/elog.c); a message that does not go to the log, as
+/// `log_min_messages` says, goes to the client unseen.
 unsafe extern "C-unwind" fn emit_log(message: *mut pg_sys::ErrorData) {
     // SAFETY: Postgres passes the message that it is about to write, whose texts are NUL-terminated
-    // copies of its own (src/backend/utils/error/elog.c).
+    // copies of its own.
     unsafe {
         for text in [
             (*message).message,
@@ -83,9 +105,9 @@ unsafe extern "C-unwind" fn emit_log(message: *mut pg_sys::ErrorData) {
         ] {
             redact_in_place(text);
         }
-        // The statement is written as it is, so it is written only if it holds no token. An error
+        // The statement is written as it is, so it is written only if it holds no secret. An error
         // may have come before any other hook saw it.
-        if shown_statement().is_some_and(shown_holds_token) {
+        if Statement::of_client().is_some_and(|statement| statement.holds_secret) {
             (*message).hide_stmt = true;
             redact_activity();
         }
@@ -95,8 +117,11 @@ unsafe extern "C-unwind" fn emit_log(message: *mut pg_sys::ErrorData) {
     }
 }
 
-/// Once a statement is parsed: the first point at which a hook gets to see it. `pg_stat_statements`
-/// does not track statements without a query id.
+/// Once a statement is parsed: the first point at which a hook gets to see it.
+///
+/// `pg_stat_statements` does not track statements without a query id. Its hook stores a text with
+/// constants already here, so the query id is taken away before it is called. If it is called first,
+/// because it was loaded later, it looks at the query id after its own call to this hook.
 unsafe extern "C-unwind" fn post_parse_analyze(
     state: *mut pg_sys::ParseState,
     query: *mut pg_sys::Query,
@@ -104,26 +129,64 @@ unsafe extern "C-unwind" fn post_parse_analyze(
 ) {
     // SAFETY: Postgres passes valid nodes; the source text is NUL-terminated or NULL.
     unsafe {
+        let holds_secret = holds_secret_in_statement(state, query);
+        if holds_secret {
+            (*query).queryId = 0;
+            redact_activity();
+        }
         if let Some(previous) = PREVIOUS_POST_PARSE_ANALYZE {
             previous(state, query, jumble);
         }
-        let text = (*state).p_sourcetext;
-        // Of a message with many statements each one comes here with the whole text.
-        let holds_token = if text.is_null() {
-            false
-        } else if std::ptr::eq(text, pg_sys::debug_query_string) {
-            shown_holds_token(CStr::from_ptr(text))
-        } else {
-            holds_token(CStr::from_ptr(text).to_bytes())
-        };
-        if holds_token {
+        if holds_secret {
+            // A hook may have computed one itself.
             (*query).queryId = 0;
-            redact_activity();
         }
     }
 }
 
-/// Before a plan is run. In the extended protocol each Execute shows the statement's text anew.
+/// Whether there is a secret in the text of a statement that was parsed.
+///
+/// # Safety
+///
+/// Both must be what Postgres passes to `post_parse_analyze_hook`.
+unsafe fn holds_secret_in_statement(
+    state: *const pg_sys::ParseState,
+    query: *const pg_sys::Query,
+) -> bool {
+    // SAFETY: as the caller promises. Postgres sets the place of a statement within its text when it
+    // parses it, and pg_stat_statements reads the text by it (CleanQuerytext in
+    // src/backend/nodes/queryjumblefuncs.c).
+    unsafe {
+        let text = (*state).p_sourcetext;
+        if text.is_null() {
+            return false;
+        }
+        if std::ptr::eq(text, pg_sys::debug_query_string) {
+            return Statement::of_client().is_some_and(|statement| statement.holds_secret);
+        }
+        // The text may hold many statements, and each comes here: only its own part is looked at. A
+        // length of 0 means up to the end, and a place of -1 is not known.
+        let start = usize::try_from((*query).stmt_location).unwrap_or(0);
+        let own = text.add(start).cast::<u8>();
+        let own = match usize::try_from((*query).stmt_len) {
+            Ok(length @ 1..) => std::slice::from_raw_parts(own, length),
+            _ => CStr::from_ptr(own.cast()).to_bytes(),
+        };
+        holds_secret(own, Extent::Whole)
+    }
+}
+
+/// Before a plan is run for the first time: at Bind, for what returns rows.
+unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, flags: c_int) {
+    redact_activity();
+    // SAFETY: hands on what Postgres passed.
+    unsafe {
+        let start = PREVIOUS_EXECUTOR_START.unwrap_or(standard::standard_ExecutorStart);
+        start(query, flags);
+    }
+}
+
+/// Before a plan is run. In the extended protocol each Execute shows the statement's text again.
 unsafe extern "C-unwind" fn executor_run(
     query: *mut pg_sys::QueryDesc,
     direction: pg_sys::ScanDirection::Type,
@@ -172,88 +235,161 @@ unsafe extern "C-unwind" fn process_utility(
     }
 }
 
-/// What is known of the client's statement.
+/// When a transaction has ended. Some messages show their text and run no other hook: an empty
+/// statement that is only a comment, a Bind that no Execute follows, an error that is not logged.
+unsafe extern "C-unwind" fn transaction_ended(event: pg_sys::XactEvent::Type, _: *mut c_void) {
+    use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PREPARE};
+    if matches!(
+        event,
+        XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE
+    ) && KNOWN.get().is_none()
+    {
+        redact_activity_as_shown();
+    }
+}
+
+/// The client's statement, which the log quotes and `pg_stat_activity` shows.
 #[derive(Clone, Copy)]
-struct Seen {
-    /// Which one it is: its text stays in place for as long as its message is worked on.
-    statement: (*const c_char, Stamp),
-    holds_token: bool,
-    /// Whether `pg_stat_activity` shows it without.
+struct Statement {
+    text: *const c_char,
+    /// In bytes, without the NUL.
+    length: usize,
+    holds_secret: bool,
+    /// Whether `pg_stat_activity` shows it without its secrets.
     is_redacted: bool,
 }
 
 thread_local! {
-    /// The statement that was looked at last: the hooks run for each statement of a function's body
-    /// too, and for each one of many in one message, while the text stays the client's.
-    static SEEN: Cell<Seen> = const {
-        Cell::new(Seen {
-            statement: (std::ptr::null(), Stamp::NEVER),
-            holds_token: false,
-            is_redacted: false,
-        })
-    };
+    /// The statement of the message that is being worked on, once it was looked through.
+    static KNOWN: Cell<Option<Statement>> = const { Cell::new(None) };
+
+    /// Whether `MESSAGE_ENDED` is registered.
+    static IS_REGISTERED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// As [`holds_token`], of [`shown_statement`], which is looked through only once.
-fn shown_holds_token(statement: &CStr) -> bool {
-    let this = (statement.as_ptr(), Stamp::current());
-    if SEEN.get().statement != this {
-        SEEN.set(Seen {
-            statement: this,
-            holds_token: holds_token(statement.to_bytes()),
+/// The text of the statement in `KNOWN` if it holds no secret, else NULL: what most calls of a hook
+/// need to know, without a look at a thread-local variable.
+static WITHOUT_SECRET: AtomicPtr<c_char> = AtomicPtr::new(null_mut());
+
+/// Makes Postgres call [`message_ended`] once. In a static, so that registering it takes no memory.
+static mut MESSAGE_ENDED: pg_sys::MemoryContextCallback = pg_sys::MemoryContextCallback {
+    func: Some(message_ended),
+    arg: std::ptr::null_mut(),
+    next: std::ptr::null_mut(),
+};
+
+unsafe extern "C-unwind" fn message_ended(_: *mut c_void) {
+    KNOWN.set(None);
+    WITHOUT_SECRET.store(null_mut(), Ordering::Relaxed);
+    IS_REGISTERED.set(false);
+}
+
+impl Statement {
+    /// The statement of the message that is being worked on; `None` where there is none. Looks
+    /// through it only once per message.
+    fn of_client() -> Option<Self> {
+        // SAFETY: NULL, or NUL-terminated and in place while the message is worked on.
+        let text = unsafe { pg_sys::debug_query_string };
+        if text.is_null() {
+            return None;
+        }
+        if let Some(known) = KNOWN.get().filter(|known| std::ptr::eq(known.text, text)) {
+            return Some(known);
+        }
+        // SAFETY: as above.
+        let bytes = unsafe { CStr::from_ptr(text) }.to_bytes();
+        let statement = Self {
+            text,
+            length: bytes.len(),
+            holds_secret: holds_secret(bytes, Extent::Whole),
             is_redacted: false,
-        });
+        };
+        statement.remember();
+        Some(statement)
     }
-    SEEN.get().holds_token
+
+    /// Keeps what is known for as long as the address stands for this text and no other: until
+    /// Postgres empties `MessageContext`, which it does before it reads each of a client's messages
+    /// (src/backend/tcop/postgres.c). A parallel worker has one statement all its life. In other
+    /// background workers nothing says when the text changes, so nothing is kept there.
+    fn remember(self) {
+        // SAFETY: reads variables of this backend; the callback is in no list yet.
+        unsafe {
+            let context = pg_sys::MessageContext;
+            if !pg_sys::MyProcPort.is_null() && !context.is_null() {
+                if !IS_REGISTERED.replace(true) {
+                    standard::MemoryContextRegisterResetCallback(context, &raw mut MESSAGE_ENDED);
+                }
+                KNOWN.set(Some(self));
+                let text = if self.holds_secret {
+                    null_mut()
+                } else {
+                    self.text.cast_mut()
+                };
+                WITHOUT_SECRET.store(text, Ordering::Relaxed);
+            } else if pg_sys::ParallelWorkerNumber >= 0 {
+                KNOWN.set(Some(self));
+            }
+        }
+    }
 }
 
-/// Rewrites what `pg_stat_activity` shows of the statement that this backend runs, if it holds a
-/// token.
+/// Rewrites what `pg_stat_activity` shows of the client's statement, if it holds a secret.
 pub fn redact_activity() {
-    /// From this length on it takes longer to look through a statement than to know it again.
-    const LONG: usize = 1024;
-
-    let Some(statement) = shown_statement() else {
+    // SAFETY: reads a variable of this backend.
+    let text = unsafe { pg_sys::debug_query_string };
+    if !text.is_null() && std::ptr::eq(WITHOUT_SECRET.load(Ordering::Relaxed), text) {
+        return;
+    }
+    let Some(statement) = Statement::of_client() else {
         return;
     };
-    if statement.count_bytes() < LONG && !holds_token(statement.to_bytes()) {
+    if !statement.holds_secret || statement.is_redacted {
         return;
     }
-    if !shown_holds_token(statement) || SEEN.get().is_redacted {
-        return;
+    // SAFETY: the text of this message, whose length was taken.
+    let text = unsafe { std::slice::from_raw_parts(statement.text.cast(), statement.length) };
+    show_redacted(text, pg_sys::BackendState::STATE_RUNNING);
+    Statement {
+        is_redacted: true,
+        ..statement
     }
-    let length = statement.count_bytes() + 1;
-    let mut text = Vec::new();
-    // This may run in error handling, so memory is asked for and not taken.
-    if text.try_reserve_exact(length).is_ok() {
-        text.extend_from_slice(statement.to_bytes_with_nul());
-        redact(&mut text);
+    .remember();
+}
+
+/// As [`redact_activity`], from what `pg_stat_activity` shows at this moment.
+fn redact_activity_as_shown() {
+    // SAFETY: the entry in shared memory is this backend's, which alone writes it; the text is
+    // NUL-terminated and no longer than track_activity_query_size.
+    unsafe {
+        let entry = pg_sys::MyBEEntry;
+        if entry.is_null() || (*entry).st_activity_raw.is_null() {
+            return;
+        }
+        let text = CStr::from_ptr((*entry).st_activity_raw).to_bytes();
+        if holds_secret(text, Extent::MayBeCut) {
+            show_redacted(text, (*entry).st_state);
+        }
+    }
+}
+
+/// Has `pg_stat_activity` show the text without its secrets.
+fn show_redacted(text: &[u8], state: pg_sys::BackendState::Type) {
+    let mut copy = Vec::new();
+    // This may run in error handling, where running out of memory must not be one more error.
+    let shown = if copy.try_reserve_exact(text.len().saturating_add(1)).is_ok() {
+        copy.extend_from_slice(text);
+        let length = redact(&mut copy);
+        copy.truncate(length);
+        copy.push(0);
+        copy.as_ptr().cast()
     } else {
-        text = Vec::new();
-    }
-    let shown = if text.is_empty() {
         c"<token>".as_ptr()
-    } else {
-        text.as_ptr().cast()
     };
     // SAFETY: the text is NUL-terminated and copied; the function writes to this backend's entry in
     // shared memory and cannot fail (src/backend/utils/activity/backend_status.c).
     unsafe {
-        standard::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, shown);
-    }
-    SEEN.set(Seen {
-        is_redacted: true,
-        ..SEEN.get()
-    });
-}
-
-/// The client's statement, which the log quotes and `pg_stat_activity` shows.
-fn shown_statement() -> Option<&'static CStr> {
-    // SAFETY: NULL or NUL-terminated, and in place for as long as the statement runs, which is
-    // longer than any caller keeps it.
-    unsafe {
-        let text = pg_sys::debug_query_string;
-        (!text.is_null()).then(|| CStr::from_ptr(text))
+        standard::pgstat_report_activity(state, shown);
     }
 }
 
@@ -264,9 +400,10 @@ unsafe fn redact_in_place(text: *mut c_char) {
     if text.is_null() {
         return;
     }
-    // SAFETY: as the caller promises; the NUL is part of the slice and moves with the text.
+    // SAFETY: as the caller promises; the text gets no longer, so its NUL stays within.
     unsafe {
-        let length = CStr::from_ptr(text).count_bytes() + 1;
-        redact(std::slice::from_raw_parts_mut(text.cast(), length));
+        let length = CStr::from_ptr(text).count_bytes();
+        let length = redact(std::slice::from_raw_parts_mut(text.cast(), length));
+        text.add(length).write(0);
     }
 }

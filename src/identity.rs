@@ -8,7 +8,7 @@ use std::cell::OnceCell;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 
-use jwt_verify::{UnixMicros, Verified};
+use jwt_verify::{UnixTime, Verified};
 use pgrx::{PgSqlErrorCode, pg_sys};
 
 use crate::errors;
@@ -19,8 +19,8 @@ use crate::unguarded;
 /// The identity that a token gives its session.
 pub struct Identity {
     token: Rc<[u8]>,
-    valid_from: UnixMicros,
-    valid_until: UnixMicros,
+    valid_from: UnixTime,
+    valid_until: UnixTime,
     claims: Image,
     user_id: Option<Image>,
     uid: Option<Image>,
@@ -59,7 +59,7 @@ impl Identity {
     }
 
     /// Whether the token, which the present keys verify, may be used at that time.
-    pub fn is_valid_at(&self, now: UnixMicros) -> bool {
+    pub fn is_valid_at(&self, now: UnixTime) -> bool {
         self.valid_from <= now && now < self.valid_until
     }
 

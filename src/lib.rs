@@ -13,6 +13,7 @@ mod errors;
 mod execution;
 mod ffi;
 mod functions;
+mod guard;
 mod hooks;
 mod identity;
 mod index;
@@ -47,18 +48,21 @@ pub mod pg_test {
     }
 }
 
-#[pgrx::pg_guard]
+#[unsafe(no_mangle)]
 extern "C-unwind" fn _PG_init() {
-    if let Err(report) = settings::refuse_to_lose_any().and_then(|()| settings::register()) {
-        // SAFETY: nothing here is left to drop.
-        unsafe { report.raise() }
+    // SAFETY: Postgres calls this, and nothing here is left to drop.
+    unsafe {
+        guard::run(|| {
+            settings::register()?;
+            keys::register_invalidation_callback();
+            hooks::install();
+            planner::install();
+            execution::install();
+            // The statement that loads the library came before the hooks.
+            hooks::redact_activity();
+            Ok(())
+        });
     }
-    keys::register_invalidation_callback();
-    hooks::install();
-    planner::install();
-    execution::install();
-    // The statement that loads the library came before the hooks.
-    hooks::redact_activity();
 }
 
 // The install script, in this order.

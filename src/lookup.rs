@@ -1,7 +1,9 @@
 //! What the tables hold for a token: its issuer's rules, and the keys that it may be signed with.
 
+use std::time::Duration;
+
 use jwt_verify::limits::MAX_KEYS_TRIED;
-use jwt_verify::{AlgorithmSet, Keyring, Policy, UnixMicros, Wanted};
+use jwt_verify::{AlgorithmSet, Keyring, Policy, Wanted};
 use pgrx::PgMemoryContexts;
 use pgrx::datum::Interval;
 
@@ -111,8 +113,8 @@ fn read_policy(row: &Row) -> Result<Policy, NotUtf8> {
             .unwrap_or(defaults.required_claims),
         leeway: row
             .interval("leeway")
-            .map_or(defaults.leeway, |i| micros(&i)),
-        max_age: row.interval("max_age").map(|i| micros(&i)),
+            .map_or(defaults.leeway, |i| length(&i)),
+        max_age: row.interval("max_age").map(|i| length(&i)),
         token_types: row.strings("token_types")?,
     })
 }
@@ -134,9 +136,9 @@ fn add_key(keyring: &mut Keyring, issuer: &str, row: &Row) {
 
 /// The length of an interval, a day being 24 hours and a month 30 days as in Postgres's comparison of
 /// intervals (`interval_cmp_value`), saturating.
-pub fn micros(interval: &Interval) -> UnixMicros {
+pub fn length(interval: &Interval) -> Duration {
     const DAY: i128 = 86_400_000_000;
     let days = i128::from(interval.months()) * 30 + i128::from(interval.days());
     let total = i128::from(interval.micros()) + days * DAY;
-    UnixMicros::try_from(total.max(0)).unwrap_or(UnixMicros::MAX)
+    Duration::from_micros(u64::try_from(total.max(0)).unwrap_or(u64::MAX))
 }

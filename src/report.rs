@@ -4,9 +4,11 @@
 //! `XX000`; so a report travels as a value to the outermost function, which raises it once no Rust
 //! value is left to drop.
 
+use std::backtrace::BacktraceStatus;
 use std::ffi::{CString, c_char, c_int};
 
 use pgrx::pg_sys;
+use pgrx::pg_sys::panic::ErrorReportWithLevel;
 
 use crate::text;
 
@@ -41,26 +43,84 @@ impl Report {
     /// leaves by `longjmp`.
     #[cold]
     pub unsafe fn raise(self) -> ! {
-        // SAFETY: the sequence that ereport() expands to. The strings are copied by errmsg and its
-        // kin, and dropped before errfinish, which does not return.
+        // SAFETY: as the caller promises.
         unsafe {
-            elog::errstart(elog::ERROR, std::ptr::null());
-            elog::errcode(self.sqlstate.encoded());
-            with_c_string(self.message, |message| {
-                elog::errmsg(c"%s".as_ptr(), message)
-            });
-            if let Some(detail) = self.detail {
-                with_c_string(detail, |detail| elog::errdetail(c"%s".as_ptr(), detail));
-            }
-            if let Some(hint) = self.hint {
-                with_c_string(hint, |hint| elog::errhint(c"%s".as_ptr(), hint));
-            }
-            // The failing statement may hold the token as a literal, and the log would quote it.
-            elog::errhidestmt(true);
-            elog::errfinish(c"pg_auth_jwt".as_ptr(), 0, std::ptr::null());
+            raise(Parts {
+                code: self.sqlstate.encoded(),
+                message: self.message,
+                detail: self.detail,
+                detail_log: None,
+                hint: self.hint,
+            })
         }
-        unreachable!("errfinish returned from an ERROR")
     }
+}
+
+/// Raises an error that pgrx made. Stack frames of Rust (`RUST_BACKTRACE`) never go to the client; of a
+/// panic, which is a fault of the extension's, they go to the log, with the place.
+///
+/// # Safety
+///
+/// As for [`Report::raise`].
+#[cold]
+pub unsafe fn raise_foreign(error: ErrorReportWithLevel, is_panic: bool) -> ! {
+    let detail_log = is_panic.then(|| {
+        let place = format!("Panic at {}:{}.", error.file(), error.line_number());
+        match error.backtrace() {
+            Some(frames) if frames.status() == BacktraceStatus::Captured => {
+                format!("{place}\n{frames}")
+            }
+            _ => place,
+        }
+    });
+    let parts = Parts {
+        code: error.sql_error_code() as c_int,
+        message: error.message().to_owned(),
+        detail: error.detail().map(str::to_owned),
+        detail_log,
+        hint: error.hint().map(str::to_owned),
+    };
+    drop(error);
+    // SAFETY: as the caller promises.
+    unsafe { raise(parts) }
+}
+
+/// What an error is raised with.
+struct Parts {
+    code: c_int,
+    message: String,
+    detail: Option<String>,
+    /// In the log in place of the detail.
+    detail_log: Option<String>,
+    hint: Option<String>,
+}
+
+/// # Safety
+///
+/// As for [`Report::raise`].
+unsafe fn raise(parts: Parts) -> ! {
+    // SAFETY: the sequence that ereport() expands to. The strings are copied by errmsg and its
+    // kin, and dropped before errfinish, which does not return.
+    unsafe {
+        elog::errstart(elog::ERROR, std::ptr::null());
+        elog::errcode(parts.code);
+        with_c_string(parts.message, |message| {
+            elog::errmsg(c"%s".as_ptr(), message)
+        });
+        if let Some(detail) = parts.detail {
+            with_c_string(detail, |detail| elog::errdetail(c"%s".as_ptr(), detail));
+        }
+        if let Some(detail) = parts.detail_log {
+            with_c_string(detail, |detail| elog::errdetail_log(c"%s".as_ptr(), detail));
+        }
+        if let Some(hint) = parts.hint {
+            with_c_string(hint, |hint| elog::errhint(c"%s".as_ptr(), hint));
+        }
+        // The failing statement may hold the token as a literal, and the log would quote it.
+        elog::errhidestmt(true);
+        elog::errfinish(c"pg_auth_jwt".as_ptr(), 0, std::ptr::null());
+    }
+    unreachable!("errfinish returned from an ERROR")
 }
 
 /// Writes a line to the server's log and not to the client, without the statement, which may hold
@@ -134,6 +194,7 @@ mod elog {
         pub fn errcode(code: c_int) -> c_int;
         pub fn errmsg(format: *const c_char, ...) -> c_int;
         pub fn errdetail(format: *const c_char, ...) -> c_int;
+        pub fn errdetail_log(format: *const c_char, ...) -> c_int;
         pub fn errhint(format: *const c_char, ...) -> c_int;
         pub fn errhidestmt(hide: bool) -> c_int;
         pub fn errfinish(file: *const c_char, line: c_int, function: *const c_char);

@@ -7,7 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use jwt_verify::{UnixMicros, Wanted};
+use jwt_verify::{UnixTime, Wanted};
 use lru::LruCache;
 use pgrx::pg_sys;
 
@@ -88,6 +88,7 @@ pub fn with_identity<T>(
 ///
 /// Where it is not good.
 pub fn verify(token: &[u8]) -> Result<Rc<Identity>, Report> {
+    settings::check()?;
     SESSION.with(|session| {
         session.synchronize();
         let now = session.stamp.get().time();
@@ -122,6 +123,7 @@ impl Session {
         self.current.replace(None);
         self.serial.set(self.serial.get().wrapping_add(1));
         settings::clear_token_assigned();
+        settings::check()?;
         // Whoever has no token needs no keys, in a new connection least of all.
         if settings::with_token(<[u8]>::is_empty)? {
             self.standing.set(Standing::Anonymous);
@@ -162,7 +164,7 @@ impl Session {
     }
 
     /// The identity that the present keys gave a token before, if it may be used now.
-    fn remembered(&self, token: &[u8], now: UnixMicros) -> Option<Rc<Identity>> {
+    fn remembered(&self, token: &[u8], now: UnixTime) -> Option<Rc<Identity>> {
         if settings::cache_size() == 0 {
             self.verified.borrow_mut().clear();
         }
@@ -192,7 +194,7 @@ impl Session {
     }
 
     /// The identity of a token under the present keys.
-    fn verify(&self, token: &[u8], now: UnixMicros) -> Result<Rc<Identity>, Report> {
+    fn verify(&self, token: &[u8], now: UnixTime) -> Result<Rc<Identity>, Report> {
         // The bytes need not be UTF-8; what is not becomes a character that no token may have.
         let text = String::from_utf8_lossy(token);
         let as_of = keys::generation();

@@ -1,36 +1,60 @@
 //! The settings `pg_auth_jwt.*`.
 
-use std::cell::Cell;
-use std::ffi::{CStr, CString, c_char, c_void};
+use std::cell::RefCell;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::pg_sys;
 
 use crate::errors;
 use crate::report::Report;
+use crate::unguarded;
+
+mod placeholders;
+mod text;
+
+use text::Setting;
 
 /// The session's token: the only place where an identity lives. Everything that Postgres does to a
 /// setting (SET LOCAL, rollback, DISCARD ALL, a parallel worker's copy) it thereby does to identity.
 static TOKEN: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 
-/// How long a token set by `auth.jwt_session_init` lasts at most; `session` by default, because
-/// that is what `set_config` does.
-static SCOPE: GucSetting<Scope> = GucSetting::<Scope>::new(Scope::Session);
+/// How long a token set by `auth.jwt_session_init` lasts where the call does not say; see [`Scope`].
+static SCOPE: Setting = Setting::choice(
+    SCOPE_NAME,
+    &[c"session", c"auto", c"transaction"],
+    c"Available values: auto, transaction, session.",
+    c"auto",
+);
 
 /// Verified tokens kept per backend; 256 by default: a pooled backend serves about as many users
 /// between two visits of the same one, at 2 to 4 KiB each.
-static CACHE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(256);
+static CACHE_SIZE: Setting = Setting::integer(
+    CACHE_SIZE_NAME,
+    0,
+    1_000_000,
+    c"Available values: 0 to 1000000.",
+    c"256",
+);
 
 /// Which verifications are logged; none by default.
-static AUDIT_LOG: GucSetting<AuditLog> = GucSetting::<AuditLog>::new(AuditLog::Off);
+static AUDIT_LOG: Setting = Setting::choice(
+    AUDIT_LOG_NAME,
+    &[c"off", c"failures", c"all"],
+    c"Available values: off, failures, all.",
+    c"off",
+);
 
 /// Whether the planner evaluates a reader once per execution; on by default. Off, it is called
 /// wherever the query says so: for whoever doubts the plan.
-static HOIST_READERS: GucSetting<bool> = GucSetting::<bool>::new(true);
+static HOIST_READERS: Setting = Setting::boolean(HOIST_READERS_NAME, c"on");
 
 /// Set by Postgres's assignment of the token, by whatever way it changes.
 static TOKEN_ASSIGNED: AtomicBool = AtomicBool::new(true);
+
+/// What the names of all settings begin with.
+const PREFIX: &CStr = c"pg_auth_jwt";
 
 /// The name of the setting that holds the token.
 pub const TOKEN_NAME: &CStr = c"pg_auth_jwt.token";
@@ -48,113 +72,175 @@ const NAMES: [&CStr; 5] = [
     HOIST_READERS_NAME,
 ];
 
-/// Values of `pg_auth_jwt.scope`.
-#[derive(Clone, Copy, PartialEq, Eq, PostgresGucEnum)]
+/// Values of `pg_auth_jwt.scope`: what `auth.jwt_session_init` does where `is_local` is NULL.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// `is_local` decides.
-    #[name = c"session"]
+    /// The token is set for the session.
     Session,
-    /// As if `is_local` were always true.
-    #[name = c"transaction"]
+    /// In a transaction block it is set for the transaction, elsewhere for the session.
+    Auto,
+    /// It is set for the transaction, also where `is_local` is false.
     Transaction,
 }
 
 /// Values of `pg_auth_jwt.audit_log`.
-#[derive(Clone, Copy, PartialEq, Eq, PostgresGucEnum)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum AuditLog {
     /// No verification is logged.
-    #[name = c"off"]
     Off,
     /// Refusals are.
-    #[name = c"failures"]
     Failures,
     /// Each verification is.
-    #[name = c"all"]
     All,
 }
 
-/// Settings that were given before the library was loaded are but names to Postgres, and what they say
-/// is carried over when they are defined. Not so during a parallel operation, where no setting may
+thread_local! {
+    /// What is wrong with the settings that were given before the library was loaded, if that is not a
+    /// value that a setting holds.
+    static REFUSAL: RefCell<Option<Report>> = const { RefCell::new(None) };
+}
+
+/// Whether names under our prefix were looked through and the prefix was reserved.
+static NAMES_CHECKED: AtomicBool = AtomicBool::new(false);
+
+/// The records of the settings under our prefix.
+fn records() -> Vec<placeholders::Record> {
+    placeholders::with_prefix(b"pg_auth_jwt.", &NAMES)
+}
+
+/// Settings that were given before the library was loaded are placeholders, and their values are
+/// carried over when they are defined. Not so during a parallel operation, where no setting may
 /// change: there Postgres would warn, and go on without the token, or without
 /// `scope = transaction`, to the end of the session. So the library is not loaded then.
-///
-/// # Errors
-///
-/// Where something would be lost.
-pub fn refuse_to_lose_any() -> Result<(), Report> {
-    // SAFETY: the names are NUL-terminated; GetConfigOption gives NULL for one that is not known, else
+fn refuse_to_lose_any(records: &[placeholders::Record]) -> Result<(), Report> {
+    use pg_sys::GucSource::PGC_S_DEFAULT;
+    // SAFETY: the name is NUL-terminated; GetConfigOption gives NULL for one that is not known, else
     // a NUL-terminated string.
-    let lost = unsafe {
-        pg_sys::IsInParallelMode()
-            && NAMES.iter().any(|name| {
-                let value = pg_sys::GetConfigOption(name.as_ptr(), true, false);
-                !value.is_null() && *value != 0
-            })
+    let holds_token = || unsafe {
+        let value = pg_sys::GetConfigOption(TOKEN_NAME.as_ptr(), true, false);
+        !value.is_null() && *value != 0
     };
-    if lost {
+    let is_lost = |record: &placeholders::Record| {
+        if record.is(TOKEN_NAME) {
+            holds_token()
+        } else {
+            NAMES.iter().any(|name| record.is(name))
+                && (record.source != PGC_S_DEFAULT || record.reset_source != PGC_S_DEFAULT)
+        }
+    };
+    // SAFETY: reads a variable of the backend.
+    if unsafe { pg_sys::IsInParallelMode() } && records.iter().any(is_lost) {
         return Err(errors::loaded_too_late());
     }
     Ok(())
-}
-
-thread_local! {
-    /// A setting that the client was not allowed to give.
-    static DENIED: Cell<Option<&'static CStr>> = const { Cell::new(None) };
-}
-
-/// Whether what the setting is reset to, be it defined yet or only a name, is a connection option.
-fn is_connection_option(name: &CStr) -> bool {
-    // SAFETY: the name is NUL-terminated; Postgres keeps a record for each setting (src/include/utils/
-    // guc_tables.h), which is only read.
-    unsafe {
-        let record: *const pg_sys::config_generic;
-        #[cfg(any(feature = "pg14", feature = "pg15"))]
-        {
-            let count = usize::try_from(pg_sys::GetNumConfigOptions()).unwrap_or(0);
-            let records = std::slice::from_raw_parts(pg_sys::get_guc_variables(), count);
-            let is_named = |record: &*mut pg_sys::config_generic| {
-                let known = CStr::from_ptr((**record).name).to_bytes();
-                known.eq_ignore_ascii_case(name.to_bytes())
-            };
-            let found = records.iter().copied().find(is_named);
-            record = found.unwrap_or(std::ptr::null_mut());
-        }
-        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-        {
-            record = pg_sys::find_option(name.as_ptr(), false, true, 0);
-        }
-        !record.is_null() && (*record).reset_source == pg_sys::GucSource::PGC_S_CLIENT
-    }
 }
 
 /// Defines the settings; called when the library is loaded.
 ///
 /// # Errors
 ///
-/// Where the client has given one that takes a superuser to set, as a connection option. Postgres lets
-/// it in while it is but a name, in place of what role, database and configuration file say, and would
+/// Where a value would be lost that was given before (in a parallel operation), and where the client
+/// has given, as a connection option, a setting that takes a superuser. Postgres lets that in while it
+/// is a placeholder, in place of what role, database and configuration file say, and would
 /// now drop it, and them, with a mere warning.
 pub fn register() -> Result<(), Report> {
-    /// Those that bind a client.
-    const BINDING: [&CStr; 3] = [SCOPE_NAME, CACHE_SIZE_NAME, AUDIT_LOG_NAME];
+    use pg_sys::GucSource::PGC_S_CLIENT;
 
-    if DENIED.get().is_none() {
-        let given = BINDING.map(is_connection_option);
-        define();
-        for (name, given) in BINDING.into_iter().zip(given) {
-            if given && !is_connection_option(name) {
-                DENIED.set(Some(name));
-            }
+    if let Some(refusal) = REFUSAL.with_borrow(Clone::clone) {
+        return Err(refusal);
+    }
+    let before = records();
+    refuse_to_lose_any(&before)?;
+    let is_given = |record: &placeholders::Record| record.reset_source == PGC_S_CLIENT;
+    define();
+    if before.iter().any(is_given) {
+        let after = records();
+        let gives = |records: &[placeholders::Record], name: &CStr| {
+            records
+                .iter()
+                .any(|record| record.is(name) && is_given(record))
+        };
+        let denied = NAMES
+            .iter()
+            .find(|name| gives(&before, name) && !gives(&after, name));
+        if let Some(name) = denied {
+            let refusal = errors::setting_denied(&name.to_string_lossy());
+            REFUSAL.set(Some(refusal.clone()));
+            return Err(refusal);
         }
     }
-    match DENIED.get() {
-        None => Ok(()),
-        Some(name) => Err(errors::setting_denied(&name.to_string_lossy())),
+    // Loaded by the server itself, before any session has its settings: they are looked through at the
+    // session's first use.
+    // SAFETY: reads a variable of the backend.
+    if !unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
+        check_names(&before);
+    }
+    Ok(())
+}
+
+/// Reserves our prefix, so that no other name under it can be set from now on, unless one is stored.
+/// That one is reported at every use, and the prefix not reserved: in older minor releases of Postgres
+/// `ALTER ROLE ... RESET` refuses a name under a reserved prefix, and so the remedy.
+fn check_names(records: &[placeholders::Record]) {
+    use pg_sys::GucSource::{PGC_S_CLIENT, PGC_S_ENV_VAR};
+
+    NAMES_CHECKED.store(true, Ordering::Relaxed);
+    // What this session itself has set is dropped with Postgres's own warning.
+    let unknown = records.iter().find(|record| {
+        record.is_placeholder
+            && (PGC_S_ENV_VAR..=PGC_S_CLIENT).contains(&record.reset_source)
+            && !NAMES.iter().any(|name| record.is(name))
+    });
+    if let Some(record) = unknown {
+        let (place, remedy) = text::origin(record.reset_source, &record.name);
+        REFUSAL.set(Some(errors::setting_unknown(&record.name, &place, &remedy)));
+        return;
+    }
+    // SAFETY: the argument is a NUL-terminated string that Postgres copies.
+    unsafe {
+        #[cfg(feature = "pg14")]
+        pg_sys::EmitWarningsOnPlaceholders(PREFIX.as_ptr());
+        #[cfg(not(feature = "pg14"))]
+        pg_sys::MarkGUCPrefixReserved(PREFIX.as_ptr());
     }
 }
 
+/// Whether the settings are as they were meant, as far as can be told. To be asked before anything
+/// depends on them, and before anybody is taken to be anonymous.
+///
+/// # Errors
+///
+/// Where a stored value cannot be read, or a stored name under our prefix is not one of ours. The
+/// default in its place might be looser than what was meant.
+#[inline]
+pub fn check() -> Result<(), Report> {
+    if !NAMES_CHECKED.load(Ordering::Relaxed) {
+        check_names(&records());
+    }
+    text::all_readable()?;
+    REFUSAL.with_borrow(|refusal| refusal.clone().map_or(Ok(()), Err))
+}
+
+/// Whether the client may give the setting that value, or whoever stores it for a role or a database.
+/// `scope = 'session'` takes a superuser: it would make the next user of a shared connection inherit
+/// the identity of one who did not ask for that.
+///
+/// Called by a check hook: does not panic and holds nothing to drop.
+fn may_be_given(setting: &Setting, value: c_int) -> bool {
+    if !std::ptr::eq(setting, &raw const SCOPE) || value != Scope::Session as c_int {
+        return true;
+    }
+    // SAFETY: a transaction can read the catalogs. The session's user and not the current one, which may
+    // be the owner of a SECURITY DEFINER function.
+    unguarded::IsTransactionState()
+        && unsafe { unguarded::superuser_arg(unguarded::GetSessionUserId()) }
+}
+
 fn define() {
-    // SAFETY: the hooks change their argument and an atomic, so they cannot panic or raise.
+    // SAFETY: the hooks change their argument and an atomic, or read the variable: they cannot panic
+    // or raise. SUPERUSER_ONLY would make set_config() fail, which returns what SHOW shows; the show
+    // hook hides the token from superusers too. NO_SHOW_ALL keeps it out of pg_settings, whose
+    // reset_val knows no show hook. Parallel workers get the variable itself (SerializeGUCState).
     unsafe {
         GucRegistry::define_string_guc_with_hooks(
             TOKEN_NAME,
@@ -162,54 +248,38 @@ fn define() {
             c"Verified at first use; auth.jwt_session_init() also verifies it at once.",
             &TOKEN,
             GucContext::Userset,
-            GucFlags::SUPERUSER_ONLY | GucFlags::NO_SHOW_ALL | GucFlags::DISALLOW_IN_FILE,
+            GucFlags::NO_SHOW_ALL | GucFlags::DISALLOW_IN_FILE,
             Some(check_token),
             Some(token_assigned),
-            None,
+            Some(show_token),
         );
     }
-    GucRegistry::define_enum_guc(
-        SCOPE_NAME,
-        c"How long a token set by auth.jwt_session_init() lasts at most.",
-        c"\"transaction\" suits roles that connect through a transaction pooler.",
-        &SCOPE,
-        GucContext::Suset,
+    text::define::<0>(
+        c"How long a token set by auth.jwt_session_init() lasts where is_local is NULL.",
+        c"auto: in a transaction block until its end, else for the session. \
+          transaction: until the end of the transaction, also where is_local is false. \
+          session: for the session.",
+        GucContext::Userset,
         GucFlags::default(),
     );
-    GucRegistry::define_int_guc(
-        CACHE_SIZE_NAME,
+    text::define::<1>(
         c"Number of verified tokens that each backend keeps.",
-        c"0 turns the cache off.",
-        &CACHE_SIZE,
-        0,
-        1_000_000,
+        c"From 0, which turns the cache off, to 1000000.",
         GucContext::Suset,
         GucFlags::default(),
     );
-    GucRegistry::define_enum_guc(
-        AUDIT_LOG_NAME,
+    text::define::<2>(
         c"Which verifications are written to the server log.",
-        c"",
-        &AUDIT_LOG,
+        c"off, failures or all.",
         GucContext::Suset,
         GucFlags::default(),
     );
-    GucRegistry::define_bool_guc(
-        HOIST_READERS_NAME,
+    text::define::<3>(
         c"Has the planner evaluate auth.user_id() and the like once per execution.",
         c"Off, they are evaluated for each row.",
-        &HOIST_READERS,
         GucContext::Userset,
         GucFlags::EXPLAIN,
     );
-
-    // SAFETY: the argument is a NUL-terminated string that Postgres copies.
-    unsafe {
-        #[cfg(feature = "pg14")]
-        pg_sys::EmitWarningsOnPlaceholders(c"pg_auth_jwt".as_ptr());
-        #[cfg(not(feature = "pg14"))]
-        pg_sys::MarkGUCPrefixReserved(c"pg_auth_jwt".as_ptr());
-    }
 }
 
 /// A token comes from the session, never from a default that is stored for a role or a database: any
@@ -234,7 +304,27 @@ unsafe extern "C-unwind" fn check_token(
     true
 }
 
+/// What SHOW, `current_setting` and `set_config` return in the token's place: enough to tell whether
+/// there is one.
+unsafe extern "C-unwind" fn show_token() -> *const c_char {
+    // SAFETY: Postgres keeps the variable pointing to NULL or to a NUL-terminated string.
+    let is_empty = unsafe {
+        let value = *TOKEN.as_ptr();
+        value.is_null() || *value == 0
+    };
+    if is_empty {
+        c"".as_ptr()
+    } else {
+        c"<token>".as_ptr()
+    }
+}
+
 unsafe extern "C-unwind" fn token_assigned(_value: *const c_char, _extra: *mut c_void) {
+    note_token_assigned();
+}
+
+/// Makes the next use look at the token again.
+fn note_token_assigned() {
     TOKEN_ASSIGNED.store(true, Ordering::Relaxed);
 }
 
@@ -275,22 +365,32 @@ pub fn with_token<T>(look: impl FnOnce(&[u8]) -> T) -> Result<T, Report> {
     Ok(look(token.to_bytes()))
 }
 
-/// See [`SCOPE`].
+/// See [`SCOPE`]. The strictest, where it cannot be read.
 pub fn scope() -> Scope {
-    SCOPE.get()
+    match SCOPE.value() {
+        Some(0) => Scope::Session,
+        Some(1) => Scope::Auto,
+        _ => Scope::Transaction,
+    }
 }
 
-/// See [`CACHE_SIZE`].
+/// See [`CACHE_SIZE`]. Nothing is kept, where it cannot be read.
 pub fn cache_size() -> usize {
-    usize::try_from(CACHE_SIZE.get()).unwrap_or(0)
+    CACHE_SIZE
+        .value()
+        .map_or(0, |size| usize::try_from(size).unwrap_or(0))
 }
 
-/// See [`AUDIT_LOG`].
+/// See [`AUDIT_LOG`]. All is logged, where it cannot be read.
 pub fn audit_log() -> AuditLog {
-    AUDIT_LOG.get()
+    match AUDIT_LOG.value() {
+        Some(0) => AuditLog::Off,
+        Some(1) => AuditLog::Failures,
+        _ => AuditLog::All,
+    }
 }
 
-/// See [`HOIST_READERS`].
+/// See [`HOIST_READERS`]. The default, where it cannot be read.
 pub fn hoist_readers() -> bool {
-    HOIST_READERS.get()
+    HOIST_READERS.value() != Some(0)
 }

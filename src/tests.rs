@@ -29,6 +29,30 @@ mod tests {
         }
     }
 
+    crate::ffi::sql_function!(
+        /// Panics, for the test below.
+        pg_auth_jwt_test_panic,
+        pg_finfo_pg_auth_jwt_test_panic,
+        |_| panic!("a fault of ours")
+    );
+
+    #[pg_test]
+    fn panic_is_an_error_without_stack_frames() {
+        Spi::run(
+            "CREATE FUNCTION panics() RETURNS void LANGUAGE c \
+             AS '$libdir/pg_auth_jwt', 'pg_auth_jwt_test_panic'; \
+             CREATE FUNCTION caught() RETURNS text LANGUAGE plpgsql AS $$ \
+             DECLARE detail text; BEGIN PERFORM panics(); EXCEPTION WHEN OTHERS THEN \
+             GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL; \
+             RETURN SQLSTATE || ' ' || SQLERRM || '|' || detail; END $$",
+        )
+        .expect("two functions");
+        for _ in 0..2 {
+            let caught = Spi::get_one::<String>("SELECT caught()").expect("an answer");
+            assert_eq!(caught.as_deref(), Some("XX000 a fault of ours|"));
+        }
+    }
+
     #[pg_test]
     fn what_postgres_does_not_read_as_uuid_is_none() {
         for text in [
@@ -84,7 +108,7 @@ mod tests {
                     .expect("an interval")
                     .expect("not NULL");
             // interval_cmp counts a month as 30 days, so two of equal length compare as equal.
-            let micros = crate::lookup::micros(&interval);
+            let micros = crate::lookup::length(&interval).as_micros();
             let equal = Spi::get_one_with_args::<bool>(
                 "SELECT interval '1 microsecond' * $1 = $2",
                 &[(micros as f64).into(), interval.into()],

@@ -17,6 +17,25 @@ unsafe extern "C-unwind" {
     pub safe fn GetCurrentTransactionStartTimestamp() -> pg_sys::TimestampTz;
     /// Raises where memory runs out.
     pub fn palloc(size: usize) -> *mut c_void;
+    /// Only reads statics (src/backend/access/transam/xact.c): cannot raise.
+    pub safe fn IsInTransactionBlock(is_top_level: bool) -> bool;
+    /// As a `boolean` setting is read (src/backend/utils/adt/bool.c): cannot raise.
+    pub fn parse_bool(text: *const c_char, value: *mut bool) -> bool;
+    /// As an `integer` setting is read (src/backend/utils/misc/guc.c): cannot raise.
+    pub fn parse_int(
+        text: *const c_char,
+        value: *mut c_int,
+        flags: c_int,
+        hint: *mut *const c_char,
+    ) -> bool;
+    /// Only sets a static (src/backend/utils/misc/guc.c): cannot raise.
+    pub safe fn GUC_check_errcode(code: c_int);
+    /// Only reads a static (src/backend/access/transam/xact.c): cannot raise.
+    pub safe fn IsTransactionState() -> bool;
+    /// Only reads a static (src/backend/utils/init/miscinit.c): cannot raise.
+    pub safe fn GetSessionUserId() -> pg_sys::Oid;
+    /// Raises where the catalogs cannot be read.
+    pub fn superuser_arg(role: pg_sys::Oid) -> bool;
     /// Raises where the value is refused and `level` is 0 or an error's.
     pub fn set_config_option(
         name: *const c_char,

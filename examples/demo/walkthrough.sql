@@ -26,7 +26,7 @@ SELECT * FROM posts;
 
 -- 4. Alice's request. Her token counts until the transaction ends.
 BEGIN;
-SELECT auth.jwt_session_init(:'alice', is_local => true);
+SELECT auth.jwt_session_init(:'alice');
 INSERT INTO posts (title) VALUES ('Hello from Alice'), ('Another one');
 SELECT * FROM posts;
 COMMIT;
@@ -34,7 +34,7 @@ SELECT auth.uid() IS NULL AS signed_out, count(*) FROM posts;
 
 -- 5. Bob's request. He sees his rows, changes none of Alice's, and cannot write in her name.
 BEGIN;
-SELECT auth.jwt_session_init(:'bob', is_local => true);
+SELECT auth.jwt_session_init(:'bob');
 INSERT INTO posts (title) VALUES ('Hello from Bob');
 SELECT * FROM posts;
 UPDATE posts SET title = 'Bob was here' WHERE id = 1;

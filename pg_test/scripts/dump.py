@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What pg_dump saves of a database, pg_restore brings back in another cluster: issuers, keys, grants
-and policies, so that the tokens verified there before verify there again."""
+and policies, so that the tokens verified there before verify there again. What it cannot bring back,
+the privileges of an owner who is not the one that restores, the grants of docs/security.md do."""
 
 import json
 import os
@@ -33,8 +34,10 @@ CREATE VIEW my_claims AS SELECT auth.session() AS claims;
 CREATE FUNCTION whoami() RETURNS text LANGUAGE sql STABLE RETURN auth.email();
 GRANT SELECT, INSERT ON posts TO authenticated;
 GRANT SELECT ON my_claims TO authenticated;
+"""
 
--- More than what everyone may.
+# More than what everyone may do.
+GRANTS = """
 GRANT EXECUTE ON FUNCTION auth.verify(text) TO authenticated;
 GRANT SELECT ON auth.issuers TO auditor;
 """
@@ -43,7 +46,11 @@ ISSUERS = "SELECT * FROM auth.issuers ORDER BY 1"
 KEYS = "SELECT * FROM auth.jwks ORDER BY issuer, thumbprint"
 
 
-def look(check, cluster, db, saved, owner):
+OWNER_GRANTS = subprocess.run([f"{HERE}/doc_sql", "docs/security.md", "new_owner"], check=True, text=True,
+                              stdout=subprocess.PIPE).stdout
+
+
+def look(check, cluster, db, saved, by_superuser):
     s = cluster.session(db)
     check("token", s.code("SELECT auth.jwt_session_init($1)", ALICE), None)
     check("oct token", s.value("SELECT auth.verify($1) ->> 'sub'", tokens.token("u1")), "u1")
@@ -53,16 +60,32 @@ def look(check, cluster, db, saved, owner):
     check("view", s.value("SELECT claims ->> 'email' FROM my_claims"), "alice@acme.example")
     check("function", s.value("SELECT whoami()"), "alice@acme.example")
     check("grant", s.code("SELECT auth.verify('x')"), "28J01")
-    if owner == "postgres":  # Nobody else may revoke what is his.
+    if by_superuser:  # Nobody else may revoke what everyone may do.
         check("revoke", s.code("SELECT auth.organization()"), "42501")
     check("not granted", s.code("SELECT * FROM auth.jwks"), "42501")
     check("grant of a table", cluster.session(db, "auditor").code(ISSUERS), None)
-    o = cluster.session(db, owner)
+    o = cluster.session(db, "owner_role")
     check("issuers", o.query(ISSUERS), saved[ISSUERS])
     check("keys", o.query(KEYS), saved[KEYS])
     check("admission", o.code("INSERT INTO auth.jwks (issuer, jwk) VALUES ('https://gone.example.com', '{}')"), "22023")
     o.query("DELETE FROM auth.jwks WHERE kid = 'es-1'")
     check("withdrawn", s.code("SELECT * FROM posts"), "28J03")
+
+
+def hand_over(check, cluster, db, jwks):
+    """The extension goes to another role, and its privileges too."""
+    heir, s = cluster.session(db, "heir"), cluster.session(db)
+    init = f"SELECT auth.init('{jwks}', issuer => '{JOSE['issuer']}')"
+    cluster.psql("-c", "REASSIGN OWNED BY owner_role TO heir", db)
+    check("not yet", heir.code(init), "42501")
+    cluster.psql("-c", OWNER_GRANTS.replace("new_owner", "heir"), "-c", "DROP OWNED BY owner_role", db)
+    check("of the former owner", cluster.session(db, "owner_role").code(KEYS), "42501")
+    check("what they granted", s.code("SELECT auth.verify('x')"), "42501")
+    check("new owner", heir.value(init), "3")
+    check("their grant", heir.code("GRANT EXECUTE ON FUNCTION auth.verify(text) TO authenticated"), None)
+    check("as granted", s.code("SELECT auth.verify('x')"), "28J01")
+    check("policy", s.code("SELECT auth.jwt_session_init($1)", ALICE) or s.query("SELECT title FROM posts WHERE title = 'hers'"), [["hers"]])
+    check("drop", heir.code("BEGIN; DROP EXTENSION pg_auth_jwt CASCADE; ROLLBACK"), None)
 
 
 def main():
@@ -73,21 +96,20 @@ def main():
         # And less, for which it takes the superuser, whose function that is.
         source.psql("-c", "REVOKE EXECUTE ON FUNCTION auth.organization() FROM PUBLIC", db)
         owner = source.session(db, "owner_role")
-        owner.query(tokens.setup(0) + SCHEMA)
+        owner.query(tokens.setup(0) + SCHEMA + GRANTS)
         saved = {query: owner.query(query) for query in (ISSUERS, KEYS)}
 
         # By the server's user, in its folder.
         custom, plain, roles = (f"{target.dir}/{name}" for name in ("app.dump", "app.sql", "roles.sql"))
-        of_source = ["-h", source.dir, "-U", "postgres"]
-        source.as_pg("pg_dump", *of_source, "-Fc", "-f", custom, db)
-        source.as_pg("pg_dump", *of_source, "-f", plain, db)
-        source.as_pg("pg_dumpall", *of_source, "--roles-only", "-f", roles)
+        source.as_pg("pg_dump", "-h", source.dir, "-U", "owner_role", "-Fc", "-f", custom, db)
+        source.as_pg("pg_dump", "-h", source.dir, "-U", "postgres", "-f", plain, db)
+        source.as_pg("pg_dumpall", "-h", source.dir, "-U", "postgres", "--roles-only", "-f", roles)
         target.client("psql", "-Xq", "-f", roles, "postgres", stderr=subprocess.DEVNULL)  # Has the role postgres already.
 
-        def restored(what, restore, owner="owner_role"):
+        def restored(what, restore, by_superuser=False):
             target.psql("-c", f"CREATE DATABASE {what} OWNER owner_role", "postgres")
             restore(what)
-            look(lambda check, *of: checks.equal(f"{what}: {check}", *of), target, what, saved, owner)
+            look(lambda check, *of: checks.equal(f"{what}: {check}", *of), target, what, saved, by_superuser)
 
         def custom_by_owner(to):
             target.client("pg_restore", "-U", "owner_role", "--exit-on-error", "-d", to, custom)
@@ -100,14 +122,31 @@ def main():
             target.client("pg_restore", "--role=owner_role", "--data-only", "--schema=auth", "--table=jwks",
                           "-d", to, custom)
 
-        def plain_by_superuser(to):
+        def into_owners(to):
+            target.session(to, "owner_role").query("CREATE EXTENSION pg_auth_jwt")
             target.psql("-f", plain, to)
+
+        def by_superuser(to):
+            # The extension is the superuser's. What its former owner had granted is refused, and
+            # nothing else; they have no privileges until they are given theirs.
+            printed = target.client("psql", "-Xq", "-f", plain, to, stderr=subprocess.STDOUT)
+            errors = sorted(line.split("ERROR:  ")[1] for line in printed.splitlines() if "ERROR:" in line)
+            checks.equal("refused to a superuser", errors,
+                         ["permission denied for function verify", "permission denied for table issuers"])
+            owner = target.session(to, "owner_role")
+            for sql in (KEYS, f"SELECT auth.init('{json.dumps(JOSE['jwks'])}')", "DELETE FROM auth.issuers"):
+                checks.equal(f"by_superuser: {sql:.20}", owner.code(sql), "42501")
+            checks.equal("by_superuser: token", target.session(to).code("SELECT auth.jwt_session_init($1)", ALICE), None)
+            target.psql("-c", OWNER_GRANTS.replace("new_owner", "owner_role"), to)
+            owner.query(GRANTS)
 
         restored("by_owner", custom_by_owner)
         restored("in_parallel", in_parallel)
-        # What a superuser restores without naming a role is his own.
-        restored("by_superuser", plain_by_superuser, owner="postgres")
-    checks.done("dumps restored in three ways")
+        restored("into_owners", into_owners, by_superuser=True)
+        restored("by_superuser", by_superuser, by_superuser=True)
+        target.psql("-c", "CREATE ROLE heir LOGIN", "postgres")
+        hand_over(lambda check, *of: checks.equal(f"handed over: {check}", *of), target, "into_owners", json.dumps(JOSE["jwks"]))
+    checks.done("dumps restored in four ways, and the extension handed over")
 
 
 main()

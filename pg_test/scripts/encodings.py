@@ -13,7 +13,7 @@ from pg import Checks, Cluster
 
 # What each can write. `other` has, in the server's encoding, the bytes that `name` has in UTF-8.
 NAMES = {"LATIN1": ("zoë", "zoÃ«"), "WIN1252": ("zoë€", "zoÃ«â‚¬"), "EUC_JP": ("日本", None), "UTF8": ("zoë日本", None)}
-PUBLIC = '{"kty":"OKP","crv":"Ed25519","x":"TBtcSsy_0jgUO5ubew9WbjoVb2cxC_zWIZgIzdNwNR4"}'
+PUBLIC = '{"kty":"OKP","crv":"Ed25519","x":"bPCrYRrU9-L5nSHD1FR2r6qboUSWUYfpAfCL8hE59DI"}'
 
 
 def token(iss, aud=None, kid="k", **claims):

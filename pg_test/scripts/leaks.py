@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """A token, wherever it is put and whatever becomes of it, is not to be read afterwards: not in the
-server's log, not in pg_stat_activity, not in pg_stat_statements, not by SHOW.
+server's log, not in pg_stat_activity, not in pg_stat_statements, not by SHOW. Nor is the secret member
+of a JWK, which no error message to the client may hold either.
 
-Each attempt has a token of its own, whose signature is looked for afterwards. The server logs all
-that it can (log_statement aside), and the connection loads the library at its start
+Each attempt has a token of its own, whose signature is looked for afterwards, or a key, of which a few
+characters are. The server logs all that it can, and the connection loads the library at its start
 (session_preload_libraries). Some attempts are made again without that, with usual logging.
 """
 
+import base64
+import hashlib
 import os
 import signal
 import sys
@@ -17,7 +20,8 @@ import tokens
 from pg import Checks, Cluster, PgError, has_library
 
 # These two come with contrib/, which is not everywhere.
-CONTRIB = [name for name in ("pg_stat_statements", "auto_explain") if has_library(name)]
+WANTED = ("pg_stat_statements", "auto_explain")
+CONTRIB = [name for name in WANTED if has_library(name)]
 
 SETTINGS = {
     "shared_preload_libraries": ",".join(CONTRIB),
@@ -28,6 +32,7 @@ SETTINGS = {
     "log_min_messages": "debug1",
     "log_min_error_statement": "debug5",
     "log_min_duration_statement": "0",
+    "log_statement": "all",
     "log_parameter_max_length": "-1",
     "log_parameter_max_length_on_error": "-1",
     "log_error_verbosity": "verbose",
@@ -78,7 +83,17 @@ SIMPLE = {
     "raised as a warning": "DO $$ BEGIN RAISE WARNING '%', '{t}'; END $$",
     "duplicate key": "CREATE TEMP TABLE t (c text PRIMARY KEY); INSERT INTO t VALUES ('{t}'), ('{t}')",
     "not permitted": "SELECT auth.verify('{t}')",
+    "comment": "SELECT 1, 'x' /* {t} */",
+    "comment, right before": "SELECT 1, 'y' --{t}",
+    "comment, alone": "/* {t} */",
+    "alias": "SELECT 1, 'z' AS \"{t}\"",
+    "url-encoded": "SELECT 1, 'Bearer%20{t}' AS a, 1 / 0",
+    "url-encoded, comment": "SELECT 1, 'a' /* ?token=%22{t}%22 */",
+    "default of XMLTABLE": "SELECT x, 'c' FROM XMLTABLE('/a' PASSING '<a/>' COLUMNS x text DEFAULT '{t}')",
 }
+
+# Those of whose text pg_stat_statements keeps more than the constants, for whoever runs the same next.
+SAME = ["comment", "alias", "default of XMLTABLE", "url-encoded, comment"]
 
 # By the extended protocol: a literal, or bound to $1.
 EXTENDED = {
@@ -95,6 +110,58 @@ EXTENDED = {
     "cast, bound": "SELECT $1::int",
     "syntax error": "SELECT auth.jwt_session_init('{t}') FROM FROM",
     "not permitted": "SELECT auth.verify('{t}')",
+    "comment, alone": "/* {t} */",
+}
+
+# What the owner does with a JWK whose secret member is {k}. COPY gets what follows its line.
+INIT = "SELECT auth.init('%s', issuer => 'https://keys.test.example')"
+OCT = '{"kty": "oct", "kid": "k9", "alg": "HS256", "k": "{k}"}'
+OKP = '{"kty": "OKP", "crv": "Ed25519", "x": "bPCrYRrU9-L5nSHD1FR2r6qboUSWUYfpAfCL8hE59DI", "d": "{k}"}'
+RSA = '{"e": "AQAB", "n": "%s", "d": "{k}", "p": "{k}", "q": "{k}", "dp": "{k}", "dq": "{k}", "qi": "{k}", "kty": "RSA"}' % ("A" * 342)
+OTH = '{"kty": "RSA", "n": "AQAB", "e": "AQAB", "oth": [{"r": "{k}", "d": "{k}", "t": "{k}"}]}'
+INSERT = "INSERT INTO auth.jwks (issuer, jwk) VALUES ('https://keys.test.example', '%s')"
+KEYS = {
+    "accepted": INIT % OCT,
+    "accepted, then an error": INIT % OCT + "; SELECT 1 / 0",
+    "timed out": INIT % OCT + ", pg_sleep(9)",
+    "set": INIT % ('{"keys": [' + OCT + "]}"),
+    "set, compact": INIT % ('{"keys":[' + OCT.replace(" ", "") + "]}"),
+    "private": INIT % OKP,
+    "private, RSA": INIT % RSA,
+    "private, RSA of three primes": INIT % OTH,
+    "not json": INIT % OCT[:-1],
+    "not json at the end": INIT % (OCT + "x"),
+    "not json behind the key": INIT % (OCT[:-1] + ',"use":x}'),
+    "not json right behind the key": INIT % (OCT[:-1] + "x"),
+    "escaped": INIT.replace("'%s'", "E'%s'") % OCT.replace('"', '\\"'),
+    "in dollars": INIT.replace("'%s'", "$$%s$$") % OCT,
+    "doubled": "DO $$ BEGIN EXECUTE '" + INIT.replace("'", "''") % OKP + "'; END $$",
+    "json in json": "SELECT ('\"" + OCT.replace('"', '\\"') + "\"'::jsonb #>> '{}')::jsonb -> 'k', 1 / 0",
+    "insert": INSERT % OCT,
+    "insert, private": INSERT % OKP,
+    "insert, without issuer": "INSERT INTO auth.jwks (jwk) VALUES ('%s')" % OKP,
+    "insert, without issuer, oct": "INSERT INTO auth.jwks (jwk) VALUES ('%s')" % OCT,
+    "insert, of no issuer": INSERT.replace("keys.test", "no") % OCT,
+    "insert, with a false alg": INSERT.replace("jwk)", "jwk, alg)").replace("'%s')", "'%s', 'RS256')") % OCT,
+    "update": "UPDATE auth.jwks SET jwk = '%s'" % OKP,
+    "prepared": "PREPARE p(jsonb) AS " + INIT % "x" + "; EXECUTE p('%s')" % OKP,
+    "raised": "DO $$ BEGIN RAISE WARNING '%%', '%s'; END $$" % OKP,
+    "raised, caught and raised": "DO $$ BEGIN PERFORM '%s'::jsonb -> 'k', 1 / 0; EXCEPTION WHEN OTHERS THEN RAISE; END $$" % OCT,
+    "bound": INIT.replace("'%s'", "$1"),
+    "bound, then an error": INIT.replace("'%s'", "$1") + ", 1 / 0",
+    "bound, cast": "SELECT $1::int",
+    "copy": "COPY auth.jwks (issuer, jwk) FROM STDIN\nhttps://no.example\t" + OCT,
+    "copy, secret first": "COPY auth.jwks (issuer, jwk) FROM STDIN\n\\N\t" + '{"k": "{k}", "alg": "HS256", "kid": "k9", "kty": "oct"}',
+    "copy, private": "COPY auth.jwks (issuer, jwk) FROM STDIN\nhttps://keys.test.example\t" + OKP,
+    "copy, private first": "COPY auth.jwks (issuer, jwk) FROM STDIN\nhttps://keys.test.example\t"
+                           '{"d": "{k}", "x": "bPCrYRrU9-L5nSHD1FR2r6qboUSWUYfpAfCL8hE59DI", "crv": "Ed25519", "kty": "OKP"}',
+    "copy, cut in the key": "COPY auth.jwks (issuer, kid, jwk) FROM STDIN\nhttps://keys.test.example\tthirtythreecharacters\t"
+                            '{"d": "{k}", "crv": "Ed25519", "kty": "OKP"}',
+    "copy, csv": "COPY auth.jwks (issuer, jwk) FROM STDIN (FORMAT csv)\nhttps://keys.test.example,\"" + OKP.replace('"', '""') + '"',
+    "copy, csv, secret first": "COPY auth.jwks (issuer, jwk) FROM STDIN (FORMAT csv)\nhttps://no.example,"
+                               '"{""k"": ""{k}"", ""kid"": ""k9"", ""kty"": ""oct""}"',
+    "copy, not json": "COPY auth.jwks (issuer, jwk) FROM STDIN\nhttps://keys.test.example\t" + OKP[:-1],
+    "copy, columns": "COPY auth.jwks (issuer, jwk) FROM STDIN\nhttps://keys.test.example\t" + OKP + "\t1",
 }
 
 # Those that keep the promise also as the first statement of a connection which did not load the
@@ -102,7 +169,9 @@ EXTENDED = {
 FIRST = ["init", "init, local", "init, of many", "init, refused", "init, malformed", "init, prefixed",
          "init, timed out", "init, bound", "init, bound, refused", "init, bound, timed out",
          "init, then an error in another statement", "init, parameter of EXECUTE, refused"]
-USUAL = {"log_min_duration_statement": "-1", "auto_explain.log_min_duration": "-1", "log_min_messages": "warning",
+FIRST_KEYS = ["accepted, then an error", "private", "bound", "insert, private", "insert, without issuer", "copy, private first",
+              "copy, cut in the key"]
+USUAL = {"log_statement": "none", "log_min_duration_statement": "-1", "auto_explain.log_min_duration": "-1", "log_min_messages": "warning",
          "log_min_error_statement": "error"}
 
 
@@ -134,12 +203,29 @@ class Leaks:
         self.look_at_activity(what, session)
         session.close()
 
+    def attempt_with_key(self, what, sql):
+        key = base64.urlsafe_b64encode(hashlib.sha256(what.encode()).digest()).decode().rstrip("=")
+        self.tokens[what] = key
+        session = self.connect(user="owner_role")
+        answer = ""
+        run = copy if sql.startswith("COPY") else extended if "$1" in sql else simple
+        try:
+            run(session, sql.replace("{k}", key), OKP.replace("{k}", key))
+        except PgError as error:
+            answer = str(error.fields)
+        self.checks.equal(f"{what}: the client", found(key, answer + str(session.notices)), None)
+        self.look_at_activity(what, session)
+        session.close()
+
     def look_at_activity(self, what, session):
         """As another session of the same role, which is the one that may."""
         query = self.other.value("SELECT query FROM pg_stat_activity WHERE pid = $1", session.backend)
         self.checks.equal(f"{what}: pg_stat_activity", found(self.tokens[what], query), None)
 
     def look_at_statements(self):
+        """Of a text that is kept since before its statement ran, another execution tells."""
+        for what in SAME:
+            self.other.query(SIMPLE[what].replace("{t}", "x"))
         statements = "\n".join(row[0] for row in self.root.query("SELECT query FROM pg_stat_statements"))
         for what, token in self.tokens.items():
             self.checks.equal(f"{what}: pg_stat_statements", found(token, statements), None)
@@ -165,13 +251,51 @@ class Leaks:
         self.look_at_activity("failed transaction", session)
         session.close()
 
-    def bound_and_never_run(self):
+    def one_by_one(self, what, sql, *messages):
+        """Messages of the extended protocol, given the session and the statement with a token in it;
+        afterwards what is shown is looked at."""
         session = self.connect()
-        token = self.new_token("bound and never run")
-        session.send(session.parse(f"SELECT auth.jwt_session_init('{token}')"), session.bind(), session.SYNC)
-        session.receive()
-        self.look_at_activity("bound and never run", session)
+        sql = sql.replace("{t}", self.new_token(what))
+        session.send(*(part for message in messages for part in message(session, sql)))
+        try:
+            session.receive()
+        except PgError:
+            pass
+        self.look_at_activity(what, session)
         session.close()
+
+    def no_hook_runs(self, when):
+        """Postgres shows the text at Parse, Bind and Execute, and need not run anything then."""
+        parse = lambda s, sql: [s.parse(sql)]
+        bind = lambda s, _: [s.bind()]
+        again = lambda s, _: [s.bind(portal="p"), s.run(1, "p"), s.run(1, "p")]
+        sync = lambda s, _: [s.SYNC]
+        for what, sql in {
+            "a query": "SELECT auth.jwt_session_init('{t}')",
+            "INSERT": "INSERT INTO locked SELECT FROM auth.jwt_session_init('{t}')",
+            "SET": "SET pg_auth_jwt.token = '{t}'",
+            "a comment": "/* {t} */",
+        }.items():
+            self.one_by_one(f"{when}, parsed only, {what}", sql, parse, sync)
+            self.one_by_one(f"{when}, bound and never run, {what}", sql, parse, bind, sync)
+            self.one_by_one(f"{when}, parsed, then bound and never run, {what}", sql, parse, sync,
+                            lambda s, sql: [s.parse(sql, name="n"), s.SYNC, s.bind(name="n"), s.SYNC])
+        self.one_by_one(f"{when}, portal executed twice", "INSERT INTO locked SELECT FROM auth.jwt_session_init('{t}'), "
+                        "generate_series(1, 3) RETURNING 1", parse, again, sync)
+
+        # Before its transaction ends, while another session looks.
+        session = self.connect()
+        session.send(session.parse(f"SELECT auth.jwt_session_init('{self.new_token(f'{when}, bound')}')"), session.bind(), b"H\0\0\0\4")
+        time.sleep(0.2)
+        self.look_at_activity(f"{when}, bound", session)
+        session.close()
+
+    def not_logged(self):
+        """Errors from before the first hook."""
+        for what in ["syntax error", "unknown function", "comment, alone"]:
+            self.attempt(f"not logged, simple, {what}", SIMPLE[what], simple)
+        for what in ["syntax error", "comment, alone"]:
+            self.attempt(f"not logged, extended, {what}", EXTENDED[what], extended)
 
     def waiting(self):
         """LOG lines about a lock, and the end of a session by somebody else, quote the statement."""
@@ -207,7 +331,7 @@ class Leaks:
         session = self.connect()
         session.query(f"SET pg_auth_jwt.token = '{token}'")
         for sql in ["SHOW pg_auth_jwt.token", "SELECT current_setting('pg_auth_jwt.token')"]:
-            self.checks.equal(sql, session.code(sql), "42501")
+            self.checks.equal(sql, session.value(sql), "<token>")
         for sql in ["SHOW ALL", "SELECT * FROM pg_settings", "SELECT * FROM pg_file_settings"]:
             try:
                 rows = session.query(sql)
@@ -233,10 +357,14 @@ class Leaks:
         sys.exit(f"the log never said: {line}")
 
 
-def found(token, text):
-    """The surroundings of the token's signature in the text."""
-    at = (text or "").find(token.rsplit(".", 1)[1])
-    return None if at < 0 else text[max(0, at - 300):at + 60]
+def found(secret, text):
+    """The surroundings of a token's signature, or of some characters of a key, in the text."""
+    text = text or ""
+    *token, last = secret.rsplit(".", 1)
+    for part in [last] if token else [last[at:at + 8] for at in range(len(last) - 7)]:
+        at = text.find(part)
+        if at >= 0:
+            return text[max(0, at - 300):at + 60]
 
 
 def simple(session, sql, _token):
@@ -247,14 +375,34 @@ def extended(session, sql, token):
     session.execute(sql, *([token] if "$1" in sql else []))
 
 
+def copy(session, sql, _token):
+    first, *lines = sql.split("\n")
+    session.copy(first, lines)
+
+
+def loaded_before_pg_stat_statements(checks):
+    """Its hooks then run first."""
+    libraries = "pg_auth_jwt,pg_stat_statements"
+    with Cluster("leaks", **{**SETTINGS, "shared_preload_libraries": libraries}) as cluster:
+        db = cluster.create_db("test")
+        cluster.psql("-c", "CREATE EXTENSION pg_stat_statements", db)
+        leaks = Leaks(cluster, db, checks)
+        for what in SAME:
+            leaks.attempt(f"loaded first, {what}", SIMPLE[what], simple)
+        leaks.look_at_statements()
+
+
 def main():
     checks = Checks()
+    for name in sorted(set(WANTED) - set(CONTRIB)):
+        checks.skip(f"what {name} shows, as this Postgres has no contrib/{name}")
     with Cluster("leaks", **SETTINGS) as cluster:
         db = cluster.create_db("test")
         if "pg_stat_statements" in CONTRIB:
             cluster.psql("-c", "CREATE EXTENSION pg_stat_statements", db)
         owner = cluster.session(db, "owner_role")
-        owner.query(tokens.setup(0) + "CREATE TABLE locked (); GRANT ALL ON locked TO authenticated")
+        owner.query(tokens.setup(0) + "INSERT INTO auth.issuers (issuer, algorithms) VALUES ('https://keys.test.example', '{HS256}');"
+                    "CREATE TABLE locked (); GRANT ALL ON locked TO authenticated")
         leaks = Leaks(cluster, db, checks)
 
         leaks.configure(session_preload_libraries="pg_auth_jwt")
@@ -262,23 +410,33 @@ def main():
             leaks.attempt(f"simple, {what}", sql, simple)
         for what, sql in EXTENDED.items():
             leaks.attempt(f"extended, {what}", sql, extended)
+        for what in KEYS:
+            leaks.attempt_with_key(f"key, {what}", KEYS[what])
         leaks.connection_option()
         leaks.failed_transaction()
-        leaks.bound_and_never_run()
+        leaks.no_hook_runs("logged")
         leaks.show()
         leaks.waiting()
         leaks.deadlock()
+        leaks.configure(**USUAL)
+        leaks.no_hook_runs("not logged")
+        leaks.configure(log_min_messages="fatal")
+        leaks.not_logged()
         leaks.configure(session_preload_libraries="", **USUAL)
         for what in FIRST:
             if what in SIMPLE:
                 leaks.attempt(f"first statement, simple, {what}", SIMPLE[what], simple)
             if what in EXTENDED:
                 leaks.attempt(f"first statement, extended, {what}", EXTENDED[what], extended)
+        for what in FIRST_KEYS:
+            leaks.attempt_with_key(f"first statement, key, {what}", KEYS[what])
         if "pg_stat_statements" in CONTRIB:
             leaks.look_at_statements()
         leaks.killed()
         leaks.look_at_log()
-    checks.done(f"{len(leaks.tokens)} tokens are nowhere to be read, with {' and '.join(CONTRIB) or 'no contrib/'}")
+    if "pg_stat_statements" in CONTRIB:
+        loaded_before_pg_stat_statements(checks)
+    checks.done(f"{len(leaks.tokens)} tokens and keys are nowhere to be read, with {' and '.join(CONTRIB) or 'no contrib/'}")
 
 
 main()

@@ -4,6 +4,7 @@ from the start. What was set before is in force after, wherever that first use i
 
 import os
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import tokens
@@ -43,7 +44,8 @@ def with_the_server(checks):
         s.query(PARALLEL + "off")
         checks.equal("shared: in parallel", s.query(COUNT), [["u1", "20000"]])
         checks.equal("shared: no name but ours", s.code("SET pg_auth_jwt.no_such = 'x'"), "42602")
-        checks.equal("shared: not the client's", refused(cluster, db, "authenticated", "-c pg_auth_jwt.scope=transaction"), "42501")
+        for option in ("scope=session", "cache_size=0"):
+            checks.equal(f"shared: not the client's, {option}", refused(cluster, db, "authenticated", f"-c pg_auth_jwt.{option}"), "42501")
         root.query("ALTER ROLE authenticated SET pg_auth_jwt.scope = 'transaction'")
         pooled = cluster.session(db)
         pooled.execute("SELECT auth.jwt_session_init($1)", u1)
@@ -53,6 +55,93 @@ def with_the_server(checks):
         s.query(f"SET pg_auth_jwt.token = '{u1}'")
         shown = root.value("SELECT query FROM pg_stat_activity WHERE pid = $1", s.backend)
         checks.equal("shared: pg_stat_activity", shown, "SET pg_auth_jwt.token = '<token>'")
+        unreadable(checks, cluster, db, "shared")
+    for line in (["pg_auth_jwt.scope", "Transactions"], ["pg_auth_jwt.scop", "transaction"]):
+        with Cluster("loading", shared_preload_libraries="pg_auth_jwt", **dict([line])) as cluster:
+            db = cluster.create_db("test_shared")
+            s = cluster.session(db)
+            checks.equal(f"{line[0]} in postgresql.conf", s.code(WHO), "42602" if line[0].endswith("scop") else "22023")
+            with open(f"{cluster.dir}/data/postgresql.conf", "a") as conf:
+                conf.write("pg_auth_jwt.scope = 'transaction'\n")
+            if not line[0].endswith("scop"):
+                cluster.as_pg("pg_ctl", "reload", "-D", f"{cluster.dir}/data")
+                checks.true("corrected in postgresql.conf", becomes(lambda: s.code(WHO), None))
+
+
+def becomes(get, wanted):
+    """Whether it does within some seconds: a reload is not waited for."""
+    for _ in range(100):
+        if get() == wanted:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+USES = {"a claim": WHO, "claims": "SELECT auth.session()", "init": "SELECT auth.jwt_session_init('x')",
+        "no token": "SELECT auth.jwt_session_init(NULL)"}
+UNREADABLE = {"scope": "Transactions", "audit_log": "failure", "cache_size": "lots", "hoist_readers": "maybe"}
+
+
+def store(root, name, value, where):
+    """Stores what Postgres would refuse, as it may have been stored before the library was there."""
+    role, database = {"ROLE mistyped": ("'mistyped'::regrole", "0"), "ROLE ALL": ("0", "0"),
+                      "DATABASE": ("0", "d.oid"), "ROLE mistyped IN DATABASE": ("'mistyped'::regrole", "d.oid")}[where]
+    root.query(f"DELETE FROM pg_db_role_setting WHERE setconfig::text LIKE '%pg_auth_jwt.%';"
+               f"INSERT INTO pg_db_role_setting SELECT {database}, {role}, ARRAY['pg_auth_jwt.{name}={value}']"
+               f" FROM pg_database d WHERE datname = current_database()")
+
+
+def unreadable(checks, cluster, db, how):
+    """A stored value that cannot be read, and a stored name that is none of ours, are errors of every use
+    that name the remedy. No default takes their place."""
+    root, owner = cluster.session(db, "postgres"), cluster.session(db, "owner_role")
+    root.query("CREATE ROLE mistyped LOGIN; GRANT authenticated TO mistyped")
+    places = {"ROLE mistyped": "ALTER ROLE mistyped", "DATABASE": f"ALTER DATABASE {db}", "ROLE ALL": "ALTER ROLE ALL",
+              "ROLE mistyped IN DATABASE": f"ALTER ROLE mistyped IN DATABASE {db}"}
+    cases = [(name, value, "ROLE mistyped") for name, value in UNREADABLE.items()]
+    cases += [("scope", "Transactions", where) for where in places] + [("audit_log", "", "DATABASE")]
+    cases += [("scop", "transaction", where) for where in places]
+    for name, value, where in cases:
+        case = f"{how}: {name} = {value!r}, {where}"
+        store(root, name, value, where)
+        s = cluster.session(db, "mistyped")
+        code = "42602" if name == "scop" else "22023"
+        for use, sql in USES.items():
+            checks.equal(f"{case}: {use}", s.code(sql), code)
+        try:
+            s.query(WHO)
+        except PgError as error:
+            fields = error.fields
+        command = f"{places[where]} RESET pg_auth_jwt.{name}"
+        checks.true(f"{case}: {fields}", f"pg_auth_jwt.{name}" in fields["D"] and f"{places[where]} SET" in fields["D"])
+        checks.equal(f"{case}: the value", value in fields["D"], True if name != "scop" else value in fields["D"])
+        checks.equal(f"{case}: HINT", fields["H"], f"Use {command}, then connect again.")
+        # A superuser's own session may have the same, and has to be able to run what the HINT says.
+        fresh = cluster.session(db, "postgres")
+        if where in ("DATABASE", "ROLE ALL"):
+            checks.equal(f"{case}: a superuser's use", fresh.code(WHO), code)
+        fresh.query(command)
+        checks.equal(f"{case}: corrected", cluster.session(db, "mistyped").code(WHO), None)
+
+    # Of those that are the client's to set, it may also set another one, as long as that lasts.
+    store(root, "scope", "Transactions", "ROLE mistyped")
+    s = cluster.session(db, "mistyped")
+    checks.equal(f"{how}: before SET", s.code(WHO), "22023")
+    checks.equal(f"{how}: SET to another one", s.code("SET pg_auth_jwt.scope = 'Transactional'"), "22023")
+    s.query("BEGIN; SET LOCAL pg_auth_jwt.scope = 'auto'")
+    checks.equal(f"{how}: SET LOCAL", s.code(WHO), None)
+    s.query("COMMIT")
+    checks.equal(f"{how}: after it", s.code(WHO), "22023")
+    s.query("SET pg_auth_jwt.scope = 'TRANSACTION'")
+    checks.equal(f"{how}: SET", s.code(WHO), None)
+    s.query("DISCARD ALL")
+    checks.equal(f"{how}: DISCARD ALL", s.code(WHO), "22023")
+    # The owner's work goes on: a key must be withdrawn whatever is mistyped.
+    store(root, "scope", "Transactions", "ROLE ALL")
+    owner = cluster.session(db, "owner_role")
+    checks.equal(f"{how}: verify", owner.code("SELECT auth.verify('x')"), "22023")
+    checks.equal(f"{how}: keys are withdrawn", owner.code("BEGIN; DELETE FROM auth.jwks; ROLLBACK"), None)
+    root.query("DELETE FROM pg_db_role_setting WHERE setconfig::text LIKE '%pg_auth_jwt.%'; DROP ROLE mistyped")
 
 
 def main():
@@ -92,21 +181,53 @@ def main():
     # What takes a superuser is not the client's to undo by a connection option, which Postgres takes for
     # a mere name until the library comes.
     root.query("CREATE ROLE bound LOGIN; GRANT authenticated TO bound; ALTER ROLE bound SET pg_auth_jwt.audit_log = 'all'")
-    for user, option in (("bound", "audit_log=off"), ("bound", "audit_log=failures"), ("bound", "scope=transaction")):
+    for user, option in (("bound", "audit_log=off"), ("bound", "audit_log=failures"), ("bound", "audit_log=x"),
+                         ("bound", "cache_size=0"), ("bound", "scope=session")):
         s = cluster.session(db, user, options=f"-c pg_auth_jwt.{option}")
         checks.equal(option, s.code(WHO), "42501")
         checks.equal(f"{option}, once more", s.code(WHO), "42501")
         checks.equal(f"{option}, another function", s.code("SELECT auth.jwt_session_init($1)", u1), "42501")
     s = cluster.session(db, "bound", options="-c pg_auth_jwt.hoist_readers=off")
     checks.equal("what it may give", [s.value(WHO), s.value("SHOW pg_auth_jwt.hoist_readers")], [None, "off"])
+    s = cluster.session(db, "bound", options="-c pg_auth_jwt.scope=transaction")
+    checks.equal("what it may give too", [s.value(WHO), s.value(SCOPE)], [None, "transaction"])
+    for option, code in (("scope=x", "22023"), ("scope=", "22023"), ("scop=transaction", "42602"), ("PG_auth_jwt.x=1", "42602")):
+        s = cluster.session(db, "bound", options="-c " + ("" if option[0] == "P" else "pg_auth_jwt.") + option)
+        checks.equal(f"mistyped by the client: {option}", s.code(WHO), code)
+        checks.equal(f"mistyped by the client: {option}, once more", s.code(WHO), code)
     root.query("ALTER ROLE bound SET pg_auth_jwt.audit_log = 'Failures'")
     s = cluster.session(db, "bound")
-    s.query("SET pg_auth_jwt.audit_log = 'off'; SET pg_auth_jwt.scope = 'transaction'")
+    s.query("SET pg_auth_jwt.audit_log = 'off'; SET pg_auth_jwt.scope = 'session'; SET pg_auth_jwt.x = 'y'")
     checks.equal("set later: dropped alone", [s.value(WHO), s.value("SHOW pg_auth_jwt.audit_log"), s.value(SCOPE)],
-                 [None, "failures", "session"])
+                 [None, "Failures", "auto"])
+    checks.equal("with warnings", sorted(n["C"] for n in s.notices), ["42501", "42501", "42602"])
+    s = cluster.session(db, "bound")
+    s.query("SET pg_auth_jwt.scope = 'Transactions'")
+    checks.equal("mistyped by SET", s.code(WHO), "22023")
+    s.query(PARALLEL + "off")
+    checks.equal("a parallel query of others' concern", s.query("SELECT count(*) FROM things"), [["20000"]])
+    checks.equal("a worker", s.code(COUNT), "22023")
+    s.query("RESET pg_auth_jwt.scope")
+    checks.equal("and corrected", s.query(COUNT), [["nobody", "20000"]])
     s = cluster.session(db, "postgres", options="-c pg_auth_jwt.audit_log=all -c pg_auth_jwt.scope=transaction")
     checks.equal("a superuser's own", [s.value(WHO), s.value("SHOW pg_auth_jwt.audit_log"), s.value(SCOPE)],
                  [None, "all", "transaction"])
+    unreadable(checks, cluster, db, "at first use")
+    root.query("ALTER SYSTEM SET session_preload_libraries = 'pg_auth_jwt'")
+    preloads = lambda: (root.query("SELECT pg_reload_conf()"), cluster.session(db, "postgres").value("SHOW session_preload_libraries"))[1]
+    checks.true("loaded at the connection's start", becomes(preloads, "pg_auth_jwt"))
+    unreadable(checks, cluster, db, "at the connection's start")
+    root.query("ALTER SYSTEM RESET session_preload_libraries")
+    checks.true("no longer", becomes(preloads, ""))
+    root.query("ALTER ROLE bound SET pg_auth_jwt.audit_log = 'all'")
+
+    # set_config does not depend on whether the library is there yet.
+    s = cluster.session(db)
+    for transaction in (1, 2):
+        s.query("BEGIN")
+        checks.equal(f"set_config, transaction {transaction}", s.code("SELECT set_config('pg_auth_jwt.token', $1, true)", u1), None)
+        checks.equal(f"set_config, transaction {transaction}: who", s.value(WHO), "u1")
+        s.query("COMMIT")
     root.query("ALTER ROLE bound SET session_preload_libraries = 'pg_auth_jwt'")
     checks.equal("at the connection's start", refused(cluster, db, "bound", "-c pg_auth_jwt.audit_log=off"), "42501")
     checks.equal("and without", refused(cluster, db, "bound", "-c application_name=x"), None)

@@ -26,13 +26,14 @@ def main():
             return counts["transactions"], crossings
 
         # What the others prove is worth something only if a crossing would be seen.
-        checks.true("careless clients are seen to cross", play("careless", "transaction", careless=True)[1])
-        cases = [("is_local", "transaction", False), ("session mode", "session", True), ("scope", "transaction", True)]
-        for what, mode, careless in cases:
+        checks.true("is_local false is seen to cross", play("false", "transaction", is_local="false")[1])
+        cases = [("no is_local", "transaction", None), ("is_local", "transaction", "true"),
+                 ("session mode", "session", "false"), ("scope", "transaction", "false")]
+        for what, mode, is_local in cases:
             if what == "scope":
                 # At login, so for the server connections that a pooler makes from now on.
                 root.query("ALTER ROLE authenticated SET pg_auth_jwt.scope = 'transaction'")
-            transactions, crossings = play(what, mode, careless=careless)
+            transactions, crossings = play(what, mode, is_local=is_local)
             checks.equal(f"{what}: crossings", crossings[:3], [])
             total += transactions
     checks.done(f"{total} transactions by 30 clients over 4 connections, no crossing")

@@ -1,6 +1,7 @@
--- The key tables' owner, who is no superuser, may alter them. What the extension then does not find as
--- it made it, it does not believe: each case below accepts no token, and none reads a value as what it
--- is not. Each is rolled back, after which the token is good again.
+-- A superuser may alter the key tables. What the extension then does not find as it made it, it does
+-- not believe: each case below accepts no token, and none reads a value as what it is not. Each is
+-- rolled back, after which the token is good again.
+\c - postgres
 \i fixtures/jose.sql
 SELECT auth.init(:'jwks', issuer => :'issuer', audience => '{my-app}');
 \set VERBOSITY terse
@@ -108,9 +109,7 @@ SELECT hidden.verify(:'bob');
 ROLLBACK;
 SELECT verify(:'bob');
 
----- The trigger where it does not belong, as only a superuser can put it
-\c - postgres
-\set VERBOSITY terse
+---- The trigger where it does not belong
 CREATE TABLE elsewhere (issuer bigint, kid bigint, jwk bigint, alg bigint, thumbprint bigint, expires_at bigint);
 CREATE TRIGGER a BEFORE INSERT ON elsewhere FOR EACH ROW EXECUTE FUNCTION auth.admit_key();
 INSERT INTO elsewhere VALUES (4702394921427289928, 4702394921427289928, 4702394921427289928);

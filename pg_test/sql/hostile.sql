@@ -399,7 +399,9 @@ SHOW pg_auth_jwt.token;
 SELECT current_setting('pg_auth_jwt.token', true);
 SELECT count(*) FROM pg_show_all_settings() WHERE name = 'pg_auth_jwt.token';
 ALTER ROLE authenticated SET pg_auth_jwt.token FROM CURRENT;
-CREATE FUNCTION keeps() RETURNS int LANGUAGE sql SET pg_auth_jwt.token FROM CURRENT AS 'SELECT 1';
+ALTER ROLE authenticated RESET pg_auth_jwt.token;
+CREATE FUNCTION keeps() RETURNS text LANGUAGE sql SET pg_auth_jwt.token FROM CURRENT AS 'SELECT auth.email()';
+SELECT keeps();
 SELECT explained('SELECT 1');
 DO $$ BEGIN RAISE '%', current_setting('pg_auth_jwt.token'); END $$;
 \set VERBOSITY terse
@@ -473,7 +475,7 @@ SELECT title, auth.jwt_session_init(NULL) FROM posts;
 \c - postgres
 ALTER ROLE authenticated SET pg_auth_jwt.scope = 'transaction';
 \c "dbname=test_hostile user=authenticated options=''"
--- 64. before the library is loaded, when the setting is but a name
+-- 64. before the library is loaded, when the setting is a placeholder
 SET pg_auth_jwt.scope = 'session';
 BEGIN;
 SELECT auth.jwt_session_init(:'bob');
@@ -489,7 +491,14 @@ RESET pg_auth_jwt.scope;
 RESET ALL;
 DISCARD ALL;
 SHOW pg_auth_jwt.scope;
--- 66. in a procedure that commits
+-- 66. what he may change: who passes nothing in a transaction block, or true, is safe from him
+SET pg_auth_jwt.scope = 'auto';
+BEGIN;
+SELECT auth.jwt_session_init(:'bob');
+COMMIT;
+SELECT auth.email() IS NULL;
+RESET pg_auth_jwt.scope;
+-- 67. in a procedure that commits
 CREATE PROCEDURE commits(token text) LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM auth.jwt_session_init(token);

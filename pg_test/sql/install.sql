@@ -3,11 +3,11 @@ SELECT extname, extversion, extnamespace::regnamespace, extowner::regrole, extre
   FROM pg_extension WHERE extname = 'pg_auth_jwt';
 SELECT current_user, rolsuper FROM pg_roles WHERE rolname = current_user;
 
--- The owner manages keys; what runs with C's powers stays with the superuser.
-SELECT nspname, nspowner::regrole = current_user::regrole AS owned FROM pg_namespace WHERE nspname = 'auth';
-SELECT relname, relowner::regrole = current_user::regrole AS owned
+-- The extension's owner owns none of its objects: who owns a table may alter it and put triggers on it.
+SELECT nspname, nspowner::regrole AS owner FROM pg_namespace WHERE nspname = 'auth';
+SELECT relname, relowner::regrole AS owner
   FROM pg_class WHERE relnamespace = 'auth'::regnamespace AND relkind = 'r' ORDER BY 1;
-SELECT proname, proowner::regrole = current_user::regrole AS owned, provolatile AS volatile,
+SELECT proname, proowner::regrole AS owner, provolatile AS volatile,
        proparallel AS parallel, proisstrict AS strict, proconfig AS config
   FROM pg_proc WHERE pronamespace = 'auth'::regnamespace ORDER BY 1;
 

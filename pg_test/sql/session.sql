@@ -35,9 +35,52 @@ SELECT auth.email();
 SELECT auth.jwt_session_init(:'alice', is_local => true);
 SELECT auth.email();
 
--- A token set in a transaction that is rolled back was never set.
+-- Where its other parts use the token, nothing warns.
+WITH signed_in AS MATERIALIZED (SELECT auth.jwt_session_init(:'alice', is_local => true))
+SELECT auth.email() FROM signed_in;
+SELECT auth.email();
+
+-- Without is_local: the transaction block's, else the session's.
 BEGIN;
 SELECT auth.jwt_session_init(:'alice');
+SELECT auth.email();
+COMMIT;
+SELECT auth.email();
+-- Several statements in one message are a transaction block too.
+SELECT auth.jwt_session_init(:'alice') \; SELECT auth.email();
+SELECT auth.email();
+SELECT format('DO $$ BEGIN PERFORM auth.jwt_session_init(%L); END $$', :'alice') AS do_block \gset
+:do_block;
+SELECT auth.email();
+BEGIN;
+:do_block;
+SELECT auth.jwt_session_init(:'bob', NULL);
+SELECT auth.email();
+SELECT auth.jwt_session_init(NULL);
+SELECT auth.email();
+COMMIT;
+SELECT auth.email();
+SELECT auth.jwt_session_init('');
+-- So is a plpgsql block with EXCEPTION: whether there is another around it cannot be told.
+CREATE FUNCTION pg_temp.sign_in(token text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM auth.jwt_session_init(token);
+    RETURN auth.email();
+EXCEPTION WHEN invalid_authorization_specification THEN
+    RETURN SQLSTATE;
+END $$;
+SELECT pg_temp.sign_in(:'alice');
+SELECT auth.email();
+-- false is the session's, wherever.
+BEGIN;
+SELECT auth.jwt_session_init(:'alice', is_local => false);
+COMMIT;
+SELECT auth.email();
+SELECT auth.jwt_session_init(:'bob');
+
+-- A token set in a transaction that is rolled back was never set.
+BEGIN;
+SELECT auth.jwt_session_init(:'alice', is_local => false);
 SELECT auth.email();
 ROLLBACK;
 SELECT auth.email();
@@ -76,12 +119,17 @@ END;
 SELECT auth.email();
 RESET pg_auth_jwt.token;
 SELECT auth.email();
-\set VERBOSITY sqlstate
-SELECT set_config('pg_auth_jwt.token', :'alice', false) <> '' AS set;
-\set VERBOSITY default
+-- set_config works like SET. Neither it nor SHOW returns the token.
+SELECT set_config('pg_auth_jwt.token', :'alice', false);
+SELECT auth.email();
+SHOW pg_auth_jwt.token;
+BEGIN;
+SELECT set_config('pg_auth_jwt.token', :'bob', true);
+SELECT auth.email();
+COMMIT;
 SELECT auth.email();
 RESET ALL;
-SELECT auth.email();
+SELECT auth.email(), current_setting('pg_auth_jwt.token') AS shown;
 RESET ROLE;
 SET SESSION AUTHORIZATION DEFAULT;
 SELECT auth.jwt_session_init(:'alice');
@@ -133,6 +181,9 @@ END $$;
 CALL commits(:'alice', true);
 CALL commits(:'alice', false);
 SELECT auth.email();
+SELECT auth.jwt_session_init(NULL);
+CALL commits(:'alice', NULL);
+SELECT auth.email();
 
 -- COMMIT AND CHAIN begins a transaction of its own.
 BEGIN;
@@ -143,6 +194,10 @@ COMMIT;
 
 -- The cache may be off.
 \c - postgres
+SELECT auth.jwt_session_init(:'alice');
+-- (A superuser is not shown the token either.)
+SHOW pg_auth_jwt.token;
+SELECT setting, reset_val FROM pg_settings WHERE name = 'pg_auth_jwt.token';
 ALTER ROLE owner_role SET pg_auth_jwt.cache_size = 0;
 \c - owner_role
 SHOW pg_auth_jwt.cache_size;
@@ -151,16 +206,43 @@ SELECT auth.email(), auth.uid();
 \c - postgres
 ALTER ROLE owner_role RESET pg_auth_jwt.cache_size;
 
--- A role behind a transaction pooler: every token is local, and the careless are told.
-ALTER ROLE owner_role SET pg_auth_jwt.scope = 'transaction';
+-- A role behind a transaction pooler whose clients may call outside of transaction blocks or pass
+-- false: every token is local, and they are told. The owner of the database can store it.
 \c - owner_role
+SELECT auth.email() IS NULL AS library_loaded;
+ALTER DATABASE :"DBNAME" SET pg_auth_jwt.scope = 'transaction';
+\c
 SELECT auth.jwt_session_init(:'alice');
+SELECT auth.jwt_session_init(:'alice', false) AS session, 1 AS too;
+SELECT auth.email();
+WITH signed_in AS MATERIALIZED (SELECT auth.jwt_session_init(:'alice')) SELECT auth.email() FROM signed_in;
 SELECT auth.email();
 BEGIN;
-SELECT auth.jwt_session_init(:'alice');
+SELECT auth.jwt_session_init(:'alice', is_local => false);
 SELECT auth.email();
 COMMIT;
 SELECT auth.email();
+ALTER DATABASE :"DBNAME" RESET pg_auth_jwt.scope;
+-- It protects from mistakes: a client may change it, except to what would bind others.
+SET pg_auth_jwt.scope = 'auto';
+SELECT auth.jwt_session_init(:'alice');
+SELECT auth.email();
+RESET pg_auth_jwt.scope;
+SHOW pg_auth_jwt.scope;
 SET pg_auth_jwt.scope = 'session';
+ALTER ROLE owner_role SET pg_auth_jwt.scope = 'session';
+SET pg_auth_jwt.scope = 'transactions';
+-- scope = session: NULL is as set_config's false.
+\c - postgres
+ALTER ROLE owner_role SET pg_auth_jwt.scope = 'session';
+\c - owner_role
+BEGIN;
+SELECT auth.jwt_session_init(:'alice');
+COMMIT;
+SELECT auth.email();
+BEGIN;
+SELECT auth.jwt_session_init(:'bob', is_local => true);
+COMMIT;
+SELECT auth.email();
 \c - postgres
 ALTER ROLE owner_role RESET pg_auth_jwt.scope;

@@ -1,4 +1,4 @@
-//! Base64url as JOSE has it (RFC 7515 §2): no padding, nothing else either.
+//! Base64url as in JOSE (RFC 7515 §2): without padding, white space or other characters.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

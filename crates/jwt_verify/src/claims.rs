@@ -10,7 +10,7 @@ use crate::excerpt::Excerpt;
 use crate::json::{Object, Value};
 use crate::numeric_date::NumericDate;
 use crate::policy::Policy;
-use crate::time::{UnixMicros, WideMicros, narrow};
+use crate::time::{UnixTime, WideTime};
 
 /// A token's payload.
 pub(crate) struct Claims<'p>(Object<'p>);
@@ -19,26 +19,26 @@ pub(crate) struct Claims<'p>(Object<'p>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Window {
     /// The first moment.
-    pub(crate) from: UnixMicros,
+    pub(crate) from: UnixTime,
     /// The first moment at which it is no longer.
-    pub(crate) until: UnixMicros,
+    pub(crate) until: UnixTime,
 }
 
 impl Window {
     /// Without limits.
     pub(crate) const ALWAYS: Self = Self {
-        from: UnixMicros::MIN,
-        until: UnixMicros::MAX,
+        from: UnixTime::MIN,
+        until: UnixTime::MAX,
     };
 
-    fn since(from: UnixMicros) -> Self {
+    fn since(from: UnixTime) -> Self {
         Self {
             from,
             ..Self::ALWAYS
         }
     }
 
-    fn before(until: UnixMicros) -> Self {
+    fn before(until: UnixTime) -> Self {
         Self {
             until,
             ..Self::ALWAYS
@@ -97,13 +97,13 @@ impl Topic {
 struct Rule {
     topic: Topic,
     /// When the token keeps the rule, if it does now.
-    check: fn(&Claims<'_>, &Policy, UnixMicros) -> Result<Window, Error>,
+    check: fn(&Claims<'_>, &Policy, UnixTime) -> Result<Window, Error>,
 }
 
 impl Rule {
     const fn new(
         topic: Topic,
-        check: fn(&Claims<'_>, &Policy, UnixMicros) -> Result<Window, Error>,
+        check: fn(&Claims<'_>, &Policy, UnixTime) -> Result<Window, Error>,
     ) -> Self {
         Self { topic, check }
     }
@@ -159,7 +159,7 @@ impl<'p> Claims<'p> {
     }
 
     /// Every rule, in the order of [`RULES`].
-    pub(crate) fn check(&self, policy: &Policy, now: UnixMicros) -> Result<Window, Error> {
+    pub(crate) fn check(&self, policy: &Policy, now: UnixTime) -> Result<Window, Error> {
         RULES.iter().try_fold(Window::ALWAYS, |window, rule| {
             Ok(window.intersection((rule.check)(self, policy, now)?))
         })
@@ -170,7 +170,7 @@ impl<'p> Claims<'p> {
         &self,
         topic: Topic,
         policy: &Policy,
-        now: UnixMicros,
+        now: UnixTime,
     ) -> Result<(), Error> {
         RULES
             .iter()
@@ -223,44 +223,44 @@ impl<'p> Claims<'p> {
     }
 
     /// Not expired (RFC 7519 §4.1.4).
-    fn check_exp(&self, policy: &Policy, now: UnixMicros) -> Result<Window, Error> {
+    fn check_exp(&self, policy: &Policy, now: UnixTime) -> Result<Window, Error> {
         let Some(exp) = self.date("exp")? else {
             return Ok(Window::ALWAYS);
         };
-        let until = exp.wide().saturating_add(policy.leeway.into());
-        match WideMicros::from(now) < until {
-            true => Ok(Window::before(narrow(until))),
+        let until = exp.wide().plus(policy.leeway);
+        match WideTime::from(now) < until {
+            true => Ok(Window::before(until.narrow())),
             false => Err(Error::Expired { exp, now }),
         }
     }
 
     /// Valid already (RFC 7519 §4.1.5).
-    fn check_nbf(&self, policy: &Policy, now: UnixMicros) -> Result<Window, Error> {
+    fn check_nbf(&self, policy: &Policy, now: UnixTime) -> Result<Window, Error> {
         let Some(nbf) = self.date("nbf")? else {
             return Ok(Window::ALWAYS);
         };
-        let from = nbf.wide().saturating_sub(policy.leeway.into());
+        let from = nbf.wide().minus(policy.leeway);
         match from <= now.into() {
-            true => Ok(Window::since(narrow(from))),
+            true => Ok(Window::since(from.narrow())),
             false => Err(Error::NotYetValid { nbf, now }),
         }
     }
 
     /// Not issued in the future (RFC 7519 §4.1.6).
-    fn check_iat(&self, policy: &Policy, now: UnixMicros) -> Result<Window, Error> {
+    fn check_iat(&self, policy: &Policy, now: UnixTime) -> Result<Window, Error> {
         let Some(iat) = self.date("iat")? else {
             return Ok(Window::ALWAYS);
         };
-        let from = iat.wide().saturating_sub(policy.leeway.into());
+        let from = iat.wide().minus(policy.leeway);
         match from <= now.into() {
-            true => Ok(Window::since(narrow(from))),
+            true => Ok(Window::since(from.narrow())),
             false => Err(Error::IssuedInFuture { iat, now }),
         }
     }
 
     /// Not older than the issuer's tokens may get.
-    fn check_max_age(&self, policy: &Policy, now: UnixMicros) -> Result<Window, Error> {
-        // A date of the wrong type is refused whether or not there is a limit.
+    fn check_max_age(&self, policy: &Policy, now: UnixTime) -> Result<Window, Error> {
+        // Reported here too, whether or not there is a limit: the age is not known.
         let iat = self.date("iat")?;
         let Some(max_age) = policy.max_age else {
             return Ok(Window::ALWAYS);
@@ -268,12 +268,9 @@ impl<'p> Claims<'p> {
         let iat = iat.ok_or_else(|| Error::MissingClaim {
             claim: Excerpt::new("iat"),
         })?;
-        let until = iat
-            .wide()
-            .saturating_add(max_age.into())
-            .saturating_add(policy.leeway.into());
-        match WideMicros::from(now) < until {
-            true => Ok(Window::before(narrow(until))),
+        let until = iat.wide().plus(max_age).plus(policy.leeway);
+        match WideTime::from(now) < until {
+            true => Ok(Window::before(until.narrow())),
             false => Err(Error::TooOld { iat, max_age, now }),
         }
     }

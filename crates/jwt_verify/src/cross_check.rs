@@ -28,6 +28,11 @@ pub fn add_key_even_published(keyring: &mut Keyring, issuer: &str, key: Key) -> 
     keyring.add_admitted_key(issuer, key)
 }
 
+/// How many signatures this thread has checked: the costly part of a verification.
+pub fn signature_checks() -> usize {
+    signature::CHECKS.with(std::cell::Cell::get)
+}
+
 /// What the stack in use says of a signature (in bytes), and what the other.
 pub fn verdicts(key: &Key, alg: Algorithm, message: &[u8], signature: &[u8]) -> (bool, bool) {
     let encoded = base64url::encode(signature);

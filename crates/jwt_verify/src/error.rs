@@ -1,6 +1,7 @@
 //! Why a token was refused.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::algorithm::Algorithm;
 use crate::excerpt::Excerpt;
@@ -8,7 +9,7 @@ use crate::json::JsonError;
 use crate::limits::{MAX_KEYS_TRIED, MAX_TOKEN_BYTES};
 use crate::numeric_date::NumericDate;
 use crate::policy::DEFAULT_TOKEN_TYPE;
-use crate::time::{Date, Span, UnixMicros};
+use crate::time::{Roughly, UnixTime};
 
 /// One of the three parts of a token (RFC 7515 §7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +38,8 @@ impl fmt::Display for Part {
 /// that come from the token are [`Excerpt`]s; times displayed as dates
 /// where they have one.
 ///
-/// Exhaustive on purpose: whoever maps errors to codes has to decide about each
-/// new one.
+/// Exhaustive on purpose: a caller that gives each error a code has to decide
+/// about each new one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// The token is longer than [`MAX_TOKEN_BYTES`].
@@ -126,7 +127,7 @@ pub enum Error {
         /// The header's `kid`.
         kid: Excerpt,
         /// When it expired.
-        expired: UnixMicros,
+        expired: UnixTime,
     },
     /// Several keys could have signed the token, and it does not say which.
     AmbiguousKey {
@@ -151,30 +152,30 @@ pub enum Error {
         /// The claim `exp`.
         exp: NumericDate,
         /// The time of the check.
-        now: UnixMicros,
+        now: UnixTime,
     },
     /// The token was issued too long ago.
     TooOld {
         /// The claim `iat`.
         iat: NumericDate,
         /// How long the issuer's tokens are accepted after `iat`.
-        max_age: UnixMicros,
+        max_age: Duration,
         /// The time of the check.
-        now: UnixMicros,
+        now: UnixTime,
     },
     /// The token is not valid yet (RFC 7519 §4.1.5).
     NotYetValid {
         /// The claim `nbf`.
         nbf: NumericDate,
         /// The time of the check.
-        now: UnixMicros,
+        now: UnixTime,
     },
     /// The token was issued in the future (RFC 7519 §4.1.6).
     IssuedInFuture {
         /// The claim `iat`.
         iat: NumericDate,
         /// The time of the check.
-        now: UnixMicros,
+        now: UnixTime,
     },
     /// `iss` is not a string (RFC 7519 §4.1.1).
     IssuerType {
@@ -331,7 +332,7 @@ impl fmt::Display for Error {
             },
             Self::UnknownKey { kid } => write!(f, "issuer has no key with \"kid\" {kid}"),
             Self::ExpiredKey { kid, expired } => {
-                write!(f, "key {kid} expired at {}", Date(*expired))
+                write!(f, "key {kid} expired at {expired}")
             }
             Self::AmbiguousKey { alg, kid } => match kid {
                 Some(kid) => write!(
@@ -359,7 +360,7 @@ impl fmt::Display for Error {
                 f,
                 "token was issued at {} (claim \"iat\"), and may not be older than {}",
                 iat,
-                Span(*max_age)
+                Roughly(*max_age)
             ),
             Self::NotYetValid { nbf, .. } => {
                 write!(f, "token is not valid before {} (claim \"nbf\")", nbf)

@@ -10,7 +10,7 @@ use crate::excerpt::Excerpt;
 use crate::jwk::{Key, parse_jwk};
 use crate::limits::MAX_KEYS_TRIED;
 use crate::policy::Policy;
-use crate::time::UnixMicros;
+use crate::time::UnixTime;
 
 /// The name of the issuer that stands for any, or for none.
 const ANY_ISSUER: &str = "*";
@@ -36,11 +36,11 @@ pub(crate) struct Issuer {
     by_kid: HashMap<Box<str>, usize>,
 }
 
-/// A key's place: its JWK, and what became of it.
+/// A key: its JWK and, once it was used, the result of its admission.
 struct Slot {
     jwk: Box<str>,
     alg: Option<Box<str>>,
-    expires_at: UnixMicros,
+    expires_at: UnixTime,
     next: Option<usize>,
     /// Filled at first use: most keys of a set are never used.
     key: OnceLock<Option<Box<Key>>>,
@@ -50,10 +50,10 @@ struct Slot {
 pub(crate) struct Selected<'k> {
     pub(crate) key: &'k Key,
     /// When the key itself expires.
-    pub(crate) expires_at: UnixMicros,
+    pub(crate) expires_at: UnixTime,
     /// Before this the choice could have been another one: that is when the
     /// last of the expired keys that were passed over did expire.
-    pub(crate) chosen_since: UnixMicros,
+    pub(crate) chosen_since: UnixTime,
 }
 
 impl PartialEq for Slot {
@@ -107,7 +107,7 @@ impl Keyring {
         kid: Option<&str>,
         alg: Option<&str>,
         jwk: &str,
-        expires_at: Option<UnixMicros>,
+        expires_at: Option<UnixTime>,
     ) -> bool {
         let Some(issuer) = self.issuers.get_mut(issuer) else {
             return false;
@@ -123,7 +123,7 @@ impl Keyring {
         issuer.slots.push(Slot {
             jwk: jwk.into(),
             alg: alg.map(Box::from),
-            expires_at: expires_at.unwrap_or(UnixMicros::MAX),
+            expires_at: expires_at.unwrap_or(UnixTime::MAX),
             next,
             key: OnceLock::new(),
         });
@@ -196,7 +196,7 @@ impl Issuer {
         alg: Algorithm,
         kid: Option<&str>,
         iss: Option<&str>,
-        now: UnixMicros,
+        now: UnixTime,
     ) -> Result<Selected<'_>, Error> {
         if !self.policy.algorithms.contains(alg) {
             return Err(Error::AlgorithmNotAllowed { alg });
@@ -212,7 +212,7 @@ impl Issuer {
         &self,
         alg: Algorithm,
         kid: &str,
-        now: UnixMicros,
+        now: UnixTime,
     ) -> Result<Selected<'_>, Error> {
         let mut slot = self.by_kid.get(kid).copied();
         let slots = std::iter::from_fn(|| {
@@ -232,18 +232,20 @@ impl Issuer {
                 kid: Some(kid()),
             }),
             Some(selected) if selected.key.takes().contains(alg) => Ok(Selected {
-                chosen_since: found.last_expiry,
+                chosen_since: found.last_expiry.unwrap_or(UnixTime::MIN),
                 ..selected
             }),
             _ if found.any_usable => Err(Error::KeyAlgorithm {
                 alg,
                 kid: Some(kid()),
             }),
-            _ if found.last_expiry > UnixMicros::MIN => Err(Error::ExpiredKey {
-                kid: kid(),
-                expired: found.last_expiry,
+            _ => Err(match found.last_expiry {
+                Some(expired) => Error::ExpiredKey {
+                    kid: kid(),
+                    expired,
+                },
+                None => Error::UnknownKey { kid: kid() },
             }),
-            _ => Err(Error::UnknownKey { kid: kid() }),
         }
     }
 
@@ -252,7 +254,7 @@ impl Issuer {
         &self,
         alg: Algorithm,
         iss: Option<&str>,
-        now: UnixMicros,
+        now: UnixTime,
     ) -> Result<Selected<'_>, Error> {
         if self.slots.len() > MAX_KEYS_TRIED {
             return Err(Error::MissingKeyId);
@@ -264,7 +266,7 @@ impl Issuer {
         match found.only {
             Some(_) if found.several => Err(Error::AmbiguousKey { alg, kid: None }),
             Some(selected) => Ok(Selected {
-                chosen_since: found.last_expiry,
+                chosen_since: found.last_expiry.unwrap_or(UnixTime::MIN),
                 ..selected
             }),
             None if found.any_usable => Err(Error::KeyAlgorithm { alg, kid: None }),
@@ -275,29 +277,30 @@ impl Issuer {
     }
 }
 
-/// What a search among slots has come to.
+/// The state of a search among slots.
 struct Candidates<'k> {
-    now: UnixMicros,
+    now: UnixTime,
     only: Option<Selected<'k>>,
     several: bool,
     any_usable: bool,
-    last_expiry: UnixMicros,
+    /// When the last of the expired keys did expire.
+    last_expiry: Option<UnixTime>,
 }
 
 impl<'k> Candidates<'k> {
-    fn new(now: UnixMicros) -> Self {
+    fn new(now: UnixTime) -> Self {
         Self {
             now,
             only: None,
             several: false,
             any_usable: false,
-            last_expiry: UnixMicros::MIN,
+            last_expiry: None,
         }
     }
 
     fn consider(&mut self, slot: &'k Slot, issuer: &Issuer, wanted: impl Fn(&Key) -> bool) {
         if slot.expires_at <= self.now {
-            self.last_expiry = self.last_expiry.max(slot.expires_at);
+            self.last_expiry = self.last_expiry.max(Some(slot.expires_at));
             return;
         }
         let Some(key) = slot.key(issuer.policy()) else {
@@ -311,7 +314,7 @@ impl<'k> Candidates<'k> {
         self.only = Some(Selected {
             key,
             expires_at: slot.expires_at,
-            chosen_since: UnixMicros::MIN,
+            chosen_since: UnixTime::MIN,
         });
     }
 }

@@ -5,7 +5,7 @@
 //! [`Verified`] or the one [`Error`] that says which rule refused the token.
 //!
 //! ```
-//! use jwt_verify::{Keyring, Policy, verify};
+//! use jwt_verify::{Keyring, Policy, UnixTime, verify};
 //!
 //! let mut keyring = Keyring::new();
 //! keyring.add_issuer("https://auth.example.com", Policy::default());
@@ -13,7 +13,7 @@
 //!               "x":"bPCrYRrU9-L5nSHD1FR2r6qboUSWUYfpAfCL8hE59DI"}"#;
 //! keyring.add_key("https://auth.example.com", Some("a"), None, jwk, None);
 //!
-//! let refused = verify("not a token", &keyring, 1_700_000_000_000_000);
+//! let refused = verify("not a token", &keyring, UnixTime::from_seconds(1_700_000_000));
 //! assert_eq!(refused.unwrap_err().to_string(), "token has 1 part, not 3");
 //! ```
 //!
@@ -59,7 +59,7 @@ pub use key_type::KeyType;
 pub use keyring::Keyring;
 pub use numeric_date::NumericDate;
 pub use policy::Policy;
-pub use time::UnixMicros;
+pub use time::UnixTime;
 pub use unverified_claims::{UnverifiedClaims, unverified_claims};
 pub use verify::{Verified, verify, verify_with};
 pub use wanted::Wanted;

@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use crate::time::{
-    Date, UnixMicros, WideMicros, YEAR_1, YEAR_10000, from_fractional_seconds, from_seconds,
-};
+use crate::time::{UnixTime, WideTime};
 
 /// Seconds since 1970-01-01 00:00:00 UTC, as a token states them: any JSON number.
 ///
@@ -32,24 +30,24 @@ impl NumericDate {
     }
 
     /// The instant, wide enough for every JSON number to be compared.
-    pub(crate) fn wide(self) -> WideMicros {
+    pub(crate) fn wide(self) -> WideTime {
         match self.0 {
-            Number::Integer(seconds) => from_seconds(seconds),
-            Number::Fraction(seconds) => from_fractional_seconds(seconds),
+            Number::Integer(seconds) => WideTime::from_seconds(seconds),
+            Number::Fraction(seconds) => WideTime::from_fractional_seconds(seconds),
         }
     }
 
     /// The instant, where it lies in the years 1 to 9999. Others have no date that people write.
-    pub(crate) fn calendar(self) -> Option<UnixMicros> {
-        let time = UnixMicros::try_from(self.wide()).ok()?;
-        (YEAR_1..YEAR_10000).contains(&time).then_some(time)
+    pub(crate) fn calendar(self) -> Option<UnixTime> {
+        let time = self.wide().narrow();
+        time.is_calendar().then_some(time)
     }
 }
 
 impl fmt::Display for NumericDate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.calendar(), self.0) {
-            (Some(time), _) => write!(f, "{}", Date(time)),
+            (Some(time), _) => write!(f, "{time}"),
             (None, Number::Integer(seconds)) => write!(f, "{seconds} seconds since 1970"),
             // Debug keeps large numbers short: 1e300.
             (None, Number::Fraction(seconds)) => write!(f, "{seconds:?} seconds since 1970"),

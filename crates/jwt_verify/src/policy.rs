@@ -1,7 +1,8 @@
 //! What an issuer's tokens have to satisfy.
 
+use std::time::Duration;
+
 use crate::algorithm::AlgorithmSet;
-use crate::time::UnixMicros;
 
 /// The type of a token whose header states none (RFC 7519 §5.1).
 pub(crate) const DEFAULT_TOKEN_TYPE: &str = "JWT";
@@ -18,11 +19,11 @@ pub struct Policy {
     pub algorithms: AlgorithmSet,
     /// The claims that a token must have.
     pub required_claims: Vec<String>,
-    /// How far its clock and ours may be apart, in microseconds; not negative.
-    pub leeway: UnixMicros,
-    /// How long after `iat` a token is accepted, in microseconds. `None`: as
-    /// long as it likes. With it, `iat` is required.
-    pub max_age: Option<UnixMicros>,
+    /// How far its clock and ours may be apart.
+    pub leeway: Duration,
+    /// How long after `iat` a token is accepted. `None`: as long as it
+    /// likes. With it, `iat` is required.
+    pub max_age: Option<Duration>,
     /// The accepted values of `typ` (RFC 8725 §3.11), in any case and with or
     /// without `application/` (RFC 7515 §4.1.9). An absent `typ` counts as
     /// `JWT`. `None`: not looked at, but a `typ` must be a string.
@@ -38,7 +39,7 @@ impl Default for Policy {
             audience: None,
             algorithms: AlgorithmSet::ASYMMETRIC,
             required_claims: vec!["exp".to_owned()],
-            leeway: 60_000_000,
+            leeway: Duration::from_secs(60),
             max_age: None,
             token_types: Some(vec!["JWT".to_owned(), "at+jwt".to_owned()]),
         }

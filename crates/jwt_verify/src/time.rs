@@ -1,50 +1,122 @@
-//! Points in time as integers, and how messages write them.
+//! Instants and lengths of time, how they are compared, and how messages write
+//! them. Every conversion between them and numbers is here.
 
 use std::fmt;
+use std::ops::{Add, Sub};
+use std::time::Duration;
 
-/// Microseconds since 1970-01-01 00:00:00 UTC, or a span of microseconds.
+const MICROS_PER_SECOND: i64 = 1_000_000;
+
+/// An instant: microseconds since 1970-01-01 00:00:00 UTC.
 ///
-/// The crate has no clock: every time is an argument.
-pub type UnixMicros = i64;
+/// The crate has no clock: every time is an argument. Displayed as a date in
+/// the years 1 to 9999, beyond these as seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixTime(i64);
 
-pub(crate) const MICROS_PER_SECOND: i64 = 1_000_000;
+impl UnixTime {
+    /// Before every other instant; displayed as `-infinity`.
+    pub const MIN: Self = Self(i64::MIN);
 
-/// 0001-01-01 00:00:00 UTC.
-pub(crate) const YEAR_1: UnixMicros = -62_135_596_800 * MICROS_PER_SECOND;
+    /// After every other instant; displayed as `infinity`.
+    pub const MAX: Self = Self(i64::MAX);
 
-/// 10000-01-01 00:00:00 UTC: the end of the years that people write.
-pub(crate) const YEAR_10000: UnixMicros = 253_402_300_800 * MICROS_PER_SECOND;
+    /// 0001-01-01 00:00:00 UTC.
+    const YEAR_1: Self = Self::from_seconds(-62_135_596_800);
 
-/// A time or span that no JSON number and no sum of a few overflows, so that
+    /// 10000-01-01 00:00:00 UTC: the end of the years that people write.
+    const YEAR_10000: Self = Self::from_seconds(253_402_300_800);
+
+    /// So many microseconds after 1970-01-01 00:00:00 UTC, or before.
+    pub const fn from_micros(micros: i64) -> Self {
+        Self(micros)
+    }
+
+    /// So many seconds after 1970-01-01 00:00:00 UTC, or before; saturates.
+    pub const fn from_seconds(seconds: i64) -> Self {
+        Self(seconds.saturating_mul(MICROS_PER_SECOND))
+    }
+
+    /// Microseconds since 1970-01-01 00:00:00 UTC.
+    pub const fn as_micros(self) -> i64 {
+        self.0
+    }
+
+    /// How far the two are apart, in either direction.
+    pub fn abs_diff(self, other: Self) -> Duration {
+        Duration::from_micros(self.0.abs_diff(other.0))
+    }
+
+    /// Whether it lies in the years 1 to 9999, so that people write it as a date.
+    pub(crate) fn is_calendar(self) -> bool {
+        (Self::YEAR_1..Self::YEAR_10000).contains(&self)
+    }
+}
+
+/// Saturates.
+impl Add<Duration> for UnixTime {
+    type Output = Self;
+
+    fn add(self, length: Duration) -> Self {
+        WideTime::from(self).plus(length).narrow()
+    }
+}
+
+/// Saturates.
+impl Sub<Duration> for UnixTime {
+    type Output = Self;
+
+    fn sub(self, length: Duration) -> Self {
+        WideTime::from(self).minus(length).narrow()
+    }
+}
+
+/// An instant that no JSON number and no sum of a few lengths overflows, so that
 /// the rules compare what the token says and not what was cut off.
-pub(crate) type WideMicros = i128;
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct WideTime(i128);
 
-/// Whole seconds as microseconds.
-pub(crate) fn from_seconds(seconds: impl Into<i128>) -> WideMicros {
-    seconds.into().saturating_mul(MICROS_PER_SECOND.into())
+impl WideTime {
+    pub(crate) fn from_seconds(seconds: i128) -> Self {
+        Self(seconds.saturating_mul(MICROS_PER_SECOND.into()))
+    }
+
+    /// Rounded up to the microsecond.
+    ///
+    /// Near today's dates a double holds a quarter of a microsecond, so what was
+    /// written with up to six decimals comes out exactly.
+    pub(crate) fn from_fractional_seconds(seconds: f64) -> Self {
+        // `as` saturates, far beyond what is ever added; JSON has no NaN.
+        Self((seconds * MICROS_PER_SECOND as f64).ceil() as i128)
+    }
+
+    pub(crate) fn plus(self, length: Duration) -> Self {
+        Self(self.0.saturating_add_unsigned(length.as_micros()))
+    }
+
+    pub(crate) fn minus(self, length: Duration) -> Self {
+        Self(self.0.saturating_sub_unsigned(length.as_micros()))
+    }
+
+    /// The nearest instant that 64 bits hold: the years -290308 to 294247.
+    pub(crate) fn narrow(self) -> UnixTime {
+        UnixTime(self.0.clamp(i64::MIN.into(), i64::MAX.into()) as i64)
+    }
 }
 
-/// Fractional seconds as microseconds, rounded up.
-///
-/// Near today's dates a double holds a quarter of a microsecond, so what was
-/// written with up to six decimals comes out exactly.
-pub(crate) fn from_fractional_seconds(seconds: f64) -> WideMicros {
-    // `as` saturates, far beyond what is ever added; JSON has no NaN.
-    (seconds * MICROS_PER_SECOND as f64).ceil() as i128
+impl From<UnixTime> for WideTime {
+    fn from(time: UnixTime) -> Self {
+        Self(time.0.into())
+    }
 }
 
-/// The nearest time that 64 bits hold: the years -290308 to 294247.
-pub(crate) fn narrow(micros: WideMicros) -> UnixMicros {
-    micros.clamp(UnixMicros::MIN.into(), UnixMicros::MAX.into()) as UnixMicros
-}
-
-/// Displays a time as Unix seconds, with its fraction where it has one.
-pub(crate) struct Seconds(pub(crate) UnixMicros);
+/// Displays an instant as Unix seconds, with the fraction where it has one.
+pub(crate) struct Seconds(pub(crate) UnixTime);
 
 impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.0 < 0 { "-" } else { "" };
-        let micros = self.0.unsigned_abs();
+        let sign = if self.0.0 < 0 { "-" } else { "" };
+        let micros = self.0.0.unsigned_abs();
         let (seconds, rest) = (micros / 1_000_000, micros % 1_000_000);
         write!(f, "{sign}{seconds}")?;
         if rest != 0 {
@@ -55,16 +127,12 @@ impl fmt::Display for Seconds {
     }
 }
 
-/// Displays a time as a date in UTC, for people; one outside of the years 1 to
-/// 9999 as seconds, and the ends of the range as infinities.
-pub(crate) struct Date(pub(crate) UnixMicros);
-
-impl fmt::Display for Date {
+impl fmt::Display for UnixTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            UnixMicros::MIN => return f.write_str("-infinity"),
-            UnixMicros::MAX => return f.write_str("infinity"),
-            YEAR_1..YEAR_10000 => {}
+        match *self {
+            Self::MIN => return f.write_str("-infinity"),
+            Self::MAX => return f.write_str("infinity"),
+            time if time.is_calendar() => {}
             other => return write!(f, "{} seconds since 1970", Seconds(other)),
         }
         let seconds = self.0.div_euclid(MICROS_PER_SECOND);
@@ -78,16 +146,15 @@ impl fmt::Display for Date {
     }
 }
 
-/// Displays a span roughly, in its largest two units.
-pub(crate) struct Span(pub(crate) UnixMicros);
+/// Displays a length of time roughly, in its largest two units.
+pub(crate) struct Roughly(pub(crate) Duration);
 
-impl fmt::Display for Span {
+impl fmt::Display for Roughly {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let micros = self.0.unsigned_abs();
-        let seconds = micros / 1_000_000;
+        let seconds = self.0.as_secs();
         let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
         let (large, small) = match (days, hours, minutes, seconds) {
-            (0, 0, 0, 0) => ((micros, "us"), (0, "")),
+            (0, 0, 0, 0) => ((self.0.subsec_micros().into(), "us"), (0, "")),
             (0, 0, 0, _) => ((seconds, "s"), (0, "")),
             (0, 0, _, _) => ((minutes, "min"), (seconds % 60, "s")),
             (0, _, _, _) => ((hours, "h"), (minutes, "min")),
@@ -131,16 +198,27 @@ mod tests {
 
     #[test]
     fn never_wraps() {
-        let year = 366 * 86_400 * 1_000_000;
-        for huge in [from_seconds(u64::MAX), from_fractional_seconds(1e308)] {
-            assert!(huge > i128::from(i64::MAX) + year);
-            assert_eq!(narrow(huge), i64::MAX);
+        let year = Duration::from_secs(366 * 86_400);
+        for huge in [
+            WideTime::from_seconds(u64::MAX.into()),
+            WideTime::from_fractional_seconds(1e308),
+        ] {
+            assert!(huge > WideTime::from(UnixTime::MAX).plus(year));
+            assert_eq!(huge.plus(Duration::MAX).narrow(), UnixTime::MAX);
         }
-        for tiny in [from_seconds(i64::MIN), from_fractional_seconds(-1e308)] {
-            assert!(tiny < i128::from(i64::MIN) - year);
-            assert_eq!(narrow(tiny), i64::MIN);
+        for tiny in [
+            WideTime::from_seconds(i64::MIN.into()),
+            WideTime::from_fractional_seconds(-1e308),
+        ] {
+            assert!(tiny < WideTime::from(UnixTime::MIN).minus(year));
+            assert_eq!(tiny.minus(Duration::MAX).narrow(), UnixTime::MIN);
         }
-        assert_eq!(narrow(-1), -1);
+        assert_eq!(WideTime(-1).narrow(), UnixTime(-1));
+        assert_eq!(UnixTime::MAX + year, UnixTime::MAX);
+        assert_eq!(UnixTime::MIN - year, UnixTime::MIN);
+        let all = UnixTime::MIN.abs_diff(UnixTime::MAX);
+        assert_eq!(all, Duration::from_micros(u64::MAX));
+        assert_eq!(UnixTime::from_seconds(i64::MAX), UnixTime::MAX);
     }
 
     #[test]
@@ -151,48 +229,52 @@ mod tests {
             (-0.5, -500_000),
             (5e-324, 1),
         ] {
-            assert_eq!(from_fractional_seconds(seconds), micros);
+            assert_eq!(WideTime::from_fractional_seconds(seconds), WideTime(micros));
         }
     }
 
     #[test]
     fn displays() {
-        assert_eq!(Seconds(1_500_000).to_string(), "1.5");
-        assert_eq!(Seconds(-1).to_string(), "-0.000001");
-        assert_eq!(Seconds(1_700_000_000 * 1_000_000).to_string(), "1700000000");
-        assert_eq!(
-            Date(1_700_000_000 * 1_000_000).to_string(),
-            "2023-11-14 22:13:20 UTC"
-        );
-        assert_eq!(Date(-1).to_string(), "1969-12-31 23:59:59 UTC");
-        assert_eq!(
-            Date(951_782_400 * 1_000_000).to_string(),
-            "2000-02-29 00:00:00 UTC"
-        );
-        assert_eq!(Date(YEAR_1).to_string(), "0001-01-01 00:00:00 UTC");
-        assert_eq!(Date(YEAR_10000 - 1).to_string(), "9999-12-31 23:59:59 UTC");
-        assert_eq!(
-            Date(YEAR_10000).to_string(),
-            "253402300800 seconds since 1970"
-        );
-        assert_eq!(
-            Date(YEAR_1 - 1).to_string(),
-            "-62135596800.000001 seconds since 1970"
-        );
-        assert_eq!(Date(i64::MIN).to_string(), "-infinity");
-        assert_eq!(Date(i64::MAX).to_string(), "infinity");
+        assert_eq!(Seconds(UnixTime(1_500_000)).to_string(), "1.5");
+        assert_eq!(Seconds(UnixTime(-1)).to_string(), "-0.000001");
+        let time = UnixTime::from_seconds(1_700_000_000);
+        assert_eq!(Seconds(time).to_string(), "1700000000");
+        for (time, text) in [
+            (time, "2023-11-14 22:13:20 UTC"),
+            (UnixTime(-1), "1969-12-31 23:59:59 UTC"),
+            (
+                UnixTime::from_seconds(951_782_400),
+                "2000-02-29 00:00:00 UTC",
+            ),
+            (UnixTime::YEAR_1, "0001-01-01 00:00:00 UTC"),
+            (
+                UnixTime(UnixTime::YEAR_1.0 - 1),
+                "-62135596800.000001 seconds since 1970",
+            ),
+            (
+                UnixTime(UnixTime::YEAR_10000.0 - 1),
+                "9999-12-31 23:59:59 UTC",
+            ),
+            (UnixTime::YEAR_10000, "253402300800 seconds since 1970"),
+            (UnixTime::MIN, "-infinity"),
+            (UnixTime::MAX, "infinity"),
+        ] {
+            assert_eq!(time.to_string(), text);
+        }
         for (seconds, text) in [
             (0, "0 us"),
             (59, "59 s"),
             (60, "1 min"),
-            (-61, "1 min 1 s"),
+            (61, "1 min 1 s"),
             (3_600, "1 h"),
             (7_260, "2 h 1 min"),
             (3 * 86_400, "3 d"),
             (3 * 86_400 + 7_200, "3 d 2 h"),
         ] {
-            assert_eq!(Span(seconds * 1_000_000).to_string(), text);
+            assert_eq!(Roughly(Duration::from_secs(seconds)).to_string(), text);
         }
-        assert_eq!(Span(i64::MIN).to_string(), "106751991 d 4 h");
+        let most = UnixTime::MIN.abs_diff(UnixTime::MAX);
+        assert_eq!(Roughly(most).to_string(), "213503982 d 8 h");
+        assert_eq!(Roughly(Duration::from_micros(7)).to_string(), "7 us");
     }
 }

@@ -1,4 +1,4 @@
-//! What a refused token says of itself, for an audit log.
+//! The claims of a token that was not verified, for an audit log.
 
 use crate::claims::Claims;
 use crate::header;
@@ -19,7 +19,7 @@ pub struct UnverifiedClaims {
 }
 
 /// Reads what can be read of a token that [`verify`](crate::verify()) refused.
-/// Never to be used for a decision: anybody can write anything there.
+/// Never use them for a decision: anyone can write such a token.
 pub fn unverified_claims(token: &str) -> UnverifiedClaims {
     let Ok(token) = Token::parse(token) else {
         return UnverifiedClaims::default();

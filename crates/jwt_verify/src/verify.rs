@@ -10,13 +10,13 @@ use crate::header::{self, Header};
 use crate::keyring::{Issuer, Keyring, Selected};
 use crate::policy::Policy;
 use crate::signature;
-use crate::time::UnixMicros;
+use crate::time::UnixTime;
 use crate::token::Token;
 use crate::wanted::Wanted;
 
 /// An accepted token.
 ///
-/// `Debug` leaves the claims out: they are somebody's personal data.
+/// `Debug` leaves the claims out: they are personal data.
 #[derive(Clone)]
 pub struct Verified {
     /// The payload's JSON text, byte for byte as signed. An object without
@@ -31,10 +31,10 @@ pub struct Verified {
     /// `jti`, if it is a string.
     pub token_id: Option<String>,
     /// The first moment at which the same keyring accepts the same token.
-    pub valid_from: UnixMicros,
+    pub valid_from: UnixTime,
     /// The first later moment at which it no longer does, because the token,
-    /// its age or its key expires; `i64::MAX` for never.
-    pub valid_until: UnixMicros,
+    /// its age or its key expires; [`UnixTime::MAX`] for never.
+    pub valid_until: UnixTime,
 }
 
 impl fmt::Debug for Verified {
@@ -56,7 +56,7 @@ impl fmt::Debug for Verified {
 /// [`MAX_TOKEN_BYTES`](crate::limits::MAX_TOKEN_BYTES), three parts, base64url,
 /// JSON), its header, its issuer, its key, its signature, its claims. Only
 /// lookups happen before the signature is checked, and no claim is judged.
-pub fn verify(token: &str, keyring: &Keyring, now: UnixMicros) -> Result<Verified, Error> {
+pub fn verify(token: &str, keyring: &Keyring, now: UnixTime) -> Result<Verified, Error> {
     verify_with(token, |_| keyring, now)
 }
 
@@ -70,7 +70,7 @@ pub fn verify(token: &str, keyring: &Keyring, now: UnixMicros) -> Result<Verifie
 pub fn verify_with<K: Deref<Target = Keyring>>(
     token: &str,
     keyring: impl FnOnce(Wanted<'_>) -> K,
-    now: UnixMicros,
+    now: UnixTime,
 ) -> Result<Verified, Error> {
     let token = Token::parse(token)?;
     let header = header::parse(&token.header)?;
@@ -122,7 +122,7 @@ pub(crate) fn select_key<'k>(
     issuer: &'k Issuer,
     header: &Header<'_>,
     claims: &Claims<'_>,
-    now: UnixMicros,
+    now: UnixTime,
 ) -> Result<Selected<'k>, Error> {
     issuer.select(header.alg, header.kid, claims.issuer()?, now)
 }

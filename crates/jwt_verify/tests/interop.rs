@@ -3,7 +3,7 @@
 //!
 //! interop/generate.py makes the tokens and asks the libraries. Where we
 //! differ from one, the difference is in [`INTENDED`], with its reason and the
-//! number of cases; any other fails. interop/run writes the data anew.
+//! number of cases; any other fails. interop/run writes the data again.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -11,10 +11,10 @@ mod common;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
+use std::time::Duration;
 
 use common::report;
-use common::sign::SECOND;
-use jwt_verify::{AlgorithmSet, Error, ErrorKind, Keyring, Policy, read_jwks, verify};
+use jwt_verify::{AlgorithmSet, Error, ErrorKind, Keyring, Policy, UnixTime, read_jwks, verify};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -33,7 +33,7 @@ struct PolicyOfAll {
     issuer: Option<String>,
     audience: Option<Vec<String>>,
     required: Vec<String>,
-    leeway: i64,
+    leeway: u64,
 }
 
 #[derive(Deserialize)]
@@ -286,7 +286,7 @@ fn agrees_with_other_libraries() {
         let keyring = keyrings
             .entry((&case.keyset, &case.policy))
             .or_insert_with(|| recorded.keyring(case));
-        let verdict = verify(&case.token, keyring, case.now * SECOND).map(drop);
+        let verdict = verify(&case.token, keyring, UnixTime::from_seconds(case.now)).map(drop);
         let we = match &verdict {
             Ok(()) => Accept,
             Err(error) => Refuse(error.kind()),
@@ -380,7 +380,7 @@ impl Recorded {
             algorithms,
             audience: asked.audience.clone(),
             required_claims: asked.required.clone(),
-            leeway: asked.leeway * SECOND,
+            leeway: Duration::from_secs(asked.leeway),
             // The libraries are not asked to look at it either.
             token_types: None,
             ..Policy::default()

@@ -5,9 +5,9 @@
 mod common;
 
 use common::cases::all_algorithms;
-use common::sign::{ISSUER, NOW, SECOND, Signer, algorithms, encode, lenient, token_with};
+use common::sign::{ISSUER, MICRO, NOW, SECOND, Signer, algorithms, encode, lenient, token_with};
 use jwt_verify::limits::MAX_KEYS_TRIED;
-use jwt_verify::{Error, ErrorKind, Keyring, Policy, UnixMicros, Verified, verify};
+use jwt_verify::{Error, ErrorKind, Keyring, Policy, UnixTime, Verified, verify};
 use serde_json::json;
 
 /// A keyring of [`ISSUER`] for keys to be added to.
@@ -36,7 +36,7 @@ impl Ring {
         kid: Option<&str>,
         alg: Option<&str>,
         jwk: &str,
-        expires_at: Option<UnixMicros>,
+        expires_at: Option<UnixTime>,
     ) -> Self {
         assert!(self.0.add_key(ISSUER, kid, alg, jwk, expires_at));
         self
@@ -52,7 +52,7 @@ impl Ring {
         signer: Signer,
         alg: &str,
         kid: Option<&str>,
-        now: UnixMicros,
+        now: UnixTime,
     ) -> Result<Verified, Error> {
         let mut header = json!({"alg": alg});
         if let Some(kid) = kid {
@@ -181,7 +181,7 @@ fn the_algorithm_is_the_keys() {
             }
         }
     }
-    // EdDSA and Ed25519 are one, whoever says which.
+    // EdDSA and Ed25519 are one, in the JWK or in the column.
     for name in ["EdDSA", "Ed25519"] {
         let ring = Ring::new().key(Some("k"), Some(name), Signer::Ed25519);
         assert!(ring.verify(Signer::Ed25519, "EdDSA", Some("k")).is_ok());
@@ -234,10 +234,10 @@ fn keys_expire() {
     let unending = ring(None)
         .verify(Signer::Ed25519, "EdDSA", Some("k"))
         .unwrap();
-    assert_eq!(unending.valid_until, UnixMicros::MAX);
+    assert_eq!(unending.valid_until, UnixTime::MAX);
     for kid in [Some("k"), None] {
         assert!(
-            ring(Some(NOW + 1))
+            ring(Some(NOW + MICRO))
                 .verify(Signer::Ed25519, "EdDSA", kid)
                 .is_ok()
         );
@@ -248,6 +248,8 @@ fn keys_expire() {
     assert!(matches!(error, Error::ExpiredKey { expired, .. } if expired == NOW));
     let error = ring(Some(NOW)).refusal(Signer::Ed25519, "EdDSA", None);
     assert!(matches!(error, Error::NoKeys { .. }));
+    let never = ring(Some(UnixTime::MIN)).refusal(Signer::Ed25519, "EdDSA", Some("k"));
+    assert_eq!(never.to_string(), "key \"k\" expired at -infinity");
 }
 
 #[test]
@@ -264,7 +266,7 @@ fn an_expired_key_gives_way() {
         );
         let verified = ring.verify(Signer::Ed25519, "EdDSA", kid).unwrap();
         assert_eq!(verified.valid_from, NOW);
-        let before = ring.verify_at(Signer::Ed25519, "EdDSA", kid, NOW - 1);
+        let before = ring.verify_at(Signer::Ed25519, "EdDSA", kid, NOW - MICRO);
         assert!(matches!(before, Err(Error::AmbiguousKey { .. })));
     }
 }
@@ -329,10 +331,10 @@ fn an_issuers_keys_are_its_own() {
     keyring.add_key("https://other.example", Some("k"), None, &jwk, None);
     keyring.add_key("*", Some("k"), None, &jwk, None);
     assert!(!keyring.is_empty());
-    // Its own row has no key, and nobody else's is borrowed.
+    // Its own row has no key, and another issuer's is not used.
     let error = verify(&token_with(json!({})), &keyring, NOW).unwrap_err();
     assert!(matches!(error, Error::UnknownKey { .. }));
-    // An issuer that is added again starts anew.
+    // An issuer that is added again starts without keys.
     keyring.add_issuer("https://other.example", lenient());
     let token = token_with(json!({"iss": "https://other.example"}));
     assert_eq!(

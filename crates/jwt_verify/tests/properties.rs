@@ -7,11 +7,14 @@ mod common;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use common::harness;
-use common::sign::{ISSUER, NOW, SECOND, Signer, encode, keyring_with, lenient, token_with};
+use common::sign::{
+    ISSUER, MICRO, NOW, NOW_SECONDS, SECOND, Signer, encode, keyring_with, lenient, token_with,
+};
 use jwt_verify::{Policy, verify};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 fn config(cases: u32) -> ProptestConfig {
     // RustCrypto takes up to half a second a signature in a debug build.
@@ -141,7 +144,7 @@ proptest! {
 fn policies() -> impl Strategy<Value = Policy> {
     let names = || prop::sample::subsequence(vec!["a".to_owned(), "JWT".to_owned()], 0..=2);
     let required = vec!["exp", "iss", "aud", "sub", "iat", "jti", "other"];
-    let lengths = prop::sample::select(vec![0, 1, 60 * SECOND, i64::MAX]);
+    let lengths = prop::sample::select(vec![Duration::ZERO, MICRO, 60 * SECOND, Duration::MAX]);
     (
         prop::option::of(names()),
         prop::sample::subsequence(required, 0..=3),
@@ -378,8 +381,8 @@ proptest! {
         exp in prop::option::of(dates()),
         nbf in prop::option::of(dates()),
         iat in prop::option::of(dates()),
-        leeway in prop_oneof![Just(0i64), 0i64..100, Just(i64::MAX / SECOND)],
-        max_age in prop::option::of(prop_oneof![0i64..100, Just(i64::MAX / SECOND)]),
+        leeway in prop_oneof![Just(0u64), 0u64..100, Just(u64::MAX)],
+        max_age in prop::option::of(prop_oneof![0u64..100, Just(u64::MAX)]),
     ) {
         let mut claims = json!({});
         for (name, value) in [("exp", exp), ("nbf", nbf), ("iat", iat)] {
@@ -388,14 +391,14 @@ proptest! {
             }
         }
         let policy = Policy {
-            leeway: leeway * SECOND,
-            max_age: max_age.map(|max_age| max_age * SECOND),
+            leeway: Duration::from_secs(leeway),
+            max_age: max_age.map(Duration::from_secs),
             ..lenient()
         };
         let keyring = keyring_with(Signer::Ed25519, policy);
         let token = token_with(claims);
 
-        let now = i128::from(NOW / SECOND);
+        let now = i128::from(NOW_SECONDS);
         let leeway = i128::from(leeway);
         let expired = exp.is_some_and(|exp| now >= i128::from(exp) + leeway);
         let early = [nbf, iat]
@@ -437,10 +440,11 @@ proptest! {
 }
 
 fn dates() -> impl Strategy<Value = i64> {
-    let now = NOW / SECOND;
+    const MICROS: i64 = 1_000_000;
+    let now = NOW_SECONDS;
     prop_oneof![
         4 => now - 110..now + 110,
         1 => any::<i64>(),
-        1 => prop::sample::select(vec![0, -1, i64::MIN, i64::MAX, i64::MAX / SECOND, i64::MIN / SECOND]),
+        1 => prop::sample::select(vec![0, -1, i64::MIN, i64::MAX, i64::MAX / MICROS, i64::MIN / MICROS]),
     ]
 }

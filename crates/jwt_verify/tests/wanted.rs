@@ -8,7 +8,9 @@ use common::PLACES;
 use common::cases::all_algorithms;
 use common::sign::{ISSUER, NOW, SECOND, Signer, lenient};
 use jwt_verify::limits::MAX_KEYS_TRIED;
-use jwt_verify::{Keyring, Policy, Step, Wanted, inspect, inspect_with, verify, verify_with};
+use jwt_verify::{
+    Keyring, Policy, Step, UnixTime, Wanted, inspect, inspect_with, verify, verify_with,
+};
 use serde_json::json;
 
 /// What a keyring is made of.
@@ -16,7 +18,7 @@ use serde_json::json;
 struct Rows {
     issuers: Vec<(String, Policy)>,
     /// Issuer, `kid`, JWK, expiry.
-    keys: Vec<(String, Option<String>, String, Option<i64>)>,
+    keys: Vec<(String, Option<String>, String, Option<UnixTime>)>,
 }
 
 impl Rows {
@@ -218,8 +220,8 @@ fn equal_are_keyrings_that_were_given_the_same() {
         |policy| policy.audience = Some(vec!["a".to_owned()]),
         |policy| policy.algorithms = jwt_verify::AlgorithmSet::ASYMMETRIC,
         |policy| policy.required_claims = vec!["jti".to_owned()],
-        |policy| policy.leeway += 1,
-        |policy| policy.max_age = Some(1),
+        |policy| policy.leeway += SECOND,
+        |policy| policy.max_age = Some(SECOND),
         |policy| policy.token_types = Some(Vec::new()),
     ];
     for change in changes {

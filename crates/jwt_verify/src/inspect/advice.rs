@@ -1,23 +1,25 @@
 //! What a person can do about an error.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use super::Places;
 use crate::error::Error;
 use crate::excerpt::Excerpt;
 use crate::header::Header;
 use crate::keyring::{Issuer, Keyring};
+use crate::numeric_date::NumericDate;
 use crate::policy::Policy;
-use crate::time::{Date, Span, UnixMicros, narrow};
+use crate::time::{Roughly, UnixTime};
 
 /// How many names a list shows.
 const MAX_LISTED: usize = 5;
 
 /// Beyond this a clock is not off, but the token is for another day.
-const LARGEST_SKEW: UnixMicros = 15 * 60 * 1_000_000;
+const LARGEST_SKEW: Duration = Duration::from_secs(15 * 60);
 
 /// Beyond this a date is in other units than seconds.
-const A_CENTURY: UnixMicros = 100 * 366 * 86_400 * 1_000_000;
+const A_CENTURY: Duration = Duration::from_secs(100 * 366 * 86_400);
 
 /// The first few of `items`, quoted.
 pub(super) fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {
@@ -130,8 +132,8 @@ pub(super) fn key(error: &Error, issuer: &Issuer, header: &Header<'_>, places: &
             format!("{error}: its algorithms are {}", policy.algorithms)
         }
         Error::KeyAlgorithm { alg, .. } if alg.is_symmetric() => format!(
-            "{error}: the token is signed with a shared secret, and this is a public key; whoever \
-             made the token used the wrong kind of key, or tries to pass a public key off as a \
+            "{error}: the token is signed with a shared secret, and this is a public key; the \
+             signer of the token used the wrong kind of key, or tries to pass a public key off as a \
              secret"
         ),
         Error::KeyAlgorithm { .. } => format!(
@@ -192,10 +194,15 @@ pub(super) fn signature(
     )
 }
 
+/// How far the date is from now, for a message.
+fn distance(date: NumericDate, now: UnixTime) -> Roughly {
+    Roughly(date.wide().narrow().abs_diff(now))
+}
+
 pub(super) fn claim(error: &Error, policy: &Policy, places: &Places) -> String {
     const UNITS: &str = "times are in seconds since 1970, not in milliseconds";
 
-    let leeway = Span(policy.leeway);
+    let leeway = Roughly(policy.leeway);
     match error {
         Error::Expired { exp: date, .. }
         | Error::TooOld { iat: date, .. }
@@ -208,26 +215,26 @@ pub(super) fn claim(error: &Error, policy: &Policy, places: &Places) -> String {
         Error::Expired { exp, now } => format!(
             "{error}: that is {} ago, and the leeway is {leeway}; get a fresh token, and if that \
              is refused too, compare the clocks, as here it is {}",
-            Span(now.saturating_sub(narrow(exp.wide()))),
-            Date(*now)
+            distance(*exp, *now),
+            now
         ),
         Error::TooOld { iat, now, .. } => format!(
             "{error}: that is {} ago; sign in again, or raise the issuer's max_age",
-            Span(now.saturating_sub(narrow(iat.wide())))
+            distance(*iat, *now)
         ),
         Error::NotYetValid { nbf: date, now } | Error::IssuedInFuture { iat: date, now } => {
-            let ahead = narrow(date.wide()).saturating_sub(*now);
+            let ahead = date.wide().narrow().abs_diff(*now);
             if ahead > A_CENTURY {
                 format!("{error}: {UNITS}")
             } else if ahead > LARGEST_SKEW {
-                let (ahead, now) = (Span(ahead), Date(*now));
+                let ahead = Roughly(ahead);
                 format!("{error}: that is {ahead} ahead, as here it is {now}")
             } else {
                 format!(
                     "{error}: that is {} ahead, and the leeway is {leeway}; the clocks of the \
                      issuer and of this server differ, so check both (NTP), or raise the issuer's \
                      leeway",
-                    Span(ahead)
+                    Roughly(ahead)
                 )
             }
         }

@@ -3,8 +3,8 @@
 use crate::error::{Error, Part};
 use crate::limits::MAX_TOKEN_BYTES;
 
-/// The mistake behind an error of form, and its mend. Nothing of the text is
-/// shown: it may be somebody's secret.
+/// The mistake behind an error of form, and how to correct it. Nothing of the
+/// text is shown: it may be a secret.
 ///
 /// `is_tidy_otherwise` says whether [`tidy`] finds a token in it.
 pub(super) fn explain(text: &str, error: &Error, is_tidy_otherwise: bool) -> String {

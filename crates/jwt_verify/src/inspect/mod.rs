@@ -18,7 +18,7 @@ use crate::keyring::{Issuer, Keyring, Selected};
 use crate::numeric_date::NumericDate;
 use crate::policy::Policy;
 use crate::signature;
-use crate::time::{Seconds, Span, UnixMicros};
+use crate::time::{Roughly, Seconds, UnixTime};
 use crate::token::Token;
 use crate::verify::{check_signature, check_type, find_issuer, select_key};
 use crate::wanted::Wanted;
@@ -57,7 +57,7 @@ pub struct Places {
 /// a bad signature too, as unverified. Bounded like `verify`, apart from a walk
 /// through the names of the issuers, or of an issuer's keys, where the token
 /// has one that is not among them.
-pub fn inspect(token: &str, keyring: &Keyring, now: UnixMicros, places: &Places) -> Vec<Step> {
+pub fn inspect(token: &str, keyring: &Keyring, now: UnixTime, places: &Places) -> Vec<Step> {
     inspect_with(token, |_| keyring, now, places)
 }
 
@@ -68,7 +68,7 @@ pub fn inspect(token: &str, keyring: &Keyring, now: UnixMicros, places: &Places)
 pub fn inspect_with<K: Deref<Target = Keyring>>(
     token: &str,
     mut keyring: impl FnMut(Wanted<'_>) -> K,
-    now: UnixMicros,
+    now: UnixTime,
     places: &Places,
 ) -> Vec<Step> {
     let mut steps = Steps(Vec::new());
@@ -109,7 +109,7 @@ impl Steps {
         &mut self,
         text: &str,
         keyring: &mut impl FnMut(Wanted<'_>) -> K,
-        now: UnixMicros,
+        now: UnixTime,
         places: &Places,
     ) -> Result<(), Error> {
         let token = Token::parse(text)?;
@@ -135,14 +135,14 @@ impl Steps {
 }
 
 /// A date of the token, and how far from now it is.
-fn describe_date(date: NumericDate, now: UnixMicros) -> String {
+fn describe_date(date: NumericDate, now: UnixTime) -> String {
     let Some(time) = date.calendar() else {
         return match date.wide() > now.into() {
             true => format!("{date}, after the year 9999"),
             false => format!("{date}, before the year 1"),
         };
     };
-    let distance = Span(time.saturating_sub(now));
+    let distance = Roughly(time.abs_diff(now));
     let distance = match time > now {
         true => format!("in {distance}"),
         false => format!("{distance} ago"),
@@ -156,7 +156,7 @@ struct Inspection<'i> {
     token: &'i Token<'i>,
     claims: &'i Claims<'i>,
     keyring: &'i Keyring,
-    now: UnixMicros,
+    now: UnixTime,
     places: &'i Places,
 }
 
@@ -325,7 +325,7 @@ impl Inspection<'_> {
             Topic::Iat => date("iat"),
             Topic::MaxAge => match policy.max_age {
                 None => "the issuer sets none".to_owned(),
-                Some(max_age) => format!("issued less than {} ago", Span(max_age)),
+                Some(max_age) => format!("issued less than {} ago", Roughly(max_age)),
             },
             Topic::Iss => text(self.claims.issuer()),
             Topic::Aud if policy.audience.is_some() => self.audience(),

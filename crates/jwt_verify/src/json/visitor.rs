@@ -202,7 +202,7 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
     }
 }
 
-/// Checks a value that nobody looks at.
+/// Checks a value that no rule reads.
 ///
 /// Skipping it (`IgnoredAny`) would let lone surrogates and U+0000 through.
 struct Walk<'s> {

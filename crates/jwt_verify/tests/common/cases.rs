@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jwt_verify::cross_check::{add_key_even_published, admit_even_published};
-use jwt_verify::{AlgorithmSet, JwksEntry, Key, KeyError, Keyring, Policy, UnixMicros, read_jwks};
+use jwt_verify::{AlgorithmSet, JwksEntry, Key, KeyError, Keyring, Policy, UnixTime, read_jwks};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 /// The time of a case that does not say: 2026-01-01.
 const NOW: i64 = 1_767_225_600;
-
-const SECOND: UnixMicros = 1_000_000;
 
 #[derive(Deserialize)]
 pub struct Case {
@@ -38,14 +37,14 @@ pub struct Case {
 pub struct Opts {
     pub aud: Option<String>,
     pub iss: Option<String>,
-    pub leeway: Option<i64>,
+    pub leeway: Option<u64>,
     pub typ: Option<String>,
     pub algs: Option<Vec<String>>,
 }
 
 impl Case {
-    pub fn now(&self) -> UnixMicros {
-        self.now.unwrap_or(NOW) * SECOND
+    pub fn now(&self) -> UnixTime {
+        UnixTime::from_seconds(self.now.unwrap_or(NOW))
     }
 
     /// What the case says is right, if it says anything.
@@ -66,7 +65,7 @@ impl Case {
             audience: self.opts.aud.clone().map(|audience| vec![audience]),
             algorithms,
             required_claims: vec![],
-            leeway: self.opts.leeway.unwrap_or(0) * SECOND,
+            leeway: Duration::from_secs(self.opts.leeway.unwrap_or(0)),
             token_types: self.opts.typ.clone().map(|typ| vec![typ]),
             ..Policy::default()
         }
@@ -131,26 +130,29 @@ pub fn claim(claims: &str, name: &str) -> Option<String> {
     }
 }
 
-/// The project's own vectors.
-pub fn own(file: &str) -> PathBuf {
+/// Where a file of the test data is.
+pub fn path(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/vectors")
         .join(file)
 }
 
-/// Vectors that stay outside the repository, in a folder beside it. `None`
-/// where there is none.
-pub fn shared(file: &str) -> Option<Vec<u8>> {
-    // Through symlinks, so that `..` is the neighbour of the real repository.
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).canonicalize().ok()?;
-    let path = root.join("../../../shared/vectors").join(file);
-    let bytes = fs::read(path).ok()?;
+/// The content of a file of the test data; without it the test fails.
+pub fn read(file: &str) -> Vec<u8> {
+    let bytes = fs::read(path(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
     if !file.ends_with(".gz") {
-        return Some(bytes);
+        return bytes;
     }
     let mut text = Vec::new();
     flate2::read::GzDecoder::new(bytes.as_slice())
         .read_to_end(&mut text)
         .unwrap();
-    Some(text)
+    text
+}
+
+/// The cases of a file: so many, as a file that was cut off would test less.
+pub fn read_cases(file: &str, count: usize) -> Vec<Case> {
+    let cases: Vec<Case> = serde_json::from_slice(&read(file)).unwrap();
+    assert_eq!(cases.len(), count, "{file}");
+    cases
 }

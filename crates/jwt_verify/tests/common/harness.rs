@@ -8,13 +8,14 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jwt_verify::cross_check::verdicts;
 use jwt_verify::{
-    Algorithm, Error, Key, Keyring, Policy, Verified, inspect, read_jwks, unverified_claims, verify,
+    Algorithm, Error, Key, Keyring, Policy, UnixTime, Verified, inspect, read_jwks,
+    unverified_claims, verify,
 };
 use serde_json::{Value, json};
 
 use super::PLACES;
 use super::cases::all_algorithms;
-use super::sign::{ISSUER, NOW, Signer, lenient};
+use super::sign::{ISSUER, MICRO, NOW, Signer, lenient};
 
 /// [`ISSUER`] with a key of every kind, each by its own `kid`.
 pub static KEYRING: LazyLock<Keyring> = LazyLock::new(|| {
@@ -111,15 +112,17 @@ pub fn any_claims(bytes: &[u8]) {
 pub fn check_window(token: &str, keyring: &Keyring, verified: &Verified) {
     let (from, until) = (verified.valid_from, verified.valid_until);
     assert!(from <= NOW && NOW < until);
-    for now in [from, from / 2 + NOW / 2, until / 2 + NOW / 2, until - 1] {
-        let now = now.clamp(from, until - 1);
+    let middle =
+        |a: UnixTime, b: UnixTime| UnixTime::from_micros(a.as_micros() / 2 + b.as_micros() / 2);
+    for now in [from, middle(from, NOW), middle(until, NOW), until - MICRO] {
+        let now = now.clamp(from, until - MICRO);
         assert!(verify(token, keyring, now).is_ok(), "{from} {now} {until}");
     }
-    if until < i64::MAX {
+    if until < UnixTime::MAX {
         assert!(verify(token, keyring, until).is_err(), "{until}");
     }
-    if from > i64::MIN {
-        assert!(verify(token, keyring, from - 1).is_err(), "{from}");
+    if from > UnixTime::MIN {
+        assert!(verify(token, keyring, from - MICRO).is_err(), "{from}");
     }
 }
 

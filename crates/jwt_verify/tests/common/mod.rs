@@ -10,6 +10,7 @@
 pub mod cases;
 pub mod harness;
 pub mod sign;
+pub mod worst;
 
 use std::io::Write;
 
@@ -23,7 +24,7 @@ pub const PLACES: Places = Places {
 };
 
 /// Writes a line past the test harness, which shows the output of failed tests
-/// only: a summary, or that something was skipped, is for everyone.
+/// only: a summary is for everyone.
 pub fn report(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }

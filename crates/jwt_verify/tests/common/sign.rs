@@ -1,11 +1,12 @@
 //! Tokens and keys made on the spot.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::Signer as _;
-use jwt_verify::{AlgorithmSet, Keyring, Policy, UnixMicros};
+use jwt_verify::{AlgorithmSet, Keyring, Policy, UnixTime};
 use rsa::traits::PublicKeyParts;
 use rsa::{BigUint, Pkcs1v15Sign, Pss, RsaPrivateKey};
 use serde_json::{Value, json};
@@ -13,8 +14,10 @@ use sha2::{Digest, Sha256, Sha384, Sha512};
 
 /// The time at which the tests' tokens are looked at: 2026-01-01.
 pub const NOW_SECONDS: i64 = 1_767_225_600;
-pub const SECOND: UnixMicros = 1_000_000;
-pub const NOW: UnixMicros = NOW_SECONDS * SECOND;
+pub const NOW: UnixTime = UnixTime::from_seconds(NOW_SECONDS);
+pub const SECOND: Duration = Duration::from_secs(1);
+/// The shortest length of time that the rules tell from none.
+pub const MICRO: Duration = Duration::from_micros(1);
 
 pub const ISSUER: &str = "https://issuer.example";
 
@@ -199,7 +202,7 @@ pub fn encode(bytes: &[u8]) -> String {
 pub fn lenient() -> Policy {
     Policy {
         required_claims: vec![],
-        leeway: 0,
+        leeway: Duration::ZERO,
         token_types: None,
         ..Policy::default()
     }

@@ -1,0 +1,165 @@
+//! What stands between Postgres and our Rust: ends a call of ours in a Postgres error where the Rust
+//! ends in one of ours, in a panic, or in an error of Postgres's own.
+//!
+//! pgrx catches an error of Postgres's where it calls Postgres, and panics, so that Rust values are
+//! dropped. Of the error it keeps some fields, and its own guard raises it again from those: an
+//! SQLSTATE that it does not know becomes `XX000`, the names of constraint, table and column and the
+//! context are lost, and with `RUST_BACKTRACE` set the DETAIL has its stack frames. Here Postgres's
+//! error is raised again as it was. Before an error leaves its place, Postgres calls the error context
+//! callbacks, and one of those keeps a copy.
+
+use std::any::Any;
+use std::ffi::{CStr, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use pgrx::pg_sys;
+use pgrx::pg_sys::panic::CaughtError;
+
+use crate::report::{self, Report};
+
+/// Postgres's error handling (src/include/utils/elog.h), without the guard that `pg_sys` puts around
+/// it.
+mod elog {
+    use std::ffi::c_int;
+
+    use pgrx::pg_sys::ErrorData;
+
+    pub const ERROR: c_int = pgrx::PgLogLevel::ERROR as c_int;
+
+    unsafe extern "C-unwind" {
+        pub fn CopyErrorData() -> *mut ErrorData;
+        pub fn FreeErrorData(error: *mut ErrorData);
+        pub fn ThrowErrorData(error: *mut ErrorData);
+        pub fn errhidestmt(hide: bool) -> c_int;
+        pub fn errhidecontext(hide: bool) -> c_int;
+    }
+}
+
+/// Keeps a copy of the last error that was raised while it was in place.
+struct Keeper {
+    callback: pg_sys::ErrorContextCallback,
+    /// Where copies are made: what was current when the call began, which lives longer than the call.
+    memory: pg_sys::MemoryContext,
+    error: *mut pg_sys::ErrorData,
+}
+
+/// Runs `body`, and gives what it gives; raises a Postgres error where it ends in another way.
+///
+/// # Safety
+///
+/// Must be called where no Rust frame between here and Postgres holds anything to drop: an error
+/// leaves by `longjmp`.
+pub unsafe fn run<T>(body: impl FnOnce() -> Result<T, Report>) -> T {
+    // SAFETY: these are variables of this backend. The callback is in its list for as long as this
+    // frame is: it is taken out below, and Postgres takes it out where an error passes this frame by.
+    unsafe {
+        let mut keeper = Keeper {
+            callback: pg_sys::ErrorContextCallback {
+                previous: pg_sys::error_context_stack,
+                callback: Some(keep_error),
+                arg: std::ptr::null_mut(),
+            },
+            memory: pg_sys::CurrentMemoryContext,
+            error: std::ptr::null_mut(),
+        };
+        let keeper = &raw mut keeper;
+        (*keeper).callback.arg = keeper.cast();
+        pg_sys::error_context_stack = &raw mut (*keeper).callback;
+        let outcome = catch_unwind(AssertUnwindSafe(body));
+        pg_sys::error_context_stack = (*keeper).callback.previous;
+        match outcome {
+            Ok(Ok(value)) => value,
+            Ok(Err(report)) => report.raise(),
+            Err(panic) => {
+                pg_sys::CurrentMemoryContext = (*keeper).memory;
+                raise_caught(panic, (*keeper).error)
+            }
+        }
+    }
+}
+
+/// Called by Postgres for each message, of any level, that is raised while `run` runs.
+unsafe extern "C-unwind" fn keep_error(keeper: *mut c_void) {
+    // SAFETY: the argument that `run` gave. Postgres calls this while the message is the topmost of
+    // its error stack (errfinish in src/backend/utils/error/elog.c).
+    unsafe {
+        // An error would be a PANIC there, and memory must not be asked for.
+        if pg_sys::CritSectionCount > 0 {
+            return;
+        }
+        let keeper = keeper.cast::<Keeper>();
+        let caller = pg_sys::CurrentMemoryContext;
+        pg_sys::CurrentMemoryContext = (*keeper).memory;
+        let mut dropped = elog::CopyErrorData();
+        if (*dropped).elevel == elog::ERROR {
+            std::mem::swap(&mut dropped, &mut (*keeper).error);
+        }
+        if !dropped.is_null() {
+            elog::FreeErrorData(dropped);
+        }
+        pg_sys::CurrentMemoryContext = caller;
+    }
+}
+
+/// Raises what a panic stands for; `kept` is the last of Postgres's errors, or NULL.
+///
+/// # Safety
+///
+/// As for [`run`].
+#[cold]
+unsafe fn raise_caught(panic: Box<dyn Any + Send>, kept: *mut pg_sys::ErrorData) -> ! {
+    // The payload's types are pgrx's own; this is how it tells them apart for others.
+    let caught = pg_sys::PgTryBuilder::new(AssertUnwindSafe(|| resume_unwind(panic)))
+        .catch_others(|caught| caught)
+        .execute();
+    // SAFETY: as the caller promises; what was caught is dropped before the error is raised.
+    unsafe {
+        match caught {
+            CaughtError::PostgresError(error) => {
+                if !kept.is_null()
+                    && !(*kept).message.is_null()
+                    && CStr::from_ptr((*kept).message).to_string_lossy() == error.message()
+                {
+                    drop(error);
+                    raise_again(kept);
+                }
+                report::raise_foreign(error, false)
+            }
+            CaughtError::ErrorReport(error) => report::raise_foreign(error, false),
+            CaughtError::RustPanic { ereport, payload } => {
+                drop(payload);
+                report::raise_foreign(ereport, true)
+            }
+        }
+    }
+}
+
+/// Raises an error with all that it had. Its context has the lines of the callbacks that were above
+/// ours; Postgres adds those of the callbacks below.
+///
+/// # Safety
+///
+/// As for [`run`]; `error` must be a copy of an ERROR.
+unsafe fn raise_again(error: *mut pg_sys::ErrorData) -> ! {
+    /// ThrowErrorData leaves these two out.
+    unsafe extern "C-unwind" fn hide_again(error: *mut c_void) {
+        // SAFETY: the argument that is given below.
+        unsafe {
+            let error = error.cast::<pg_sys::ErrorData>();
+            elog::errhidestmt((*error).hide_stmt);
+            elog::errhidecontext((*error).hide_ctx);
+        }
+    }
+    // SAFETY: as the caller promises. This frame stays until the error has left it, and whoever
+    // catches the error restores the list of callbacks.
+    unsafe {
+        let mut callback = pg_sys::ErrorContextCallback {
+            previous: pg_sys::error_context_stack,
+            callback: Some(hide_again),
+            arg: error.cast(),
+        };
+        pg_sys::error_context_stack = &raw mut callback;
+        elog::ThrowErrorData(error);
+    }
+    unreachable!("ThrowErrorData returned from an ERROR")
+}
