@@ -387,40 +387,109 @@ def verifications(session, token, count, cache_size=0):
 
 
 def keys(cluster, _db, results):
-    """Verification among many keys and issuers, each in a database of its own, and what reading them takes."""
+    """Many keys and issuers, each number of them in a database of its own: what they cost a verification, and a connection."""
     token = tokens.token(ALICE)
-    sessions = {}
-    for count, issuers in ((1, 1), (100, 1), (10_000, 1), (1, 1_000)):
-        session = cluster.session(cluster.create_db(f"keys_{count}_{issuers}"), "postgres")
-        session.query(tokens.setup(0))
-        session.query(f"""
-            INSERT INTO auth.issuers (issuer) SELECT 'https://issuer' || i FROM generate_series(2, {issuers}) i;
-            INSERT INTO auth.jwks (issuer, kid, jwk)
-                SELECT '{tokens.ISSUER}', 'other' || i, jsonb_build_object('kty', 'oct', 'k',
-                       translate(rtrim(encode(sha256(i::text::bytea), 'base64'), '='), '+/', '-_'))
-                  FROM generate_series(2, {count}) i""")
-        sessions[count, issuers] = session
-
-    def read(which):
-        sessions[which].query("UPDATE auth.issuers SET leeway = leeway WHERE issuer = '%s'" % tokens.ISSUER)
-        return float(sessions[which].value(f"""
-            WITH t AS MATERIALIZED (SELECT clock_timestamp() AS began),
-                 v AS MATERIALIZED (SELECT auth.verify(CASE WHEN began IS NOT NULL THEN '{token}' END) FROM t)
-            SELECT extract(epoch FROM clock_timestamp() - began) * 1e3 FROM v, t"""))
+    sizes = (1, 1), (100, 1), (10_000, 1), (10_000, 1_000)
+    name = lambda which: f"keys_{which[0]}_{which[1]}"
+    for count, issuers in sizes:
+        with contextlib.closing(cluster.session(cluster.create_db(name((count, issuers))), "postgres")) as session:
+            session.query(tokens.setup(0))
+            session.query(f"""
+                INSERT INTO auth.issuers (issuer, algorithms) SELECT 'https://issuer' || i, '{{HS256}}' FROM generate_series(1, {issuers} - 1) i;
+                INSERT INTO auth.jwks (issuer, kid, jwk)
+                    SELECT CASE i % {issuers} WHEN 0 THEN '{tokens.ISSUER}' ELSE 'https://issuer' || i % {issuers} END, 'other' || i,
+                           jsonb_build_object('kty', 'oct', 'k', translate(rtrim(encode(sha256(i::text::bytea), 'base64'), '='), '+/', '-_'))
+                      FROM generate_series(1, {count} - 1) i""")
+            session.query("VACUUM ANALYZE auth.issuers, auth.jwks")
 
     def verify(which):
         # By a backend of its own each time: one that is kept also keeps to its core, and no core is like the other.
-        with contextlib.closing(cluster.session(f"keys_{which[0]}_{which[1]}", "postgres")) as session:
+        with contextlib.closing(cluster.session(name(which), "postgres")) as session:
             return verifications(session, token, 4_000)
 
-    us = Rounds(verify, list(sessions), 75)
-    ms = Rounds(read, list(sessions))
-    results.section("Lookup among keys and issuers (HS256, cache off; reading: the first use after a change)",
-                    ("keys", "issuers", "ratio", "goal", "µs a verification", "ms to read them"))
-    for count, issuers in sessions:
-        results.row(f"{count:,}", f"{issuers:,}", f"{us.ratio((count, issuers), (1, 1)):.2f}×", "≤ 1.1×" if count > 1 else "",
-                    f"{us[count, issuers]:.1f}", f"{ms[count, issuers]:.1f}")
-        sessions[count, issuers].close()
+    us = Rounds(verify, sizes, 45)
+    results.section("Lookup among keys and issuers (HS256, cache off)", ("keys", "issuers", "ratio", "goal", "µs a verification"))
+    for which in sizes:
+        results.row(f"{which[0]:,}", f"{which[1]:,}", f"{us.ratio(which, sizes[0]):.2f}×", "≤ 1.1×" if which[0] > 1 else "", f"{us[which]:.1f}")
+
+    admins = {which: cluster.session(name(which), "postgres") for which in sizes}
+    change = f"UPDATE auth.issuers SET leeway = leeway WHERE issuer = '{tokens.ISSUER}'"
+
+    def timed(session, call, *params):
+        began = time.perf_counter()
+        session.execute(call, *params)
+        return (time.perf_counter() - began) * 1e3
+
+    def private(session):
+        with open(f"/proc/{session.backend}/smaps_rollup") as file:
+            return sum(int(line.split()[1]) for line in file if line.startswith("Private_Dirty"))
+
+    def connect(which):
+        """KiB and ms that a new connection's first token takes."""
+        with contextlib.closing(cluster.session(name(which))) as session:
+            session.query("SELECT auth.user_id()")
+            before = private(session)
+            took = timed(session, "SELECT auth.jwt_session_init($1)", token)
+            connect.memory.setdefault(which, []).append(private(session) - before)
+            return took
+
+    def first_use(which):
+        """ms of the first use after a change, by a session that knows the token."""
+        admins[which].query(change)
+        return timed(sessions[which], "SELECT auth.user_id()")
+
+    connect.memory = {}
+    sessions = {which: cluster.session(name(which)) for which in sizes}
+    for session in sessions.values():
+        session.execute("SELECT auth.jwt_session_init($1)", token)
+        session.query("SELECT auth.user_id()")
+    new, use = Rounds(connect, sizes, 60), Rounds(first_use, sizes, 100)
+
+    def crowd(which, size=200):
+        """ms, and ms of CPU, until so many sessions have all used their token after a change."""
+        with contextlib.ExitStack() as stack:
+            all_of_them = [stack.enter_context(contextlib.closing(cluster.session(name(which)))) for _ in range(size)]
+            for session in all_of_them:
+                session.execute("SELECT auth.jwt_session_init($1)", token)
+
+            def cpu():
+                total = 0
+                for session in all_of_them:
+                    with open(f"/proc/{session.backend}/schedstat") as file:
+                        total += int(file.read().split()[0])
+                return total / 1e9
+
+            def turn():
+                before, began = cpu(), time.perf_counter()
+                for session in all_of_them:
+                    session.begin_query("SELECT auth.user_id()")
+                for session in all_of_them:
+                    session.receive()
+                return time.perf_counter() - began, cpu() - before
+
+            turn()
+            found = []
+            for _ in range(5):
+                admins[which].query(change)
+                found.append(turn())
+            wall, busy = ([value * 1e3 for value in column] for column in zip(*found))
+            crowd.busy.setdefault(which, []).append(statistics.median(busy))
+            return statistics.median(wall)
+
+    crowd.busy = {}
+    together = Rounds(crowd, sizes)
+    busy = lambda which: statistics.median(crowd.busy[which][1:])
+    results.section("What keys and issuers cost a connection (HS256), against one key: private memory and time of a new connection's first "
+                    "token; the first use of a known token after a change; the same by 200 connections at once, and their CPU",
+                    ("keys", "issuers", "ratios", "goal", "first token, KiB", "ms", "first use after a change, ms", "200 connections, ms", "ms of CPU"))
+    one = sizes[0]
+    kib = {which: statistics.median(values[1:]) for which, values in connect.memory.items()}
+    for which in sizes:
+        ratios = (kib[which] / kib[one], new.ratio(which, one), use.ratio(which, one), together.ratio(which, one), busy(which) / busy(one))
+        results.row(f"{which[0]:,}", f"{which[1]:,}", "" if which == one else ", ".join(f"{ratio:.2f}×" for ratio in ratios),
+                    "" if which == one else "≤ 1.2×", f"{kib[which]:.0f}", f"{new[which]:.2f}", f"{use[which]:.2f}", f"{together[which]:.0f}", f"{busy(which):.0f}")
+    for session in (*sessions.values(), *admins.values()):
+        session.close()
 
 
 def sizes(cluster, db, results):
@@ -493,7 +562,7 @@ def write(results):
 def main():
     wanted = sys.argv[1:] or [part.__name__ for part in PARTS]
     results = Results()
-    with Cluster("bench", shared_buffers="512MB", autovacuum="off") as cluster:
+    with Cluster("bench", shared_buffers="512MB", autovacuum="off", max_connections=300) as cluster:
         db = cluster.create_db("bench")
         cluster.session(db, "owner_role").query(tokens.setup())
         for part in PARTS:

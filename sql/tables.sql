@@ -1,5 +1,6 @@
+-- Names are compared byte by byte, by an index too and without SQL: hence COLLATE "C".
 CREATE TABLE auth.issuers (
-    issuer text PRIMARY KEY
+    issuer text COLLATE pg_catalog."C" PRIMARY KEY
         CONSTRAINT issuer_not_empty CHECK (issuer OPERATOR(pg_catalog.<>) ''),
     audience text[]
         CONSTRAINT audience_not_empty CHECK (
@@ -40,11 +41,11 @@ COMMENT ON CONSTRAINT max_age_positive ON auth.issuers IS 'an age of nothing wou
 COMMENT ON CONSTRAINT token_types_named ON auth.issuers IS 'no NULL elements';
 
 CREATE TABLE auth.jwks (
-    issuer text NOT NULL REFERENCES auth.issuers ON UPDATE CASCADE ON DELETE CASCADE,
-    kid text,
+    issuer text COLLATE pg_catalog."C" NOT NULL REFERENCES auth.issuers ON UPDATE CASCADE ON DELETE CASCADE,
+    kid text COLLATE pg_catalog."C",
     jwk jsonb NOT NULL,
     alg text,
-    thumbprint text NOT NULL,
+    thumbprint text COLLATE pg_catalog."C" NOT NULL,
     created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     expires_at timestamptz,
     PRIMARY KEY (issuer, thumbprint)

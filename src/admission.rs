@@ -251,11 +251,9 @@ unsafe fn fill_in(
             continue;
         };
         numbers.push(number as i32);
-        let text = value
-            .map(|value| text::to_server(value).ok_or_else(errors::not_storable))
+        let datum = value
+            .map(|value| text::to_datum(value).ok_or_else(errors::not_storable))
             .transpose()?;
-        // The datum of a bytea is that of a text of the same bytes.
-        let datum = text.and_then(|text| text.as_bytes().into_datum());
         nulls.push(datum.is_none());
         values.push(datum.unwrap_or(pg_sys::Datum::from(0)));
     }

@@ -1,38 +1,116 @@
-//! The backend's copy of the tables `auth.issuers` and `auth.jwks`, and its freshness.
+//! The keys that this backend has found in the tables `auth.issuers` and `auth.jwks`, and their
+//! freshness.
 //!
 //! A change to either table makes Postgres send a relcache invalidation to every backend when it
-//! commits (a trigger asks for it, see sql/tables.sql). The callback below only sets a flag; the
-//! tables are read again at the next use.
+//! commits (a trigger asks for it, see sql/tables.sql). The callback below only sets a flag; what was
+//! found is looked up again at its next use.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::ops::Deref;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
 
-use jwt_verify::{AlgorithmSet, Keyring, Policy};
-use pgrx::datum::Interval;
-use pgrx::{PgMemoryContexts, pg_sys};
+use jwt_verify::{Keyring, Wanted};
+use lru::LruCache;
+use pgrx::pg_sys;
 
-use crate::clock;
+use crate::lookup;
 use crate::report;
-use crate::row::{NotUtf8, Row};
 use crate::tables::Tables;
 use crate::triggers::Faults;
 
-/// Set when the copy may no longer be what the tables hold.
+/// How many keys are kept: those of the tokens that come to one backend, at about 2 KiB each. Beyond
+/// this, those that were used the longest time ago are looked up again when a token needs them.
+const MAX_KEPT: usize = 256;
+
+/// The longest names, together, for which keys are kept: a token chooses them freely where its issuer
+/// is `*`. Longer ones are looked up each time.
+const MAX_NAMES_BYTES: usize = 1_024;
+
+/// Set when what was found may no longer be what the tables hold.
 static STALE: AtomicBool = AtomicBool::new(true);
 
-/// The tables that the copy was made of; 0 while there are none.
+/// The tables in which it was found; 0 while there are none.
 static ISSUERS: AtomicU32 = AtomicU32::new(0);
 static JWKS: AtomicU32 = AtomicU32::new(0);
 
 /// Set where a change to the tables may send no invalidation, because a trigger of theirs was altered:
-/// then the copy is good for one statement.
+/// then what is found is good for one statement.
 static UNANNOUNCED: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
-    static KEYRING: RefCell<Keyring> = RefCell::new(Keyring::new());
+    static FOUND: Found = Found {
+        generation: Cell::new(Generation(0)),
+        opened_in: Cell::new(None),
+        keys: RefCell::new(LruCache::unbounded()),
+        kept: Cell::new(0),
+    };
     /// What this session was last warned of.
     static WARNED_OF: RefCell<Faults> = RefCell::new(Faults::default());
+}
+
+/// Counts the times at which everything that was found became doubtful.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Generation(u64);
+
+struct Found {
+    generation: Cell<Generation>,
+    /// When the tables were last found and their triggers looked at.
+    opened_in: Cell<Option<Generation>>,
+    keys: RefCell<LruCache<Names, (Keys, Generation)>>,
+    /// How many keys that is.
+    kept: Cell<usize>,
+}
+
+/// What the tables held for the tokens that name one issuer and key id.
+#[derive(Clone)]
+pub struct Keys(Rc<FoundKeys>);
+
+struct FoundKeys {
+    names: Names,
+    keyring: Keyring,
+}
+
+impl Keys {
+    fn new(names: Names, keyring: Keyring) -> Self {
+        Self(Rc::new(FoundKeys { names, keyring }))
+    }
+}
+
+impl Deref for Keys {
+    type Target = Keyring;
+
+    fn deref(&self) -> &Keyring {
+        &self.0.keyring
+    }
+}
+
+/// A [`Wanted`] to be kept.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Names {
+    issuer: Option<Box<str>>,
+    key_id: Option<Box<str>>,
+}
+
+impl Names {
+    fn of(wanted: Wanted) -> Self {
+        Self {
+            issuer: wanted.issuer.map(Box::from),
+            key_id: wanted.key_id.map(Box::from),
+        }
+    }
+
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            issuer: self.issuer.as_deref(),
+            key_id: self.key_id.as_deref(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let length = |name: &Option<Box<str>>| name.as_ref().map_or(0, |name| name.len());
+        length(&self.issuer).saturating_add(length(&self.key_id))
+    }
 }
 
 /// Asks Postgres to call [`relation_changed`]; once per backend, for there is no way to take it back.
@@ -52,7 +130,7 @@ unsafe extern "C-unwind" fn relation_changed(_arg: pg_sys::Datum, relation: pg_s
     }
 }
 
-/// Whether the copy has to be read again before it may be used.
+/// Whether the tables may have changed since [`renew`] was called.
 #[inline]
 pub fn are_stale() -> bool {
     STALE.load(Ordering::Relaxed)
@@ -68,41 +146,123 @@ pub fn accept_invalidations() {
     unsafe { pg_sys::AcceptInvalidationMessages() }
 }
 
-/// Uses the keys. They are what the tables hold now only if [`are_stale`] is false.
-pub fn with_keyring<T>(use_keys: impl FnOnce(&Keyring) -> T) -> T {
-    KEYRING.with_borrow(use_keys)
+/// Makes everything that was found doubtful: it is looked up again before it is used.
+pub fn renew() {
+    FOUND.with(|found| {
+        let Generation(count) = found.generation.get();
+        found.generation.set(Generation(count.wrapping_add(1)));
+    });
+    // From here on an invalidation counts: whatever is looked up after this sees what was announced
+    // before it.
+    STALE.store(false, Ordering::Relaxed);
 }
 
-/// Reads the tables again.
-pub fn reload() {
-    /// Leaves the copy marked stale unless all of it was read: an error may end the reading halfway.
-    struct Unread;
-    impl Drop for Unread {
-        fn drop(&mut self) {
-            STALE.store(true, Ordering::Relaxed);
+/// When what is found now is found.
+pub fn generation() -> Generation {
+    FOUND.with(|found| found.generation.get())
+}
+
+/// The keys for a token that names these. They are what the tables hold now only if [`are_stale`] is
+/// false.
+pub fn find(wanted: Wanted) -> Keys {
+    FOUND.with(|found| found.find(Names::of(wanted)))
+}
+
+/// Whether the tables hold the same as when these were found.
+pub fn still_hold(keys: &Keys) -> bool {
+    let now = FOUND.with(|found| found.find(keys.0.names.clone()));
+    Rc::ptr_eq(&now.0, &keys.0) || now.0.keyring == keys.0.keyring
+}
+
+/// As [`find`], with what else there is where the token's issuer or key is not known, as advice.
+pub fn find_for_advice(wanted: Wanted) -> Keys {
+    let keyring = FOUND.with(|found| {
+        let tables = found.open();
+        tables.map(|tables| lookup::keyring_for_advice(&tables, wanted))
+    });
+    Keys::new(Names::of(wanted), keyring.unwrap_or_default())
+}
+
+impl Found {
+    fn find(&self, names: Names) -> Keys {
+        let generation = self.generation.get();
+        let known = self.keys.borrow_mut().get(&names).cloned();
+        if let Some((keys, found_in)) = &known
+            && *found_in == generation
+        {
+            return keys.clone();
         }
+        let keyring = self
+            .open()
+            .map(|tables| lookup::keyring(&tables, names.wanted()))
+            .unwrap_or_default();
+        // What is the same stays the same: keys that were admitted need not be admitted again.
+        let keys = match known {
+            Some((keys, _)) if keys.0.keyring == keyring => keys,
+            _ => Keys::new(names, keyring),
+        };
+        self.keep(&keys, generation);
+        keys
     }
 
-    let unread = Unread;
-    let Some(tables) = Tables::open() else {
-        // No extension in this database (any more): no keys. The copy stays stale, because nothing
-        // would tell of tables that are created later.
-        KEYRING.set(Keyring::new());
-        return;
-    };
-    let [issuers, jwks] = tables.oids();
-    ISSUERS.store(issuers.to_u32(), Ordering::Relaxed);
-    JWKS.store(jwks.to_u32(), Ordering::Relaxed);
-    // From here on an invalidation counts: one that comes while the tables are read marks the copy
-    // stale again, and it is read once more at the next use.
-    STALE.store(false, Ordering::Relaxed);
-    let faults = tables.trigger_faults();
-    UNANNOUNCED.store(!faults.is_empty(), Ordering::Relaxed);
-    let keyring = read_tables(&tables);
-    drop(tables);
-    std::mem::forget(unread);
-    KEYRING.set(keyring);
-    warn_of(faults);
+    /// Opens the tables; `None` where there are none.
+    fn open(&self) -> Option<Tables> {
+        let generation = self.generation.get();
+        if self.opened_in.get() == Some(generation) {
+            let oids = [&ISSUERS, &JWKS].map(|oid| pg_sys::Oid::from(oid.load(Ordering::Relaxed)));
+            let tables = Tables::reopen(oids);
+            // Unless something was announced while the locks were waited for.
+            if tables.is_some() && !are_stale() {
+                return tables;
+            }
+        }
+        let Some(tables) = Tables::open() else {
+            // No extension in this database (any more): no keys. That stays doubtful, because nothing
+            // would tell of tables that are created later.
+            STALE.store(true, Ordering::Relaxed);
+            return None;
+        };
+        let [issuers, jwks] = tables.oids();
+        if [issuers.to_u32(), jwks.to_u32()]
+            != [
+                ISSUERS.load(Ordering::Relaxed),
+                JWKS.load(Ordering::Relaxed),
+            ]
+        {
+            ISSUERS.store(issuers.to_u32(), Ordering::Relaxed);
+            JWKS.store(jwks.to_u32(), Ordering::Relaxed);
+            // What was announced of these tables before was not heard.
+            self.keys.borrow_mut().clear();
+            self.kept.set(0);
+        }
+        let faults = tables.trigger_faults();
+        UNANNOUNCED.store(!faults.is_empty(), Ordering::Relaxed);
+        self.opened_in.set(Some(generation));
+        warn_of(faults);
+        Some(tables)
+    }
+
+    /// Keeps what was found, if there are keys: what else a token may name is without end.
+    fn keep(&self, keys: &Keys, generation: Generation) {
+        let FoundKeys { names, keyring } = &*keys.0;
+        let mut kept = self.keys.borrow_mut();
+        if let Some((_, (former, _))) = kept.pop_entry(names) {
+            self.kept
+                .set(self.kept.get().saturating_sub(former.key_count()));
+        }
+        if keyring.is_empty() || names.bytes() > MAX_NAMES_BYTES {
+            return;
+        }
+        let mut count = self.kept.get().saturating_add(keyring.key_count());
+        kept.put(names.clone(), (keys.clone(), generation));
+        while count > MAX_KEPT && kept.len() > 1 {
+            let Some((_, (oldest, _))) = kept.pop_lru() else {
+                break;
+            };
+            count = count.saturating_sub(oldest.key_count());
+        }
+        self.kept.set(count);
+    }
 }
 
 /// Warns of triggers that do not announce every change: once, until something else is wrong with them.
@@ -119,86 +279,4 @@ fn warn_of(faults: Faults) {
             report::warning(&faults.warning());
         }
     }
-}
-
-/// Everything that is palloc'd on the way lands in a context that is freed at the end.
-fn read_tables(tables: &Tables) -> Keyring {
-    let keyring = RefCell::new(Keyring::new());
-    let mut context = PgMemoryContexts::new("pg_auth_jwt keys");
-    // SAFETY: nothing that outlives the context is palloc'd in it.
-    unsafe {
-        context.switch_to(|_| {
-            tables.read(
-                |row| add_issuer(&mut keyring.borrow_mut(), row),
-                |row| add_key(&mut keyring.borrow_mut(), row),
-            );
-        });
-    }
-    keyring.into_inner()
-}
-
-/// `row` is one of `auth.issuers`.
-fn add_issuer(keyring: &mut Keyring, row: &Row) {
-    // What is no UTF-8 is the name of no token's issuer.
-    let Ok(Some(name)) = row.text("issuer") else {
-        return;
-    };
-    // A rule that cannot be read is not one that is left out.
-    let policy = policy(row).unwrap_or_else(|NotUtf8| Policy {
-        enabled: false,
-        ..Policy::default()
-    });
-    keyring.add_issuer(&name, policy);
-}
-
-/// The rules of a row of `auth.issuers`.
-fn policy(row: &Row) -> Result<Policy, NotUtf8> {
-    let defaults = Policy::default();
-    let algorithms = match row.strings("algorithms")? {
-        None => Some(AlgorithmSet::ASYMMETRIC),
-        // The table admits known names only; were one unknown all the same, no algorithm is better
-        // than a guess.
-        Some(names) => AlgorithmSet::from_names(names.iter().map(String::as_str)).ok(),
-    };
-    Ok(Policy {
-        enabled: row.boolean("enabled").unwrap_or(false) && algorithms.is_some(),
-        audience: row.strings("audience")?,
-        algorithms: algorithms.unwrap_or(AlgorithmSet::ASYMMETRIC),
-        required_claims: row
-            .strings("required_claims")?
-            .unwrap_or(defaults.required_claims),
-        leeway: row
-            .interval("leeway")
-            .map_or(defaults.leeway, |i| length(&i)),
-        max_age: row.interval("max_age").map(|i| length(&i)),
-        token_types: row.strings("token_types")?,
-    })
-}
-
-/// `row` is one of `auth.jwks`; one that cannot be read is no key.
-fn add_key(keyring: &mut Keyring, row: &Row) {
-    let (Ok(Some(issuer)), Ok(kid), Ok(Some(jwk)), Ok(alg)) = (
-        row.text("issuer"),
-        row.text("kid"),
-        row.json("jwk"),
-        row.text("alg"),
-    ) else {
-        return;
-    };
-    keyring.add_key(
-        &issuer,
-        kid.as_deref(),
-        alg.as_deref(),
-        &jwk,
-        row.timestamp("expires_at").map(clock::from_postgres),
-    );
-}
-
-/// The length of an interval, a day being 24 hours and a month 30 days as in Postgres's comparison of
-/// intervals (`interval_cmp_value`), saturating.
-pub fn length(interval: &Interval) -> Duration {
-    const DAY: i128 = 86_400_000_000;
-    let days = i128::from(interval.months()) * 30 + i128::from(interval.days());
-    let total = i128::from(interval.micros()) + days * DAY;
-    Duration::from_micros(u64::try_from(total.max(0)).unwrap_or(u64::MAX))
 }

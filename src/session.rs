@@ -7,12 +7,13 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use jwt_verify::UnixTime;
+use jwt_verify::{UnixTime, Wanted};
 use lru::LruCache;
 use pgrx::pg_sys;
 
 use crate::clock::Stamp;
 use crate::identity::Identity;
+use crate::keys::{Generation, Keys};
 use crate::report::Report;
 use crate::{audit, errors, execution, keys, settings};
 
@@ -26,8 +27,16 @@ struct Session {
     standing: Cell<Standing>,
     /// Counts how often `current` was looked for: the same number means the same identity.
     serial: Cell<u64>,
-    /// Identities of tokens that the present keys verify, by the whole token.
-    verified: RefCell<LruCache<Rc<[u8]>, Rc<Identity>>>,
+    /// Tokens that were verified before, by the whole token.
+    verified: RefCell<LruCache<Rc<[u8]>, Remembered>>,
+}
+
+/// A token that was verified before.
+struct Remembered {
+    identity: Rc<Identity>,
+    /// What it was verified with, and when the tables were last known to hold the same.
+    keys: Keys,
+    as_of: Generation,
 }
 
 /// What is known of the session's identity.
@@ -137,8 +146,8 @@ impl Session {
         Ok(())
     }
 
-    /// Once per statement takes in what other backends have committed, and reads the keys again
-    /// where they changed.
+    /// Once per statement takes in what other backends have committed, and makes what was found in the
+    /// tables doubtful where they may have changed.
     fn synchronize(&self) {
         let stamp = Stamp::current();
         if self.stamp.get() != stamp || !Stamp::tells_statements() {
@@ -150,9 +159,7 @@ impl Session {
         }
         if keys::are_stale() {
             self.standing.set(Standing::Unsettled);
-            // Before the reading, which may fail: what old keys verified must not outlive them.
-            self.verified.borrow_mut().clear();
-            keys::reload();
+            keys::renew();
         }
     }
 
@@ -161,34 +168,61 @@ impl Session {
         if settings::cache_size() == 0 {
             self.verified.borrow_mut().clear();
         }
-        // A token that ran out goes through the whole check again, which knows what to say of it.
-        let mut verified = self.verified.borrow_mut();
-        verified
-            .get(token)
-            .filter(|identity| identity.is_valid_at(now))
-            .cloned()
+        let (identity, keys, as_of) = {
+            let mut verified = self.verified.borrow_mut();
+            let known = verified.get(token)?;
+            // A token that ran out goes through the whole check again, which knows what to say of it.
+            if !known.identity.is_valid_at(now) {
+                return None;
+            }
+            (Rc::clone(&known.identity), known.keys.clone(), known.as_of)
+        };
+        let generation = keys::generation();
+        if as_of != generation {
+            // With the same rules and keys the signature need not be checked again.
+            let still_hold = keys::still_hold(&keys);
+            let mut verified = self.verified.borrow_mut();
+            if !still_hold {
+                verified.pop(token);
+                return None;
+            }
+            if let Some(known) = verified.get_mut(token) {
+                known.as_of = generation;
+            }
+        }
+        Some(identity)
     }
 
     /// The identity of a token under the present keys.
     fn verify(&self, token: &[u8], now: UnixTime) -> Result<Rc<Identity>, Report> {
         // The bytes need not be UTF-8; what is not becomes a character that no token may have.
         let text = String::from_utf8_lossy(token);
-        let outcome = keys::with_keyring(|keyring| jwt_verify::verify(&text, keyring, now));
+        let as_of = keys::generation();
+        let mut used = None;
+        let find = |wanted: Wanted| used.insert(keys::find(wanted)).clone();
+        let outcome = jwt_verify::verify_with(&text, find, now);
         audit::log(&text, &outcome);
         let verified = outcome.map_err(|error| errors::report(&error))?;
         let identity = Rc::new(Identity::new(token, &verified)?);
-        self.remember(&identity);
+        if let Some(keys) = used {
+            self.remember(Remembered {
+                identity: Rc::clone(&identity),
+                keys,
+                as_of,
+            });
+        }
         Ok(identity)
     }
 
-    fn remember(&self, identity: &Rc<Identity>) {
+    fn remember(&self, remembered: Remembered) {
         let mut verified = self.verified.borrow_mut();
         // The setting may have been lowered since the last time.
         while verified.len() >= settings::cache_size().max(1) {
             verified.pop_lru();
         }
         if settings::cache_size() > 0 {
-            verified.put(Rc::clone(identity.token()), Rc::clone(identity));
+            let token = Rc::clone(remembered.identity.token());
+            verified.put(token, remembered);
         }
     }
 }

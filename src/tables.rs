@@ -6,6 +6,7 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
+use crate::index;
 use crate::row::{Columns, Row};
 use crate::triggers::{self, Faults};
 
@@ -79,21 +80,56 @@ impl Tables {
         unsafe { triggers::faults(self.issuers.0, self.jwks.0) }
     }
 
-    /// Shows each row to one of the two functions. One snapshot for both tables, so that a commit
-    /// between the two cannot pair an old rule with a new key.
-    pub fn read(&self, see_issuer: impl FnMut(&Row), see_key: impl FnMut(&Row)) {
+    /// Opens them by the oids that they had, for which no invalidation has come since. `None` where
+    /// one is gone.
+    pub fn reopen([issuers, jwks]: [pg_sys::Oid; 2]) -> Option<Self> {
+        let (issuers, jwks) = Table::open(issuers).zip(Table::open(jwks))?;
+        Some(Self { issuers, jwks })
+    }
+
+    /// Hands a look at both tables to `look`, as they are now and stay for it: one snapshot for both,
+    /// so that a commit between the two cannot pair an old rule with a new key.
+    pub fn look<T>(&self, look: impl FnOnce(&Look) -> T) -> T {
         // SAFETY: the relations are open and locked. The snapshot is registered, because detoasting
         // wants one that is (and not only the catalog snapshot itself, since Postgres 18), until all
         // tuples were looked at; where an error ends this early, Postgres releases it.
         unsafe {
             let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetCatalogSnapshot(self.jwks.oid()));
-            self.issuers
-                .for_each_row(&ISSUER_COLUMNS, snapshot, see_issuer);
-            self.jwks.for_each_row(&KEY_COLUMNS, snapshot, see_key);
+            let outcome = look(&Look {
+                tables: self,
+                snapshot,
+            });
             pg_sys::UnregisterSnapshot(snapshot);
+            outcome
         }
     }
 }
+
+/// The tables at one moment.
+pub struct Look<'t> {
+    tables: &'t Tables,
+    /// Registered.
+    snapshot: pg_sys::Snapshot,
+}
+
+impl Look<'_> {
+    /// Shows `see` at most `limit` rows of `auth.issuers`: those whose columns equal these texts.
+    pub fn issuers(&self, names: &[Name], limit: usize, see: impl FnMut(&Row)) {
+        let table = &self.tables.issuers;
+        // SAFETY: the snapshot is registered.
+        unsafe { table.find(&ISSUER_COLUMNS, names, limit, self.snapshot, see) }
+    }
+
+    /// As above, of `auth.jwks`.
+    pub fn keys(&self, names: &[Name], limit: usize, see: impl FnMut(&Row)) {
+        let table = &self.tables.jwks;
+        // SAFETY: the snapshot is registered.
+        unsafe { table.find(&KEY_COLUMNS, names, limit, self.snapshot, see) }
+    }
+}
+
+/// A column that equals a text.
+pub type Name<'a> = (&'static str, &'a str);
 
 /// How many invalidations this backend has taken in.
 fn invalidations() -> u64 {
@@ -128,7 +164,8 @@ impl Table {
     fn open(oid: pg_sys::Oid) -> Option<Self> {
         // SAFETY: takes and returns plain values; the relation stays open until it is closed.
         let relation = unsafe { pg_sys::try_relation_open(oid, LOCK) };
-        (!relation.is_null()).then_some(Self(relation))
+        // Not `then_some`, which would make, and drop, one of NULL.
+        (!relation.is_null()).then(|| Self(relation))
     }
 
     fn oid(&self) -> pg_sys::Oid {
@@ -136,41 +173,56 @@ impl Table {
         unsafe { (*self.0).rd_id }
     }
 
-    /// Shows `see` each row, if the relation is an ordinary table and has these columns. Neither goes
-    /// without saying: its owner may alter the table, or put a view of its name in its place.
+    /// Shows `see` at most `limit` rows whose columns equal these texts, if the relation is an ordinary
+    /// table and has the columns that are needed. Neither goes without saying: its owner may alter the
+    /// table, or put a view of its name in its place.
     ///
     /// # Safety
     ///
     /// `snapshot` must be registered.
-    unsafe fn for_each_row(
+    unsafe fn find(
         &self,
         needed: &[(&str, pg_sys::Oid)],
+        names: &[Name],
+        limit: usize,
         snapshot: pg_sys::Snapshot,
         mut see: impl FnMut(&Row),
     ) {
         let relation = self.0;
         // SAFETY: the relation is open and locked, and the snapshot registered, as the caller
-        // promises; each tuple is looked at before the next one is fetched.
+        // promises; each tuple is looked at before the next one is fetched. The scan keys outlive it.
         unsafe {
             let columns = Columns::of(relation);
             let is_table = (*(*relation).rd_rel).relkind as u8 == pg_sys::RELKIND_RELATION;
             if !is_table || !columns.have(needed) {
                 return;
             }
+            let Some((index, mut keys)) = index::plan(relation, &columns, names) else {
+                return;
+            };
             let scan = pg_sys::systable_beginscan(
                 relation,
-                pg_sys::InvalidOid,
-                false,
+                index,
+                index != pg_sys::InvalidOid,
                 snapshot,
-                0,
-                std::ptr::null_mut(),
+                keys.len() as i32,
+                keys.as_mut_ptr(),
             );
-            loop {
+            let mut seen = 0;
+            while seen < limit {
                 let tuple = pg_sys::systable_getnext(scan);
                 if tuple.is_null() {
                     break;
                 }
-                see(&Row::new(&columns, (*relation).rd_att, tuple));
+                let row = Row::new(&columns, (*relation).rd_att, tuple);
+                // By the characters, whatever the scan has compared.
+                let is_wanted = names.iter().all(|(column, wanted)| {
+                    matches!(row.text(column), Ok(Some(text)) if text == *wanted)
+                });
+                if is_wanted {
+                    seen += 1;
+                    see(&row);
+                }
             }
             pg_sys::systable_endscan(scan);
         }

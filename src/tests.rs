@@ -108,7 +108,7 @@ mod tests {
                     .expect("an interval")
                     .expect("not NULL");
             // interval_cmp counts a month as 30 days, so two of equal length compare as equal.
-            let micros = crate::keys::length(&interval).as_micros();
+            let micros = crate::lookup::length(&interval).as_micros();
             let equal = Spi::get_one_with_args::<bool>(
                 "SELECT interval '1 microsecond' * $1 = $2",
                 &[(micros as f64).into(), interval.into()],

@@ -92,6 +92,17 @@ pub fn argument(utf8: &str) -> Option<DatumWithOid<'static>> {
     Some(unsafe { DatumWithOid::new(text.as_bytes(), pg_sys::TEXTOID) })
 }
 
+/// For data: the datum of a `text`, in the current memory context; `None` as for [`to_server`].
+pub fn to_datum(utf8: &str) -> Option<pg_sys::Datum> {
+    // The datum of a bytea is that of a text of the same bytes.
+    to_server(utf8)?.as_bytes().into_datum()
+}
+
+/// Whether no other text of the server's reads the same as that of [`to_server`].
+pub fn has_one_form(utf8: &str) -> bool {
+    server_takes_utf8() || utf8.is_ascii()
+}
+
 /// `None` where there is no such conversion, or a character has no counterpart.
 fn convert(bytes: &[u8], from: u32, to: u32) -> Option<Vec<u8>> {
     // pg_do_encoding_conversion_buf converts no more than fits in the worst case, and a NUL.

@@ -143,6 +143,28 @@ def dropped(checks, cluster, db):
     checks.equal("withdrawn from the new tables", s.code(WHO), "28J03")
     owner.query(f"SELECT auth.init('{tokens.jwks(0)}', issuer => '{tokens.ISSUER}');"
                 "CREATE POLICY own ON things TO authenticated USING (owner = auth.user_id())")
+    # Under those who wait for it: a new session, and one that has to look again.
+    policy = "CREATE POLICY own ON things TO authenticated USING (owner = auth.user_id());"
+    for ending, after in (("COMMIT", "28J03"), ("CREATE EXTENSION pg_auth_jwt; COMMIT", "28J03"), ("ROLLBACK", None)):
+        waiting = [cluster.session(db) for _ in range(2)]
+        for session in waiting:
+            session.code(WHO)
+        init(waiting[1])
+        owner.query("UPDATE auth.issuers SET leeway = '1 s'")
+        owner.query("BEGIN; DROP EXTENSION pg_auth_jwt CASCADE")
+        waiting[0].begin_query(f"SELECT auth.jwt_session_init('{tokens.token('u1')}')")
+        waiting[1].begin_query(WHO)
+        while owner.value("SELECT count(*) FROM pg_locks WHERE NOT granted AND database = "
+                          "(SELECT oid FROM pg_database WHERE datname = current_database())") != "2":
+            time.sleep(0.02)
+        owner.query(ending)
+        for session in waiting:
+            try:
+                code = session.receive() and None
+            except PgError as error:
+                code = error.code
+            checks.equal(f"waiting for DROP EXTENSION, {ending}", code, after)
+        owner.query("" if ending == "ROLLBACK" else "CREATE EXTENSION IF NOT EXISTS pg_auth_jwt;" + tokens.setup(0) + policy)
     # In one transaction, in front of a session that never saw it gone.
     owner.query("BEGIN; DROP EXTENSION pg_auth_jwt CASCADE; CREATE EXTENSION pg_auth_jwt; COMMIT")
     checks.equal("replaced", s.code(WHO), "28J03")

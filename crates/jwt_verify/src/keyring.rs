@@ -19,12 +19,16 @@ const ANY_ISSUER: &str = "*";
 ///
 /// Looking up a key by issuer and `kid` takes two hash lookups, whatever the
 /// number of keys.
-#[derive(Default)]
+///
+/// Two keyrings are equal that were given the same, each issuer's keys in the
+/// same order: then [`verify`](crate::verify()) makes no difference between them.
+#[derive(Default, PartialEq)]
 pub struct Keyring {
     issuers: HashMap<Box<str>, Issuer>,
 }
 
 /// One issuer.
+#[derive(PartialEq)]
 pub(crate) struct Issuer {
     policy: Policy,
     slots: Vec<Slot>,
@@ -38,8 +42,7 @@ struct Slot {
     alg: Option<Box<str>>,
     expires_at: UnixTime,
     next: Option<usize>,
-    /// Filled at first use: reading 10,000 keys would add 20 to 90 ms to the
-    /// start of every connection, most of it for keys that it never uses.
+    /// Filled at first use: most keys of a set are never used.
     key: OnceLock<Option<Box<Key>>>,
 }
 
@@ -51,6 +54,24 @@ pub(crate) struct Selected<'k> {
     /// Before this the choice could have been another one: that is when the
     /// last of the expired keys that were passed over did expire.
     pub(crate) chosen_since: UnixTime,
+}
+
+impl PartialEq for Slot {
+    /// Whatever became of the JWK: that follows from the rest, and from the
+    /// issuer's policy.
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            jwk,
+            alg,
+            expires_at,
+            next,
+            key: _,
+        } = self;
+        *jwk == other.jwk
+            && *alg == other.alg
+            && *expires_at == other.expires_at
+            && *next == other.next
+    }
 }
 
 impl Keyring {
@@ -125,7 +146,12 @@ impl Keyring {
 
     /// Whether no key was added: then no token can be accepted.
     pub fn is_empty(&self) -> bool {
-        self.issuers.values().all(|issuer| issuer.slots.is_empty())
+        self.key_count() == 0
+    }
+
+    /// How many keys were added.
+    pub fn key_count(&self) -> usize {
+        self.issuers.values().map(|issuer| issuer.slots.len()).sum()
     }
 
     /// The issuer of a token with this `iss`: the row of that very name, else

@@ -51,7 +51,7 @@ compile_error!("jwt_verify needs one of the features `aws_lc_rs` and `rust_crypt
 pub use algorithm::{Algorithm, AlgorithmSet, UnknownAlgorithm};
 pub use error::{Error, ErrorKind, Part};
 pub use excerpt::Excerpt;
-pub use inspect::{Places, Step, inspect};
+pub use inspect::{Places, Step, inspect, inspect_with};
 pub use json::{JsonError, JsonFault};
 pub use jwk::{Key, KeyError};
 pub use jwks::{JwksEntry, JwksError, read_jwks};
@@ -61,7 +61,8 @@ pub use numeric_date::NumericDate;
 pub use policy::Policy;
 pub use time::UnixTime;
 pub use unverified_claims::{UnverifiedClaims, unverified_claims};
-pub use verify::{Verified, verify};
+pub use verify::{Verified, verify, verify_with};
+pub use wanted::Wanted;
 
 pub mod limits;
 
@@ -87,3 +88,4 @@ mod time;
 mod token;
 mod unverified_claims;
 mod verify;
+mod wanted;

@@ -8,7 +8,7 @@ use crate::algorithm::AlgorithmSet;
 pub(crate) const DEFAULT_TOKEN_TYPE: &str = "JWT";
 
 /// The rules for the tokens of one issuer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Whether its tokens are accepted at all.
     pub enabled: bool,

@@ -1,6 +1,7 @@
 //! The verification of a token (RFC 7519 §7.2).
 
 use std::fmt;
+use std::ops::Deref;
 
 use crate::claims::Claims;
 use crate::error::Error;
@@ -11,6 +12,7 @@ use crate::policy::Policy;
 use crate::signature;
 use crate::time::UnixTime;
 use crate::token::Token;
+use crate::wanted::Wanted;
 
 /// An accepted token.
 ///
@@ -55,12 +57,31 @@ impl fmt::Debug for Verified {
 /// JSON), its header, its issuer, its key, its signature, its claims. Only
 /// lookups happen before the signature is checked, and no claim is judged.
 pub fn verify(token: &str, keyring: &Keyring, now: UnixTime) -> Result<Verified, Error> {
+    verify_with(token, |_| keyring, now)
+}
+
+/// As [`verify`], with a keyring that is made, or found, for what the token
+/// names. It is asked for once, or not at all where the token's form or header
+/// is refused.
+///
+/// # Errors
+///
+/// As for [`verify`].
+pub fn verify_with<K: Deref<Target = Keyring>>(
+    token: &str,
+    keyring: impl FnOnce(Wanted<'_>) -> K,
+    now: UnixTime,
+) -> Result<Verified, Error> {
     let token = Token::parse(token)?;
     let header = header::parse(&token.header)?;
     let claims = Claims::parse(&token.payload)?;
 
     let header = Header::read(&header)?;
-    let issuer = find_issuer(&claims, keyring)?;
+    let keyring = keyring(Wanted {
+        issuer: claims.issuer()?,
+        key_id: header.kid,
+    });
+    let issuer = find_issuer(&claims, &keyring)?;
     check_type(&header, issuer.policy())?;
     let selected = select_key(issuer, &header, &claims, now)?;
     check_signature(&token, &header, &selected)?;

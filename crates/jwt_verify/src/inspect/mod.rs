@@ -7,6 +7,8 @@
 mod advice;
 mod format;
 
+use std::ops::Deref;
+
 use crate::claims::{Claims, Topic};
 use crate::error::Error;
 use crate::excerpt::Excerpt;
@@ -19,6 +21,7 @@ use crate::signature;
 use crate::time::{Roughly, Seconds, UnixTime};
 use crate::token::Token;
 use crate::verify::{check_signature, check_type, find_issuer, select_key};
+use crate::wanted::Wanted;
 
 /// One step of [`inspect`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,8 +58,21 @@ pub struct Places {
 /// through the names of the issuers, or of an issuer's keys, where the token
 /// has one that is not among them.
 pub fn inspect(token: &str, keyring: &Keyring, now: UnixTime, places: &Places) -> Vec<Step> {
+    inspect_with(token, |_| keyring, now, places)
+}
+
+/// As [`inspect`], with a keyring that is made, or found, for what the token
+/// names, as for [`verify_with`](crate::verify_with()). More issuers, where the
+/// token's is not among them, and more keys of its issuer, where its key is
+/// not, are named in the advice and change nothing else.
+pub fn inspect_with<K: Deref<Target = Keyring>>(
+    token: &str,
+    mut keyring: impl FnMut(Wanted<'_>) -> K,
+    now: UnixTime,
+    places: &Places,
+) -> Vec<Step> {
     let mut steps = Steps(Vec::new());
-    let Err(error) = steps.inspect_whole(token, keyring, now, places) else {
+    let Err(error) = steps.inspect_whole(token, &mut keyring, now, places) else {
         return steps.0;
     };
     let tidy = format::tidy(token);
@@ -65,7 +81,7 @@ pub fn inspect(token: &str, keyring: &Keyring, now: UnixTime, places: &Places) -
     // A token that was pasted with something around it is worth reading on.
     if let Some(tidy) = tidy {
         let mut rest = Steps(Vec::new());
-        if rest.inspect_whole(&tidy, keyring, now, places).is_ok() {
+        if rest.inspect_whole(&tidy, &mut keyring, now, places).is_ok() {
             let of_the_token_itself = rest.0.into_iter().filter(|step| step.name != "format");
             steps.0.extend(of_the_token_itself);
         }
@@ -89,23 +105,27 @@ impl Steps {
     }
 
     /// Every step, unless the form is wrong: then none, but the error.
-    fn inspect_whole(
+    fn inspect_whole<K: Deref<Target = Keyring>>(
         &mut self,
         text: &str,
-        keyring: &Keyring,
+        keyring: &mut impl FnMut(Wanted<'_>) -> K,
         now: UnixTime,
         places: &Places,
     ) -> Result<(), Error> {
         let token = Token::parse(text)?;
         let header = header::parse(&token.header)?;
         let claims = Claims::parse(&token.payload)?;
+        let keyring = keyring(Wanted {
+            issuer: claims.issuer().ok().flatten(),
+            key_id: header.get("kid").and_then(Value::as_str),
+        });
         let length = text.len();
         self.ok("format", format!("three parts, {length} bytes in all"));
         Inspection {
             steps: self,
             token: &token,
             claims: &claims,
-            keyring,
+            keyring: &keyring,
             now,
             places,
         }
