@@ -15,6 +15,10 @@
 //! a frame there while the executor runs. Postgres restores the stack itself wherever it catches an
 //! error, so no frame outlives its execution, and no hook has to catch errors.
 //!
+//! A parallel worker has a stack of its own, which does not show what its leader is in the middle of.
+//! So a query runs without workers where an enclosing execution has a say (see [`executor_run`]). No
+//! worker has to hear of a change while its own query runs: Postgres lets none be made then.
+//!
 //! The hooks run without pgrx's guard: errors pass through them by `longjmp`, so they hold nothing
 //! that needs a drop, and they call nothing that can panic.
 
@@ -41,6 +45,8 @@ mod standard {
     use pgrx::pg_sys;
 
     unsafe extern "C-unwind" {
+        pub fn RelationIdGetRelation(table: pg_sys::Oid) -> pg_sys::Relation;
+        pub fn RelationClose(relation: pg_sys::Relation);
         pub fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, flags: c_int);
         pub fn standard_ExecutorRun(
             query: *mut pg_sys::QueryDesc,
@@ -141,7 +147,7 @@ impl Frame {
     /// Whether the query reads or writes a table with row security.
     fn is_guarded(&self) -> bool {
         // SAFETY: as above.
-        unsafe { !self.query.is_null() && is_guarded((*self.query).estate) }
+        unsafe { !self.query.is_null() && is_guarded((*self.query).estate, has_row_security) }
     }
 }
 
@@ -151,8 +157,11 @@ impl Frame {
 ///
 /// # Safety
 ///
-/// `state` must be NULL or valid.
-unsafe fn is_guarded(state: *const pg_sys::EState) -> bool {
+/// `state` must be NULL or valid; `has_row_security` gets tables that the query has locked.
+unsafe fn is_guarded(
+    state: *const pg_sys::EState,
+    has_row_security: unsafe fn(pg_sys::Oid) -> bool,
+) -> bool {
     // SAFETY: as the caller promises. Both arrays have one element for each relation of the range
     // table. A relation that is open stays so until the execution ends.
     unsafe {
@@ -182,8 +191,12 @@ unsafe fn is_guarded(state: *const pg_sys::EState) -> bool {
     }
 }
 
-/// Whether row security is enabled for this table, which the query has locked.
-fn has_row_security(table: pg_sys::Oid) -> bool {
+/// Whether row security is enabled for this table.
+///
+/// # Safety
+///
+/// The query must have locked it.
+unsafe fn has_row_security(table: pg_sys::Oid) -> bool {
     // SAFETY: the relation is NULL, or valid until it is closed.
     unsafe {
         let relation = pg_sys::RelationIdGetRelation(table);
@@ -192,6 +205,24 @@ fn has_row_security(table: pg_sys::Oid) -> bool {
         }
         let enabled = (*(*relation).rd_rel).relrowsecurity;
         pg_sys::RelationClose(relation);
+        enabled
+    }
+}
+
+/// As [`has_row_security`], for the hooks: an error leaves by `longjmp`.
+///
+/// # Safety
+///
+/// No frame from here up to Postgres's may hold anything to drop, and no table may be borrowed.
+unsafe fn has_row_security_unguarded(table: pg_sys::Oid) -> bool {
+    // SAFETY: as above.
+    unsafe {
+        let relation = standard::RelationIdGetRelation(table);
+        if relation.is_null() {
+            return true;
+        }
+        let enabled = (*(*relation).rd_rel).relrowsecurity;
+        standard::RelationClose(relation);
         enabled
     }
 }
@@ -257,8 +288,16 @@ unsafe extern "C-unwind" fn executor_run(
     #[cfg(not(feature = "pg18"))] execute_once: bool,
 ) {
     let mut frame = Frame::new(query);
-    // SAFETY: as above.
+    // SAFETY: as above. The executor starts no workers for a query that it has run before (ExecutePlan
+    // in src/backend/executor/execMain.c); before the minor releases of February 2025 it looked at
+    // `execute_once` for that.
     unsafe {
+        let is_alone = (*(*query).plannedstmt).parallelModeNeeded && is_enclosed();
+        if is_alone {
+            (*query).already_executed = true;
+        }
+        #[cfg(not(feature = "pg18"))]
+        let execute_once = execute_once && !is_alone;
         frame.push();
         PREVIOUS_RUN.unwrap_or(standard::standard_ExecutorRun)(
             query,
@@ -268,6 +307,28 @@ unsafe extern "C-unwind" fn executor_run(
             execute_once,
         );
         frame.pop();
+    }
+}
+
+/// Whether an enclosing execution belongs to a token, or is to belong to the one that a claim function
+/// sees next.
+///
+/// # Safety
+///
+/// As for [`has_row_security_unguarded`].
+unsafe fn is_enclosed() -> bool {
+    // SAFETY: reads a variable of the backend; the frames' states are NULL or valid.
+    unsafe {
+        ADOPTED.get() > 0
+            || frames(pg_sys::error_context_stack).any(|frame| {
+                let has_owner = || {
+                    EXECUTIONS
+                        .with_borrow(|executions| executions.contains_key(&key(frame.context())))
+                };
+                !frame.query.is_null()
+                    && (has_owner()
+                        || is_guarded((*frame.query).estate, has_row_security_unguarded))
+            })
     }
 }
 
@@ -494,7 +555,7 @@ unsafe fn is_guarded_execution(context: pg_sys::MemoryContext) -> bool {
                 && std::ptr::eq((*state).es_query_cxt, context)
             {
                 // PL/pgSQL's expressions have a state without a plan.
-                return !(*state).es_plannedstmt.is_null() && is_guarded(state);
+                return !(*state).es_plannedstmt.is_null() && is_guarded(state, has_row_security);
             }
         }
     }

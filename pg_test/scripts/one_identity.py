@@ -55,6 +55,17 @@ CREATE VIEW seen WITH (security_barrier) AS SELECT * FROM helped;
 ALTER VIEW seen OWNER TO authenticated;
 CREATE FUNCTION inlined() RETURNS SETOF helped LANGUAGE sql STABLE AS 'SELECT * FROM helped';
 
+-- Helper functions that return rows run their queries to the end, and so in parallel workers.
+CREATE FUNCTION helper.tenants() RETURNS SETOF text LANGUAGE plpgsql STABLE SECURITY DEFINER
+    AS 'BEGIN RETURN QUERY SELECT auth.session() ->> ''tenant_id''; END';
+CREATE FUNCTION helper.roles_in(tenant text) RETURNS SETOF text LANGUAGE plpgsql STABLE SECURITY DEFINER
+    AS 'BEGIN RETURN QUERY SELECT auth.role(); END';
+CREATE TABLE shared (LIKE files INCLUDING ALL);
+INSERT INTO shared SELECT * FROM files;
+ALTER TABLE shared ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own_tenant ON shared AS RESTRICTIVE TO authenticated USING (tenant IN (SELECT helper.tenants()));
+CREATE POLICY admins ON shared TO authenticated USING ('admin' IN (SELECT helper.roles_in(tenant)));
+
 -- Partitions are pruned when a cursor is declared.
 CREATE TABLE parts (tenant text, owner text) PARTITION BY LIST (tenant);
 CREATE TABLE parts_v PARTITION OF parts FOR VALUES IN ('victimco');
@@ -67,7 +78,7 @@ CREATE POLICY p ON parts TO authenticated
 -- A table without row security, whose users filter by a claim themselves.
 CREATE TABLE plain (id int PRIMARY KEY, owner text, tenant text);
 INSERT INTO plain VALUES (1, 'mallory', 'victimco'), (2, 'mallory', 'victimco');
-GRANT SELECT, UPDATE ON files, memos, helped, parts, plain TO authenticated;
+GRANT SELECT, UPDATE ON files, memos, helped, shared, parts, plain TO authenticated;
 ANALYZE;
 """
 
@@ -205,6 +216,16 @@ def helper_functions_in_writing_cte(s):
     return s.query("WITH c AS (UPDATE helped SET body = '' WHERE switch(id) RETURNING owner) SELECT 'ceo'")
 
 
+def helper_functions_in_workers(s):
+    """A worker does not know the query that its leader is in the middle of."""
+    s.query(f"{PLAN} SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_material = off; SET {ONCE} = off;")
+    setting = "force_parallel_mode" if int(s.value("SHOW server_version_num")) < 160000 else "debug_parallel_query"
+    s.query(f"SET {setting} = on; BEGIN; {sign_in(V)}; DECLARE c CURSOR FOR"
+            " SELECT h.owner FROM generate_series(1, 9) AS n (id) LEFT JOIN shared AS h USING (id); FETCH 3 FROM c")
+    s.query(sign_in(M))
+    return s.query("FETCH ALL FROM c")
+
+
 def inside_plpgsql(s):
     s.query(sign_in(V))
     s.query("DO $$ DECLARE n int; BEGIN SELECT count(switch(id)) INTO n FROM helped; END $$")
@@ -242,7 +263,8 @@ def caught_error(s):
 ATTACKS = [cursor, cursor_with_hold, portal_in_pieces, target_list, target_list_of_subquery, returning, sign_out,
            index_key, where_clause, assigned_by_set, set_clause, set_clause_first, trigger, helper_functions,
            helper_functions_by_cursor, helper_functions_in_view, helper_functions_in_inlined_function,
-           helper_functions_in_exists, helper_functions_in_cte, helper_functions_in_writing_cte, inside_plpgsql,
+           helper_functions_in_exists, helper_functions_in_cte, helper_functions_in_writing_cte,
+           helper_functions_in_workers, inside_plpgsql,
            partitions_pruned, query_without_row_security, two_claims_of_a_target_list, caught_error]
 
 
