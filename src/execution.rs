@@ -179,13 +179,14 @@ unsafe fn is_guarded(
             if !relation.is_null() {
                 return (*(*relation).rd_rel).relrowsecurity;
             }
-            // Of a partitioned table only the partitions are open, and its policies guard them.
-            // Others that are not open are not used.
+            // Of a partitioned table only the partitions are open, and of an inheritance parent perhaps
+            // only the children (it may have a CHECK ... NO INHERIT), and its policies guard them. Others that
+            // are not open are not used.
             let table = (*(*tables).elements.add(index))
                 .ptr_value
                 .cast::<pg_sys::RangeTblEntry>();
             (*table).rtekind == pg_sys::RTEKind::RTE_RELATION
-                && (*table).relkind as u8 == pg_sys::RELKIND_PARTITIONED_TABLE
+                && ((*table).inh || (*table).relkind as u8 == pg_sys::RELKIND_PARTITIONED_TABLE)
                 && has_row_security((*table).relid)
         })
     }

@@ -66,6 +66,14 @@ ALTER TABLE shared ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own_tenant ON shared AS RESTRICTIVE TO authenticated USING (tenant IN (SELECT helper.tenants()));
 CREATE POLICY admins ON shared TO authenticated USING ('admin' IN (SELECT helper.roles_in(tenant)));
 
+-- Of an inheritance parent that has no rows only the children are read, under the parent's policies.
+CREATE TABLE logged (LIKE files, CHECK (id < 0) NO INHERIT);
+CREATE TABLE logged_1 (PRIMARY KEY (id)) INHERITS (logged);
+INSERT INTO logged_1 SELECT * FROM files;
+ALTER TABLE logged ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own_tenant ON logged AS RESTRICTIVE TO authenticated USING (tenant = (SELECT helper.tenant()));
+CREATE POLICY own_or_admin ON logged TO authenticated USING (owner = helper.uid() OR (SELECT helper.is_admin()));
+
 -- Partitions are pruned when a cursor is declared.
 CREATE TABLE parts (tenant text, owner text) PARTITION BY LIST (tenant);
 CREATE TABLE parts_v PARTITION OF parts FOR VALUES IN ('victimco');
@@ -78,7 +86,7 @@ CREATE POLICY p ON parts TO authenticated
 -- A table without row security, whose users filter by a claim themselves.
 CREATE TABLE plain (id int PRIMARY KEY, owner text, tenant text);
 INSERT INTO plain VALUES (1, 'mallory', 'victimco'), (2, 'mallory', 'victimco');
-GRANT SELECT, UPDATE ON files, memos, helped, shared, parts, plain TO authenticated;
+GRANT SELECT, UPDATE ON files, memos, helped, shared, logged, parts, plain TO authenticated;
 ANALYZE;
 """
 
@@ -226,6 +234,11 @@ def helper_functions_in_workers(s):
     return s.query("FETCH ALL FROM c")
 
 
+def helper_functions_of_inheritance_parent(s):
+    s.query(sign_in(V))
+    return s.query("SELECT owner, switch(id) FROM logged WHERE id > 0")
+
+
 def inside_plpgsql(s):
     s.query(sign_in(V))
     s.query("DO $$ DECLARE n int; BEGIN SELECT count(switch(id)) INTO n FROM helped; END $$")
@@ -264,7 +277,7 @@ ATTACKS = [cursor, cursor_with_hold, portal_in_pieces, target_list, target_list_
            index_key, where_clause, assigned_by_set, set_clause, set_clause_first, trigger, helper_functions,
            helper_functions_by_cursor, helper_functions_in_view, helper_functions_in_inlined_function,
            helper_functions_in_exists, helper_functions_in_cte, helper_functions_in_writing_cte,
-           helper_functions_in_workers, inside_plpgsql,
+           helper_functions_in_workers, helper_functions_of_inheritance_parent, inside_plpgsql,
            partitions_pruned, query_without_row_security, two_claims_of_a_target_list, caught_error]
 
 
