@@ -102,7 +102,7 @@ impl Frame {
         Self {
             callback: pg_sys::ErrorContextCallback {
                 previous: std::ptr::null_mut(),
-                callback: Some(no_context),
+                callback: Some(NO_CONTEXT),
                 arg: std::ptr::null_mut(),
             },
             query,
@@ -231,6 +231,10 @@ unsafe fn has_row_security_unguarded(table: pg_sys::Oid) -> bool {
 /// Adds nothing to an error's context. Its address identifies the frames.
 unsafe extern "C-unwind" fn no_context(_: *mut c_void) {}
 
+/// The one address of [`no_context`]: the compiler may copy a function as small as this into each unit
+/// that names it, and then the copies have different addresses. A static it does not copy.
+static NO_CONTEXT: unsafe extern "C-unwind" fn(*mut c_void) = no_context;
+
 /// The frames from the topmost one of `from` on, inner ones first.
 fn frames(from: *mut pg_sys::ErrorContextCallback) -> impl Iterator<Item = &'static Frame> {
     let mut next = from;
@@ -242,9 +246,10 @@ fn frames(from: *mut pg_sys::ErrorContextCallback) -> impl Iterator<Item = &'sta
             while !next.is_null() {
                 let entry = &*next;
                 next = entry.previous;
-                if entry.callback.is_some_and(|callback| {
-                    std::ptr::fn_addr_eq(callback, no_context as unsafe extern "C-unwind" fn(_))
-                }) {
+                if entry
+                    .callback
+                    .is_some_and(|callback| std::ptr::fn_addr_eq(callback, NO_CONTEXT))
+                {
                     return Some(&*entry.arg.cast::<Frame>());
                 }
             }
