@@ -32,6 +32,7 @@ use pgrx::pg_sys;
 use crate::errors;
 use crate::identity::Identity;
 use crate::report::Report;
+use crate::unguarded;
 
 static mut PREVIOUS_START: pg_sys::ExecutorStart_hook_type = None;
 static mut PREVIOUS_RUN: pg_sys::ExecutorRun_hook_type = None;
@@ -90,6 +91,8 @@ struct Frame {
     /// The query that is executed; NULL for the planner, which evaluates claim functions for its
     /// estimates only.
     query: *mut pg_sys::QueryDesc,
+    /// How many subtransactions are open around it, and one.
+    nesting: c_int,
     /// The serial number of the identity that was last compared with the enclosing executions for a
     /// claim function in this query's own expressions; 0 for none.
     agreed_own: Cell<u64>,
@@ -106,6 +109,7 @@ impl Frame {
                 arg: std::ptr::null_mut(),
             },
             query,
+            nesting: unguarded::GetCurrentTransactionNestLevel(),
             agreed_own: Cell::new(0),
             agreed_inner: Cell::new(0),
         }
@@ -427,21 +431,30 @@ fn compare(
             .map(|(depth, frame)| (frame, depth == 0 && is_own))
             .filter(|(frame, _)| !frame.context().is_null())
     };
-    let differs = EXECUTIONS.with_borrow(|executions| {
+    // How many subtransactions were open where a query that belongs to another token began. One that
+    // was opened since may be that of an exception handler in a policy's helper function.
+    let nesting_of_differing = EXECUTIONS.with_borrow(|executions| {
         let differs = |execution: &Execution| {
             execution
                 .owner
                 .as_ref()
                 .is_some_and(|owner| !is_same(owner, current))
         };
-        contexts().any(|(frame, _)| executions.get(&key(frame.context())).is_some_and(differs))
-            || (ADOPTED.get() > 0
-                && executions
-                    .values()
-                    .any(|execution| execution.is_adopted && differs(execution)))
+        let adopted = (ADOPTED.get() > 0
+            && executions
+                .values()
+                .any(|execution| execution.is_adopted && differs(execution)))
+        .then_some(1);
+        contexts()
+            .filter(|(frame, _)| executions.get(&key(frame.context())).is_some_and(differs))
+            .map(|(frame, _)| frame.nesting)
+            .chain(adopted)
+            .min()
     });
-    if differs {
-        return Err(errors::token_changed());
+    if let Some(nesting) = nesting_of_differing {
+        return Err(errors::token_changed(
+            unguarded::GetCurrentTransactionNestLevel() > nesting,
+        ));
     }
     for (frame, is_own) in contexts() {
         if is_own || frame.is_guarded() {
