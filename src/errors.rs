@@ -142,9 +142,11 @@ fn invalid(message: String, detail: Option<String>, hint: Option<&str>) -> Repor
 }
 
 /// A claim function that finds another session token than the query that it is called in has used.
-pub fn token_changed() -> Report {
+/// `could_be_caught`: inside of that query an exception handler may be in place, which must not turn
+/// the error into an answer. `query_canceled` is what `WHEN OTHERS` of PL/pgSQL lets pass.
+pub fn token_changed(could_be_caught: bool) -> Report {
     Report {
-        sqlstate: SqlState(b"28J12"),
+        sqlstate: SqlState(if could_be_caught { b"57014" } else { b"28J12" }),
         message: "session token changed while the query was running".to_owned(),
         detail: Some("A query uses the claims of one token only, from its first row to its last.".to_owned()),
         hint: Some(

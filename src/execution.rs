@@ -15,6 +15,10 @@
 //! a frame there while the executor runs. Postgres restores the stack itself wherever it catches an
 //! error, so no frame outlives its execution, and no hook has to catch errors.
 //!
+//! A parallel worker has a stack of its own, which does not show what its leader is in the middle of.
+//! So a query runs without workers where an enclosing execution has a say (see [`executor_run`]). No
+//! worker has to hear of a change while its own query runs: Postgres lets none be made then.
+//!
 //! The hooks run without pgrx's guard: errors pass through them by `longjmp`, so they hold nothing
 //! that needs a drop, and they call nothing that can panic.
 
@@ -28,6 +32,7 @@ use pgrx::pg_sys;
 use crate::errors;
 use crate::identity::Identity;
 use crate::report::Report;
+use crate::unguarded;
 
 static mut PREVIOUS_START: pg_sys::ExecutorStart_hook_type = None;
 static mut PREVIOUS_RUN: pg_sys::ExecutorRun_hook_type = None;
@@ -41,6 +46,8 @@ mod standard {
     use pgrx::pg_sys;
 
     unsafe extern "C-unwind" {
+        pub fn RelationIdGetRelation(table: pg_sys::Oid) -> pg_sys::Relation;
+        pub fn RelationClose(relation: pg_sys::Relation);
         pub fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, flags: c_int);
         pub fn standard_ExecutorRun(
             query: *mut pg_sys::QueryDesc,
@@ -84,6 +91,8 @@ struct Frame {
     /// The query that is executed; NULL for the planner, which evaluates claim functions for its
     /// estimates only.
     query: *mut pg_sys::QueryDesc,
+    /// How many subtransactions are open around it, and one.
+    nesting: c_int,
     /// The serial number of the identity that was last compared with the enclosing executions for a
     /// claim function in this query's own expressions; 0 for none.
     agreed_own: Cell<u64>,
@@ -96,10 +105,11 @@ impl Frame {
         Self {
             callback: pg_sys::ErrorContextCallback {
                 previous: std::ptr::null_mut(),
-                callback: Some(no_context),
+                callback: Some(NO_CONTEXT),
                 arg: std::ptr::null_mut(),
             },
             query,
+            nesting: unguarded::GetCurrentTransactionNestLevel(),
             agreed_own: Cell::new(0),
             agreed_inner: Cell::new(0),
         }
@@ -141,7 +151,7 @@ impl Frame {
     /// Whether the query reads or writes a table with row security.
     fn is_guarded(&self) -> bool {
         // SAFETY: as above.
-        unsafe { !self.query.is_null() && is_guarded((*self.query).estate) }
+        unsafe { !self.query.is_null() && is_guarded((*self.query).estate, has_row_security) }
     }
 }
 
@@ -151,8 +161,11 @@ impl Frame {
 ///
 /// # Safety
 ///
-/// `state` must be NULL or valid.
-unsafe fn is_guarded(state: *const pg_sys::EState) -> bool {
+/// `state` must be NULL or valid; `has_row_security` gets tables that the query has locked.
+unsafe fn is_guarded(
+    state: *const pg_sys::EState,
+    has_row_security: unsafe fn(pg_sys::Oid) -> bool,
+) -> bool {
     // SAFETY: as the caller promises. Both arrays have one element for each relation of the range
     // table. A relation that is open stays so until the execution ends.
     unsafe {
@@ -170,20 +183,25 @@ unsafe fn is_guarded(state: *const pg_sys::EState) -> bool {
             if !relation.is_null() {
                 return (*(*relation).rd_rel).relrowsecurity;
             }
-            // Of a partitioned table only the partitions are open, and its policies guard them.
-            // Others that are not open are not used.
+            // Of a partitioned table only the partitions are open, and of an inheritance parent perhaps
+            // only the children (it may have a CHECK ... NO INHERIT), and its policies guard them. Others that
+            // are not open are not used.
             let table = (*(*tables).elements.add(index))
                 .ptr_value
                 .cast::<pg_sys::RangeTblEntry>();
             (*table).rtekind == pg_sys::RTEKind::RTE_RELATION
-                && (*table).relkind as u8 == pg_sys::RELKIND_PARTITIONED_TABLE
+                && ((*table).inh || (*table).relkind as u8 == pg_sys::RELKIND_PARTITIONED_TABLE)
                 && has_row_security((*table).relid)
         })
     }
 }
 
-/// Whether row security is enabled for this table, which the query has locked.
-fn has_row_security(table: pg_sys::Oid) -> bool {
+/// Whether row security is enabled for this table.
+///
+/// # Safety
+///
+/// The query must have locked it.
+unsafe fn has_row_security(table: pg_sys::Oid) -> bool {
     // SAFETY: the relation is NULL, or valid until it is closed.
     unsafe {
         let relation = pg_sys::RelationIdGetRelation(table);
@@ -196,8 +214,30 @@ fn has_row_security(table: pg_sys::Oid) -> bool {
     }
 }
 
+/// As [`has_row_security`], for the hooks: an error leaves by `longjmp`.
+///
+/// # Safety
+///
+/// No frame from here up to Postgres's may hold anything to drop, and no table may be borrowed.
+unsafe fn has_row_security_unguarded(table: pg_sys::Oid) -> bool {
+    // SAFETY: as above.
+    unsafe {
+        let relation = standard::RelationIdGetRelation(table);
+        if relation.is_null() {
+            return true;
+        }
+        let enabled = (*(*relation).rd_rel).relrowsecurity;
+        standard::RelationClose(relation);
+        enabled
+    }
+}
+
 /// Adds nothing to an error's context. Its address identifies the frames.
 unsafe extern "C-unwind" fn no_context(_: *mut c_void) {}
+
+/// The one address of [`no_context`]: the compiler may copy a function as small as this into each unit
+/// that names it, and then the copies have different addresses. A static it does not copy.
+static NO_CONTEXT: unsafe extern "C-unwind" fn(*mut c_void) = no_context;
 
 /// The frames from the topmost one of `from` on, inner ones first.
 fn frames(from: *mut pg_sys::ErrorContextCallback) -> impl Iterator<Item = &'static Frame> {
@@ -210,9 +250,10 @@ fn frames(from: *mut pg_sys::ErrorContextCallback) -> impl Iterator<Item = &'sta
             while !next.is_null() {
                 let entry = &*next;
                 next = entry.previous;
-                if entry.callback.is_some_and(|callback| {
-                    std::ptr::fn_addr_eq(callback, no_context as unsafe extern "C-unwind" fn(_))
-                }) {
+                if entry
+                    .callback
+                    .is_some_and(|callback| std::ptr::fn_addr_eq(callback, NO_CONTEXT))
+                {
                     return Some(&*entry.arg.cast::<Frame>());
                 }
             }
@@ -257,8 +298,16 @@ unsafe extern "C-unwind" fn executor_run(
     #[cfg(not(feature = "pg18"))] execute_once: bool,
 ) {
     let mut frame = Frame::new(query);
-    // SAFETY: as above.
+    // SAFETY: as above. The executor starts no workers for a query that it has run before (ExecutePlan
+    // in src/backend/executor/execMain.c); before the minor releases of February 2025 it looked at
+    // `execute_once` for that.
     unsafe {
+        let is_alone = (*(*query).plannedstmt).parallelModeNeeded && is_enclosed();
+        if is_alone {
+            (*query).already_executed = true;
+        }
+        #[cfg(not(feature = "pg18"))]
+        let execute_once = execute_once && !is_alone;
         frame.push();
         PREVIOUS_RUN.unwrap_or(standard::standard_ExecutorRun)(
             query,
@@ -268,6 +317,28 @@ unsafe extern "C-unwind" fn executor_run(
             execute_once,
         );
         frame.pop();
+    }
+}
+
+/// Whether an enclosing execution belongs to a token, or is to belong to the one that a claim function
+/// sees next.
+///
+/// # Safety
+///
+/// As for [`has_row_security_unguarded`].
+unsafe fn is_enclosed() -> bool {
+    // SAFETY: reads a variable of the backend; the frames' states are NULL or valid.
+    unsafe {
+        ADOPTED.get() > 0
+            || frames(pg_sys::error_context_stack).any(|frame| {
+                let has_owner = || {
+                    EXECUTIONS
+                        .with_borrow(|executions| executions.contains_key(&key(frame.context())))
+                };
+                !frame.query.is_null()
+                    && (has_owner()
+                        || is_guarded((*frame.query).estate, has_row_security_unguarded))
+            })
     }
 }
 
@@ -360,21 +431,30 @@ fn compare(
             .map(|(depth, frame)| (frame, depth == 0 && is_own))
             .filter(|(frame, _)| !frame.context().is_null())
     };
-    let differs = EXECUTIONS.with_borrow(|executions| {
+    // How many subtransactions were open where a query that belongs to another token began. One that
+    // was opened since may be that of an exception handler in a policy's helper function.
+    let nesting_of_differing = EXECUTIONS.with_borrow(|executions| {
         let differs = |execution: &Execution| {
             execution
                 .owner
                 .as_ref()
                 .is_some_and(|owner| !is_same(owner, current))
         };
-        contexts().any(|(frame, _)| executions.get(&key(frame.context())).is_some_and(differs))
-            || (ADOPTED.get() > 0
-                && executions
-                    .values()
-                    .any(|execution| execution.is_adopted && differs(execution)))
+        let adopted = (ADOPTED.get() > 0
+            && executions
+                .values()
+                .any(|execution| execution.is_adopted && differs(execution)))
+        .then_some(1);
+        contexts()
+            .filter(|(frame, _)| executions.get(&key(frame.context())).is_some_and(differs))
+            .map(|(frame, _)| frame.nesting)
+            .chain(adopted)
+            .min()
     });
-    if differs {
-        return Err(errors::token_changed());
+    if let Some(nesting) = nesting_of_differing {
+        return Err(errors::token_changed(
+            unguarded::GetCurrentTransactionNestLevel() > nesting,
+        ));
     }
     for (frame, is_own) in contexts() {
         if is_own || frame.is_guarded() {
@@ -494,7 +574,7 @@ unsafe fn is_guarded_execution(context: pg_sys::MemoryContext) -> bool {
                 && std::ptr::eq((*state).es_query_cxt, context)
             {
                 // PL/pgSQL's expressions have a state without a plan.
-                return !(*state).es_plannedstmt.is_null() && is_guarded(state);
+                return !(*state).es_plannedstmt.is_null() && is_guarded(state, has_row_security);
             }
         }
     }

@@ -19,6 +19,8 @@ unsafe extern "C-unwind" {
     pub fn palloc(size: usize) -> *mut c_void;
     /// Only reads statics (src/backend/access/transam/xact.c): cannot raise.
     pub safe fn IsInTransactionBlock(is_top_level: bool) -> bool;
+    /// Only reads a static (src/backend/access/transam/xact.c): cannot raise.
+    pub safe fn GetCurrentTransactionNestLevel() -> c_int;
     /// As a `boolean` setting is read (src/backend/utils/adt/bool.c): cannot raise.
     pub fn parse_bool(text: *const c_char, value: *mut bool) -> bool;
     /// As an `integer` setting is read (src/backend/utils/misc/guc.c): cannot raise.

@@ -55,6 +55,34 @@ CREATE VIEW seen WITH (security_barrier) AS SELECT * FROM helped;
 ALTER VIEW seen OWNER TO authenticated;
 CREATE FUNCTION inlined() RETURNS SETOF helped LANGUAGE sql STABLE AS 'SELECT * FROM helped';
 
+-- Helper functions that return rows run their queries to the end, and so in parallel workers.
+CREATE FUNCTION helper.tenants() RETURNS SETOF text LANGUAGE plpgsql STABLE SECURITY DEFINER
+    AS 'BEGIN RETURN QUERY SELECT auth.session() ->> ''tenant_id''; END';
+CREATE FUNCTION helper.roles_in(tenant text) RETURNS SETOF text LANGUAGE plpgsql STABLE SECURITY DEFINER
+    AS 'BEGIN RETURN QUERY SELECT auth.role(); END';
+CREATE TABLE shared (LIKE files INCLUDING ALL);
+INSERT INTO shared SELECT * FROM files;
+ALTER TABLE shared ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own_tenant ON shared AS RESTRICTIVE TO authenticated USING (tenant IN (SELECT helper.tenants()));
+CREATE POLICY admins ON shared TO authenticated USING ('admin' IN (SELECT helper.roles_in(tenant)));
+
+-- A helper function that turns each error into NULL.
+CREATE FUNCTION helper.clearance() RETURNS text LANGUAGE plpgsql STABLE SECURITY DEFINER
+    AS 'BEGIN RETURN auth.session() ->> ''clearance''; EXCEPTION WHEN OTHERS THEN RETURN NULL; END';
+CREATE TABLE notes (id int PRIMARY KEY, tenant text, secret boolean);
+INSERT INTO notes SELECT * FROM memos;
+ALTER TABLE notes ENABLE ROW LEVEL SECURITY;
+CREATE POLICY p ON notes TO authenticated USING (tenant = (SELECT helper.tenant())
+    AND (NOT secret OR helper.clearance() IS DISTINCT FROM 'low'));
+
+-- Of an inheritance parent that has no rows only the children are read, under the parent's policies.
+CREATE TABLE logged (LIKE files, CHECK (id < 0) NO INHERIT);
+CREATE TABLE logged_1 (PRIMARY KEY (id)) INHERITS (logged);
+INSERT INTO logged_1 SELECT * FROM files;
+ALTER TABLE logged ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own_tenant ON logged AS RESTRICTIVE TO authenticated USING (tenant = (SELECT helper.tenant()));
+CREATE POLICY own_or_admin ON logged TO authenticated USING (owner = helper.uid() OR (SELECT helper.is_admin()));
+
 -- Partitions are pruned when a cursor is declared.
 CREATE TABLE parts (tenant text, owner text) PARTITION BY LIST (tenant);
 CREATE TABLE parts_v PARTITION OF parts FOR VALUES IN ('victimco');
@@ -67,7 +95,7 @@ CREATE POLICY p ON parts TO authenticated
 -- A table without row security, whose users filter by a claim themselves.
 CREATE TABLE plain (id int PRIMARY KEY, owner text, tenant text);
 INSERT INTO plain VALUES (1, 'mallory', 'victimco'), (2, 'mallory', 'victimco');
-GRANT SELECT, UPDATE ON files, memos, helped, parts, plain TO authenticated;
+GRANT SELECT, UPDATE ON files, memos, helped, shared, logged, notes, parts, plain TO authenticated;
 ANALYZE;
 """
 
@@ -205,6 +233,21 @@ def helper_functions_in_writing_cte(s):
     return s.query("WITH c AS (UPDATE helped SET body = '' WHERE switch(id) RETURNING owner) SELECT 'ceo'")
 
 
+def helper_functions_in_workers(s):
+    """A worker does not know the query that its leader is in the middle of."""
+    s.query(f"{PLAN} SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_material = off; SET {ONCE} = off;")
+    setting = "force_parallel_mode" if int(s.value("SHOW server_version_num")) < 160000 else "debug_parallel_query"
+    s.query(f"SET {setting} = on; BEGIN; {sign_in(V)}; DECLARE c CURSOR FOR"
+            " SELECT h.owner FROM generate_series(1, 9) AS n (id) LEFT JOIN shared AS h USING (id); FETCH 3 FROM c")
+    s.query(sign_in(M))
+    return s.query("FETCH ALL FROM c")
+
+
+def helper_functions_of_inheritance_parent(s):
+    s.query(sign_in(V))
+    return s.query("SELECT owner, switch(id) FROM logged WHERE id > 0")
+
+
 def inside_plpgsql(s):
     s.query(sign_in(V))
     s.query("DO $$ DECLARE n int; BEGIN SELECT count(switch(id)) INTO n FROM helped; END $$")
@@ -230,7 +273,7 @@ def two_claims_of_a_target_list(s):
 
 
 def caught_error(s):
-    """Catching the error does not help: the next row finds the same."""
+    """An error that is caught would be an answer."""
     s.query(sign_in(V))
     s.query("CREATE OR REPLACE FUNCTION caught(int) RETURNS text LANGUAGE plpgsql AS $$ BEGIN PERFORM switch(); "
             "RETURN auth.role(); EXCEPTION WHEN SQLSTATE '28J12' THEN RETURN 'caught'; END $$")
@@ -239,11 +282,21 @@ def caught_error(s):
     return s.query("SELECT owner, stays_switched(id) FROM helped")
 
 
+def swallowed_error(s):
+    """The policy's own helper function would catch the error, and take Mallory for somebody without a clearance."""
+    s.query(PLAN + sign_in(LOW))
+    return s.query(f"SELECT CASE WHEN secret THEN 'ceo' END, auth.jwt_session_init('{M}') FROM notes WHERE id > 0 ORDER BY id")
+
+
 ATTACKS = [cursor, cursor_with_hold, portal_in_pieces, target_list, target_list_of_subquery, returning, sign_out,
            index_key, where_clause, assigned_by_set, set_clause, set_clause_first, trigger, helper_functions,
            helper_functions_by_cursor, helper_functions_in_view, helper_functions_in_inlined_function,
-           helper_functions_in_exists, helper_functions_in_cte, helper_functions_in_writing_cte, inside_plpgsql,
-           partitions_pruned, query_without_row_security, two_claims_of_a_target_list, caught_error]
+           helper_functions_in_exists, helper_functions_in_cte, helper_functions_in_writing_cte,
+           helper_functions_in_workers, helper_functions_of_inheritance_parent, inside_plpgsql,
+           partitions_pruned, query_without_row_security, two_claims_of_a_target_list, caught_error,
+           swallowed_error]
+# Their error passes WHEN OTHERS.
+UNCATCHABLE = [caught_error, swallowed_error]
 
 
 def outcome(attack, *args):
@@ -260,7 +313,8 @@ def attacks(cluster, db, checks):
             s = cluster.session(db)
             # Loads the library, so that each attack finds its hooks.
             s.query(f"SELECT auth.user_id(); SET {ONCE} = {once}")
-            checks.equal(f"{attack.__name__}, {ONCE} = {once}", outcome(attack, s), "28J12")
+            checks.equal(f"{attack.__name__}, {ONCE} = {once}", outcome(attack, s),
+                         "57014" if attack in UNCATCHABLE else "28J12")
             s.close()
 
 
