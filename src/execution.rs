@@ -7,7 +7,7 @@
 //!
 //! So an execution (a statement, or a cursor over all its FETCHes) belongs to the session token that
 //! the first claim function in its expressions saw; "no token" counts as one. Where the query names a
-//! table with row security, what anything running inside of it saw counts as well: a policy's helper
+//! table with row security or a view, what anything running inside of it saw counts as well: a policy's helper
 //! function in PL/pgSQL has executions of its own. A claim function that finds another token than an
 //! enclosing execution belongs to raises an error.
 //!
@@ -148,14 +148,14 @@ impl Frame {
         }
     }
 
-    /// Whether the query reads or writes a table with row security.
+    /// Whether the query reads or writes a table with row security, or reads a view.
     fn is_guarded(&self) -> bool {
         // SAFETY: as above.
         unsafe { !self.query.is_null() && is_guarded((*self.query).estate, has_row_security) }
     }
 }
 
-/// Whether an execution's query names a table with row security. So it is decided by the tables and
+/// Whether an execution's query names a table with row security, or a view of users. So it is decided by the tables and
 /// not by `PlannedStmt.dependsOnRole`, which Postgres does not set for row security, and not by whether
 /// the present role bypasses it: inside of a SECURITY DEFINER function that is another role.
 ///
@@ -189,6 +189,12 @@ unsafe fn is_guarded(
             let table = (*(*tables).elements.add(index))
                 .ptr_value
                 .cast::<pg_sys::RangeTblEntry>();
+            // A view may filter by claims as a policy does, in helper functions too.
+            if (*table).relkind as u8 == pg_sys::RELKIND_VIEW
+                && (*table).relid.to_u32() >= pg_sys::FirstNormalObjectId
+            {
+                return true;
+            }
             (*table).rtekind == pg_sys::RTEKind::RTE_RELATION
                 && ((*table).inh || (*table).relkind as u8 == pg_sys::RELKIND_PARTITIONED_TABLE)
                 && has_row_security((*table).relid)

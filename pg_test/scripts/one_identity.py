@@ -53,6 +53,11 @@ CREATE POLICY own_or_admin ON helped TO authenticated USING (owner = helper.uid(
 -- What reaches the guarded table through something else.
 CREATE VIEW seen WITH (security_barrier) AS SELECT * FROM helped;
 ALTER VIEW seen OWNER TO authenticated;
+-- A view over a table without row security, which filters by itself.
+CREATE TABLE unguarded AS SELECT * FROM files;
+CREATE VIEW filtered WITH (security_barrier) AS SELECT * FROM unguarded
+    WHERE tenant = (SELECT helper.tenant()) AND (owner = helper.uid() OR (SELECT helper.is_admin()));
+GRANT SELECT ON filtered TO authenticated;
 CREATE FUNCTION inlined() RETURNS SETOF helped LANGUAGE sql STABLE AS 'SELECT * FROM helped';
 
 -- Helper functions that return rows run their queries to the end, and so in parallel workers.
@@ -212,6 +217,11 @@ def helper_functions_in_view(s):
     return s.query("SELECT owner, switch(id) FROM seen")
 
 
+def helper_functions_in_view_without_row_security(s):
+    s.query(sign_in(V))
+    return s.query("SELECT owner, switch(id) FROM filtered")
+
+
 def helper_functions_in_inlined_function(s):
     s.query(sign_in(V))
     return s.query("SELECT owner, switch(id) FROM inlined()")
@@ -290,7 +300,7 @@ def swallowed_error(s):
 
 ATTACKS = [cursor, cursor_with_hold, portal_in_pieces, target_list, target_list_of_subquery, returning, sign_out,
            index_key, where_clause, assigned_by_set, set_clause, set_clause_first, trigger, helper_functions,
-           helper_functions_by_cursor, helper_functions_in_view, helper_functions_in_inlined_function,
+           helper_functions_by_cursor, helper_functions_in_view, helper_functions_in_view_without_row_security, helper_functions_in_inlined_function,
            helper_functions_in_exists, helper_functions_in_cte, helper_functions_in_writing_cte,
            helper_functions_in_workers, helper_functions_of_inheritance_parent, inside_plpgsql,
            partitions_pruned, query_without_row_security, two_claims_of_a_target_list, caught_error,
