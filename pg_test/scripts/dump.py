@@ -3,13 +3,10 @@
 and policies, so that the tokens verified there before verify there again."""
 
 import json
-import os
 import subprocess
-import sys
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-import tokens
-from pg import HERE, Checks, Cluster
+from lib import tokens
+from lib.pg import HERE, Checks, Cluster
 
 with open(f"{HERE}/fixtures/jose.json") as file:
     JOSE = json.load(file)

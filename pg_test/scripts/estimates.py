@@ -3,13 +3,9 @@
 average user in place of the one who asks. Pages looked at, with hoisting on and off; bench/run.py skew
 measures the times."""
 
-import os
-import sys
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-import skew
-import tokens
-from pg import Checks, SharedCluster
+from lib import skew, tokens
+from lib.pg import Checks, SharedCluster
 
 
 def main():

@@ -9,12 +9,9 @@ grants and policies come along, and the tokens of before verify. Skipped where t
 
 import os
 import re
-import sys
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-import tokens
-from pg import Checks, Cluster, shell
-
+from lib import tokens
+from lib.pg import Checks, Cluster, shell
 
 # Minor releases of all majors come out together; these did.
 TOGETHER = {14: 19, 15: 14, 16: 10, 17: 6, 18: 0}
@@ -35,10 +32,10 @@ def main():
     old_major = int(shell("echo $PG"))
     new_major = next((major for major in sorted(TOGETHER) if major > old_major and release(major) is not None), None)
     if new_major is None:
-        return checks.done("skipped: no newer Postgres here")
+        return checks.skip("no newer Postgres with the extension here")
     if release(new_major) < release(old_major):
         # Whose pg_upgrade need not know what a later release of an older major has changed.
-        return checks.done(f"skipped: the Postgres {new_major} here was released before the Postgres {old_major}")
+        return checks.skip(f"the Postgres {new_major} here was released before the Postgres {old_major}")
 
     with Cluster("upgrade_from") as old, Cluster("upgrade_to", bare=True, major=str(new_major)) as new:
         db = old.create_db("app")
