@@ -1,6 +1,6 @@
 # One word for each thing that is done to this project. The work is in scripts/ and pg_test/.
 
-# For install and package: the Postgres that they are for.
+# For install, uninstall and package: the Postgres that they are for.
 PG_CONFIG ?= pg_config
 # For the others: its major version; 15, 16 or 18.
 export PG ?= 15
@@ -11,7 +11,7 @@ export CRYPTO ?= aws_lc_rs
 export PGRX_HOME := $(CURDIR)/.pg/pgrx
 export PATH := $(CURDIR)/.pg/tools/bin:$(PATH)
 
-.PHONY: help demo demo-stop test soak bench fuzz fuzz-plans lint install package clean
+.PHONY: help demo demo-stop test soak bench fuzz fuzz-plans lint install uninstall package clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s%s\n", $$1, $$2 }' Makefile
@@ -29,16 +29,16 @@ demo-stop: ## ends the demo's Postgres and removes its data
 	@scripts/cluster stop demo
 
 test: ## runs every test; with T=name only that one of pg_test
-	@scripts/setup pg$(PG)
+	@scripts/setup pg$(PG) test
 	@scripts/test $(T)
 
 bench: ## measures, and writes docs/performance.md
-	@scripts/setup pg$(PG)
+	@scripts/setup pg$(PG) test
 	@scripts/install
 	@bench/run.py $(T)
 
-soak: ## what takes minutes: poolers, freshness, connections, memory, worst cases
-	@scripts/setup pg$(PG)
+soak: ## what takes minutes: poolers, freshness, connections, memory, worst cases, plans
+	@scripts/setup pg$(PG) test
 	@scripts/install
 	@pg_test/soak $(T)
 
@@ -47,22 +47,21 @@ fuzz: ## fuzzes the verifier, each target for SECONDS=60
 	@scripts/fuzz $(or $(SECONDS),60) $(T)
 
 fuzz-plans: ## random statements, evaluated once and for each row, for SECONDS=60
-	@scripts/setup pg$(PG)
+	@scripts/setup pg$(PG) test
 	@scripts/install
 	@FUZZ_SECONDS=$(or $(SECONDS),60) pg_test/run random_plans
 
-lint: ## checks the formatting, the Rust and the shell
-	@scripts/setup pg$(PG)
-	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
-	@for f in $$(grep -rl '^#!/bin/bash' scripts pg_test examples .ci); do bash -n $$f || exit; done
+lint: ## checks the formatting, the Rust, the shell and the Python
+	@scripts/setup pg$(PG) lint
+	@scripts/lint
 
 install: ## builds and installs into the Postgres of PG_CONFIG
-	@scripts/setup
 	@scripts/install "$(PG_CONFIG)"
 
+uninstall: ## removes the files that install put into the Postgres of PG_CONFIG
+	@scripts/install --uninstall "$(PG_CONFIG)"
+
 package: ## builds for the Postgres of PG_CONFIG; the files are left under target/
-	@scripts/setup
 	@scripts/install --package "$(PG_CONFIG)"
 
 clean: ## removes all that was built and downloaded

@@ -17,16 +17,14 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import plot
+from instructions import Counting
+from lib import skew as skewed
+from lib import tokens
+from lib.pg import Cluster
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
-sys.path.insert(0, f"{ROOT}/pg_test")
-sys.dont_write_bytecode = True
-
-import plot  # noqa: E402
-import skew as skewed  # noqa: E402
-import tokens  # noqa: E402
-from instructions import Counting  # noqa: E402
-from pg import Cluster  # noqa: E402
 
 ROWS = 1_000_000
 ROUNDS = 9

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034
 # Shared by the scripts: where things are, and as whom Postgres runs. Sourced, never run.
 
 set -euo pipefail
@@ -33,15 +34,31 @@ else
     as_pg() { (cd "$PGROOT" && "$@"); }
 fi
 
+# For what only root may do: packages, and a Postgres of the system's.
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    else
+        command -v sudo >/dev/null || fail "neither root nor sudo; as root, run: $*"
+        sudo "$@"
+    fi
+}
+
+# rustup would download the toolchain that rust-toolchain.toml names. Where its stable one is the same
+# version, take that.
+use_installed_rust() {
+    local channel
+    [ -z "${RUSTUP_TOOLCHAIN-}" ] && command -v rustup >/dev/null || return 0
+    channel=$(sed -n 's/^channel = "\(.*\)"$/\1/p' "$ROOT/rust-toolchain.toml")
+    if ! rustup toolchain list | grep -q "^$channel-" &&
+        rustup run stable rustc --version 2>/dev/null | grep -qF "rustc $channel "; then
+        export RUSTUP_TOOLCHAIN=stable
+    fi
+}
+
 # A cluster's folder, which is also the folder of its socket, and closed to everyone else.
 cluster_dir() { printf '%s\n' "$PGROOT/cluster/$1"; }
 make_cluster_dir() {
     mkdir -p "$PGROOT/cluster"
     install -d -m 700 -o "$PG_USER" "$(cluster_dir "$1")"
-}
-
-# pgrx compiles against the installation that it has listed for a major version. Listed only when
-# that changes, because pgrx makes its bindings anew whenever its list is newer than they are.
-pgrx_list() { # MAJOR PG_CONFIG
-    grep -qsxF "pg$1 = \"$2\"" "$PGRX_HOME/config.toml" || cargo pgrx init --no-run "--pg$1" "$2"
 }

@@ -2,12 +2,9 @@
 """pg_auth_jwt.audit_log: one line for each verification, none for each row or statement, with what
 is needed to find the token and nothing of the token itself."""
 
-import os
-import sys
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-import tokens
-from pg import Checks, Cluster
+from lib import tokens
+from lib.pg import Checks, Cluster
 
 WHO = "SELECT auth.user_id()"
 

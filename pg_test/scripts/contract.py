@@ -6,11 +6,9 @@ sql/altered.sql), and the update has to pass under those who are at work."""
 import json
 import os
 import shutil
-import sys
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-import tokens
-from pg import HERE, Checks, Cluster, shell
+from lib import tokens
+from lib.pg import HERE, Checks, Cluster, shell
 
 WHO = "SELECT auth.user_id()"
 ORGANIZATION = {"id": "0b9d8c3e-6f0a-4f5e-9a51-3a1f6d0c7a11"}

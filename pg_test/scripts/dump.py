@@ -4,13 +4,10 @@ and policies, so that the tokens verified there before verify there again. What 
 the privileges of an owner who is not the one that restores, the grants of docs/security.md do."""
 
 import json
-import os
 import subprocess
-import sys
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-import tokens
-from pg import HERE, Checks, Cluster
+from lib import tokens
+from lib.pg import HERE, Checks, Cluster
 
 with open(f"{HERE}/fixtures/jose.json") as file:
     JOSE = json.load(file)

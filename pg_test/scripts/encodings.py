@@ -3,13 +3,10 @@
 they are stored as the database writes text, and are those of the tokens, whose text is UTF-8."""
 
 import json
-import os
-import sys
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-import tokens
-from pg import Checks, Cluster
+from lib import tokens
+from lib.pg import Checks, Cluster
 
 # What each can write. `other` has, in the server's encoding, the bytes that `name` has in UTF-8.
 NAMES = {"LATIN1": ("zoë", "zoÃ«"), "WIN1252": ("zoë€", "zoÃ«â‚¬"), "EUC_JP": ("日本", None), "UTF8": ("zoë日本", None)}
@@ -66,7 +63,7 @@ def convertible(checks, cluster, encoding, name, other):
               s.value(f"SELECT encode(convert_to({column}, 'UTF8'), 'hex') FROM auth.{table}"), wanted.encode().hex())
     check("an issuer that is new", s.value(f"SELECT auth.init('{PUBLIC}', issuer => '{name}', audience => '{{{name}}}')"), "1")
     check("is stored as text", s.value("SELECT encode(convert_to(issuer || audience[1], 'UTF8'), 'hex') FROM auth.issuers "
-                                       f"WHERE algorithms IS NULL"), (name + name).encode().hex())
+                                       "WHERE algorithms IS NULL"), (name + name).encode().hex())
     check("a second key of the kid", s.code(
         f"INSERT INTO auth.jwks (issuer, jwk) VALUES ('{iss}', '{jwk(name)}'::jsonb || '{{\"k\":\"{tokens.jwk(1)['k']}\"}}')"), "22023")
     check("another value of the column", s.code(f"UPDATE auth.jwks SET kid = '{name}x' WHERE issuer = '{iss}'"), "22023")

@@ -3,13 +3,9 @@
 Postgres makes without, for the heavy user and for a light one. Plans and pages; bench/run.py skew measures
 the times."""
 
-import os
-import sys
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-import skew
-import tokens
-from pg import Checks, SharedCluster
+from lib import skew, tokens
+from lib.pg import Checks, SharedCluster
 
 # Ways to write the policy, each with whether the planner knows the user's share of the rows from it.
 POLICIES = {

@@ -4,15 +4,14 @@
 Each case below is a session of its own that reads twice: while the token is good, and once it is not.
 """
 
-import os
 import sys
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-import tokens
-from pg import Checks, PgError, SharedCluster
+from lib import tokens
+from lib.pg import Checks, PgError, SharedCluster
 
-LIFE = 3.0
+# Seconds until the expiry. Where a machine needs longer for what comes before it, the next one is tried.
+LIVES = (3.0, 12.0, 48.0)
 WHO = "SELECT auth.user_id()"
 
 SCHEMA = """
@@ -160,7 +159,7 @@ def portal(s):
 # One message of the client's is one statement, unless it commits.
 
 def call(s, commits):
-    s.begin_query(f"CALL outlive({LIFE}, {commits})")
+    s.begin_query(f"CALL outlive({s.life}, {commits})")
     yield "u1"
     yield outcome(s.receive)
 
@@ -192,7 +191,7 @@ def max_age(s):
 
 
 def not_before(s):
-    s.query(f"SET pg_auth_jwt.token = '{tokens.token('u1', nbf=s.start + LIFE)}'")
+    s.query(f"SET pg_auth_jwt.token = '{tokens.token('u1', nbf=s.start + s.life)}'")
     yield s.code(WHO)
     yield s.value(WHO)
 not_before.before, not_before.after = "28J06", "u1"
@@ -203,35 +202,42 @@ CASES = [reader, not_cached, never_read_before, policy, insert_under_policy, ope
          max_age, not_before]
 
 
-def main():
+def attempt(cluster, life):
+    """All cases with a token of that life; None where it ran out before they were ready."""
     checks = Checks()
-    cluster = SharedCluster()
-    db = cluster.create_db("test_expiry")
+    db = cluster.create_db(f"test_expiry_{life:.0f}")
     owner = cluster.session(db, "owner_role")
     owner.query(SCHEMA + tokens.setup(0, 1))
     owner.query(f"INSERT INTO auth.issuers (issuer, algorithms, leeway, max_age) VALUES "
-                f"('https://aged.test.example', '{{HS256}}', '0 s', '{LIFE} s');"
+                f"('https://aged.test.example', '{{HS256}}', '0 s', '{life} s');"
                 f"SELECT auth.init('{tokens.jwks(3)}', issuer => 'https://aged.test.example')")
     sessions = [cluster.session(db, getattr(case, "user", "authenticated")) for case in CASES]
 
     start = time.time()
-    token = tokens.token("u1", LIFE)
-    owner.query(f"UPDATE auth.jwks SET expires_at = to_timestamp({start + LIFE}) WHERE kid = 'k1'")
+    token = tokens.token("u1", life)
+    owner.query(f"UPDATE auth.jwks SET expires_at = to_timestamp({start + life}) WHERE kid = 'k1'")
     runs = []
     for case, session in zip(CASES, sessions):
-        session.start, session.token = start, token
+        session.start, session.life, session.token = start, life, token
         if session.value("SELECT session_user") == "postgres":
             session.query("SET SESSION AUTHORIZATION authenticated")
         session.query("SELECT auth.jwt_session_init('%s')" % token)
         runs.append(case(session))
         checks.equal(f"{case.__name__}, before", next(runs[-1]), getattr(case, "before", "u1"))
-    took = time.time() - start
-    if took > LIFE:
-        sys.exit(f"this machine took {took:.1f} s for what comes before the expiry; {LIFE} s are planned")
-    time.sleep(start + LIFE + 0.05 - time.time())
+    if time.time() > start + life:
+        return None
+    time.sleep(start + life + 0.05 - time.time())
     for case, run in zip(CASES, runs):
         checks.equal(f"{case.__name__}, after", next(run), getattr(case, "after", "28J05"))
-    checks.done(f"expiry seen in {len(CASES)} situations")
+    return checks
+
+
+def main():
+    cluster = SharedCluster()
+    for life in LIVES:
+        if checks := attempt(cluster, life):
+            return checks.done(f"expiry seen in {len(CASES)} situations")
+    sys.exit(f"what comes before the expiry takes longer than {LIVES[-1]} s on this machine")
 
 
 main()

@@ -4,12 +4,10 @@ use it: what comes after is refused or right, and never an identity that should 
 
 import os
 import signal
-import sys
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-import tokens
-from pg import Checks, Cluster, PgError, shell
+from lib import tokens
+from lib.pg import Checks, Cluster, PgError, shell
 
 WHO = "SELECT auth.user_id()"
 

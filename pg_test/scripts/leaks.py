@@ -15,9 +15,8 @@ import signal
 import sys
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-import tokens
-from pg import Checks, Cluster, PgError, has_library
+from lib import tokens
+from lib.pg import Checks, Cluster, PgError, has_library
 
 # These two come with contrib/, which is not everywhere.
 WANTED = ("pg_stat_statements", "auto_explain")

@@ -2,13 +2,10 @@
 """The library is loaded at its first use in a connection, unless session_preload_libraries loads it
 from the start. What was set before is in force after, wherever that first use is."""
 
-import os
-import sys
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-import tokens
-from pg import Checks, Cluster, PgError, SharedCluster
+from lib import tokens
+from lib.pg import Checks, Cluster, PgError, SharedCluster
 
 WHO = "SELECT auth.user_id()"
 SCOPE = "SHOW pg_auth_jwt.scope"

@@ -2,12 +2,9 @@
 """The hooks look through a client's message once, and not once for each statement that runs on its behalf:
 a statement of a message of ten times as many costs the same."""
 
-import os
-import sys
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-import tokens
-from pg import Checks, SharedCluster
+from lib import tokens
+from lib.pg import Checks, SharedCluster
 
 FEW, MANY = 1_500, 15_000
 INSERT = "INSERT INTO items VALUES (1, '%s');" % ("x" * 90)

@@ -6,13 +6,10 @@ shows a file of victimco's ceo. Each attack changes the token while a query runs
 The legitimate ways of working as several users in turn must go on working.
 """
 
-import os
-import sys
 import threading
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-import tokens
-from pg import Checks, PgError, SharedCluster
+from lib import tokens
+from lib.pg import Checks, PgError, SharedCluster
 
 V = tokens.token("mallory", tenant_id="victimco", role="member")
 M = tokens.token("mallory", tenant_id="malloryco", role="admin")

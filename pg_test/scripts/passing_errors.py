@@ -3,12 +3,9 @@
 raised it, with all its fields, and neither client nor log get stack frames of Rust, also where the server
 was started with RUST_BACKTRACE."""
 
-import os
-import sys
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-import tokens
-from pg import Checks, Cluster, PgError
+from lib import tokens
+from lib.pg import Checks, Cluster, PgError
 
 # What the protocol calls source file, line and routine of the error, and its context and position.
 WHERE = "FLRWP"

@@ -2,13 +2,9 @@
 """Behind PgBouncer no row is read under another transaction's token, in transaction and in session
 mode, whatever ends the transaction. `soak pgbouncer` is the long version."""
 
-import os
-import sys
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-import pooler
-import tokens
-from pg import Checks, Cluster
+from lib import pooler, tokens
+from lib.pg import Checks, Cluster
 
 
 def main():

@@ -2,12 +2,8 @@
 """Pipelines, as drivers send them: many statements at once, answers later. What comes before one Sync
 is one transaction, and a local token lasts exactly as long."""
 
-import os
-import sys
-
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-import tokens
-from pg import Checks, PgError, SharedCluster
+from lib import tokens
+from lib.pg import Checks, PgError, SharedCluster
 
 WHO = "SELECT coalesce(auth.user_id(), 'nobody')"
 

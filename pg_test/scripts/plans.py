@@ -2,12 +2,10 @@
 """Statements of every shape give the same with claim functions that are evaluated once
 (pg_auth_jwt.evaluate_once) as with those called for each row."""
 
-import os
 import sys
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-import tokens
-from pg import Checks, PgError, SharedCluster
+from lib import tokens
+from lib.pg import Checks, PgError, SharedCluster
 
 SCHEMA = """
 CREATE TABLE a (id int PRIMARY KEY, owner text DEFAULT auth.user_id(), n int, CHECK (auth.role() IS DISTINCT FROM 'nobody'));

@@ -4,12 +4,10 @@ row. So many of them, always the same ones; in the time that FUZZ_SECONDS gives,
 and FUZZ_FIRST run again what failed: the seed, and the number of a statement."""
 
 import os
-import sys
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-import statements
-from pg import Checks, SharedCluster
+from lib import statements
+from lib.pg import Checks, SharedCluster
 
 
 def main():

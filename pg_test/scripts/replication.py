@@ -2,13 +2,11 @@
 """Logical replication of the two tables into another database: a key that arrives is known to the
 sessions there, and one that goes is refused, just as if it had been written there."""
 
-import os
 import sys
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-import tokens
-from pg import Checks, Cluster
+from lib import tokens
+from lib.pg import Checks, Cluster
 
 WHO = "SELECT auth.user_id()"
 

@@ -2,13 +2,10 @@
 """What a token costs does not grow with the number of keys and issuers: rows are counted, and
 verifications, not time. And what a session keeps of the tables is what its tokens named, and has a bound."""
 
-import os
 import secrets
-import sys
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-import tokens
-from pg import Checks, SharedCluster
+from lib import tokens
+from lib.pg import Checks, SharedCluster
 
 WHO = "SELECT auth.user_id()"
 ISSUERS, KEYS = 1_000, 10_000

@@ -2,13 +2,11 @@
 """A streaming replica verifies tokens, and refuses what the primary withdrew as soon as it has
 replayed that: in sessions too that had used it before."""
 
-import os
 import sys
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-import tokens
-from pg import Checks, Cluster, PgError
+from lib import tokens
+from lib.pg import Checks, Cluster, PgError
 
 WHO = "SELECT auth.user_id()"
 
@@ -35,7 +33,10 @@ def main():
                     "CREATE POLICY own ON things TO authenticated USING (owner = auth.user_id());"
                     "GRANT SELECT ON things TO authenticated")
         monitor = standby_cluster.session("postgres", "postgres")
-        catch_up = lambda: replayed(owner, monitor)
+
+        def catch_up():
+            return replayed(owner, monitor)
+
         catch_up()
 
         # One session for each key, all of which have verified and cached their token.

@@ -3,12 +3,9 @@
 is disabled, demoted (as `pg_restore --disable-triggers` leaves it) or missing, sessions find the change
 all the same, and say once what is wrong and how to repair it."""
 
-import os
-import sys
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-import tokens
-from pg import Checks, SharedCluster
+from lib import tokens
+from lib.pg import Checks, SharedCluster
 
 WHO = "SELECT auth.user_id()"
 MESSAGE = "changes to the keys of pg_auth_jwt may go unnoticed"

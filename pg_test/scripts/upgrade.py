@@ -9,12 +9,9 @@ grants and policies come along, and the tokens of before verify. Skipped, and co
 
 import os
 import re
-import sys
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-import tokens
-from pg import Checks, Cluster, shell
-
+from lib import tokens
+from lib.pg import Checks, Cluster, shell
 
 # Minor releases of all majors come out together; these did.
 TOGETHER = {14: 19, 15: 14, 16: 10, 17: 6, 18: 0}

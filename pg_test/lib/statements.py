@@ -8,8 +8,8 @@ import random
 import select
 import time
 
-import tokens
-from pg import PgError
+from lib import tokens
+from lib.pg import PgError
 
 CLAIMS = {"tenant": "t1", "age": "7", "email": "u1@example.com", "role": "authenticated", "orgs": ["t1", "t2"]}
 # Whose token is the session's; none, the same token again, and one that has another tenant among them.
@@ -354,6 +354,7 @@ def fuzz(cluster, db, checks, seed, seconds=None, count=None, first=0):
     owner.query(tokens.setup(0) + SCHEMA)
     other = cluster.session(db, "owner_role")
     started, number, raised = time.monotonic(), first, 0
+    pair = None
     while (time.monotonic() < started + seconds) if seconds else (number < first + count):
         if number % 25 == 0 or number == first:
             chooser = Statements(f"{seed}:{number - number % 25}:settings")
@@ -364,7 +365,7 @@ def fuzz(cluster, db, checks, seed, seconds=None, count=None, first=0):
                     break
                 except PgError:
                     continue  # recursion among the policies, or a policy that cannot be written so
-            if number != first:
+            if pair:
                 pair.close()
             settings = chooser.settings()
             pair = Pair(cluster, db, settings)

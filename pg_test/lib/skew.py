@@ -4,7 +4,7 @@ are. scripts/estimates.py looks at plans and pages, which are the same each time
 import json
 import re
 
-import tokens
+from . import tokens
 
 ROWS = 200_000
 USERS = {"heavy": ROWS * 9 // 10, "u5": ROWS // 10 // 1000, "nobody": 0}

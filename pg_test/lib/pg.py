@@ -7,7 +7,8 @@ import struct
 import subprocess
 import sys
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+# The folder pg_test, also where lib/ is found by a symbolic link.
+HERE = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 ROOT = os.path.dirname(HERE)
 
 
@@ -176,12 +177,12 @@ class Cluster:
         script = 'as_pg bash -c \'cd "$1" && shift && exec "$@"\' cd "$1" "$PG_BIN/$2" "${@:3}"'
         return shell(script, self.dir, program, *args, env=self.environ)
 
-    def client(self, program, *args, **options):
+    def client(self, program, *args, check=True, **options):
         """Runs one of Postgres's programs as a client; returns what it prints."""
         environ = {**self.environ, "PGHOST": self.dir, "PGUSER": "postgres"}
-        options = {"check": True, "text": True, "stdout": subprocess.PIPE, "cwd": HERE, **options}
+        options = {"text": True, "stdout": subprocess.PIPE, "cwd": HERE, **options}
         program = shell("echo $PG_BIN", env=self.environ) + "/" + program
-        return subprocess.run([program, *args], env=environ, **options).stdout
+        return subprocess.run([program, *args], env=environ, check=check, **options).stdout
 
     def psql(self, *args):
         return self.client("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", *args)
@@ -211,7 +212,7 @@ class SharedCluster(Cluster):
 def shell(script, *args, env=None):
     """What a line of shell prints, with the scripts' lib.sh at hand."""
     command = ["bash", "-c", f'. "$0/scripts/lib.sh"; {script}', ROOT, *args]
-    run = subprocess.run(command, text=True, stdout=subprocess.PIPE, env=env)
+    run = subprocess.run(command, check=False, text=True, stdout=subprocess.PIPE, env=env)
     if run.returncode:
         sys.exit(f"{script} {' '.join(args)}:\n{run.stdout}")
     return run.stdout.strip()
@@ -220,6 +221,10 @@ def shell(script, *args, env=None):
 def has_library(name):
     """Whether Postgres's contrib/ is there, or that of it."""
     return os.path.exists(shell('"$PG_BIN/pg_config" --pkglibdir') + f"/{name}.so")
+
+
+# The exit status by which pg_test/run knows a skipped test, as automake does.
+SKIPPED = 77
 
 
 class Checks:

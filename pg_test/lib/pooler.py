@@ -10,8 +10,8 @@ import sys
 import threading
 import time
 
-import tokens
-from pg import Session, shell
+from . import tokens
+from .pg import Session, shell
 
 USERS = 50
 ROWS = 3
@@ -176,7 +176,7 @@ class Client(threading.Thread):
         """Dies in its transaction, some in the middle of a statement."""
         self.begin(s)
         if self.random.random() < 0.5:
-            s.begin_query(f"SELECT pg_sleep(0.01) FROM things")
+            s.begin_query("SELECT pg_sleep(0.01) FROM things")
         s.die()
         self.counts["killed clients"] += 1
         return False
