@@ -8,7 +8,7 @@
 
 use jwt_verify::{Error, ErrorKind, JwksError, KeyError, UnknownAlgorithm};
 
-use crate::report::{Report, SqlState};
+use crate::pg::report::{Report, SqlState};
 
 /// A JWKS or a JWK, or another argument, that is not acceptable.
 const INVALID_PARAMETER_VALUE: SqlState = SqlState(b"22023");

@@ -1,38 +1,23 @@
 //! Verifies JSON Web Tokens inside Postgres, so that row-level security can trust their claims.
 //!
-//! Data flows one way: a SQL function ([`functions`], [`readers`]) asks the [`session`] who the user
-//! is; the session verifies the value of `pg_auth_jwt.token` with the `jwt_verify` crate against the
-//! keys that [`keys`] read from the tables. [`admission`] is the door through which keys enter them.
+//! Imports go one way: this module → [`once`], [`session`] → [`trust`], [`settings`] → [`errors`],
+//! [`redaction`] → [`pg`].
+//!
+//! A claim function asks the [`session`] who the user is. The session verifies the value of
+//! `pg_auth_jwt.token` with the `jwt_verify` crate, against the keys that [`trust`] reads from the
+//! tables.
 
 ::pgrx::pg_module_magic!(name, version);
 
-mod admission;
-mod audit;
-mod clock;
 mod errors;
-mod execution;
-mod ffi;
-mod functions;
-mod guard;
-mod hooks;
-mod identity;
-mod index;
-mod init;
-mod keys;
-mod lookup;
 mod once;
-mod readers;
+mod pg;
 mod redaction;
-mod report;
-mod row;
 mod session;
 mod settings;
-mod tables;
 #[cfg(any(test, feature = "pg_test"))]
 mod tests;
-mod text;
-mod triggers;
-mod unguarded;
+mod trust;
 
 #[cfg(test)]
 pub mod pg_test {
@@ -52,14 +37,14 @@ pub mod pg_test {
 extern "C-unwind" fn _PG_init() {
     // SAFETY: Postgres calls this, and nothing here is left to drop.
     unsafe {
-        guard::run(|| {
+        pg::guard::run(|| {
             settings::register()?;
-            keys::register_invalidation_callback();
-            hooks::install();
+            trust::keys::register_invalidation_callback();
+            redaction::hooks::install();
             once::install();
-            execution::install();
+            session::execution::install();
             // The statement that loads the library came before the hooks.
-            hooks::redact_activity();
+            redaction::hooks::redact_activity();
             Ok(())
         });
     }
@@ -80,8 +65,8 @@ pgrx::extension_sql_file!(
 pgrx::extension_sql_file!("../sql/init.sql", name = "init", requires = ["tables"]);
 pgrx::extension_sql_file!("../sql/session.sql", name = "session", requires = ["init"]);
 pgrx::extension_sql_file!(
-    "../sql/readers.sql",
-    name = "readers",
+    "../sql/claim_functions.sql",
+    name = "claim_functions",
     requires = ["session"]
 );
 pgrx::extension_sql_file!("../sql/privileges.sql", name = "privileges", finalize);

@@ -6,7 +6,7 @@
 //! parameter that an InitPlan gives ([`plan`]), evaluated at its first need. Never a constant: plans
 //! outlive identities. What is done before planning is to unwrap sub-selects ([`subselect`]).
 //!
-//! Nothing here is under pgrx's guard, for the reason that [`crate::hooks`] gives: errors pass through
+//! Nothing here is under pgrx's guard, for the reason that [`crate::redaction::hooks`] gives: errors pass through
 //! by `longjmp`, and no frame that they pass holds anything to drop.
 
 mod claims;

@@ -5,8 +5,8 @@ mod tests {
     use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, SignalWakeFlags};
     use pgrx::prelude::*;
 
-    use crate::identity::parse_uuid;
-    use crate::report::SqlState;
+    use crate::pg::report::SqlState;
+    use crate::session::identity::parse_uuid;
 
     #[pg_test]
     fn uuid_is_read_as_postgres_reads_it() {
@@ -29,10 +29,9 @@ mod tests {
         }
     }
 
-    crate::ffi::sql_function!(
+    crate::pg::function::sql_function!(
         /// Panics, for the test below.
         pg_auth_jwt_test_panic,
-        pg_finfo_pg_auth_jwt_test_panic,
         |_| panic!("a fault of ours")
     );
 
@@ -108,7 +107,7 @@ mod tests {
                     .expect("an interval")
                     .expect("not NULL");
             // interval_cmp counts a month as 30 days, so two of equal length compare as equal.
-            let micros = crate::lookup::length(&interval).as_micros();
+            let micros = crate::trust::lookup::length(&interval).as_micros();
             let equal = Spi::get_one_with_args::<bool>(
                 "SELECT interval '1 microsecond' * $1 = $2",
                 &[(micros as f64).into(), interval.into()],

@@ -10,7 +10,7 @@ use pgrx::pg_catalog::pg_proc::PgProc;
 use pgrx::pg_sys::{self, NodeTag};
 
 use super::raw;
-use crate::readers;
+use crate::session::claim_functions;
 
 /// `ClanguageId` (src/include/catalog/pg_language.dat), which pgrx does not name.
 const C_LANGUAGE: pg_sys::Oid = pg_sys::Oid::from_u32(13);
@@ -56,7 +56,7 @@ pub fn is_claim_function(function: pg_sys::Oid) -> bool {
     let runs_claim_function = || {
         PgProc::new(function).is_some_and(|function| {
             function.prolang() == C_LANGUAGE
-                && readers::SYMBOLS.contains(&function.prosrc().as_str())
+                && claim_functions::SYMBOLS.contains(&function.prosrc().as_str())
         })
     };
     // SAFETY: nothing is borrowed, and nothing is left to drop, where an error leaves.

@@ -6,7 +6,7 @@ use std::ffi::{CStr, c_int};
 use pgrx::pg_sys;
 use pgrx::pg_sys::GucSource;
 
-use crate::text;
+use crate::pg::encoding;
 
 /// What Postgres keeps of one setting (src/include/utils/guc_tables.h).
 pub struct Record {
@@ -27,7 +27,7 @@ impl Record {
         // SAFETY: as the caller promises; the name is NUL-terminated.
         unsafe {
             Self {
-                name: text::from_server_lossy(CStr::from_ptr((*record).name).to_bytes()),
+                name: encoding::from_server_lossy(CStr::from_ptr((*record).name).to_bytes()),
                 source: (*record).source,
                 reset_source: (*record).reset_source,
                 is_placeholder: (*record).flags & pg_sys::GUC_CUSTOM_PLACEHOLDER as c_int != 0,

@@ -17,9 +17,9 @@ use pgrx::pg_sys::GucSource::{
 };
 
 use crate::errors;
-use crate::report::Report;
-use crate::text::from_server_lossy;
-use crate::unguarded;
+use crate::pg::encoding::from_server_lossy;
+use crate::pg::report::Report;
+use crate::pg::unguarded;
 
 /// The value of a text that cannot be read.
 const UNREADABLE: c_int = c_int::MIN;

@@ -5,9 +5,9 @@
 
 use pgrx::pg_sys;
 
-use crate::row::Columns;
-use crate::tables::Name;
-use crate::text;
+use crate::pg::encoding;
+use crate::pg::row::Columns;
+use crate::trust::tables::Name;
 
 /// A table of no more pages than this is read through: to open an index for the first time in a
 /// connection costs more than to look at some dozen rows.
@@ -30,9 +30,9 @@ pub unsafe fn plan(
     for (column, name) in names {
         let number = columns.number(column)? as pg_sys::AttrNumber;
         // Text that the server's encoding lacks is in no row.
-        let datum = text::to_datum(name)?;
+        let datum = encoding::to_datum(name)?;
         // Of some encodings two texts become the same in UTF-8, and an index tells them apart.
-        if text::has_one_form(name) {
+        if encoding::has_one_form(name) {
             wanted.push((number, datum));
         }
     }

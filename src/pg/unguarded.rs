@@ -3,7 +3,7 @@
 //! becomes a Rust panic and destructors run.
 //!
 //! Without it an error leaves by `longjmp`. So whoever calls one that may raise holds nothing that
-//! needs a drop, in that frame and in every one up to the SQL function's (see [`crate::ffi::call`],
+//! needs a drop, in that frame and in every one up to the SQL function's (see [`crate::pg::function::call`],
 //! which holds nothing either).
 
 use std::ffi::{c_char, c_int, c_void};

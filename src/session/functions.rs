@@ -2,16 +2,18 @@
 
 use pgrx::prelude::*;
 
-use crate::clock::Stamp;
-use crate::ffi::sql_function;
+use crate::pg::clock::Stamp;
+use crate::pg::encoding;
+use crate::pg::function::sql_function;
+use crate::pg::unguarded;
+use crate::session;
 use crate::settings::{self, Scope};
-use crate::{keys, session, text, unguarded};
+use crate::trust::keys;
 
 sql_function!(
     /// `auth.jwt_session_init(token text, is_local boolean) RETURNS void`: verifies the token, and
     /// only then makes it the session's.
     pg_auth_jwt_session_init,
-    pg_finfo_pg_auth_jwt_session_init,
     |arguments| {
         settings::check()?;
         let token = arguments.token(0)?.unwrap_or_default();
@@ -28,7 +30,6 @@ sql_function!(
 sql_function!(
     /// `auth.verify(token text) RETURNS jsonb`: the token's claims, or the error.
     pg_auth_jwt_verify,
-    pg_finfo_pg_auth_jwt_verify,
     |arguments| {
         let Some(token) = arguments.token(0)? else { return Ok(None) };
         let identity = session::verify(token)?;
@@ -46,7 +47,6 @@ const PLACES: jwt_verify::Places = jwt_verify::Places {
 sql_function!(
     /// `auth.inspect(token text)`: why a token is or isn't accepted, step by step.
     pg_auth_jwt_inspect,
-    pg_finfo_pg_auth_jwt_inspect,
     |arguments| {
         let Some(token) = arguments.bytes(0) else { return Ok(None) };
         session::synchronize();
@@ -58,7 +58,7 @@ sql_function!(
                 step.name.into_datum(),
                 step.ok.into_datum(),
                 // The datum of a bytea is that of a text of the same bytes.
-                text::to_server_lossy(&step.detail).into_bytes().into_datum(),
+                encoding::to_server_lossy(&step.detail).into_bytes().into_datum(),
             ]
         }))?;
         Ok(None)

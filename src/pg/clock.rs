@@ -6,7 +6,7 @@
 use jwt_verify::UnixTime;
 use pgrx::pg_sys;
 
-use crate::unguarded;
+use crate::pg::unguarded;
 
 /// Microseconds from 1970-01-01 (Unix) to 2000-01-01 (Postgres).
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;

@@ -6,9 +6,9 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
-use crate::index;
-use crate::row::{Columns, Row};
-use crate::triggers::{self, Faults};
+use crate::pg::row::{Columns, Row};
+use crate::trust::index;
+use crate::trust::triggers::{self, Faults};
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
 

@@ -10,7 +10,7 @@ use std::ffi::{CString, c_char, c_int};
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReportWithLevel;
 
-use crate::text;
+use crate::pg::encoding;
 
 /// Five characters of digits and upper-case letters, as in the table of DESIGN's errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +126,7 @@ unsafe fn raise(parts: Parts) -> ! {
 /// Writes a line to the server's log and not to the client, without the statement, which may hold
 /// the token.
 pub fn log_to_server(line: &str) {
-    let line = text::to_server_c_string(line);
+    let line = encoding::to_server_c_string(line);
     // SAFETY: the sequence that ereport() expands to. Below ERROR it returns, unless memory runs out or
     // the statement was cancelled meanwhile, which errfinish looks at: hence the guard, whose closure
     // holds nothing to drop.
@@ -154,9 +154,9 @@ pub fn warn(message: &str, detail: &str) {
 /// As [`warn`], of a report that is made already.
 pub fn warning(report: &Report) {
     let sqlstate = report.sqlstate.encoded();
-    let message = text::to_server_c_string(&report.message);
-    let detail = report.detail.as_deref().map(text::to_server_c_string);
-    let hint = report.hint.as_deref().map(text::to_server_c_string);
+    let message = encoding::to_server_c_string(&report.message);
+    let detail = report.detail.as_deref().map(encoding::to_server_c_string);
+    let hint = report.hint.as_deref().map(encoding::to_server_c_string);
     // SAFETY: as above.
     unsafe {
         pg_sys::ffi::pg_guard_ffi_boundary(|| {
@@ -177,7 +177,7 @@ pub fn warning(report: &Report) {
 
 fn with_c_string(rust: String, copy: impl FnOnce(*const c_char) -> c_int) {
     // Takes the string, so that nothing is left to drop when the error leaves.
-    let c: CString = text::to_server_c_string(&rust);
+    let c: CString = encoding::to_server_c_string(&rust);
     copy(c.as_ptr());
 }
 

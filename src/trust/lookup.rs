@@ -7,9 +7,9 @@ use jwt_verify::{AlgorithmSet, Keyring, Policy, Wanted};
 use pgrx::PgMemoryContexts;
 use pgrx::datum::Interval;
 
-use crate::clock;
-use crate::row::{NotUtf8, Row};
-use crate::tables::{Look, Tables};
+use crate::pg::clock;
+use crate::pg::row::{NotUtf8, Row};
+use crate::trust::tables::{Look, Tables};
 
 /// The issuer whose rules are those of tokens of any issuer, or of none.
 const ANY_ISSUER: &str = "*";

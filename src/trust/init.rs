@@ -7,17 +7,16 @@ use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use pgrx::spi::SpiClient;
 
-use crate::admission::{algorithms, argument};
 use crate::errors;
-use crate::ffi::{Arguments, SqlResult, sql_function};
-use crate::report::{self, Report};
-use crate::tables;
-use crate::text::ServerText;
+use crate::pg::encoding::ServerText;
+use crate::pg::function::{Arguments, SqlResult, sql_function};
+use crate::pg::report::{self, Report};
+use crate::trust::admission::{algorithms, argument};
+use crate::trust::tables;
 
 sql_function!(
     /// `auth.init(jwks jsonb, issuer text, audience text[]) RETURNS integer`.
     pg_auth_jwt_init,
-    pg_finfo_pg_auth_jwt_init,
     |arguments| init(&arguments)
 );
 

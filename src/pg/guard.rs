@@ -15,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::CaughtError;
 
-use crate::report::{self, Report};
+use crate::pg::report::{self, Report};
 
 /// Postgres's error handling (src/include/utils/elog.h), without the guard that `pg_sys` puts around
 /// it.

@@ -4,6 +4,12 @@
 //! of what verifying such values gave: statics outlive DISCARD ALL and every transaction, so nothing
 //! here may be believed without the setting, the keys and the clock agreeing.
 
+mod audit;
+pub mod claim_functions;
+pub mod execution;
+mod functions;
+pub mod identity;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -11,11 +17,13 @@ use jwt_verify::{UnixTime, Wanted};
 use lru::LruCache;
 use pgrx::pg_sys;
 
-use crate::clock::Stamp;
-use crate::identity::Identity;
-use crate::keys::{Generation, Keys};
-use crate::report::Report;
-use crate::{audit, errors, execution, keys, settings};
+use crate::errors;
+use crate::pg::clock::Stamp;
+use crate::pg::report::Report;
+use crate::session::identity::Identity;
+use crate::settings;
+use crate::trust::keys;
+use crate::trust::keys::{Generation, Keys};
 
 /// The state of this backend's session.
 struct Session {

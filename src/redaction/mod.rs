@@ -1,7 +1,7 @@
 //! Finds secrets in a text and puts a placeholder in their place: tokens ([`token`]) and the secret
 //! members of JWKs ([`jwk`]).
 //!
-//! It runs where a panic would end the server (see [`crate::hooks`]), and on texts of any size and
+//! It runs where a panic would end the server (see [`crate::redaction::hooks`]), and on texts of any size and
 //! content. So it cannot panic, allocates nothing, and its work is linear in the text's length.
 #![deny(
     clippy::arithmetic_side_effects,
@@ -11,6 +11,7 @@
     clippy::unwrap_used
 )]
 
+pub mod hooks;
 mod jwk;
 mod token;
 

@@ -8,8 +8,8 @@ use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::pg_sys;
 
 use crate::errors;
-use crate::report::Report;
-use crate::unguarded;
+use crate::pg::report::Report;
+use crate::pg::unguarded;
 
 mod placeholders;
 mod text;

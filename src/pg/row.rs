@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use pgrx::datum::{Array, FromDatum, Interval};
 use pgrx::{PgTupleDesc, pg_sys};
 
-use crate::text;
+use crate::pg::encoding;
 
 /// The columns of a relation, in the order of its attributes; a dropped one is of no type.
 pub struct Columns(Vec<Column>);
@@ -161,7 +161,7 @@ impl<'a> Row<'a> {
 pub struct NotUtf8;
 
 fn utf8(bytes: Vec<u8>) -> Result<String, NotUtf8> {
-    text::from_server(bytes).ok_or(NotUtf8)
+    encoding::from_server(bytes).ok_or(NotUtf8)
 }
 
 /// The elements of a `text[]` that are not NULL.

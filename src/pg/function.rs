@@ -3,10 +3,10 @@
 use pgrx::{pg_sys, varlena};
 
 use crate::errors;
-use crate::guard;
-use crate::report::Report;
-use crate::row;
-use crate::text;
+use crate::pg::encoding;
+use crate::pg::guard;
+use crate::pg::report::Report;
+use crate::pg::row;
 
 /// What a SQL function gives: a value, NULL, or an error to raise.
 pub type SqlResult = Result<Option<pg_sys::Datum>, Report>;
@@ -15,16 +15,18 @@ pub type SqlResult = Result<Option<pg_sys::Datum>, Report>;
 /// body maps the call's [`Arguments`] to a [`SqlResult`].
 ///
 /// pgrx's own `#[pg_extern]` is not used for these because it cannot raise our SQLSTATEs (see
-/// [`crate::report`]) and returns values by building them anew at each call.
+/// [`crate::pg::report`]) and returns values by building them anew at each call.
 macro_rules! sql_function {
-    ($(#[$meta:meta])* $name:ident, $finfo:ident, |$args:pat_param| $body:expr) => {
-        #[doc(hidden)]
-        #[unsafe(no_mangle)]
-        pub extern "C" fn $finfo() -> &'static ::pgrx::pg_sys::Pg_finfo_record {
-            const V1: ::pgrx::pg_sys::Pg_finfo_record =
-                ::pgrx::pg_sys::Pg_finfo_record { api_version: 1 };
-            &V1
-        }
+    ($(#[$meta:meta])* $name:ident, |$args:pat_param| $body:expr) => {
+        const _: () = {
+            // As PG_FUNCTION_INFO_V1 declares it (src/include/fmgr.h).
+            #[unsafe(export_name = concat!("pg_finfo_", stringify!($name)))]
+            extern "C" fn function_info() -> &'static ::pgrx::pg_sys::Pg_finfo_record {
+                const V1: ::pgrx::pg_sys::Pg_finfo_record =
+                    ::pgrx::pg_sys::Pg_finfo_record { api_version: 1 };
+                &V1
+            }
+        };
 
         $(#[$meta])*
         ///
@@ -36,11 +38,11 @@ macro_rules! sql_function {
             fcinfo: ::pgrx::pg_sys::FunctionCallInfo,
         ) -> ::pgrx::pg_sys::Datum {
             // Outside of the unsafe block, so that the body is checked as safe code.
-            fn body($args: $crate::ffi::Arguments) -> $crate::ffi::SqlResult {
+            fn body($args: $crate::pg::function::Arguments) -> $crate::pg::function::SqlResult {
                 $body
             }
             // SAFETY: Postgres passes a valid call info.
-            unsafe { $crate::ffi::call(fcinfo, body) }
+            unsafe { $crate::pg::function::call(fcinfo, body) }
         }
     };
 }
@@ -127,7 +129,7 @@ impl Arguments {
     /// Where it is no UTF-8, and cannot become it.
     pub fn text(&self, n: usize) -> Result<Option<String>, Report> {
         self.bytes(n)
-            .map(|bytes| text::from_server(bytes).ok_or_else(errors::not_utf8))
+            .map(|bytes| encoding::from_server(bytes).ok_or_else(errors::not_utf8))
             .transpose()
     }
 

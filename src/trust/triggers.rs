@@ -8,8 +8,8 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 
 use crate::errors;
-use crate::report::Report;
-use crate::text;
+use crate::pg::encoding;
+use crate::pg::report::Report;
 
 const AFTER_ROW: u32 = pg_sys::TRIGGER_TYPE_AFTER
     | pg_sys::TRIGGER_TYPE_ROW
@@ -198,7 +198,9 @@ unsafe fn faults_of(
             Some(trigger) if trigger.tgenabled as u8 != pg_sys::TRIGGER_FIRES_ALWAYS => {
                 // SAFETY: a trigger's name is NUL-terminated.
                 let name = unsafe { CStr::from_ptr(trigger.tgname) };
-                fault.demoted.push(text::from_server_lossy(name.to_bytes()));
+                fault
+                    .demoted
+                    .push(encoding::from_server_lossy(name.to_bytes()));
             }
             Some(_) => {}
         }

@@ -30,9 +30,9 @@ use std::rc::Rc;
 use pgrx::pg_sys;
 
 use crate::errors;
-use crate::identity::Identity;
-use crate::report::Report;
-use crate::unguarded;
+use crate::pg::report::Report;
+use crate::pg::unguarded;
+use crate::session::identity::Identity;
 
 static mut PREVIOUS_START: pg_sys::ExecutorStart_hook_type = None;
 static mut PREVIOUS_RUN: pg_sys::ExecutorRun_hook_type = None;

@@ -3,7 +3,7 @@
 use jwt_verify::{Error, Verified};
 
 use crate::errors;
-use crate::report::{self, SqlState};
+use crate::pg::report::{self, SqlState};
 use crate::settings::{self, AuditLog};
 
 /// Logs the outcome, if the setting asks for it. A cached identity is no verification.

@@ -14,10 +14,10 @@ use jwt_verify::{Keyring, Wanted};
 use lru::LruCache;
 use pgrx::pg_sys;
 
-use crate::lookup;
-use crate::report;
-use crate::tables::Tables;
-use crate::triggers::Faults;
+use crate::pg::report;
+use crate::trust::lookup;
+use crate::trust::tables::Tables;
+use crate::trust::triggers::Faults;
 
 /// How many keys are kept: those of the tokens that come to one backend, at about 2 KiB each. Beyond
 /// this, those that were used the longest time ago are looked up again when a token needs them.

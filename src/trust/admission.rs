@@ -6,17 +6,16 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use crate::errors;
-use crate::ffi::{Arguments, SqlResult, sql_function};
-use crate::report::Report;
-use crate::row::{self, Columns, NotUtf8, Row};
-use crate::tables::KEY_COLUMNS;
-use crate::text;
+use crate::pg::encoding;
+use crate::pg::function::{Arguments, SqlResult, sql_function};
+use crate::pg::report::Report;
+use crate::pg::row::{self, Columns, NotUtf8, Row};
+use crate::trust::tables::KEY_COLUMNS;
 
 sql_function!(
     /// `auth.admit_key() RETURNS trigger`, before each row that is written to `auth.jwks`: refuses
     /// what is no acceptable key, and fills in `kid`, `alg` and `thumbprint`.
     pg_auth_jwt_admit_key,
-    pg_finfo_pg_auth_jwt_admit_key,
     |arguments| admit_key(&arguments)
 );
 
@@ -24,7 +23,6 @@ sql_function!(
     /// `auth.keys_changed() RETURNS trigger`, after each change: has every backend read the tables
     /// again once this transaction commits.
     pg_auth_jwt_keys_changed,
-    pg_finfo_pg_auth_jwt_keys_changed,
     |arguments| {
         let trigger = arguments.trigger()?;
         // SAFETY: the trigger's relation is open.
@@ -180,7 +178,7 @@ pub unsafe fn algorithms(names: Option<pg_sys::Datum>) -> Result<AlgorithmSet, R
 
 /// A `text` as an argument of a query.
 pub fn argument(utf8: &str) -> Result<DatumWithOid<'static>, Report> {
-    text::argument(utf8).ok_or_else(errors::not_storable)
+    encoding::argument(utf8).ok_or_else(errors::not_storable)
 }
 
 /// The unique index says the same, but not in these words.
@@ -252,7 +250,7 @@ unsafe fn fill_in(
         };
         numbers.push(number as i32);
         let datum = value
-            .map(|value| text::to_datum(value).ok_or_else(errors::not_storable))
+            .map(|value| encoding::to_datum(value).ok_or_else(errors::not_storable))
             .transpose()?;
         nulls.push(datum.is_none());
         values.push(datum.unwrap_or(pg_sys::Datum::from(0)));

@@ -12,9 +12,9 @@ use jwt_verify::{UnixTime, Verified};
 use pgrx::{PgSqlErrorCode, pg_sys};
 
 use crate::errors;
-use crate::report::Report;
-use crate::text;
-use crate::unguarded;
+use crate::pg::encoding;
+use crate::pg::report::Report;
+use crate::pg::unguarded;
 
 /// The identity that a token gives its session.
 pub struct Identity {
@@ -226,14 +226,14 @@ fn varlena_image(bytes: &[u8]) -> Image {
 }
 
 fn text_image(utf8: &str) -> Result<Image, Report> {
-    let text = text::to_server(utf8).ok_or_else(errors::not_in_server_encoding)?;
+    let text = encoding::to_server(utf8).ok_or_else(errors::not_in_server_encoding)?;
     Ok(varlena_image(text.as_bytes()))
 }
 
 /// Has Postgres parse the payload as it was signed, so that `jsonb` keeps what JSON says, numbers to
 /// their last digit.
 fn claims_image(json: &str) -> Result<Image, Report> {
-    let json = text::to_server(json).ok_or_else(errors::not_in_server_encoding)?;
+    let json = encoding::to_server(json).ok_or_else(errors::not_in_server_encoding)?;
     // SAFETY: jsonb_in takes a NUL-terminated string and gives a jsonb. The verifier has refused
     // what it would refuse (U+0000, lone surrogates, numbers beyond numeric, depth).
     let parse = || unsafe {
@@ -241,7 +241,7 @@ fn claims_image(json: &str) -> Result<Image, Report> {
         let datum = pgrx::direct_function_call_as_datum(pg_sys::jsonb_in, &[argument]);
         datum.map(|datum| Image::from_varlena(datum))
     };
-    let image = if text::server_is_utf8() {
+    let image = if encoding::server_is_utf8() {
         parse()
     } else {
         // Escapes (\u) of characters that the encoding lacks are found by jsonb_in only.
