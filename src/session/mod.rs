@@ -124,7 +124,7 @@ impl Session {
             }
     }
 
-    /// Finds the answer anew.
+    /// Looks the identity up again.
     #[cold]
     fn settle(&self) -> Result<(), Report> {
         self.standing.set(Standing::Unsettled);
@@ -132,7 +132,7 @@ impl Session {
         self.serial.set(self.serial.get().wrapping_add(1));
         settings::clear_token_assigned();
         settings::check()?;
-        // Whoever has no token needs no keys, in a new connection least of all.
+        // Without a token no keys are needed; a new connection then reads none.
         if settings::with_token(<[u8]>::is_empty)? {
             self.standing.set(Standing::Anonymous);
             return Ok(());
@@ -159,7 +159,7 @@ impl Session {
     fn synchronize(&self) {
         let stamp = Stamp::current();
         if self.stamp.get() != stamp || !Stamp::tells_statements() {
-            // Whoever calls this, `current` has not been held against the new statement's clock; the
+            // `current` has not been compared with the new statement's clock; the
             // next reader must not take the new stamp for a sign that it has.
             self.standing.set(Standing::Unsettled);
             keys::accept_invalidations();
