@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pgrx::pg_catalog::pg_proc::PgProc;
 use pgrx::pg_sys::{self, NodeTag};
 
-use super::raw;
+use crate::pg::unguarded::nodes;
 use crate::session::claim_functions;
 
 /// `ClanguageId` (src/include/catalog/pg_language.dat), which pgrx does not name.
@@ -92,7 +92,8 @@ pub unsafe extern "C-unwind" fn calls_claim_function(
         if node.is_null() || (*node).type_ == NodeTag::T_Query {
             false
         } else {
-            is_claim_call(node) || raw::expression_tree_walker(node, calls_claim_function, context)
+            is_claim_call(node)
+                || nodes::expression_tree_walker(node, calls_claim_function, context)
         }
     }
 }
@@ -155,7 +156,7 @@ unsafe extern "C-unwind" fn depends(node: *mut pg_sys::Node, context: *mut c_voi
         let inside = (&raw mut inside).cast();
         match (*node).type_ {
             NodeTag::T_Const | NodeTag::T_List => {
-                raw::expression_tree_walker(node, depends, context)
+                nodes::expression_tree_walker(node, depends, context)
             }
             // Postgres's own walker does not visit it, but its expressions.
             NodeTag::T_CaseWhen => {
@@ -186,7 +187,7 @@ unsafe extern "C-unwind" fn depends(node: *mut pg_sys::Node, context: *mut c_voi
             {
                 true
             }
-            tag if is_plain(tag) => raw::expression_tree_walker(node, depends, context),
+            tag if is_plain(tag) => nodes::expression_tree_walker(node, depends, context),
             _ => true,
         }
     }

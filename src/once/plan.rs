@@ -15,7 +15,7 @@ use std::ffi::{c_char, c_int, c_void};
 use pgrx::pg_sys::{self, NodeTag};
 
 use super::claims::{calls_claim_function, depends_on_more, is_claim_call, is_plain};
-use super::raw;
+use crate::pg::unguarded::{self, nodes};
 
 /// How often the executor evaluates an expression of a node.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -209,7 +209,7 @@ unsafe fn each_child(plan: *mut pg_sys::Plan, visit: &mut dyn FnMut(*mut pg_sys:
             }
             _ => return,
         };
-        for child in raw::items(more) {
+        for child in nodes::items(more) {
             visit(child, left);
         }
     }
@@ -223,7 +223,7 @@ unsafe fn each_child(plan: *mut pg_sys::Plan, visit: &mut dyn FnMut(*mut pg_sys:
 unsafe fn each_node(plan: *mut pg_sys::Plan, visit: &mut dyn FnMut(*mut pg_sys::Plan)) {
     // SAFETY: as the caller promises.
     unsafe {
-        raw::check_stack_depth();
+        unguarded::check_stack_depth();
         if !plan.is_null() {
             visit(plan);
             each_child(plan, &mut |child, _| each_node(child, visit));
@@ -243,7 +243,7 @@ unsafe fn each_node_of(
     // SAFETY: as the caller promises.
     unsafe {
         each_node((*statement).planTree, visit);
-        for subplan in raw::items((*statement).subplans) {
+        for subplan in nodes::items((*statement).subplans) {
             each_node(subplan, visit);
         }
     }
@@ -308,7 +308,7 @@ pub unsafe fn evaluate_once(statement: *mut pg_sys::PlannedStmt) {
             first: std::ptr::null_mut(),
             to_first: false,
         };
-        let own = raw::items::<pg_sys::Plan>((*statement).subplans);
+        let own = nodes::items::<pg_sys::Plan>((*statement).subplans);
         change_part(
             &mut changes,
             (*statement).planTree,
@@ -397,7 +397,7 @@ unsafe fn change_node(part: &mut Part, plan: *mut pg_sys::Plan, repeated: bool) 
     // SAFETY: as the caller promises. The part outlives the mutators, and nothing else has a reference
     // to it while they run.
     unsafe {
-        raw::check_stack_depth();
+        unguarded::check_stack_depth();
         each_expression(plan, &mut |field, evaluated| {
             let often = match evaluated {
                 Evaluated::PerRow => true,
@@ -422,7 +422,7 @@ unsafe fn change_node(part: &mut Part, plan: *mut pg_sys::Plan, repeated: bool) 
             }
             Child::Rechecked(parameter) => {
                 evaluate_at_need(&*part.changes, &raw mut (*child).extParam, child, is);
-                let rechecks = raw::bms_add_member(raw::bms_copy(part.rechecks), parameter);
+                let rechecks = nodes::bms_add_member(nodes::bms_copy(part.rechecks), parameter);
                 change_part(
                     &mut *part.changes,
                     child,
@@ -455,16 +455,16 @@ unsafe fn evaluate_at_need(
     unsafe {
         let (mut stay, mut parameter) = (std::ptr::null_mut(), -1);
         loop {
-            parameter = raw::bms_next_member(*above, parameter);
+            parameter = nodes::bms_next_member(*above, parameter);
             if parameter < 0 {
                 break;
             }
             let init_plan = init_plan_of_claims(changes, parameter, is);
             if init_plan.is_null() {
-                stay = raw::bms_add_member(stay, parameter);
+                stay = nodes::bms_add_member(stay, parameter);
             } else {
-                let copy = raw::copyObjectImpl(init_plan.cast());
-                (*child).initPlan = raw::lappend((*child).initPlan, copy);
+                let copy = nodes::copyObjectImpl(init_plan.cast());
+                (*child).initPlan = nodes::lappend((*child).initPlan, copy);
             }
         }
         *above = stay;
@@ -487,10 +487,10 @@ unsafe fn init_plan_of_claims(
     unsafe {
         let mut found: *mut pg_sys::SubPlan = std::ptr::null_mut();
         each_node(changes.tree, &mut |node| {
-            for init_plan in raw::items::<pg_sys::SubPlan>((*node).initPlan) {
+            for init_plan in nodes::items::<pg_sys::SubPlan>((*node).initPlan) {
                 let gives = (*init_plan).setParam;
                 if (*init_plan).subLinkType == pg_sys::SubLinkType::EXPR_SUBLINK
-                    && raw::length(gives) == 1
+                    && nodes::length(gives) == 1
                     && (*(*gives).elements).int_value == parameter
                 {
                     found = init_plan;
@@ -501,7 +501,7 @@ unsafe fn init_plan_of_claims(
             return found;
         }
         let index = usize::try_from((*found).plan_id.wrapping_sub(1)).unwrap_or(usize::MAX);
-        let subplans = raw::items::<pg_sys::Plan>((*changes.statement).subplans);
+        let subplans = nodes::items::<pg_sys::Plan>((*changes.statement).subplans);
         let Some(plan) = { subplans }.nth(index) else {
             return std::ptr::null_mut();
         };
@@ -509,8 +509,8 @@ unsafe fn init_plan_of_claims(
             && (*plan).initPlan.is_null()
             && (*plan).qual.is_null()
             && (*plan.cast::<pg_sys::Result>()).resconstantqual.is_null()
-            && raw::length((*plan).targetlist) == 1
-            && raw::items::<pg_sys::TargetEntry>((*plan).targetlist).all(|target| {
+            && nodes::length((*plan).targetlist) == 1
+            && nodes::items::<pg_sys::TargetEntry>((*plan).targetlist).all(|target| {
                 let expression = (*target).expr.cast();
                 may_replace(expression)
                     && (is != Child::InWorkers || !is_unsafe(expression, std::ptr::null_mut()))
@@ -524,7 +524,7 @@ unsafe fn init_plan_of_claims(
             // See `Part::rechecks`.
             Child::Rechecked(recheck) => {
                 for set in [&raw mut (*plan).extParam, &raw mut (*plan).allParam] {
-                    *set = raw::bms_add_member(raw::bms_copy(*set), recheck);
+                    *set = nodes::bms_add_member(nodes::bms_copy(*set), recheck);
                 }
             }
             _ => {}
@@ -540,13 +540,13 @@ unsafe extern "C-unwind" fn is_unsafe(node: *mut pg_sys::Node, context: *mut c_v
 
     unsafe extern "C-unwind" fn function_is_unsafe(function: pg_sys::Oid, _: *mut c_void) -> bool {
         // SAFETY: the function stands in a plan, so it is in the catalog.
-        unsafe { raw::func_parallel(function) != SAFE }
+        unsafe { nodes::func_parallel(function) != SAFE }
     }
     // SAFETY: Postgres's walkers pass nodes of their trees, or NULL.
     unsafe {
         !node.is_null()
-            && (raw::check_functions_in_node(node, function_is_unsafe, context)
-                || raw::expression_tree_walker(node, is_unsafe, context))
+            && (nodes::check_functions_in_node(node, function_is_unsafe, context)
+                || nodes::expression_tree_walker(node, is_unsafe, context))
     }
 }
 
@@ -563,13 +563,13 @@ unsafe extern "C-unwind" fn replace(
             node
         } else if (*node).type_ == NodeTag::T_GroupingFunc {
             // Its arguments are never evaluated.
-            raw::copyObjectImpl(node.cast()).cast()
+            nodes::copyObjectImpl(node.cast()).cast()
         } else if (*(*context.cast::<Part>()).changes).keeps_bare_calls && is_claim_call(node) {
-            raw::copyObjectImpl(node.cast()).cast()
+            nodes::copyObjectImpl(node.cast()).cast()
         } else if may_replace(node) {
             parameter(&mut *context.cast::<Part>(), node)
         } else {
-            raw::expression_tree_mutator(node, replace, context)
+            nodes::expression_tree_mutator(node, replace, context)
         }
     }
 }
@@ -586,9 +586,9 @@ unsafe fn may_replace(node: *mut pg_sys::Node) -> bool {
         is_plain((*node).type_)
             && calls_claim_function(node, std::ptr::null_mut())
             && !depends_on_more(node)
-            && !raw::expression_returns_set(node)
-            && !raw::contain_volatile_functions(node)
-            && raw::get_typtype(raw::exprType(node)) != PSEUDO
+            && !nodes::expression_returns_set(node)
+            && !nodes::contain_volatile_functions(node)
+            && nodes::get_typtype(nodes::exprType(node)) != PSEUDO
     }
 }
 
@@ -600,25 +600,25 @@ unsafe fn may_replace(node: *mut pg_sys::Node) -> bool {
 unsafe fn parameter(part: &mut Part, expression: *mut pg_sys::Node) -> *mut pg_sys::Node {
     // SAFETY: as the caller promises; the lists hold nodes, and the structs are those of their tags.
     unsafe {
-        let known = raw::items::<pg_sys::Node>(part.expressions)
-            .zip(raw::items::<pg_sys::Param>(part.parameters))
-            .find(|(known, _)| raw::equal((*known).cast(), expression.cast()));
+        let known = nodes::items::<pg_sys::Node>(part.expressions)
+            .zip(nodes::items::<pg_sys::Param>(part.parameters))
+            .find(|(known, _)| nodes::equal((*known).cast(), expression.cast()));
         if let Some((_, parameter)) = known {
-            return raw::copyObjectImpl(parameter.cast()).cast();
+            return nodes::copyObjectImpl(parameter.cast()).cast();
         }
         let changes = &mut *part.changes;
         let statement = &mut *changes.statement;
-        let (typ, typmod) = (raw::exprType(expression), raw::exprTypmod(expression));
-        let collation = raw::exprCollation(expression);
+        let (typ, typmod) = (nodes::exprType(expression), nodes::exprTypmod(expression));
+        let collation = nodes::exprCollation(expression);
 
-        let parameter = raw::make_node::<pg_sys::Param>(NodeTag::T_Param);
+        let parameter = nodes::make_node::<pg_sys::Param>(NodeTag::T_Param);
         (*parameter).paramkind = pg_sys::ParamKind::PARAM_EXEC;
-        (*parameter).paramid = raw::length(statement.paramExecTypes);
+        (*parameter).paramid = nodes::length(statement.paramExecTypes);
         (*parameter).paramtype = typ;
         (*parameter).paramtypmod = typmod;
         (*parameter).paramcollid = collation;
         (*parameter).location = -1;
-        statement.paramExecTypes = raw::lappend_oid(statement.paramExecTypes, typ);
+        statement.paramExecTypes = nodes::lappend_oid(statement.paramExecTypes, typ);
 
         if changes.last_node_id < 0 {
             each_node_of(changes.statement, &mut |node| {
@@ -626,46 +626,46 @@ unsafe fn parameter(part: &mut Part, expression: *mut pg_sys::Node) -> *mut pg_s
             });
         }
         changes.last_node_id = changes.last_node_id.wrapping_add(1);
-        let result = raw::make_node::<pg_sys::Result>(NodeTag::T_Result);
+        let result = nodes::make_node::<pg_sys::Result>(NodeTag::T_Result);
         let plan = &mut (*result).plan;
-        let target = raw::makeTargetEntry(
-            raw::copyObjectImpl(expression.cast()).cast(),
+        let target = nodes::makeTargetEntry(
+            nodes::copyObjectImpl(expression.cast()).cast(),
             1,
             std::ptr::null_mut(),
             false,
         );
-        plan.targetlist = raw::lappend(std::ptr::null_mut(), target.cast());
+        plan.targetlist = nodes::lappend(std::ptr::null_mut(), target.cast());
         // What Postgres gives a Result without a source.
         plan.total_cost = 0.01;
         plan.plan_rows = 1.0;
         plan.plan_width = 32;
         plan.parallel_safe = part.goes_to_workers;
         plan.plan_node_id = changes.last_node_id;
-        plan.extParam = raw::bms_copy(part.rechecks);
-        plan.allParam = raw::bms_copy(part.rechecks);
+        plan.extParam = nodes::bms_copy(part.rechecks);
+        plan.allParam = nodes::bms_copy(part.rechecks);
 
-        let number = raw::length(statement.subplans)
-            .wrapping_add(raw::length(changes.first))
+        let number = nodes::length(statement.subplans)
+            .wrapping_add(nodes::length(changes.first))
             .wrapping_add(1);
-        let sub_plan = raw::make_node::<pg_sys::SubPlan>(NodeTag::T_SubPlan);
+        let sub_plan = nodes::make_node::<pg_sys::SubPlan>(NodeTag::T_SubPlan);
         (*sub_plan).subLinkType = pg_sys::SubLinkType::EXPR_SUBLINK;
         (*sub_plan).plan_name = plan_name(number, (*parameter).paramid);
         (*sub_plan).firstColType = typ;
         (*sub_plan).firstColTypmod = typmod;
         (*sub_plan).firstColCollation = collation;
         (*sub_plan).parallel_safe = part.goes_to_workers;
-        (*sub_plan).setParam = raw::lappend_int(std::ptr::null_mut(), (*parameter).paramid);
+        (*sub_plan).setParam = nodes::lappend_int(std::ptr::null_mut(), (*parameter).paramid);
         (*sub_plan).per_call_cost = plan.total_cost;
         if changes.to_first {
-            changes.first = raw::lappend(changes.first, result.cast());
-            (*sub_plan).plan_id = final_id(raw::length(changes.first));
+            changes.first = nodes::lappend(changes.first, result.cast());
+            (*sub_plan).plan_id = final_id(nodes::length(changes.first));
         } else {
-            statement.subplans = raw::lappend(statement.subplans, result.cast());
+            statement.subplans = nodes::lappend(statement.subplans, result.cast());
             (*sub_plan).plan_id = number;
         }
-        (*part.top).initPlan = raw::lappend((*part.top).initPlan, sub_plan.cast());
-        part.expressions = raw::lappend(part.expressions, expression.cast());
-        part.parameters = raw::lappend(part.parameters, parameter.cast());
+        (*part.top).initPlan = nodes::lappend((*part.top).initPlan, sub_plan.cast());
+        part.expressions = nodes::lappend(part.expressions, expression.cast());
+        part.parameters = nodes::lappend(part.parameters, parameter.cast());
         parameter.cast()
     }
 }
@@ -679,9 +679,9 @@ unsafe fn plan_name(number: c_int, parameter: c_int) -> *mut c_char {
     // SAFETY: the formats take what is given.
     unsafe {
         if cfg!(any(feature = "pg14", feature = "pg15", feature = "pg16")) {
-            raw::psprintf(c"InitPlan %d (returns $%d)".as_ptr(), number, parameter)
+            nodes::psprintf(c"InitPlan %d (returns $%d)".as_ptr(), number, parameter)
         } else {
-            raw::psprintf(c"InitPlan %d".as_ptr(), number)
+            nodes::psprintf(c"InitPlan %d".as_ptr(), number)
         }
     }
 }
@@ -733,7 +733,7 @@ unsafe fn may_renumber(statement: *mut pg_sys::PlannedStmt) -> bool {
             }
         });
         #[cfg(feature = "pg18")]
-        for info in raw::items((*statement).partPruneInfos) {
+        for info in nodes::items((*statement).partPruneInfos) {
             known &= !prunes_by_subplan(info);
         }
         known
@@ -749,8 +749,8 @@ unsafe fn prunes_by_subplan(info: *mut pg_sys::PartitionPruneInfo) -> bool {
     // SAFETY: as the caller promises; the lists hold such nodes.
     unsafe {
         !info.is_null()
-            && raw::items::<pg_sys::List>((*info).prune_infos).any(|partitioned| {
-                raw::items::<pg_sys::PartitionedRelPruneInfo>(partitioned).any(|relation| {
+            && nodes::items::<pg_sys::List>((*info).prune_infos).any(|partitioned| {
+                nodes::items::<pg_sys::PartitionedRelPruneInfo>(partitioned).any(|relation| {
                     let nothing = std::ptr::null_mut();
                     has_sub_plan((*relation).initial_pruning_steps.cast(), nothing)
                         || has_sub_plan((*relation).exec_pruning_steps.cast(), nothing)
@@ -765,7 +765,7 @@ unsafe extern "C-unwind" fn has_sub_plan(node: *mut pg_sys::Node, context: *mut 
     unsafe {
         !node.is_null()
             && ((*node).type_ == NodeTag::T_SubPlan
-                || raw::expression_tree_walker(node, has_sub_plan, context))
+                || nodes::expression_tree_walker(node, has_sub_plan, context))
     }
 }
 
@@ -778,7 +778,7 @@ unsafe fn put_first(statement: *mut pg_sys::PlannedStmt, first: *mut pg_sys::Lis
     // SAFETY: as the caller promises; the structs are those of their tags. The shift outlives the
     // mutators.
     unsafe {
-        let mut shift = raw::length(first);
+        let mut shift = nodes::length(first);
         each_node_of(statement, &mut |node| {
             let context = (&raw mut shift).cast();
             each_expression(node, &mut |field, _| {
@@ -787,8 +787,8 @@ unsafe fn put_first(statement: *mut pg_sys::PlannedStmt, first: *mut pg_sys::Lis
                 }
             });
             let mut init_plans = std::ptr::null_mut();
-            for sub_plan in raw::items::<pg_sys::Node>((*node).initPlan) {
-                init_plans = raw::lappend(init_plans, renumber(sub_plan, context).cast());
+            for sub_plan in nodes::items::<pg_sys::Node>((*node).initPlan) {
+                init_plans = nodes::lappend(init_plans, renumber(sub_plan, context).cast());
             }
             (*node).initPlan = init_plans;
             if (*node).type_ == NodeTag::T_CteScan {
@@ -798,14 +798,14 @@ unsafe fn put_first(statement: *mut pg_sys::PlannedStmt, first: *mut pg_sys::Lis
         });
         let (mut rewind, mut id) = (std::ptr::null_mut(), -1);
         loop {
-            id = raw::bms_next_member((*statement).rewindPlanIDs, id);
+            id = nodes::bms_next_member((*statement).rewindPlanIDs, id);
             if id < 0 {
                 break;
             }
-            rewind = raw::bms_add_member(rewind, id.wrapping_add(shift));
+            rewind = nodes::bms_add_member(rewind, id.wrapping_add(shift));
         }
         (*statement).rewindPlanIDs = rewind;
-        (*statement).subplans = raw::list_concat(first, (*statement).subplans);
+        (*statement).subplans = nodes::list_concat(first, (*statement).subplans);
     }
 }
 
@@ -820,7 +820,7 @@ unsafe extern "C-unwind" fn renumber(
         if node.is_null() {
             return node;
         }
-        let copy = raw::expression_tree_mutator(node, renumber, context);
+        let copy = nodes::expression_tree_mutator(node, renumber, context);
         if (*copy).type_ == NodeTag::T_SubPlan {
             let id = &mut (*copy.cast::<pg_sys::SubPlan>()).plan_id;
             *id = if *id < 0 {

@@ -38,39 +38,13 @@ use pgrx::pg_sys;
 
 use crate::errors;
 use crate::pg::report::Report;
-use crate::pg::unguarded;
+use crate::pg::unguarded::{self, hooks};
 use crate::session::identity::Identity;
 
 static mut PREVIOUS_START: pg_sys::ExecutorStart_hook_type = None;
 static mut PREVIOUS_RUN: pg_sys::ExecutorRun_hook_type = None;
 static mut PREVIOUS_FINISH: pg_sys::ExecutorFinish_hook_type = None;
 static mut PREVIOUS_PLANNER: pg_sys::planner_hook_type = None;
-
-/// Postgres's own functions behind the hooks, without the guard that `pg_sys` puts around them.
-mod standard {
-    use std::ffi::{c_char, c_int};
-
-    use pgrx::pg_sys;
-
-    unsafe extern "C-unwind" {
-        pub fn RelationIdGetRelation(table: pg_sys::Oid) -> pg_sys::Relation;
-        pub fn RelationClose(relation: pg_sys::Relation);
-        pub fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, flags: c_int);
-        pub fn standard_ExecutorRun(
-            query: *mut pg_sys::QueryDesc,
-            direction: pg_sys::ScanDirection::Type,
-            count: u64,
-            #[cfg(not(feature = "pg18"))] execute_once: bool,
-        );
-        pub fn standard_ExecutorFinish(query: *mut pg_sys::QueryDesc);
-        pub fn standard_planner(
-            query: *mut pg_sys::Query,
-            text: *const c_char,
-            cursor_options: c_int,
-            parameters: pg_sys::ParamListInfo,
-        ) -> *mut pg_sys::PlannedStmt;
-    }
-}
 
 /// Whom an execution belongs to: the identity of a token, or `None` for "no token".
 type Owner = Option<Rc<Identity>>;
@@ -235,12 +209,12 @@ unsafe fn has_row_security(table: pg_sys::Oid) -> bool {
 unsafe fn has_row_security_unguarded(table: pg_sys::Oid) -> bool {
     // SAFETY: as above.
     unsafe {
-        let relation = standard::RelationIdGetRelation(table);
+        let relation = unguarded::RelationIdGetRelation(table);
         if relation.is_null() {
             return true;
         }
         let enabled = (*(*relation).rd_rel).relrowsecurity;
-        standard::RelationClose(relation);
+        unguarded::RelationClose(relation);
         enabled
     }
 }
@@ -299,7 +273,7 @@ unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, flags:
     // SAFETY: the frame stays in place; hands on what Postgres passed.
     unsafe {
         frame.push();
-        PREVIOUS_START.unwrap_or(standard::standard_ExecutorStart)(query, flags);
+        PREVIOUS_START.unwrap_or(hooks::standard_ExecutorStart)(query, flags);
         frame.pop();
     }
 }
@@ -322,7 +296,7 @@ unsafe extern "C-unwind" fn executor_run(
         #[cfg(not(feature = "pg18"))]
         let execute_once = execute_once && !is_alone;
         frame.push();
-        PREVIOUS_RUN.unwrap_or(standard::standard_ExecutorRun)(
+        PREVIOUS_RUN.unwrap_or(hooks::standard_ExecutorRun)(
             query,
             direction,
             count,
@@ -361,7 +335,7 @@ unsafe extern "C-unwind" fn executor_finish(query: *mut pg_sys::QueryDesc) {
     // SAFETY: as above.
     unsafe {
         frame.push();
-        PREVIOUS_FINISH.unwrap_or(standard::standard_ExecutorFinish)(query);
+        PREVIOUS_FINISH.unwrap_or(hooks::standard_ExecutorFinish)(query);
         frame.pop();
     }
 }
@@ -376,7 +350,7 @@ unsafe extern "C-unwind" fn plan(
     // SAFETY: as above.
     unsafe {
         frame.push();
-        let plan = PREVIOUS_PLANNER.unwrap_or(standard::standard_planner);
+        let plan = PREVIOUS_PLANNER.unwrap_or(hooks::standard_planner);
         let planned = plan(query, text, cursor_options, parameters);
         frame.pop();
         planned

@@ -19,13 +19,13 @@
 
 mod claims;
 mod plan;
-mod raw;
 mod subselect;
 
 use std::ffi::{c_char, c_int};
 
 use pgrx::pg_sys;
 
+use crate::pg::unguarded::hooks;
 use crate::settings;
 
 static mut PREVIOUS_PLANNER: pg_sys::planner_hook_type = None;
@@ -54,7 +54,7 @@ unsafe extern "C-unwind" fn plan_statement(
         } else {
             query
         };
-        let planner = PREVIOUS_PLANNER.unwrap_or(raw::standard_planner);
+        let planner = PREVIOUS_PLANNER.unwrap_or(hooks::standard_planner);
         let statement = planner(query, text, cursor_options, parameters);
         if once {
             plan::evaluate_once(statement);
