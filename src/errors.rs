@@ -211,8 +211,9 @@ pub fn no_usable_key(reasons: &[(String, String)], secrets_of: Option<&str>) -> 
             .take(SHOWN)
             .map(|(name, reason)| format!("Key {name}: {reason}."))
             .collect();
-        if reasons.len() > SHOWN {
-            lines.push(format!("And {} more.", reasons.len() - SHOWN));
+        let more = reasons.len().saturating_sub(SHOWN);
+        if more > 0 {
+            lines.push(format!("And {more} more."));
         }
         lines.join("\n")
     };

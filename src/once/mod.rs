@@ -9,13 +9,6 @@
 //! Nothing here is under pgrx's guard, for the reason that [`crate::redaction::hooks`] gives: errors
 //! pass through by `longjmp`, and no frame that they pass holds anything to drop. A panic here would end
 //! the server.
-#![deny(
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used
-)]
 
 mod claims;
 mod plan;

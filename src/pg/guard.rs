@@ -144,5 +144,6 @@ unsafe fn raise_again(error: *mut pg_sys::ErrorData) -> ! {
         pg_sys::error_context_stack = &raw mut callback;
         elog::ThrowErrorData(error);
     }
-    unreachable!("ThrowErrorData returned from an ERROR")
+    // ThrowErrorData does not return from an ERROR.
+    std::process::abort()
 }

@@ -39,7 +39,7 @@ impl Columns {
         self.0
             .iter()
             .position(|known| known.name == column)
-            .map(|index| index + 1)
+            .map(|index| index.saturating_add(1))
     }
 
     /// Whether all of these are there, and of these types.

@@ -9,17 +9,10 @@
 //! No hook is under pgrx's guard while it calls on: the guard would catch every error of every
 //! statement, and raise it again without what it does not know of it (SQLSTATEs, names of
 //! constraints). So errors pass through these frames by `longjmp`, and nothing in them needs a drop.
-//! A panic here would end the server, hence the lints.
+//! A panic here would end the server.
 //!
 //! A function may run thousands of statements, and a message hold as many, while the client's text
 //! stays the same. So a hook looks through that text once per message and not once per statement.
-#![deny(
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used
-)]
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_void};

@@ -107,7 +107,7 @@ fn set_token(token: &[u8], is_local: bool) {
     // passes for an ordinary role (src/backend/utils/misc/guc.c). Nothing needs a drop up to the SQL
     // function's own frame.
     unsafe {
-        let value = unguarded::palloc(token.len() + 1).cast::<u8>();
+        let value = unguarded::palloc(token.len().saturating_add(1)).cast::<u8>();
         std::ptr::copy_nonoverlapping(token.as_ptr(), value, token.len());
         value.add(token.len()).write(0);
         unguarded::set_config_option(

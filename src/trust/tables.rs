@@ -208,7 +208,7 @@ impl Table {
                 keys.len() as i32,
                 keys.as_mut_ptr(),
             );
-            let mut seen = 0;
+            let mut seen: usize = 0;
             while seen < limit {
                 let tuple = pg_sys::systable_getnext(scan);
                 if tuple.is_null() {
@@ -220,7 +220,7 @@ impl Table {
                     matches!(row.text(column), Ok(Some(text)) if text == *wanted)
                 });
                 if is_wanted {
-                    seen += 1;
+                    seen = seen.saturating_add(1);
                     see(&row);
                 }
             }
