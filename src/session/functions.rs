@@ -4,7 +4,7 @@ use jwt_verify::limits::MAX_TOKEN_BYTES;
 use pgrx::prelude::*;
 
 use crate::errors;
-use crate::pg::clock::Stamp;
+use crate::pg::clock::StatementId;
 use crate::pg::encoding;
 use crate::pg::function::{Arguments, TooLong, sql_function};
 use crate::pg::report::Report;
@@ -65,7 +65,7 @@ sql_function!(
         let Some(token) = arguments.bytes(0) else { return Ok(None) };
         session::synchronize();
         let text = String::from_utf8_lossy(&token);
-        let now = Stamp::current().time();
+        let now = StatementId::current().time();
         let steps = jwt_verify::inspect_with(&text, keys::find_for_advice, now, &PLACES);
         arguments.return_rows(steps.into_iter().map(|step| {
             [
