@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ffi::{c_int, c_void};
+use std::ffi::{c_char, c_int, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pgrx::pg_catalog::pg_proc::PgProc;
@@ -95,6 +95,27 @@ pub unsafe extern "C-unwind" fn calls_claim_function(
             is_claim_call(node)
                 || nodes::expression_tree_walker(node, calls_claim_function, context)
         }
+    }
+}
+
+/// Whether the expression gives a value, and is made of claims, constants, and functions of these that
+/// give the same all through an execution.
+///
+/// # Safety
+///
+/// `node` must be one of an expression of a finished plan.
+pub unsafe fn is_made_of_claims(node: *mut pg_sys::Node) -> bool {
+    /// `TYPTYPE_PSEUDO` (src/include/catalog/pg_type.h).
+    const PSEUDO: c_char = b'p'.cast_signed();
+
+    // SAFETY: as the caller promises.
+    unsafe {
+        is_plain((*node).type_)
+            && calls_claim_function(node, std::ptr::null_mut())
+            && !depends_on_more(node)
+            && !nodes::expression_returns_set(node)
+            && !nodes::contain_volatile_functions(node)
+            && nodes::get_typtype(nodes::exprType(node)) != PSEUDO
     }
 }
 

@@ -10,9 +10,13 @@
 //! pass through by `longjmp`, and no frame that they pass holds anything to drop. A panic here would end
 //! the server.
 
+mod at_need;
 mod claims;
+mod part;
 mod plan;
+mod subplans;
 mod subselect;
+mod walk;
 
 use std::ffi::{c_char, c_int};
 
