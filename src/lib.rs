@@ -1,7 +1,7 @@
 //! Verifies JSON Web Tokens inside Postgres, so that row-level security can trust their claims.
 //!
-//! Imports go one way: this module → [`once`], [`session`] → [`trust`], [`settings`] → [`errors`],
-//! [`redaction`] → [`pg`].
+//! Imports go one way, which `scripts/lint` checks: this module → [`once`] → [`session`] → [`trust`],
+//! [`settings`] → [`errors`], [`redaction`] → [`pg`].
 //!
 //! A claim function asks the [`session`] who the user is. The session verifies the value of
 //! `pg_auth_jwt.token` with the `jwt_verify` crate, against the keys that [`trust`] reads from the

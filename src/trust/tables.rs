@@ -7,7 +7,7 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 
 use crate::pg::row::{Columns, Row};
-use crate::trust::index;
+use crate::trust::index::{self, Name};
 use crate::trust::triggers::{self, Faults};
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
@@ -127,9 +127,6 @@ impl Look<'_> {
         unsafe { table.find(&KEY_COLUMNS, names, limit, self.snapshot, see) }
     }
 }
-
-/// A column that equals a text.
-pub type Name<'a> = (&'static str, &'a str);
 
 /// How many invalidations this backend has taken in.
 fn invalidations() -> u64 {
