@@ -214,16 +214,22 @@ impl Stored {
 
 /// What was loaded by `auth.init` or SQL gives way to the table.
 fn remove_keys(client: &mut SpiClient, issuer: &str) -> Result<(), Report> {
-    let removed = client
-        .update(
-            "DELETE FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1 RETURNING 1",
+    let count = client
+        .select(
+            "SELECT 1 FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1",
             None,
             &[argument(issuer)?],
         )
         .map_err(errors::spi)?
         .len();
-    if removed > 0 {
-        report::notice(&errors::keys_removed(removed));
+    // A statement that may write takes a transaction id, even if it writes nothing.
+    if count > 0 {
+        run(
+            client,
+            "DELETE FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1",
+            &[argument(issuer)?],
+        )?;
+        report::notice(&errors::keys_removed(count));
     }
     Ok(())
 }
