@@ -55,7 +55,8 @@ def frozen(checks, cluster, db):
 
     # Whether the list is whole can be told only of the script that it was taken from.
     if root.value("SELECT extversion FROM pg_extension WHERE extname = 'pg_auth_jwt'") == "0.1.0":
-        symbols = "SELECT DISTINCT prosrc FROM pg_proc WHERE pronamespace = '%s'::regnamespace ORDER BY 1"
+        symbols = ("SELECT DISTINCT prosrc FROM pg_proc WHERE pronamespace = '%s'::regnamespace AND prolang = "
+                   "(SELECT oid FROM pg_language WHERE lanname = 'c') ORDER BY 1")
         checks.equal("the list", root.query(symbols % "frozen"), root.query(symbols % "auth"))
     root.query("DROP SCHEMA frozen CASCADE")
 
