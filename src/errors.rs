@@ -184,6 +184,26 @@ pub fn token_changed(could_be_caught: bool) -> Report {
     }
 }
 
+/// A claim function without a session token, where `pg_auth_jwt.require_token` is on.
+pub fn no_token() -> Report {
+    Report {
+        sqlstate: SqlState(b"28J11"),
+        message: "no session token".to_owned(),
+        detail: Some(
+            "Setting pg_auth_jwt.require_token is on, and neither this transaction nor this session \
+             has a token."
+                .to_owned(),
+        ),
+        hint: Some(
+            "Send BEGIN, auth.jwt_session_init() and the query in one transaction, on one connection. A \
+             token that is set with SET LOCAL or is_local => true ends with its transaction, and \
+             outside of BEGIN with its statement; behind a transaction pooler, the next statement \
+             outside of BEGIN may run on another connection."
+                .to_owned(),
+        ),
+    }
+}
+
 /// A JWK that is not admitted as a key of `issuer`.
 pub fn key(error: &KeyError, issuer: &str) -> Report {
     if error.is_private_key() {

@@ -91,4 +91,9 @@ pgrx::extension_sql_file!(
     name = "claim_functions",
     requires = ["session"]
 );
+pgrx::extension_sql_file!(
+    "../sql/lint.sql",
+    name = "lint",
+    requires = ["claim_functions"]
+);
 pgrx::extension_sql_file!("../sql/privileges.sql", name = "privileges", finalize);

@@ -73,8 +73,9 @@ thread_local! {
 ///
 /// # Errors
 ///
-/// Where there is a token and it is not, or no longer, good, and where the query that the function is
-/// called in has used another one.
+/// Where there is a token and it is not, or no longer, good; where there is none and
+/// `pg_auth_jwt.require_token` is on; and where the query that the function is called in has used
+/// another one.
 #[inline]
 pub fn with_identity<T>(
     caller: pg_sys::MemoryContext,
@@ -86,6 +87,10 @@ pub fn with_identity<T>(
         }
         let current = session.current.borrow();
         execution::admit(caller, session.serial.get(), &current)?;
+        // Looked at in each call, and not kept with `state`: the setting may change at any time.
+        if current.is_none() && settings::require_token() && !execution::is_estimate() {
+            return Err(errors::no_token());
+        }
         Ok(look(current.as_deref()))
     })
 }
