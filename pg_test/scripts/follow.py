@@ -312,6 +312,8 @@ def changes_count_at_once(checks, cluster):
     for kid, value in {"nothing": "", "no JSON": "x", "private": json.dumps({"kty": "OKP", "crv": "Ed25519", "x": "x", "d": "x"}), "long": "x" * 200_000}.items():
         checks.equal(f"{kid}: written", owner.code(f"INSERT INTO jwks VALUES ('{kid}', '{value}', '')"), None)
         checks.equal(f"{kid}: no key", db.signed_in(kid=kid).code(WHO), "28J03")
+        # What is too long to be read is as if absent.
+        checks.equal(f"{kid}: says so", "cannot be used" in detail(db.signed_in(kid=kid)), kid != "long")
     checks.equal("the others count", session.value(WHO), "u1")
     checks.equal("odd rows are listed", owner.value("SELECT count(*) FROM auth.key_status WHERE last_error IS NOT NULL"), "4")
     owner.notices.clear()
