@@ -58,4 +58,5 @@ GRANT USAGE ON SCHEMA auth TO PUBLIC;
 GRANT USAGE ON SCHEMA auth TO @extowner@ WITH GRANT OPTION;
 GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON auth.issuers, auth.jwks TO @extowner@ WITH GRANT OPTION;
 GRANT EXECUTE ON FUNCTION
-    auth.init(jsonb, text, text[]), auth.verify(text), auth.inspect(text), auth.lint() TO @extowner@ WITH GRANT OPTION;
+    auth.init(jsonb, text, text[]), auth.verify(text), auth.inspect(text), auth.lint(),
+    auth.explain_access(regclass, text, text, name) TO @extowner@ WITH GRANT OPTION;
