@@ -10,3 +10,4 @@ pub mod report;
 pub mod row;
 pub mod sandbox;
 pub mod unguarded;
+pub mod uuid;
