@@ -110,7 +110,9 @@ SELECT rows FROM auth.explain_access('trapped', :'alice');
 ALTER POLICY trap ON trapped USING (trap('CREATE TEMP TABLE left_behind ()'));
 SELECT rows FROM auth.explain_access('trapped', :'alice');
 ALTER POLICY trap ON trapped USING (trap('GRANT pg_read_server_files TO authenticated'));
+\set VERBOSITY sqlstate
 SELECT rows FROM auth.explain_access('trapped', :'alice');
+\set VERBOSITY default
 -- An error of a policy is caught or not as any other, and the session goes on as who it was.
 DO $$ BEGIN PERFORM auth.explain_access('trapped', NULL); EXCEPTION WHEN insufficient_privilege THEN RAISE NOTICE 'caught as %', current_user; END $$;
 SELECT current_user, auth.user_id();
