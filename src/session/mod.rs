@@ -4,6 +4,7 @@
 //! of what verifying such values gave: statics outlive DISCARD ALL and every transaction, so nothing
 //! here may be believed without the setting, the keys and the clock agreeing.
 
+mod access;
 mod audit;
 pub mod claim_functions;
 pub mod execution;
