@@ -1,4 +1,5 @@
-//! The one table of what we raise: SQLSTATE, message, DETAIL and HINT.
+//! The one table of what we raise: SQLSTATE, message, DETAIL and HINT. (Only the calling convention's
+//! own errors are in [`crate::pg::function`].)
 //!
 //! Messages name the claim and the rule; never the token, a signature or a key. What comes from a
 //! token is quoted, escaped and cut by the verifier before it gets here.
@@ -9,6 +10,7 @@
 use jwt_verify::{Error, ErrorKind, JwksError, KeyError, UnknownAlgorithm};
 
 use crate::pg::report::{Report, SqlState};
+use crate::pg::row::NotUtf8;
 
 /// A JWKS or a JWK, or another argument, that is not acceptable.
 const INVALID_PARAMETER_VALUE: SqlState = SqlState(b"22023");
@@ -111,7 +113,7 @@ pub fn not_in_server_encoding() -> Report {
 }
 
 /// A name or a JWK that no token, whose text is UTF-8, could match.
-pub fn not_utf8() -> Report {
+fn not_utf8() -> Report {
     Report {
         sqlstate: SqlState(b"22P05"),
         message: "text cannot be converted to UTF-8".to_owned(),
@@ -119,6 +121,12 @@ pub fn not_utf8() -> Report {
             "Issuers, keys and audiences are compared to tokens, whose text is UTF-8.".to_owned(),
         ),
         hint: Some("Use a database whose encoding is UTF8.".to_owned()),
+    }
+}
+
+impl From<NotUtf8> for Report {
+    fn from(NotUtf8: NotUtf8) -> Self {
+        not_utf8()
     }
 }
 
@@ -211,8 +219,9 @@ pub fn no_usable_key(reasons: &[(String, String)], secrets_of: Option<&str>) -> 
             .take(SHOWN)
             .map(|(name, reason)| format!("Key {name}: {reason}."))
             .collect();
-        if reasons.len() > SHOWN {
-            lines.push(format!("And {} more.", reasons.len() - SHOWN));
+        let more = reasons.len().saturating_sub(SHOWN);
+        if more > 0 {
+            lines.push(format!("And {more} more."));
         }
         lines.join("\n")
     };
@@ -251,26 +260,6 @@ pub fn argument_is_null(name: &str) -> Report {
     Report {
         sqlstate: SqlState(b"22004"),
         message: format!("{name} must not be null"),
-        detail: None,
-        hint: None,
-    }
-}
-
-/// A trigger function called otherwise.
-pub fn not_called_as_trigger() -> Report {
-    Report {
-        sqlstate: SqlState(b"39P01"),
-        message: "function was not called by trigger manager".to_owned(),
-        detail: None,
-        hint: None,
-    }
-}
-
-/// A function that returns rows, called where a single value is wanted.
-pub fn set_not_accepted() -> Report {
-    Report {
-        sqlstate: SqlState(b"0A000"),
-        message: "set-valued function called in context that cannot accept a set".to_owned(),
         detail: None,
         hint: None,
     }

@@ -15,7 +15,7 @@ SCHEMA = """
 CREATE TABLE things AS SELECT n FROM generate_series(1, 20000) n;
 ANALYZE things;
 GRANT SELECT ON things TO authenticated;
--- Without a reader in the plan, nothing but the call itself loads the library.
+-- Without a claim function in the plan, nothing but the call itself loads the library.
 CREATE FUNCTION who() RETURNS text LANGUAGE plpgsql STABLE PARALLEL SAFE AS 'BEGIN RETURN auth.user_id(); END';
 """
 PARALLEL = ("SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;"

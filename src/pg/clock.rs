@@ -13,12 +13,12 @@ const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
 
 /// Tells one statement from another, and one transaction within a procedure from another.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Stamp {
+pub struct StatementId {
     statement: pg_sys::TimestampTz,
     transaction: pg_sys::TimestampTz,
 }
 
-impl Stamp {
+impl StatementId {
     /// Equal to no statement's.
     pub const NEVER: Self = Self {
         statement: i64::MIN,
@@ -34,16 +34,16 @@ impl Stamp {
         }
     }
 
-    /// Whether stamps tell statements apart here: where a client's messages begin them, or a leader's.
-    /// A background worker that announces no statement has the stamp of its start all its life.
-    pub fn tells_statements() -> bool {
+    /// Whether ids tell statements apart here: where a client's messages begin them, or a leader's.
+    /// A background worker that announces no statement has the id of its start all its life.
+    pub fn are_distinct() -> bool {
         // SAFETY: reads two variables of the backend.
         unsafe { !pg_sys::MyProcPort.is_null() || pg_sys::ParallelWorkerNumber >= 0 }
     }
 
     /// The time that it stands for.
     pub fn time(self) -> UnixTime {
-        if !Self::tells_statements() {
+        if !Self::are_distinct() {
             // Without this such a worker would accept whatever has expired since its start.
             // SAFETY: reads the system's clock and nothing else.
             return from_postgres(unsafe { pg_sys::GetCurrentTimestamp() });

@@ -11,6 +11,7 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReportWithLevel;
 
 use crate::pg::encoding;
+use crate::pg::unguarded::elog;
 
 /// Five characters of digits and upper-case letters, as in the table of DESIGN's errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +121,8 @@ unsafe fn raise(parts: Parts) -> ! {
         elog::errhidestmt(true);
         elog::errfinish(c"pg_auth_jwt".as_ptr(), 0, std::ptr::null());
     }
-    unreachable!("errfinish returned from an ERROR")
+    // errfinish does not return from an ERROR.
+    std::process::abort()
 }
 
 /// Writes a line to the server's log and not to the client, without the statement, which may hold
@@ -179,24 +181,4 @@ fn with_c_string(rust: String, copy: impl FnOnce(*const c_char) -> c_int) {
     // Takes the string, so that nothing is left to drop when the error leaves.
     let c: CString = encoding::to_server_c_string(&rust);
     copy(c.as_ptr());
-}
-
-/// Postgres's error reporting (src/include/utils/elog.h), which pgrx keeps to itself.
-mod elog {
-    use std::ffi::{c_char, c_int};
-
-    pub const ERROR: c_int = pgrx::PgLogLevel::ERROR as c_int;
-    pub const WARNING: c_int = pgrx::PgLogLevel::WARNING as c_int;
-    pub const LOG_SERVER_ONLY: c_int = pgrx::PgLogLevel::LOG_SERVER_ONLY as c_int;
-
-    unsafe extern "C-unwind" {
-        pub fn errstart(level: c_int, domain: *const c_char) -> bool;
-        pub fn errcode(code: c_int) -> c_int;
-        pub fn errmsg(format: *const c_char, ...) -> c_int;
-        pub fn errdetail(format: *const c_char, ...) -> c_int;
-        pub fn errdetail_log(format: *const c_char, ...) -> c_int;
-        pub fn errhint(format: *const c_char, ...) -> c_int;
-        pub fn errhidestmt(hide: bool) -> c_int;
-        pub fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
-    }
 }

@@ -39,7 +39,7 @@ impl Columns {
         self.0
             .iter()
             .position(|known| known.name == column)
-            .map(|index| index + 1)
+            .map(|index| index.saturating_add(1))
     }
 
     /// Whether all of these are there, and of these types.
@@ -160,7 +160,12 @@ impl<'a> Row<'a> {
 #[derive(Debug)]
 pub struct NotUtf8;
 
-fn utf8(bytes: Vec<u8>) -> Result<String, NotUtf8> {
+/// Text of the server's, as UTF-8.
+///
+/// # Errors
+///
+/// Where it is not UTF-8, and cannot become it.
+pub fn utf8(bytes: Vec<u8>) -> Result<String, NotUtf8> {
     encoding::from_server(bytes).ok_or(NotUtf8)
 }
 

@@ -46,8 +46,8 @@ static AUDIT_LOG: Setting = Setting::choice(
     c"off",
 );
 
-/// Whether the planner evaluates a reader once per execution; on by default. Off, it is called
-/// wherever the query says so: for whoever doubts the plan.
+/// Whether the planner evaluates claim functions once per execution; on by default. Off, they are called
+/// wherever the query says so: for those who doubt the plan.
 static EVALUATE_ONCE: Setting = Setting::boolean(EVALUATE_ONCE_NAME, c"on");
 
 /// Set by Postgres's assignment of the token, by whatever way it changes.

@@ -7,7 +7,7 @@ use pgrx::prelude::*;
 
 use crate::errors;
 use crate::pg::encoding;
-use crate::pg::function::{Arguments, SqlResult, sql_function};
+use crate::pg::function::{Arguments, SqlResult, not_called_as_trigger, sql_function};
 use crate::pg::report::Report;
 use crate::pg::row::{self, Columns, NotUtf8, Row};
 use crate::trust::tables::KEY_COLUMNS;
@@ -67,7 +67,7 @@ const BEFORE_ROW: u32 = pg_sys::TRIGGER_EVENT_ROW | pg_sys::TRIGGER_EVENT_BEFORE
 fn admit_key(arguments: &Arguments) -> SqlResult {
     let trigger = arguments.trigger()?;
     if trigger.tg_event & BEFORE_ROW != BEFORE_ROW {
-        return Err(errors::not_called_as_trigger());
+        return Err(not_called_as_trigger());
     }
     // SAFETY: a BEFORE ROW trigger on auth.jwks has an open relation and, for an INSERT, the new
     // tuple in tg_trigtuple, for an UPDATE the old one there and the new one in tg_newtuple.
@@ -86,8 +86,7 @@ fn admit_key(arguments: &Arguments) -> SqlResult {
         } else {
             (None, trigger.tg_trigtuple)
         };
-        let row =
-            KeyColumns::read(&columns, relation, new).map_err(|NotUtf8| errors::not_utf8())?;
+        let row = KeyColumns::read(&columns, relation, new)?;
         let (Some(issuer), Some(jwk)) = (&row.issuer, &row.jwk) else {
             // Left to the NOT NULL constraints.
             return Ok(Some(pg_sys::Datum::from(new)));
@@ -171,7 +170,7 @@ pub unsafe fn algorithms(names: Option<pg_sys::Datum>) -> Result<AlgorithmSet, R
         return Ok(AlgorithmSet::ASYMMETRIC);
     };
     // SAFETY: as the caller promises.
-    let names = unsafe { row::strings(names) }.map_err(|NotUtf8| errors::not_utf8())?;
+    let names = unsafe { row::strings(names) }?;
     AlgorithmSet::from_names(names.iter().map(String::as_str))
         .map_err(|unknown| errors::unknown_algorithm(&unknown))
 }

@@ -7,7 +7,9 @@ use pgrx::pg_sys;
 
 use crate::pg::encoding;
 use crate::pg::row::Columns;
-use crate::trust::tables::Name;
+
+/// A column that equals a text.
+pub type Name<'a> = (&'static str, &'a str);
 
 /// A table of no more pages than this is read through: to open an index for the first time in a
 /// connection costs more than to look at some dozen rows.

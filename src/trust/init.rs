@@ -194,7 +194,7 @@ fn usable_keys(
             Err(error) => {
                 let name = match &entry.kid {
                     Some(kid) => format!("{:?}", errors::shorten(kid)),
-                    None => format!("number {}", entry.index + 1),
+                    None => format!("number {}", entry.index.saturating_add(1)),
                 };
                 has_secret |= matches!(error, KeyError::SymmetricNotAllowed);
                 reasons.push((name, error.to_string()));

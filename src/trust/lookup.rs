@@ -138,7 +138,10 @@ fn add_key(keyring: &mut Keyring, issuer: &str, row: &Row) {
 /// intervals (`interval_cmp_value`), saturating.
 pub fn length(interval: &Interval) -> Duration {
     const DAY: i128 = 86_400_000_000;
-    let days = i128::from(interval.months()) * 30 + i128::from(interval.days());
-    let total = i128::from(interval.micros()) + days * DAY;
+    let months = i128::from(interval.months()).saturating_mul(30);
+    let days = months.saturating_add(interval.days().into());
+    let total = days
+        .saturating_mul(DAY)
+        .saturating_add(interval.micros().into());
     Duration::from_micros(u64::try_from(total.max(0)).unwrap_or(u64::MAX))
 }

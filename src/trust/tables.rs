@@ -7,7 +7,7 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 
 use crate::pg::row::{Columns, Row};
-use crate::trust::index;
+use crate::trust::index::{self, Name};
 use crate::trust::triggers::{self, Faults};
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
@@ -128,9 +128,6 @@ impl Look<'_> {
     }
 }
 
-/// A column that equals a text.
-pub type Name<'a> = (&'static str, &'a str);
-
 /// How many invalidations this backend has taken in.
 fn invalidations() -> u64 {
     // SAFETY: reads a variable of the backend.
@@ -208,7 +205,7 @@ impl Table {
                 keys.len() as i32,
                 keys.as_mut_ptr(),
             );
-            let mut seen = 0;
+            let mut seen: usize = 0;
             while seen < limit {
                 let tuple = pg_sys::systable_getnext(scan);
                 if tuple.is_null() {
@@ -220,7 +217,7 @@ impl Table {
                     matches!(row.text(column), Ok(Some(text)) if text == *wanted)
                 });
                 if is_wanted {
-                    seen += 1;
+                    seen = seen.saturating_add(1);
                     see(&row);
                 }
             }
