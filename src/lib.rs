@@ -80,7 +80,12 @@ pgrx::extension_sql_file!(
     requires = ["admission"]
 );
 pgrx::extension_sql_file!("../sql/init.sql", name = "init", requires = ["tables"]);
-pgrx::extension_sql_file!("../sql/session.sql", name = "session", requires = ["init"]);
+pgrx::extension_sql_file!("../sql/follow.sql", name = "follow", requires = ["init"]);
+pgrx::extension_sql_file!(
+    "../sql/session.sql",
+    name = "session",
+    requires = ["follow"]
+);
 pgrx::extension_sql_file!(
     "../sql/claim_functions.sql",
     name = "claim_functions",

@@ -44,6 +44,11 @@ def frozen(checks, cluster, db):
     checks.equal("claims", s.value("SELECT frozen.session() = frozen.jwt() AND frozen.jwt() = frozen.verify($1)", token), "t")
     checks.equal("inspect", s.value("SELECT bool_and(ok AND step <> '' AND detail <> '') FROM frozen.inspect($1)", token), "t")
     checks.equal("refused", s.code("SELECT frozen.verify('x')"), "28J01")
+    s.query("CREATE TABLE frozen_keys (id text, public_key text)")
+    followed = "SELECT frozen.follow('frozen_keys', 'https://followed.example', '{a}')"
+    checks.equal("follow", s.value(followed), "0")
+    checks.equal("list_keys", s.value("SELECT source FROM frozen.list_keys() WHERE issuer ~ 'followed'"), "public.frozen_keys")
+    checks.equal("unfollow", s.value("SELECT frozen.unfollow('https://followed.example')"), "t")
     checks.equal("STRICT", s.value("SELECT frozen.verify(NULL)"), None)
     root.query("CREATE TABLE frozen.jwks (LIKE auth.jwks INCLUDING DEFAULTS);"
                "CREATE TRIGGER a BEFORE INSERT ON frozen.jwks FOR EACH ROW EXECUTE FUNCTION frozen.admit_key();"

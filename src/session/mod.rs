@@ -13,7 +13,7 @@ pub mod identity;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use jwt_verify::{UnixTime, Wanted};
+use jwt_verify::{ErrorKind, UnixTime, Wanted};
 use lru::LruCache;
 use pgrx::pg_sys;
 
@@ -112,6 +112,15 @@ pub fn synchronize() {
     SESSION.with(Session::synchronize);
 }
 
+/// The error for a token that was refused; with what is wrong with its issuer's source, if that may be why.
+fn refusal(error: &jwt_verify::Error, keys: Option<&Keys>) -> Report {
+    let sight = keys.and_then(Keys::sight);
+    match sight {
+        Some(sight) if error.kind() == ErrorKind::Key => sight.refusal(error),
+        _ => errors::report(error),
+    }
+}
+
 impl Session {
     /// Whether `current` still is the answer. Called for each row: a few loads and compares.
     #[inline]
@@ -188,15 +197,16 @@ impl Session {
             (Rc::clone(&known.identity), known.keys.clone(), known.as_of)
         };
         let generation = keys::generation();
-        if as_of != generation {
+        if as_of != generation || keys.are_due(now) {
             // With the same rules and keys the signature need not be checked again.
-            let still_hold = keys::still_hold(&keys);
+            let renewed = keys::renewed(&keys, now);
             let mut verified = self.verified.borrow_mut();
-            if !still_hold {
+            let Some(renewed) = renewed else {
                 verified.pop(token);
                 return None;
-            }
+            };
             if let Some(known) = verified.get_mut(token) {
+                known.keys = renewed;
                 known.as_of = generation;
             }
         }
@@ -209,10 +219,10 @@ impl Session {
         let text = String::from_utf8_lossy(token);
         let as_of = keys::generation();
         let mut used = None;
-        let find = |wanted: Wanted| used.insert(keys::find(wanted)).clone();
+        let find = |wanted: Wanted| used.insert(keys::find(wanted, now)).clone();
         let outcome = jwt_verify::verify_with(&text, find, now);
         audit::log(&text, &outcome);
-        let verified = outcome.map_err(|error| errors::report(&error))?;
+        let verified = outcome.map_err(|error| refusal(&error, used.as_ref()))?;
         let identity = Rc::new(Identity::new(token, &verified)?);
         if let Some(keys) = used {
             self.remember(Remembered {
