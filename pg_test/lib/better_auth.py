@@ -127,8 +127,8 @@ class App:
             raise RuntimeError(f"{path}: {response.status} {response.text}")
         return response
 
-    def sign_up(self, name):
-        return User(self, name, "/sign-up/email")
+    def sign_up(self, name, **fields):
+        return User(self, name, "/sign-up/email", **fields)
 
     def sign_in(self, name):
         return User(self, name, "/sign-in/email")
@@ -137,9 +137,9 @@ class App:
 class User:
     """Signed in to the application by a session cookie."""
 
-    def __init__(self, app, name, path):
+    def __init__(self, app, name, path, **fields):
         self.app, self.name = app, name
-        body = {"name": name, "email": f"{name}@test.example", "password": f"the password of {name}"}
+        body = {"name": name, "email": f"{name}@test.example", "password": f"the password of {name}", **fields}
         response = app.request(path, body)
         self.id, self.cookie = response.json()["user"]["id"], response.cookies()
 

@@ -313,6 +313,40 @@ class Test:
             site.owner.execute("SELECT auth.unfollow($1)", BASE)
             site.equal("not followed", site.verdict(alice.token()), "28J03")
 
+    def claims(self):
+        """They are the user's row: also what users say of themselves, unless it is kept from them."""
+        def fields(**role):
+            return {"options": {"user": {"additionalFields": {"role": {"type": "string", "required": False, **role}}}}}
+
+        site = Site(self, "claims", app=fields())
+        site.follow()
+        with site.app() as app:
+            session = site.session()
+            session.execute("SELECT auth.jwt_session_init($1)", app.sign_up("mallory", role="admin").token())
+            row = session.query("SELECT auth.role(), auth.email(), auth.session() ->> 'emailVerified'")
+            site.equal("as users say", row, [["admin", "mallory@test.example", "false"]])
+        site.config = fields(input=False, defaultValue="user")
+        with site.app() as app:
+            session.execute("SELECT auth.jwt_session_init($1)", app.sign_up("alice").token())
+            site.equal("not for users to say", session.value("SELECT auth.role()"), "user")
+            try:
+                app.sign_up("eve", role="admin")
+            except RuntimeError as error:
+                site.equal("a user who tries", "400" in str(error), True)
+            else:
+                session.execute("SELECT auth.jwt_session_init($1)", app.sign_in("eve").token())
+                site.equal("a user who tries", session.value("SELECT auth.role()"), "user")
+            # Signing out ends the session, and no token.
+            alice = app.sign_in("alice")
+            token = alice.token()
+            app.request("/sign-out", {}, cookie=alice.cookie)
+            try:
+                alice.token()
+                site.equal("a token after signing out", "given", "401")
+            except RuntimeError as error:
+                site.equal("a token after signing out", str(error)[:12], "/token: 401 ")
+            site.equal("a token from before", site.verdict(token), alice.id)
+
     def turned_on(self):
         """A key that was made without expiry is not rotated until it gets one."""
         site = Site(self, "turned_on")
@@ -414,6 +448,7 @@ def main():
         test.expiry()
         test.rotation()
         test.others()
+        test.claims()
         test.published()
         test.turned_on()
         test.variants()
