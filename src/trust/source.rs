@@ -6,6 +6,7 @@
 use std::ffi::{CStr, CString};
 use std::time::Duration;
 
+use jwt_verify::UnixTime;
 use jwt_verify::limits::MAX_JWK_BYTES;
 use pgrx::pg_sys;
 use serde_json::{Map, Value};
@@ -507,7 +508,11 @@ impl OpenSource {
             let instant = row.instant(self.column(member)?)?;
             Some(clock::from_postgres(instant))
         };
-        let expires_at = instant(EXPIRES_AT).map(|end| end.saturating_add(self.grace));
+        let expires_at = instant(EXPIRES_AT).map(|end| match end {
+            // -infinity stays so, whatever the grace.
+            UnixTime::MIN => end,
+            end => end.saturating_add(self.grace),
+        });
         let revoked_at = instant(REVOKED_AT);
         Ok(StoredKey {
             kid,
