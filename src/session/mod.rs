@@ -214,6 +214,8 @@ impl Session {
                 known.keys = renewed;
                 known.as_of = generation;
             }
+        } else {
+            keys.confirm(now);
         }
         Some(identity)
     }
