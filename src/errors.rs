@@ -403,9 +403,6 @@ pub fn no_such_table(oid: u32) -> Report {
     }
 }
 
-/// A table of which the caller sees some rows only.
-pub const ROW_SECURITY_DETAIL: &str = "Row security applies to the current role on the table.";
-
 /// Rows of `auth.jwks` that an issuer no longer needs, whose keys are followed; a NOTICE.
 pub fn keys_removed(count: usize) -> Report {
     notice(

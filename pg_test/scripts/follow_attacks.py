@@ -99,10 +99,30 @@ def renamed_around(checks, cluster):
     checks.equal("no member any more", session.code(WHO), "28J03")
 
 
+def hidden_rows(checks, cluster):
+    """Row security of the table applies to who would read it: nothing of it is read, and nothing shown."""
+    db = Database(cluster, "hidden")
+    db.root.query("CREATE ROLE app; CREATE SCHEMA app AUTHORIZATION app; GRANT USAGE ON SCHEMA app TO owner_role; SET ROLE app;"
+                  "CREATE TABLE app.notes (word text, note text); INSERT INTO app.notes VALUES ('secret', 'x');"
+                  "ALTER TABLE app.notes ENABLE ROW LEVEL SECURITY; GRANT SELECT ON app.notes TO owner_role; RESET ROLE")
+    source = {"schema": "app", "table": "notes", "owner": "app", "grace": 0, "columns": {"kid": "word", "public_key": "note"}}
+    checks.equal("by SQL", db.owner.value("SELECT count(*) FROM app.notes"), "0")
+    db.owner.query(f"UPDATE auth.issuers SET source = '{json.dumps(source)}'")
+    checks.equal("a source that is written by hand", db.owner.value(STATUS % "kid"), None)
+    checks.true("says why", "ow security" in (db.owner.value(STATUS % "last_error") or ""))
+    columns = json.dumps(source["columns"])
+    checks.equal("followed by a superuser, for an owner who is none",
+                 db.root.code((FOLLOW % "app.notes")[:-1] + f", columns => '{columns}')"), "42501")
+    db.root.query("ALTER ROLE owner_role BYPASSRLS")
+    checks.equal("with BYPASSRLS", db.owner.value(STATUS % "kid"), "secret")
+    db.root.query("ALTER ROLE owner_role NOBYPASSRLS")
+    checks.equal("and without again", db.owner.value(STATUS % "kid"), None)
+
+
 def main():
     checks = Checks()
     with SharedCluster() as cluster:
-        for test in (rolled_back, renamed_around):
+        for test in (rolled_back, renamed_around, hidden_rows):
             test(checks, cluster)
     checks.done("attacks on followed tables fail")
 

@@ -10,7 +10,7 @@ use crate::errors;
 use crate::pg::clock::StatementId;
 use crate::pg::encoding::ServerText;
 use crate::pg::function::{Arguments, SqlResult, sql_function};
-use crate::pg::report::{self, Report, SqlState};
+use crate::pg::report::{self, Report};
 use crate::trust::admission::argument;
 use crate::trust::init::run;
 use crate::trust::lock;
@@ -146,17 +146,6 @@ fn examine(oid: pg_sys::Oid, grace: Duration, choices: Choices) -> Result<Source
     for role in [Some(caller), tables::extension_owner()] {
         let role = role.ok_or_else(errors::no_tables)?;
         source::check_readable(&table, &columns, &mapped, role).map_err(refuse)?;
-    }
-    // SAFETY: a look-up in the catalogs, for the current role; raises nothing.
-    let row_security = unsafe { pg_sys::check_enable_rls(oid, pg_sys::InvalidOid, true) };
-    if row_security == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32 {
-        let detail = errors::ROW_SECURITY_DETAIL.to_owned();
-        return Err(errors::table_not_followed(
-            SqlState(b"42501"),
-            &name,
-            detail,
-            None,
-        ));
     }
     // What makes the rules stricter today must be there tomorrow.
     let mut pinned = choices;

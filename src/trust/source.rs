@@ -160,6 +160,8 @@ pub enum Fault {
     GeneratedColumn(String),
     OtherOwner(String),
     PublicMayWrite,
+    /// Which rows the role sees is for its owner to say, and rows are read here without policies.
+    RowSecurity(String),
     NotReadable {
         role: String,
         column: String,
@@ -380,7 +382,7 @@ pub fn check_public(table: &Table) -> Result<(), Fault> {
     }
 }
 
-/// Refuses a table of which the role may not read the mapped columns.
+/// Refuses a table of which the role may not read the mapped columns, or not every row.
 pub fn check_readable(
     table: &Table,
     columns: &Columns,
@@ -389,8 +391,13 @@ pub fn check_readable(
 ) -> Result<(), Fault> {
     let select = pg_sys::ACL_SELECT as pg_sys::AclMode;
     let ok = pg_sys::AclResult::ACLCHECK_OK;
+    let name = || role_name(role).unwrap_or_else(|| "?".to_owned());
     // SAFETY: look-ups in the catalogs.
     unsafe {
+        let row_security = pg_sys::check_enable_rls(table.oid(), role, true);
+        if row_security == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32 {
+            return Err(Fault::RowSecurity(name()));
+        }
         if pg_sys::pg_class_aclcheck(table.oid(), role, select) == ok {
             return Ok(());
         }
@@ -398,7 +405,7 @@ pub fn check_readable(
             let number = columns.number(column).unwrap_or_default() as pg_sys::AttrNumber;
             if pg_sys::pg_attribute_aclcheck(table.oid(), number, role, select) != ok {
                 return Err(Fault::NotReadable {
-                    role: role_name(role).unwrap_or_else(|| "?".to_owned()),
+                    role: name(),
                     column: column.clone(),
                 });
             }
@@ -552,6 +559,9 @@ impl Fault {
                 )
             }
             Self::PublicMayWrite => format!("PUBLIC may write to {name}"),
+            Self::RowSecurity(role) => {
+                format!("row security of {name} applies to role \"{role}\"")
+            }
             Self::NotReadable { role, column } => {
                 format!("role \"{role}\" may not read column \"{column}\" of {name}")
             }
@@ -584,7 +594,7 @@ impl Fault {
                 b"42804",
                 Some("Name another column with the argument columns, or null for none."),
             ),
-            Self::OtherOwner(_) => (b"42501", None),
+            Self::OtherOwner(_) | Self::RowSecurity(_) => (b"42501", None),
             Self::PublicMayWrite => (
                 b"42501",
                 Some(
