@@ -473,6 +473,18 @@ pub fn odd_rows(table: &str, reasons: &[(String, String)]) -> Report {
     }
 }
 
+/// A followed table with more rows than are looked through for a count; a WARNING.
+pub fn not_all_rows(table: &str, limit: usize) -> Report {
+    Report {
+        sqlstate: SqlState(b"01000"),
+        message: format!("table {table} has more than {limit} rows"),
+        detail: Some(
+            "The others count as keys, but were not looked at and are not counted.".to_owned(),
+        ),
+        hint: None,
+    }
+}
+
 /// A table that `auth.follow` refuses.
 pub fn table_not_followed(
     sqlstate: SqlState,

@@ -14,7 +14,7 @@ use crate::pg::report::{self, Report};
 use crate::trust::admission::argument;
 use crate::trust::init::run;
 use crate::trust::lock;
-use crate::trust::lookup;
+use crate::trust::lookup::{self, MAX_LISTED};
 use crate::trust::source::{self, Choice, Choices, Fault, MEMBERS, Source};
 use crate::trust::tables::{self, Table, Tables};
 use crate::trust::triggers;
@@ -393,16 +393,12 @@ fn trusted_keys(issuer: &str) -> Result<i32, Report> {
     };
     let mut trusted = 0_i32;
     let mut reasons = Vec::new();
-    for (kid, key) in inventory.keys {
-        let admitted = key.map_err(|odd| odd.reason()).and_then(|key| {
-            let admitted = key.admit(inventory.policy.algorithms);
-            admitted.map_err(|error| error.to_string()).map(|_| key)
-        });
-        match admitted {
-            Ok(key) if key.valid_until.is_some_and(|end| end <= now) => {}
+    for key in inventory.keys {
+        match key.takes {
+            Ok(_) if key.valid_until.is_some_and(|end| end <= now) => {}
             Ok(_) => trusted = trusted.saturating_add(1),
             Err(reason) => {
-                let name = kid.map_or_else(
+                let name = key.kid.map_or_else(
                     || "NULL".to_owned(),
                     |kid| format!("{:?}", errors::shorten(&kid)),
                 );
@@ -410,9 +406,13 @@ fn trusted_keys(issuer: &str) -> Result<i32, Report> {
             }
         }
     }
+    let table = inventory.sight.map(|sight| sight.source_name());
+    let table = table.unwrap_or_default();
+    if !inventory.is_complete {
+        report::warning(&errors::not_all_rows(&table, MAX_LISTED));
+    }
     if !reasons.is_empty() {
-        let table = inventory.sight.map(|sight| sight.source_name());
-        report::warning(&errors::odd_rows(&table.unwrap_or_default(), &reasons));
+        report::warning(&errors::odd_rows(&table, &reasons));
     }
     Ok(trusted)
 }
