@@ -1,4 +1,4 @@
-"""Counts instructions of a backend with callgrind. What the machine does meanwhile changes nothing, so
+"""Counts instructions of a backend with callgrind. Other load on the machine changes nothing, so
 that differences of a percent, which no clock can tell here, are told; what happens in the kernel, in
 the client and between caches is not in it."""
 
