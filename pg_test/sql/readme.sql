@@ -1,4 +1,4 @@
--- The README's statements, as they stand there.
+-- The README's statements, unchanged.
 \set load_keys `./doc_sql README.md load_keys`
 \set guard_text `./doc_sql README.md guard_text | sed '/CREATE ROLE/d'`
 \set guard_uuid `./doc_sql README.md guard_uuid`
@@ -13,7 +13,7 @@ SELECT issuer, kid, alg FROM auth.jwks;
 ALTER TABLE posts FORCE ROW LEVEL SECURITY;
 :all_rows
 
--- With keys whose tokens are at hand.
+-- With keys that signed the tokens of the fixtures.
 \i fixtures/jose.sql
 SELECT auth.init(:'jwks', issuer => :'issuer', audience => '{my-app}');
 INSERT INTO notes (owner, body) VALUES ('0b9d8c3e-6f0a-4f5e-9a51-3a1f6d0c7a11', 'of alice'), ('somebody', 'of somebody');
