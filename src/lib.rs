@@ -80,10 +80,20 @@ pgrx::extension_sql_file!(
     requires = ["admission"]
 );
 pgrx::extension_sql_file!("../sql/init.sql", name = "init", requires = ["tables"]);
-pgrx::extension_sql_file!("../sql/session.sql", name = "session", requires = ["init"]);
+pgrx::extension_sql_file!("../sql/follow.sql", name = "follow", requires = ["init"]);
+pgrx::extension_sql_file!(
+    "../sql/session.sql",
+    name = "session",
+    requires = ["follow"]
+);
 pgrx::extension_sql_file!(
     "../sql/claim_functions.sql",
     name = "claim_functions",
     requires = ["session"]
+);
+pgrx::extension_sql_file!(
+    "../sql/lint.sql",
+    name = "lint",
+    requires = ["claim_functions"]
 );
 pgrx::extension_sql_file!("../sql/privileges.sql", name = "privileges", finalize);

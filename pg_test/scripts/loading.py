@@ -76,7 +76,8 @@ def becomes(get, wanted):
 
 USES = {"a claim": WHO, "claims": "SELECT auth.session()", "init": "SELECT auth.jwt_session_init('x')",
         "no token": "SELECT auth.jwt_session_init(NULL)"}
-UNREADABLE = {"scope": "Transactions", "audit_log": "failure", "cache_size": "lots", "evaluate_once": "maybe"}
+UNREADABLE = {"scope": "Transactions", "audit_log": "failure", "cache_size": "lots", "evaluate_once": "maybe",
+              "require_token": "always"}
 
 
 def store(root, name, value, where):

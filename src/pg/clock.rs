@@ -61,3 +61,11 @@ pub fn from_postgres(timestamp: pg_sys::TimestampTz) -> UnixTime {
         finite => finite.saturating_add(POSTGRES_EPOCH),
     })
 }
+
+/// Unix time as a `timestamptz`; the ends of the range are the two infinities.
+pub fn to_postgres(time: UnixTime) -> pg_sys::TimestampTz {
+    match time.as_micros() {
+        end @ (i64::MIN | i64::MAX) => end,
+        finite => finite.saturating_sub(POSTGRES_EPOCH),
+    }
+}

@@ -9,3 +9,4 @@ pub mod guard;
 pub mod report;
 pub mod row;
 pub mod unguarded;
+pub mod uuid;

@@ -155,6 +155,15 @@ pub fn warn(message: &str, detail: &str) {
 
 /// As [`warn`], with a report that already exists.
 pub fn warning(report: &Report) {
+    tell(elog::WARNING, report);
+}
+
+/// Raises a NOTICE.
+pub fn notice(report: &Report) {
+    tell(elog::NOTICE, report);
+}
+
+fn tell(level: c_int, report: &Report) {
     let sqlstate = report.sqlstate.encoded();
     let message = encoding::to_server_c_string(&report.message);
     let detail = report.detail.as_deref().map(encoding::to_server_c_string);
@@ -162,7 +171,7 @@ pub fn warning(report: &Report) {
     // SAFETY: as above.
     unsafe {
         pg_sys::ffi::pg_guard_ffi_boundary(|| {
-            if elog::errstart(elog::WARNING, std::ptr::null()) {
+            if elog::errstart(level, std::ptr::null()) {
                 elog::errcode(sqlstate);
                 elog::errmsg(c"%s".as_ptr(), message.as_ptr());
                 if let Some(detail) = &detail {

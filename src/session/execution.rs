@@ -380,6 +380,16 @@ pub fn admit(caller: pg_sys::MemoryContext, serial: u64, current: &Owner) -> Res
     }
 }
 
+/// Whether a claim function that is called now is called by the planner, for its estimates. What it
+/// raises there would hide which rows need the answer: perhaps none.
+pub fn is_estimate() -> bool {
+    // SAFETY: reads a variable of the backend.
+    let stack = unsafe { pg_sys::error_context_stack };
+    frames(stack)
+        .next()
+        .is_some_and(|innermost| innermost.query.is_null())
+}
+
 /// Whether `context` is the execution's, or below it: EvalPlanQual evaluates the query's expressions
 /// in a context of its own there.
 #[inline]

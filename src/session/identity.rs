@@ -15,6 +15,7 @@ use crate::errors;
 use crate::pg::encoding;
 use crate::pg::report::Report;
 use crate::pg::unguarded;
+use crate::pg::uuid;
 
 /// The identity that a token gives its session.
 pub struct Identity {
@@ -46,7 +47,7 @@ impl Identity {
             claims: claims_image(&verified.claims)?,
             user_id: subject.map(text_image).transpose()?,
             uid: subject
-                .and_then(parse_uuid)
+                .and_then(uuid::parse)
                 .map(|bytes| DatumImage::new(&bytes)),
             role: OnceCell::new(),
             email: OnceCell::new(),
@@ -114,7 +115,7 @@ impl Identity {
                     .member(c"id")
                     .filter(|id| id.json_type() == "string")?;
                 let id = organization.member_text(c"id")?;
-                let bytes = parse_uuid(std::str::from_utf8(id.text_bytes()).ok()?)?;
+                let bytes = uuid::parse(std::str::from_utf8(id.text_bytes()).ok()?)?;
                 Some(DatumImage::new(&bytes))
             })
             .as_ref()
@@ -253,32 +254,4 @@ fn claims_image(json: &str) -> Result<DatumImage, Report> {
             .execute()
     };
     image.ok_or_else(errors::not_in_server_encoding)
-}
-
-/// The bytes of a uuid in the forms that Postgres reads (`string_to_uuid` in
-/// src/backend/utils/adt/uuid.c): 32 hexadecimal digits of either case, a hyphen allowed after each
-/// group of four, braces allowed around them. `None` where a cast would fail.
-pub fn parse_uuid(text: &str) -> Option<[u8; 16]> {
-    let text = text.as_bytes();
-    let mut digits = match text.strip_prefix(b"{") {
-        Some(braced) => braced.strip_suffix(b"}")?,
-        None => text,
-    };
-    let mut uuid = [0; 16];
-    for (place, byte) in uuid.iter_mut().enumerate() {
-        let [high, low, rest @ ..] = digits else {
-            return None;
-        };
-        *byte = hex(*high)? << 4 | hex(*low)?;
-        digits = match rest {
-            [b'-', rest @ ..] if place % 2 == 1 && place < 15 => rest,
-            rest => rest,
-        };
-    }
-    digits.is_empty().then_some(uuid)
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    let value = char::from(digit).to_digit(16)?;
-    u8::try_from(value).ok()
 }

@@ -13,7 +13,7 @@ pub mod identity;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use jwt_verify::{UnixTime, Wanted};
+use jwt_verify::{ErrorKind, UnixTime, Wanted};
 use lru::LruCache;
 use pgrx::pg_sys;
 
@@ -73,8 +73,9 @@ thread_local! {
 ///
 /// # Errors
 ///
-/// Where there is a token and it is not, or no longer, good, and where the query that the function is
-/// called in has used another one.
+/// Where there is a token and it is not, or no longer, good; where there is none and
+/// `pg_auth_jwt.require_token` is on; and where the query that the function is called in has used
+/// another one.
 #[inline]
 pub fn with_identity<T>(
     caller: pg_sys::MemoryContext,
@@ -86,6 +87,10 @@ pub fn with_identity<T>(
         }
         let current = session.current.borrow();
         execution::admit(caller, session.serial.get(), &current)?;
+        // Looked at in each call, and not kept with `state`: the setting may change at any time.
+        if current.is_none() && settings::require_token() && !execution::is_estimate() {
+            return Err(errors::no_token());
+        }
         Ok(look(current.as_deref()))
     })
 }
@@ -110,6 +115,15 @@ pub fn verify(token: &[u8]) -> Result<Rc<Identity>, Report> {
 /// Makes the keys, and what other backends have committed of them, current for this statement.
 pub fn synchronize() {
     SESSION.with(Session::synchronize);
+}
+
+/// The error for a token that was refused; with what is wrong with its issuer's source, if that may be why.
+fn refusal(error: &jwt_verify::Error, keys: Option<&Keys>) -> Report {
+    let sight = keys.and_then(Keys::sight);
+    match sight {
+        Some(sight) if error.kind() == ErrorKind::Key => sight.refusal(error),
+        _ => errors::report(error),
+    }
 }
 
 impl Session {
@@ -188,15 +202,16 @@ impl Session {
             (Rc::clone(&known.identity), known.keys.clone(), known.as_of)
         };
         let generation = keys::generation();
-        if as_of != generation {
+        if as_of != generation || keys.are_due(now) {
             // With the same rules and keys the signature need not be checked again.
-            let still_hold = keys::still_hold(&keys);
+            let renewed = keys::renewed(&keys, now);
             let mut verified = self.verified.borrow_mut();
-            if !still_hold {
+            let Some(renewed) = renewed else {
                 verified.pop(token);
                 return None;
-            }
+            };
             if let Some(known) = verified.get_mut(token) {
+                known.keys = renewed;
                 known.as_of = generation;
             }
         }
@@ -209,10 +224,10 @@ impl Session {
         let text = String::from_utf8_lossy(token);
         let as_of = keys::generation();
         let mut used = None;
-        let find = |wanted: Wanted| used.insert(keys::find(wanted)).clone();
+        let find = |wanted: Wanted| used.insert(keys::find(wanted, now)).clone();
         let outcome = jwt_verify::verify_with(&text, find, now);
         audit::log(&text, &outcome);
-        let verified = outcome.map_err(|error| errors::report(&error))?;
+        let verified = outcome.map_err(|error| refusal(&error, used.as_ref()))?;
         let identity = Rc::new(Identity::new(token, &verified)?);
         if let Some(keys) = used {
             self.remember(Remembered {

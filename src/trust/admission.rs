@@ -141,12 +141,16 @@ fn agree(
 }
 
 /// The algorithms of the issuer's row; the default where there is none (the foreign key says so).
+///
+/// # Errors
+///
+/// Where the issuer's keys are followed elsewhere.
 fn algorithms_of(issuer: &str) -> Result<AlgorithmSet, Report> {
     Spi::connect(|client| {
         let rows = client
             .select(
-                "SELECT i.algorithms::pg_catalog.text[] FROM auth.issuers AS i \
-                 WHERE i.issuer OPERATOR(pg_catalog.=) $1",
+                "SELECT i.algorithms::pg_catalog.text[], i.source IS NOT NULL \
+                 FROM auth.issuers AS i WHERE i.issuer OPERATOR(pg_catalog.=) $1",
                 Some(1),
                 &[argument(issuer)?],
             )
@@ -154,7 +158,12 @@ fn algorithms_of(issuer: &str) -> Result<AlgorithmSet, Report> {
         if rows.is_empty() {
             return Ok(AlgorithmSet::ASYMMETRIC);
         }
-        let names = rows.first().get_datum_by_ordinal(1).map_err(errors::spi)?;
+        let row = rows.first();
+        let is_followed = row.get::<bool>(2).map_err(errors::spi)?;
+        if is_followed.unwrap_or(true) {
+            return Err(errors::issuer_is_followed(issuer));
+        }
+        let names = row.get_datum_by_ordinal(1).map_err(errors::spi)?;
         // SAFETY: the query gives a text[].
         unsafe { algorithms(names) }
     })

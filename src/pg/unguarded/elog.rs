@@ -10,6 +10,7 @@ use pgrx::PgLogLevel;
 use pgrx::pg_sys::ErrorData;
 
 pub const ERROR: c_int = PgLogLevel::ERROR as c_int;
+pub const NOTICE: c_int = PgLogLevel::NOTICE as c_int;
 pub const WARNING: c_int = PgLogLevel::WARNING as c_int;
 pub const LOG_SERVER_ONLY: c_int = PgLogLevel::LOG_SERVER_ONLY as c_int;
 
