@@ -17,7 +17,7 @@ def main():
         here, there = cluster.create_db("here"), cluster.create_db("there")
         owner = cluster.session(here, "owner_role")
         root_here, root_there = (cluster.session(db, "postgres") for db in (here, there))
-        # In one cluster the slot has to exist first.
+        # In one cluster the slot has to be there first.
         root_here.query("CREATE PUBLICATION keys FOR TABLE auth.issuers, auth.jwks")
         root_here.query("SELECT pg_create_logical_replication_slot('keys', 'pgoutput')")
         root_there.query(f"CREATE SUBSCRIPTION keys CONNECTION 'host={cluster.dir} dbname={here} user=postgres' "

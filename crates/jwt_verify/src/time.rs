@@ -42,7 +42,7 @@ impl UnixTime {
         self.0
     }
 
-    /// The distance between the two, in either direction.
+    /// How far the two are apart, in either direction.
     pub fn abs_diff(self, other: Self) -> Duration {
         Duration::from_micros(self.0.abs_diff(other.0))
     }
