@@ -467,31 +467,73 @@ tokens_never_expire AS (
            format('UPDATE auth.issuers SET required_claims = ''{exp}'' WHERE issuer = %L;', i.issuer)
       FROM issuers AS i WHERE NOT 'exp' = ANY (i.required_claims) AND i.max_age IS NULL
 ),
--- Sources of keys. Those that come from elsewhere than auth.jwks have their codes here, and count as
--- keys in no_keys.
+-- Each key that can be used: of issuers whose keys are rows of auth.jwks, and of those that are followed.
+usable_keys AS (
+    SELECT i.issuer, k.expires_at AS until, k.jwk ->> 'kty' = 'oct' AS is_secret
+      FROM issuers AS i JOIN auth.jwks AS k ON k.issuer = i.issuer
+     WHERE i.source IS NULL
+    UNION ALL
+    SELECT s.issuer, s.valid_until, s.alg ~ 'HS'
+      FROM issuers AS i JOIN auth.key_status AS s ON s.issuer = i.issuer
+     WHERE i.source IS NOT NULL AND s.alg IS NOT NULL AND s.state <> 'missing'
+),
 keys AS (
-    SELECT i.issuer, count(k.thumbprint) AS number, count(k.thumbprint) FILTER (WHERE k.expires_at IS NULL) AS endless,
-           max(k.expires_at) AS until, count(*) FILTER (WHERE k.jwk ->> 'kty' = 'oct') AS secrets
-      FROM issuers AS i LEFT JOIN auth.jwks AS k ON k.issuer = i.issuer
-     GROUP BY i.issuer
+    SELECT i.issuer, i.source IS NOT NULL AS is_followed, count(k.issuer) AS number,
+           count(k.issuer) FILTER (WHERE k.until IS NULL) AS endless, max(k.until) AS until,
+           count(k.issuer) FILTER (WHERE k.is_secret) AS secrets,
+           CASE WHEN i.source IS NULL THEN format('SELECT auth.init(''{"keys": [...]}'', issuer => %L); -- with its JWKS', i.issuer)
+                ELSE format('SELECT * FROM auth.key_status WHERE issuer = %L; -- what there is of them', i.issuer) END AS fix
+      FROM issuers AS i LEFT JOIN usable_keys AS k ON k.issuer = i.issuer
+     GROUP BY i.issuer, i.source
 ),
 no_keys AS (
     SELECT 'warning', 'no_keys', NULL::regclass, NULL::oid, format('issuer %s', k.issuer),
-           'It has no key, so each of its tokens is refused with 28J03.',
-           format('SELECT auth.init(''{"keys": [...]}'', issuer => %L); -- with the issuer''s JWKS', k.issuer)
+           'It has no key, so each of its tokens is refused with 28J03.', k.fix
       FROM keys AS k WHERE k.number = 0
+       AND NOT EXISTS (SELECT FROM sources AS s WHERE s.issuer = k.issuer AND s.state = 'missing')
 ),
 keys_expire AS (
     SELECT CASE WHEN k.until <= now() THEN 'error' ELSE 'warning' END, 'keys_expire', NULL::regclass, NULL::oid, format('issuer %s', k.issuer),
            CASE WHEN k.until <= now() THEN format('Its last key ran out at %s, so each of its tokens is refused with 28J03.', k.until)
-                ELSE format('Its last key runs out at %s, and none comes after it.', k.until) END,
-           format('SELECT auth.init(''{"keys": [...]}'', issuer => %L); -- with the issuer''s new JWKS', k.issuer)
+                ELSE format('Its last key runs out at %s, and none comes after it.', k.until) END, k.fix
       FROM keys AS k WHERE k.number > 0 AND k.endless = 0 AND k.until <= now() + interval '7 days'
+),
+-- 8. Where keys come from, if not from auth.jwks. A further kind of source has its codes here.
+sources AS (
+    SELECT i.issuer, i.audience, s.source AS name, min(s.state) AS state, min(s.last_error) AS remark,
+           (SELECT t.oid FROM tables AS t JOIN pg_class AS c ON c.oid = t.oid JOIN pg_namespace AS n ON n.oid = c.relnamespace
+             WHERE n.nspname = i.source ->> 'schema' AND c.relname = i.source ->> 'table') AS source_table
+      FROM issuers AS i JOIN auth.key_status AS s ON s.issuer = i.issuer
+     WHERE i.source IS NOT NULL
+     GROUP BY i.issuer, i.audience, i.source, s.source
+),
+source_missing AS (
+    SELECT 'error', 'source_missing', NULL::regclass, NULL::oid, format('issuer %s', s.issuer),
+           coalesce(s.remark, 'Its source is missing.') || ' Each of its tokens is refused with 28J03.',
+           format('SELECT auth.follow(%L, issuer => %L, audience => %L);', s.name, s.issuer, s.audience)
+      FROM sources AS s WHERE s.state = 'missing'
+),
+source_polled AS (
+    SELECT 'info', 'source_polled', NULL::regclass, NULL::oid, format('issuer %s', s.issuer), s.remark,
+           format('SELECT auth.follow(%L, issuer => %L, audience => %L); -- as a role that may add triggers to the table', s.name, s.issuer, s.audience)
+      FROM sources AS s WHERE s.state = 'polled'
+),
+source_writable AS (
+    SELECT 'error', 'source_writable', 'pg_class'::regclass, s.source_table, format('table %s', s.name),
+           format('Issuer %s keeps its keys there, and role %s may write it, and so make a key and be every user.', s.issuer,
+               string_agg(quote_ident(r.rolname), ', ' ORDER BY r.rolname)),
+           format('REVOKE INSERT, UPDATE, DELETE, TRUNCATE, TRIGGER ON %s FROM %s;', s.name,
+               string_agg(quote_ident(r.rolname), ', ' ORDER BY r.rolname))
+      FROM sources AS s JOIN reach AS r ON r.relation = s.source_table
+     WHERE r.can_write OR r.can_truncate OR r.can_add_triggers
+     GROUP BY s.source_table, s.name, s.issuer
 ),
 shared_secret AS (
     SELECT 'warning', 'shared_secret', NULL::regclass, NULL::oid, format('issuer %s', k.issuer),
-           'It has a shared secret: who can read auth.jwks, a dump or a replica can sign as any of its users.',
-           format('DELETE FROM auth.jwks WHERE issuer = %L AND jwk ->> ''kty'' = ''oct''; -- once it signs with an asymmetric key', k.issuer)
+           'It has a shared secret: who can read it in the table of its keys, a dump or a replica can sign as any of its users.',
+           CASE WHEN k.is_followed THEN format('UPDATE auth.issuers SET algorithms = NULL WHERE issuer = %L;', k.issuer)
+                ELSE format('DELETE FROM auth.jwks WHERE issuer = %L AND jwk ->> ''kty'' = ''oct'';', k.issuer) END
+               || ' -- once it signs with an asymmetric key'
       FROM keys AS k WHERE k.secrets > 0
 ),
 findings (level, code, classid, objid, object, detail, fix) AS (
@@ -503,8 +545,9 @@ findings (level, code, classid, objid, object, detail, fix) AS (
     UNION ALL TABLE key_privilege UNION ALL TABLE claim_function_replaced UNION ALL TABLE trigger_not_always
     UNION ALL TABLE audience_not_checked UNION ALL TABLE any_issuer UNION ALL TABLE tokens_never_expire
     UNION ALL TABLE no_keys UNION ALL TABLE keys_expire UNION ALL TABLE shared_secret
+    UNION ALL TABLE source_missing UNION ALL TABLE source_polled UNION ALL TABLE source_writable
 ),
--- 8. What the owners ignore on purpose.
+-- 9. What the owners ignore on purpose.
 database_comment AS (
     SELECT coalesce(shobj_description(d.oid, 'pg_database'), '') AS text FROM pg_database AS d WHERE d.datname = current_database()
 )

@@ -309,6 +309,50 @@ pub fn argument_is_null(name: &str) -> Report {
     }
 }
 
+/// A role that is not there, in Postgres's words.
+pub fn no_such_role(name: &str) -> Report {
+    Report {
+        sqlstate: SqlState(b"42704"),
+        message: format!("role \"{name}\" does not exist"),
+        detail: None,
+        hint: None,
+    }
+}
+
+/// `auth.explain_access` of what has no policies.
+pub fn not_a_table(name: &str) -> Report {
+    Report {
+        sqlstate: SqlState(b"42809"),
+        message: format!("{name} is not a table"),
+        detail: Some("Only tables have policies.".to_owned()),
+        hint: Some(
+            "Ask about the tables that a view reads; auth.lint() lists the views that get around their \
+             policies."
+                .to_owned(),
+        ),
+    }
+}
+
+/// `auth.explain_access` of another command.
+pub fn unknown_command(command: &str) -> Report {
+    let command = shorten(command);
+    invalid(
+        format!("command \"{command}\" is not known"),
+        None,
+        Some("Available values: SELECT, INSERT, UPDATE, DELETE."),
+    )
+}
+
+/// A query of the catalogs whose outcome is not what they give.
+pub fn catalogs(error: pgrx::spi::SpiError) -> Report {
+    Report {
+        sqlstate: SqlState(b"55000"),
+        message: "could not read the catalogs".to_owned(),
+        detail: Some(sentence(&error.to_string())),
+        hint: None,
+    }
+}
+
 /// `auth.init` where the key tables are not, or are not the extension's.
 pub fn no_tables() -> Report {
     Report {

@@ -96,4 +96,9 @@ pgrx::extension_sql_file!(
     name = "lint",
     requires = ["claim_functions"]
 );
+pgrx::extension_sql_file!(
+    "../sql/explain_access.sql",
+    name = "explain_access",
+    requires = ["lint"]
+);
 pgrx::extension_sql_file!("../sql/privileges.sql", name = "privileges", finalize);

@@ -254,6 +254,28 @@ UPDATE auth.jwks SET expires_at = '2020-01-01' WHERE issuer <> '*';
 SELECT level, code, object FROM auth.lint();
 UPDATE auth.jwks SET expires_at = now() + interval '1 year' WHERE issuer <> '*';
 :lint
+-- Keys that are followed: live is fine; polled, missing and writable are not.
+CREATE TABLE jwks (id text PRIMARY KEY, "publicKey" text NOT NULL, "expiresAt" timestamptz);
+SELECT auth.follow('public.jwks', issuer => 'https://followed', audience => '{a}');
+:lint
+INSERT INTO jwks SELECT 'a', (jwk - 'kid' - 'alg' - 'use')::text FROM auth.jwks WHERE jwk ->> 'kty' = 'OKP' LIMIT 1;
+:lint
+UPDATE jwks SET "expiresAt" = '2020-01-01';
+SELECT level, code, object FROM auth.lint();
+UPDATE jwks SET "expiresAt" = NULL;
+GRANT INSERT ON jwks TO authenticated;
+COMMENT ON TABLE jwks IS 'pg_auth_jwt: ignore table_without_rls';
+:lint
+REVOKE INSERT ON jwks FROM authenticated;
+ALTER TABLE jwks DISABLE TRIGGER ALL;
+:lint
+:fix
+:lint
+DROP TABLE jwks;
+:lint
+SELECT auth.unfollow('https://followed');
+DELETE FROM auth.issuers WHERE issuer = 'https://followed';
+:lint
 -- What has no COMMENT of its own is ignored in that of the database, as a whole or for one object.
 UPDATE auth.issuers SET audience = NULL, required_claims = '{}';
 SELECT level, code, object FROM auth.lint();

@@ -8,5 +8,6 @@ pub mod function;
 pub mod guard;
 pub mod report;
 pub mod row;
+pub mod sandbox;
 pub mod unguarded;
 pub mod uuid;

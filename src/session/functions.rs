@@ -45,7 +45,7 @@ sql_function!(
 /// # Errors
 ///
 /// Where it is longer than any token.
-fn token(arguments: &Arguments, n: usize) -> Result<Option<&[u8]>, Report> {
+pub fn token(arguments: &Arguments, n: usize) -> Result<Option<&[u8]>, Report> {
     arguments
         .bytes_up_to(n, MAX_TOKEN_BYTES)
         .map_err(|TooLong { bytes }| errors::report(&jwt_verify::Error::TokenTooLong { bytes }))
