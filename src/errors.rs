@@ -238,7 +238,7 @@ pub fn private_key() -> Report {
     )
 }
 
-/// A JWKS that is not a JWKS.
+/// A JWKS that is none.
 pub fn jwks(error: &JwksError) -> Report {
     invalid(
         "JWKS is not acceptable".to_owned(),
@@ -247,8 +247,8 @@ pub fn jwks(error: &JwksError) -> Report {
     )
 }
 
-/// A JWKS without a usable key; `reasons` are (name, reason) of each. `secrets_of` is the issuer,
-/// where one of the keys is a shared secret that this issuer may not have.
+/// A JWKS of which no key can be used; `reasons` are (name, reason) of each. `secrets_of` is the
+/// issuer, where one of them is a shared secret that it may not have.
 pub fn no_usable_key(reasons: &[(String, String)], secrets_of: Option<&str>) -> Report {
     let detail = if reasons.is_empty() {
         "It holds no keys.".to_owned()

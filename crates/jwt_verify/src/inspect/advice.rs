@@ -18,7 +18,7 @@ const MAX_LISTED: usize = 5;
 /// A larger difference does not come from a wrong clock: the token is for another day.
 const LARGEST_SKEW: Duration = Duration::from_secs(15 * 60);
 
-/// A date farther away is in other units than seconds.
+/// Beyond this a date is in other units than seconds.
 const A_CENTURY: Duration = Duration::from_secs(100 * 366 * 86_400);
 
 /// The first few of `items`, quoted.
