@@ -26,8 +26,8 @@ def bars(title, values, top):
 
 
 def lines(title, unit, across, series, top, to_scale=False):
-    """`series` are (name, numbers, whether it is ours), one number for each of `across`, which are evenly
-    apart or to scale."""
+    """`series` are (name, numbers, whether it is ours), one number for each of `across`, which are
+    evenly apart or to scale."""
     left, height = 70, 150
     most = max(number for _, numbers, _ in series for number in numbers)
     width, base = WIDTH - left - 190, top + 40 + height

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Measures what the extension costs, each thing beside what it is compared with, in one run: rounds
-that alternate between the two, and their medians. Writes docs/performance.md and docs/performance.svg.
+that alternate between the two, and their medians. Writes docs/performance.md and
+docs/performance.svg.
 
-  bench/run.py [PART ...]    parts: scans indexes skew transactions connections instructions keys sizes memory verifier
+  bench/run.py [PART ...]    parts: scans indexes skew transactions connections instructions keys
+  sizes memory verifier
 
 Without parts it runs all of them; `instructions` only where valgrind is. The extension must be
 installed (scripts/install)."""
@@ -62,7 +64,8 @@ class Results:
 
 
 class Rounds:
-    """Calls measure(name) for each name in turn, in this number of rounds; the first round is a warm-up."""
+    """Calls measure(name) for each name in turn, in this number of rounds; the first round is a
+    warm-up."""
 
     def __init__(self, measure, names, rounds=ROUNDS):
         self.found = {name: [] for name in names}
@@ -77,7 +80,8 @@ class Rounds:
         return statistics.median(self.found[name])
 
     def ratio(self, name, base):
-        """The median of the rounds' ratios: each is of two that were measured one after the other."""
+        """The median of the rounds' ratios: each is of two that were measured one after the
+        other."""
         return statistics.median(value / other for value, other in zip(self.found[name], self.found[base]))
 
     def difference(self, name, base):
@@ -384,7 +388,8 @@ def verifications(session, token, count, cache_size=0):
 
 
 def keys(cluster, _db, results):
-    """Many keys and issuers, each number of them in a database of its own: what they cost a verification, and a connection."""
+    """Many keys and issuers, each number of them in a database of its own: what they cost a
+    verification, and a connection."""
     token = tokens.token(ALICE)
     sizes = (1, 1), (100, 1), (10_000, 1), (10_000, 1_000)
     name = lambda which: f"keys_{which[0]}_{which[1]}"

@@ -13,7 +13,8 @@ ROOT = os.path.dirname(HERE)
 
 
 class PgError(Exception):
-    """An ERROR from the server; `fields` by the protocol's letters (M message, D detail, H hint)."""
+    """An ERROR from the server; `fields` by the protocol's letters (M message, D detail, H
+    hint)."""
 
     def __init__(self, fields):
         super().__init__(f"{fields['C']} {fields['M']}" + (f" ({fields['D']})" if "D" in fields else ""))
@@ -144,9 +145,9 @@ class Session:
 
 
 class Cluster:
-    """A private cluster, by scripts/cluster: removed on leaving the `with`. It has the roles and the
-    template of template.sql, unless `bare`, or is a standby of another one. Its Postgres
-    is the tested one, or that of the given major version. `dir` has its data, log and socket."""
+    """A private cluster, by scripts/cluster: removed on leaving the `with`. It has the roles and
+    the template of template.sql, unless `bare`, or is a standby of another one. Its Postgres is the
+    tested one, or that of the given major version. `dir` has its data, log and socket."""
 
     def __init__(self, name, bare=False, standby_of=None, major=None, **settings):
         self.name = f"test_{name}"

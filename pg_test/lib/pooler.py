@@ -81,8 +81,8 @@ log_pooler_errors = 0
 class Client(threading.Thread):
     """Comes and goes, as a different user in each transaction, until the time is up.
 
-    `is_local` is what it passes to auth.jwt_session_init: "true", "false", or None for nothing. With
-    "false" it relies on pg_auth_jwt.scope or on the pooler's DISCARD ALL between two clients.
+    `is_local` is what it passes to auth.jwt_session_init: "true", "false", or None for nothing.
+    With "false" it relies on pg_auth_jwt.scope or on the pooler's DISCARD ALL between two clients.
     """
 
     def __init__(self, host, dbname, until, is_local, whole_session):

@@ -1,6 +1,6 @@
-"""Random statements under random policies, each run with claim functions evaluated once and with those called
-for each row, which must give the same: rows and errors. scripts/random_plans.py runs some of them in seconds,
-`make fuzz-plans` as many as the time allows, and the soak for minutes.
+"""Random statements under random policies, each run with claim functions evaluated once and with
+those called for each row, which must give the same: rows and errors. scripts/random_plans.py runs
+some of them in seconds, `make fuzz-plans` as many as the time allows, and the soak for minutes.
 
 Each statement depends only on the seed and its number, so that one that fails can be run again."""
 
@@ -57,7 +57,8 @@ CREATE TABLE p_before AS TABLE p;
 
 
 class Statements:
-    """A source of statements. Every alias has the same columns, so that each column may be used with each alias."""
+    """A source of statements. Every alias has the same columns, so that each column may be used
+    with each alias."""
 
     def __init__(self, seed):
         self.random = random.Random(seed)
@@ -101,8 +102,9 @@ class Statements:
             f"({self.number()} > {self.number()})")
 
     def raises(self):
-        """Raises for most tokens, wherever it is evaluated. (Not a sub-select: Postgres evaluates those that depend on no row
-        before it starts workers, reached or not, and whether it does may depend on the rest of the plan.)"""
+        """Raises for most tokens, wherever it is evaluated. (Not a sub-select: Postgres evaluates
+        those that depend on no row before it starts workers, reached or not, and whether it does
+        may depend on the rest of the plan.)"""
         return self.one("(auth.session() ->> 'sub')::int", "(1 / (length(auth.user_id()) - length(auth.user_id())))")
 
     # Of rows.
@@ -265,8 +267,9 @@ class Statements:
         return [statement, f"TABLE {base}"]
 
     def locked(self):
-        """A statement that rechecks rows that another transaction has changed. (Not rows of views: it depends on how
-        views are written which of their conditions are below the locking, and so are checked before it.)"""
+        """A statement that rechecks rows that another transaction has changed. (Not rows of views:
+        it depends on how views are written which of their conditions are below the locking, and so
+        are checked before it.)"""
         table = self.one("a", "b", "p")
         order = self.one("", " ORDER BY t.id")
         return self.one(
@@ -349,7 +352,8 @@ def outcome_after(other, session, statement):
 
 
 def fuzz(cluster, db, checks, seed, seconds=None, count=None, first=0):
-    """Runs statements for a time, or a number of them; returns how many ran, and how many of them raised."""
+    """Runs statements for a time, or a number of them; returns how many ran, and how many of them
+    raised."""
     owner = cluster.session(db, "owner_role")
     owner.query(tokens.setup(0) + SCHEMA)
     other = cluster.session(db, "owner_role")

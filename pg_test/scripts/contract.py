@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""A library is replaced for the whole server at once, the SQL of each database when its owner says so.
-So the library has to serve the install scripts of all versions before it (tables as they were: see
-sql/altered.sql), and an update must not disturb sessions at work."""
+"""A library is replaced for the whole server at once, the SQL of each database when its owner says
+so. So the library has to serve the install scripts of all versions before it (tables as they were:
+see sql/altered.sql), and an update must not disturb sessions at work."""
 
 import json
 import os

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""pg_restore brings back what pg_dump saved of a database, in another cluster: issuers, keys, grants
-and policies, so that the same tokens verify there. It cannot bring back the privileges of an owner
-who does not run the restore; the grants of docs/security.md do."""
+"""pg_restore brings back what pg_dump saved of a database, in another cluster: issuers, keys,
+grants and policies, so that the same tokens verify there. It cannot bring back the privileges of an
+owner who does not run the restore; the grants of docs/security.md do."""
 
 import json
 import subprocess

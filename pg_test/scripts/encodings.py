@@ -8,7 +8,8 @@ import time
 from lib import tokens
 from lib.pg import Checks, Cluster
 
-# Names that each encoding has. `other` has, in the server's encoding, the bytes that `name` has in UTF-8.
+# Names that each encoding has. `other` has, in the server's encoding, the bytes that `name` has in
+# UTF-8.
 NAMES = {"LATIN1": ("zoë", "zoÃ«"), "WIN1252": ("zoë€", "zoÃ«â‚¬"), "EUC_JP": ("日本", None), "UTF8": ("zoë日本", None)}
 PUBLIC = '{"kty":"OKP","crv":"Ed25519","x":"bPCrYRrU9-L5nSHD1FR2r6qboUSWUYfpAfCL8hE59DI"}'
 
@@ -98,7 +99,8 @@ def convertible(checks, cluster, encoding, name, other):
 
 
 def not_convertible(checks, cluster):
-    """MULE_INTERNAL has no conversion to UTF8: ASCII works, and the rest is refused where it enters."""
+    """MULE_INTERNAL has no conversion to UTF8: ASCII works, and the rest is refused where it
+    enters."""
     _, s = database(cluster, "MULE_INTERNAL")
     s.query(tokens.setup(0))
     checks.equal("MULE_INTERNAL: ASCII", outcome(s, "SELECT auth.verify($1) ->> 'sub'", tokens.token("u1")), "u1")

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """An expired token stops working at the next statement, wherever it is in use.
 
-Each case below is a session of its own that reads twice: while the token is good, and once it is not.
+Each case below is a session of its own that reads twice: while the token is good, and once it is
+not.
 """
 
 import sys
@@ -10,7 +11,8 @@ import time
 from lib import tokens
 from lib.pg import Checks, PgError, SharedCluster
 
-# Seconds until the expiry. If a machine is too slow to prepare all cases in that time, the next one is tried.
+# Seconds until the expiry. If a machine is too slow to prepare all cases in that time, the next one
+# is tried.
 LIVES = (3.0, 12.0, 48.0)
 WHO = "SELECT auth.user_id()"
 
@@ -117,8 +119,9 @@ def parallel_worker(s):
 parallel_worker.after = "28J05 in a worker"
 
 
-# Cursors. A claim function that Postgres evaluates for each row is evaluated at each FETCH. One that it
-# evaluates once, in an InitPlan, was evaluated at the first FETCH, as a snapshot is taken once.
+# Cursors. A claim function that Postgres evaluates for each row is evaluated at each FETCH. One
+# that it evaluates once, in an InitPlan, was evaluated at the first FETCH, as a snapshot is taken
+# once.
 
 def fetch(s, query):
     s.query(f"BEGIN; DECLARE c CURSOR FOR {query}")

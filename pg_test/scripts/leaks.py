@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """A token cannot be read after its use, in any statement and with any outcome: not in the server's
-log, pg_stat_activity or pg_stat_statements, and not by SHOW. The same holds for the secret member of
-a JWK, which must not be in an error message to the client either.
+log, pg_stat_activity or pg_stat_statements, and not by SHOW. The same holds for the secret member
+of a JWK, which must not be in an error message to the client either.
 
-Each attempt has a token of its own, whose signature is searched for afterwards, or a key, of which a
-few characters are. The server logs as much as possible, and the connection loads the library at its
-start (session_preload_libraries). Some attempts are repeated without that, with usual logging.
+Each attempt has a token of its own, whose signature is searched for afterwards, or a key, of which
+a few characters are. The server logs as much as possible, and the connection loads the library at
+its start (session_preload_libraries). Some attempts are repeated without that, with usual logging.
 """
 
 import base64
@@ -163,8 +163,8 @@ KEYS = {
     "copy, columns": "COPY auth.jwks (issuer, jwk) FROM STDIN\nhttps://keys.test.example\t" + OKP + "\t1",
 }
 
-# These keep the promise also as the first statement of a connection that did not load the library at
-# its start: only the function that they call reads the token, and the call loads the library.
+# These keep the promise also as the first statement of a connection that did not load the library
+# at its start: only the function that they call reads the token, and the call loads the library.
 FIRST = ["init", "init, local", "init, of many", "init, refused", "init, malformed", "init, prefixed",
          "init, timed out", "init, bound", "init, bound, refused", "init, bound, timed out",
          "init, then an error in another statement", "init, parameter of EXECUTE, refused"]
@@ -251,8 +251,8 @@ class Leaks:
         session.close()
 
     def one_by_one(self, what, sql, *messages):
-        """Messages of the extended protocol, given the session and the statement with a token in it;
-        afterwards the shown text is checked."""
+        """Messages of the extended protocol, given the session and the statement with a token in
+        it; afterwards the shown text is checked."""
         session = self.connect()
         sql = sql.replace("{t}", self.new_token(what))
         session.send(*(part for message in messages for part in message(session, sql)))
@@ -297,7 +297,8 @@ class Leaks:
             self.attempt(f"not logged, extended, {what}", EXTENDED[what], extended)
 
     def waiting(self):
-        """LOG lines about a lock, and about a session that another one ends, quote the statement."""
+        """LOG lines about a lock, and about a session that another one ends, quote the
+        statement."""
         holder, waiter = self.connect(), self.connect()
         holder.query("BEGIN; LOCK TABLE locked")
         waiter.begin_query(f"SELECT auth.jwt_session_init('{self.new_token('waiting')}'); SELECT FROM locked")

@@ -81,7 +81,8 @@ UNREADABLE = {"scope": "Transactions", "audit_log": "failure", "cache_size": "lo
 
 
 def store(root, name, value, where):
-    """Stores a setting that Postgres would refuse, as was possible before the library was installed."""
+    """Stores a setting that Postgres would refuse, as was possible before the library was
+    installed."""
     role, database = {"ROLE mistyped": ("'mistyped'::regrole", "0"), "ROLE ALL": ("0", "0"),
                       "DATABASE": ("0", "d.oid"), "ROLE mistyped IN DATABASE": ("'mistyped'::regrole", "d.oid")}[where]
     root.query(f"DELETE FROM pg_db_role_setting WHERE setconfig::text LIKE '%pg_auth_jwt.%';"
@@ -90,8 +91,8 @@ def store(root, name, value, where):
 
 
 def unreadable(checks, cluster, db, how):
-    """A stored value that cannot be read, and a stored name that is not one of ours, are errors of every
-    use, and the error names the remedy. No default replaces them."""
+    """A stored value that cannot be read, and a stored name that is not one of ours, are errors of
+    every use, and the error names the remedy. No default replaces them."""
     root, owner = cluster.session(db, "postgres"), cluster.session(db, "owner_role")
     root.query("CREATE ROLE mistyped LOGIN; GRANT authenticated TO mistyped")
     places = {"ROLE mistyped": "ALTER ROLE mistyped", "DATABASE": f"ALTER DATABASE {db}", "ROLE ALL": "ALTER ROLE ALL",
@@ -114,7 +115,8 @@ def unreadable(checks, cluster, db, how):
         checks.true(f"{case}: {fields}", f"pg_auth_jwt.{name}" in fields["D"] and f"{places[where]} SET" in fields["D"])
         checks.equal(f"{case}: the value", value in fields["D"], True if name != "scop" else value in fields["D"])
         checks.equal(f"{case}: HINT", fields["H"], f"Use {command}, then connect again.")
-        # A superuser's own session may have the same setting, and must be able to run the HINT's statement.
+        # A superuser's own session may have the same setting, and must be able to run the HINT's
+        # statement.
         fresh = cluster.session(db, "postgres")
         if where in ("DATABASE", "ROLE ALL"):
             checks.equal(f"{case}: a superuser's use", fresh.code(WHO), code)

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""One query, one identity: an attacker who holds several genuine tokens cannot combine their claims.
+"""One query, one identity: an attacker who holds several genuine tokens cannot combine their
+claims.
 
-V makes Mallory a member of the tenant victimco, M an admin of a tenant of his own. Neither token alone
-shows a file of victimco's ceo. Each attack changes the token while a query runs; each must end in 28J12.
-The legitimate ways of working as several users in turn must still work.
+V makes Mallory a member of the tenant victimco, M an admin of a tenant of his own. Neither token
+alone shows a file of victimco's ceo. Each attack changes the token while a query runs; each must
+end in 28J12. The legitimate ways of working as several users in turn must still work.
 """
 
 import threading
@@ -290,7 +291,8 @@ def caught_error(s):
 
 
 def swallowed_error(s):
-    """The policy's own helper function would catch the error, and treat Mallory as a user without a clearance."""
+    """The policy's own helper function would catch the error, and treat Mallory as a user without a
+    clearance."""
     s.query(PLAN + sign_in(LOW))
     return s.query(f"SELECT CASE WHEN secret THEN 'ceo' END, auth.jwt_session_init('{M}') FROM notes WHERE id > 0 ORDER BY id")
 
@@ -444,7 +446,8 @@ def main():
     first_use_of_a_connection(cluster, db, checks)
     parallel_workers(cluster, db, checks)
     legitimate(cluster, db, checks)
-    # Last, because it moves rows to the end of their tables, where the attacks would find them last.
+    # Last, because it moves rows to the end of their tables, where the attacks would find them
+    # last.
     row_that_another_session_changes(cluster, db, checks)
     checks.done(f"{len(ATTACKS)} attacks with two tokens refused, each with claims evaluated once and not")
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""An error of Postgres that passes through a function of the extension reaches the client as Postgres
-raised it, with all its fields, and neither client nor log get stack frames of Rust, also where the server
-was started with RUST_BACKTRACE."""
+"""An error of Postgres that passes through a function of the extension reaches the client as
+Postgres raised it, with all its fields, and neither client nor log get stack frames of Rust, also
+where the server was started with RUST_BACKTRACE."""
 
 
 from lib import tokens

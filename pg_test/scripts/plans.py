@@ -272,8 +272,9 @@ def outcome(session, sql):
         session.query("ROLLBACK")
 
 
-# Each waits for rows that another session is about to change, and then rechecks them: some evaluate claims then
-# that they did not evaluate before, or have claims that would raise and are not reached.
+# Each waits for rows that another session is about to change, and then rechecks them: some evaluate
+# claims then that they did not evaluate before, or have claims that would raise and are not
+# reached.
 WAITING = """
 UPDATE b SET n = -1 WHERE owner = auth.user_id() AND n < 50 RETURNING id, n, auth.user_id()
 UPDATE b SET n = -1 FROM a WHERE a.id = b.id AND b.owner = auth.user_id() AND b.n < 50 RETURNING b.id, auth.user_id()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""A change to the key tables is known to open sessions because triggers announce it. Where one of these
-is disabled, demoted (as `pg_restore --disable-triggers` leaves it) or missing, sessions still find the
-change, and warn once what is wrong and how to repair it."""
+"""A change to the key tables is known to open sessions because triggers announce it. Where one of
+these is disabled, demoted (as `pg_restore --disable-triggers` leaves it) or missing, sessions still
+find the change, and warn once what is wrong and how to repair it."""
 
 
 from lib import tokens
@@ -40,8 +40,8 @@ DEMOTIONS = {
             EXECUTE FUNCTION auth.keys_changed();
         ALTER TABLE auth.jwks ENABLE ALWAYS TRIGGER keys_changed""",
 }
-# As a logical replication worker does, so that only triggers that are ENABLE ALWAYS or REPLICA fire;
-# and as other sessions do.
+# As a logical replication worker does, so that only triggers that are ENABLE ALWAYS or REPLICA
+# fire; and as other sessions do.
 WITHDRAWALS = [f"BEGIN; SET LOCAL session_replication_role = {role}; {change}; COMMIT"
                for role in ("replica", "origin")
                for change in ("DELETE FROM auth.jwks", "UPDATE auth.jwks SET expires_at = '2020-01-01'", "TRUNCATE auth.jwks")]

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """pg_upgrade to the next major version that is installed with the extension: keys, issuers, grants
-and policies are kept, and the same tokens verify. Skipped, and counted as skipped, where there is none.
+and policies are kept, and the same tokens verify. Skipped, and counted as skipped, where there is
+none.
 
   scripts/setup pg16 && scripts/install .pg/pg16/bin/pg_config
   scripts/setup pg18 && scripts/install .pg/pg18/bin/pg_config
