@@ -47,7 +47,7 @@ impl UnixTime {
         WideTime::from(self).plus(length).narrow()
     }
 
-    /// How far the two are apart, in either direction.
+    /// The distance between the two, in either direction.
     pub fn abs_diff(self, other: Self) -> Duration {
         Duration::from_micros(self.0.abs_diff(other.0))
     }
