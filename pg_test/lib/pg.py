@@ -59,7 +59,7 @@ class Session:
         self.socket.sendall(b"".join(messages))
 
     def receive(self):
-        """The rows of everything sent since the last call; raises the first error in it."""
+        """The rows up to the end of the next Sync or query; raises the first error among them."""
         return self._until_ready()
 
     # Whole statements.

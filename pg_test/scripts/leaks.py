@@ -255,11 +255,13 @@ class Leaks:
         it; afterwards the shown text is checked."""
         session = self.connect()
         sql = sql.replace("{t}", self.new_token(what))
-        session.send(*(part for message in messages for part in message(session, sql)))
-        try:
-            session.receive()
-        except PgError:
-            pass
+        parts = [part for message in messages for part in message(session, sql)]
+        session.send(*parts)
+        for _ in range(parts.count(session.SYNC)):
+            try:
+                session.receive()
+            except PgError:
+                pass
         self.look_at_activity(what, session)
         session.close()
 
