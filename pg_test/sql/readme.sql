@@ -13,7 +13,7 @@ SELECT issuer, kid, alg FROM auth.jwks;
 ALTER TABLE posts FORCE ROW LEVEL SECURITY;
 :all_rows
 
--- With keys that signed the tokens of the fixtures.
+-- With keys whose tokens are at hand.
 \i fixtures/jose.sql
 SELECT auth.init(:'jwks', issuer => :'issuer', audience => '{my-app}');
 INSERT INTO notes (owner, body) VALUES ('0b9d8c3e-6f0a-4f5e-9a51-3a1f6d0c7a11', 'of alice'), ('somebody', 'of somebody');
