@@ -60,7 +60,7 @@ extern "C-unwind" fn _PG_init() {
             redaction::hooks::install();
             once::install();
             session::execution::install();
-            // The hooks did not see the statement that loads the library.
+            // The statement that loads the library came before the hooks.
             redaction::hooks::redact_activity();
             Ok(())
         });

@@ -177,8 +177,8 @@ pub fn register() -> Result<(), Report> {
             return Err(refusal);
         }
     }
-    // The server itself loads the library, before any session has its settings: they are checked at
-    // the session's first use.
+    // Loaded by the server itself, before any session has its settings: they are looked through at the
+    // session's first use.
     // SAFETY: reads a variable of the backend.
     if !unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
         check_names(&before);
@@ -186,10 +186,9 @@ pub fn register() -> Result<(), Report> {
     Ok(())
 }
 
-/// Reserves our prefix, so that no other name under it can be set from now on, unless one is
-/// stored. A stored one is reported at every use, and the prefix is not reserved: in older minor
-/// releases of Postgres `ALTER ROLE ... RESET`, which is the remedy, refuses a name under a
-/// reserved prefix.
+/// Reserves our prefix, so that no other name under it can be set from now on, unless one is stored.
+/// That one is reported at every use, and the prefix not reserved: in older minor releases of Postgres
+/// `ALTER ROLE ... RESET` refuses a name under a reserved prefix, and so the remedy.
 fn check_names(records: &[placeholders::Record]) {
     use pg_sys::GucSource::{PGC_S_CLIENT, PGC_S_ENV_VAR};
 

@@ -168,7 +168,7 @@ impl Keyring {
         }
     }
 
-    /// Whether there is a row of exactly this name.
+    /// Whether there is a row of this very name.
     pub(crate) fn has_issuer(&self, name: &str) -> bool {
         name != ANY_ISSUER && self.issuers.contains_key(name)
     }
