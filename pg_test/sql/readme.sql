@@ -1,4 +1,4 @@
--- The README's statements, as they stand there.
+-- The README's statements, unchanged.
 \set load_keys `./doc_sql README.md load_keys`
 \set guard_text `./doc_sql README.md guard_text | sed '/CREATE ROLE/d'`
 \set guard_uuid `./doc_sql README.md guard_uuid`
