@@ -8,4 +8,5 @@ pub mod function;
 pub mod guard;
 pub mod report;
 pub mod row;
+pub mod search;
 pub mod unguarded;
