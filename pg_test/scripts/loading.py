@@ -65,6 +65,27 @@ def with_the_server(checks):
                 checks.true("corrected in postgresql.conf", becomes(lambda: s.code(WHO), None))
 
 
+def among_all_settings(checks, cluster, db):
+    """Postgres lists all settings in the order of their names, ours among them, and finds each by its name."""
+    ours = [f"pg_auth_jwt.{name}" for name in ("audit_log", "cache_size", "evaluate_once", "scope")]
+    others = ["a.a", "pg_auth.x", "PG_auth_jws.x", "pg_auth_jwt_.x", "zz.z"]
+    for before in ([], others, ["pg_auth_jwt.scope"], [*others, "pg_auth_jwt.token", "pg_auth_jwt.audit_log"]):
+        s = cluster.session(db, "postgres")
+        values = {name: {"token": "", "scope": "auto", "audit_log": "off"}.get(name.split(".")[1], "other") for name in before}
+        for name, value in values.items():
+            s.query(f"SET {name} = '{value}'")
+        s.query("LOAD 'pg_auth_jwt'")
+        names = [row[0] for row in s.query("SHOW ALL")]
+        checks.equal(f"{before}: ours are listed", [name for name in names if name in ours], ours)
+        checks.equal(f"{before}: in order", names, sorted(names, key=str.lower))
+        for name in [*names, *others[:1], "pg_auth_jwt.token", *ours]:
+            checks.equal(f"{before}: {name} is found", s.code(f"SELECT current_setting('{name}', {str(name in others).lower()})"), None)
+        s.query("SET zz.after = 'other'")
+        for name, value in [*values.items(), ("zz.after", "other")]:
+            checks.equal(f"{before}: {name} keeps its value", s.value(f"SHOW {name}"), value)
+        checks.equal(f"{before}: no other name", s.code("SET pg_auth_jwt.tokem = 'x'"), "42602")
+
+
 def becomes(get, wanted):
     """Whether it becomes true within some seconds: a reload is asynchronous."""
     for _ in range(100):
@@ -247,6 +268,7 @@ def main():
         checks.equal(end, s.value(WHO), "u1")
         s.query("DISCARD ALL")
         checks.equal("and discarded", s.value(WHO), None)
+    among_all_settings(checks, cluster, db)
     with_the_server(checks)
     checks.done("nothing that was set before the library came is lost")
 

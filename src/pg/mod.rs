@@ -9,5 +9,6 @@ pub mod guard;
 pub mod report;
 pub mod row;
 pub mod sandbox;
+pub mod search;
 pub mod unguarded;
 pub mod uuid;

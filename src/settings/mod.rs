@@ -4,16 +4,18 @@ use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+use pgrx::guc::{GucContext, GucFlags, GucSetting};
 use pgrx::pg_sys;
 
 use crate::errors;
 use crate::pg::report::Report;
 use crate::pg::unguarded;
 
+mod definition;
 mod placeholders;
 mod text;
 
+use definition::Definition;
 use text::Setting;
 
 /// The session's token: the only place where an identity lives. Everything that Postgres does to a
@@ -250,17 +252,18 @@ fn define() {
     // hook hides the token from superusers too. NO_SHOW_ALL keeps it out of pg_settings, whose
     // reset_val knows no show hook. Parallel workers get the variable itself (SerializeGUCState).
     unsafe {
-        GucRegistry::define_string_guc_with_hooks(
-            TOKEN_NAME,
-            c"The JSON Web Token of this session's user.",
-            c"Verified at first use; auth.jwt_session_init() also verifies it at once.",
-            &TOKEN,
-            GucContext::Userset,
-            GucFlags::NO_SHOW_ALL | GucFlags::DISALLOW_IN_FILE,
-            Some(check_token),
-            Some(token_assigned),
-            Some(show_token),
-        );
+        Definition {
+            name: TOKEN_NAME,
+            short: c"The JSON Web Token of this session's user.",
+            long: c"Verified at first use; auth.jwt_session_init() also verifies it at once.",
+            setting: &TOKEN,
+            context: pg_sys::GucContext::PGC_USERSET,
+            flags: GucFlags::NO_SHOW_ALL | GucFlags::DISALLOW_IN_FILE,
+            check: Some(check_token),
+            assign: Some(token_assigned),
+            show: Some(show_token),
+        }
+        .define();
     }
     text::define::<0>(
         c"How long a token set by auth.jwt_session_init() lasts where is_local is NULL.",

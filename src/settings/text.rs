@@ -10,7 +10,7 @@
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
-use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+use pgrx::guc::{GucContext, GucFlags, GucSetting};
 use pgrx::pg_sys;
 use pgrx::pg_sys::GucSource::{
     PGC_S_CLIENT, PGC_S_DATABASE, PGC_S_DATABASE_USER, PGC_S_GLOBAL, PGC_S_SESSION, PGC_S_USER,
@@ -20,6 +20,7 @@ use crate::errors;
 use crate::pg::encoding::from_server_lossy;
 use crate::pg::report::Report;
 use crate::pg::unguarded;
+use crate::settings::definition::Definition;
 
 /// The value of a text that cannot be read.
 const UNREADABLE: c_int = c_int::MIN;
@@ -158,17 +159,18 @@ pub fn define<const I: usize>(
     DEFINING.store(true, Ordering::Relaxed);
     // SAFETY: the hooks keep the rules in the module's description.
     unsafe {
-        GucRegistry::define_string_guc_with_hooks(
-            setting.name,
+        Definition {
+            name: setting.name,
             short,
             long,
-            &setting.text,
-            context,
+            setting: &setting.text,
+            context: context as isize as _,
             flags,
-            Some(check::<I>),
-            Some(assign::<I>),
-            None,
-        );
+            check: Some(check::<I>),
+            assign: Some(assign::<I>),
+            show: None,
+        }
+        .define();
     }
     DEFINING.store(false, Ordering::Relaxed);
 }

@@ -4,6 +4,7 @@
 
 use std::ffi::CStr;
 
+use pgrx::datum::{Array, FromDatum};
 use pgrx::pg_sys;
 
 use crate::pg::encoding;
@@ -156,20 +157,107 @@ pub fn invalidations() -> u64 {
 
 /// The oids of `auth.issuers` and `auth.jwks`, if both exist and belong to the extension.
 pub fn find() -> Option<(pg_sys::Oid, pg_sys::Oid)> {
-    // SAFETY: look-ups in the system catalogs by constant names; each takes and returns plain values.
-    unsafe {
-        let extension = pg_sys::get_extension_oid(c"pg_auth_jwt".as_ptr(), true);
-        let schema = pg_sys::get_namespace_oid(c"auth".as_ptr(), true);
-        if extension == pg_sys::InvalidOid || schema == pg_sys::InvalidOid {
-            return None;
+    let extension = Extension::find()?;
+    // SAFETY: a look-up in the system catalogs by a constant name.
+    let schema = unsafe { pg_sys::get_namespace_oid(c"auth".as_ptr(), true) };
+    if schema == pg_sys::InvalidOid {
+        return None;
+    }
+    let table = |name: &CStr| {
+        let dumped = &extension.dumped;
+        dumped
+            .iter()
+            .copied()
+            .find(|oid| is_called(*oid, schema, name))
+            .or_else(|| extension.member(schema, name))
+    };
+    Some((table(c"issuers")?, table(c"jwks")?))
+}
+
+/// The extension's row of `pg_extension`.
+struct Extension {
+    oid: pg_sys::Oid,
+    /// The tables whose rows pg_dump takes along, in `extconfig`. Only an extension's own script can
+    /// put a table there, and Postgres takes it out with the table's membership.
+    dumped: Vec<pg_sys::Oid>,
+}
+
+impl Extension {
+    /// `None` where it is not in this database.
+    fn find() -> Option<Self> {
+        // SAFETY: a scan of a system catalog, as get_extension_oid in
+        // src/backend/commands/extension.c; each tuple is looked at before the next one is fetched. What
+        // an error leaves open is Postgres's to release. The table has few rows, and to open its index
+        // for the first time in a connection costs more than to look at them.
+        unsafe {
+            let relation = pg_sys::table_open(pg_sys::ExtensionRelationId, LOCK);
+            let mut key = pg_sys::ScanKeyData::default();
+            pg_sys::ScanKeyInit(
+                &raw mut key,
+                pg_sys::Anum_pg_extension_extname as pg_sys::AttrNumber,
+                pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
+                pg_sys::Oid::from(pg_sys::F_NAMEEQ),
+                pg_sys::Datum::from(c"pg_auth_jwt".as_ptr()),
+            );
+            let scan = pg_sys::systable_beginscan(
+                relation,
+                pg_sys::InvalidOid,
+                false,
+                std::ptr::null_mut(),
+                1,
+                &raw mut key,
+            );
+            let tuple = pg_sys::systable_getnext(scan);
+            let found = (!tuple.is_null()).then(|| {
+                let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_extension>();
+                let mut is_null = false;
+                let dumped = pg_sys::heap_getattr(
+                    tuple,
+                    pg_sys::Anum_pg_extension_extconfig as i32,
+                    (*relation).rd_att,
+                    &mut is_null,
+                );
+                let dumped = Array::<pg_sys::Oid>::from_datum(dumped, is_null);
+                Self {
+                    oid: (*form).oid,
+                    dumped: dumped.iter().flat_map(Array::iter).flatten().collect(),
+                }
+            });
+            pg_sys::systable_endscan(scan);
+            pg_sys::table_close(relation, LOCK);
+            found
         }
-        let table = |name: &CStr| {
+    }
+
+    /// The table of that name, if it is a member of the extension by the catalog of dependencies. One
+    /// that was taken out of the extension and put back is no longer among those that are dumped.
+    #[cold]
+    fn member(&self, schema: pg_sys::Oid, name: &CStr) -> Option<pg_sys::Oid> {
+        // SAFETY: look-ups in the system catalogs; each takes and returns plain values.
+        unsafe {
             let oid = pg_sys::get_relname_relid(name.as_ptr(), schema);
             (oid != pg_sys::InvalidOid
-                && pg_sys::getExtensionOfObject(pg_sys::RelationRelationId, oid) == extension)
+                && pg_sys::getExtensionOfObject(pg_sys::RelationRelationId, oid) == self.oid)
                 .then_some(oid)
-        };
-        Some((table(c"issuers")?, table(c"jwks")?))
+        }
+    }
+}
+
+/// Whether the relation has that name, in that schema.
+fn is_called(relation: pg_sys::Oid, schema: pg_sys::Oid, name: &CStr) -> bool {
+    // SAFETY: the tuple is one of pg_class, and is released once nothing of it is used any more; its
+    // name is NUL-terminated.
+    unsafe {
+        let cache = pg_sys::SysCacheIdentifier::RELOID as i32;
+        let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(relation));
+        if tuple.is_null() {
+            return false;
+        }
+        let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_class>();
+        let is_called =
+            (*form).relnamespace == schema && CStr::from_ptr((*form).relname.data.as_ptr()) == name;
+        pg_sys::ReleaseSysCache(tuple);
+        is_called
     }
 }
 
