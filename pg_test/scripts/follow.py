@@ -21,11 +21,6 @@ TABLE = """CREATE TABLE public.jwks (id text PRIMARY KEY, "publicKey" text NOT N
 ISSUER = f"INSERT INTO auth.issuers (issuer, algorithms, leeway) VALUES ('{tokens.ISSUER}', '{{HS256}}', '0 s')"
 
 
-def public_key(key=0):
-    """As Better Auth writes it: without kid and alg."""
-    return json.dumps({name: value for name, value in tokens.jwk(key).items() if name in ("kty", "k")})
-
-
 def token(sub="u1", key=0, kid=None, **claims):
     claims = {"aud": AUDIENCE, **claims}
     if kid is None:
@@ -37,7 +32,7 @@ def token(sub="u1", key=0, kid=None, **claims):
 
 def insert(table, kid, key=0, columns='id, "publicKey", "privateKey"', private="'private'"):
     more = f", {private}" if private else ""
-    return f"INSERT INTO {table} ({columns}) VALUES ('{kid}', '{public_key(key)}'{more})"
+    return f"INSERT INTO {table} ({columns}) VALUES ('{kid}', '{tokens.public_part(key)}'{more})"
 
 
 class Database:
@@ -295,7 +290,7 @@ def changes_count_at_once(checks, cluster):
         owner.query(insert("jwks", "k0"))
 
     changes = {"DELETE": "DELETE FROM jwks", "TRUNCATE": "TRUNCATE jwks", "another kid": "UPDATE jwks SET id = 'x'",
-               "another key": f"UPDATE jwks SET \"publicKey\" = '{public_key(2)}'",
+               "another key": f"UPDATE jwks SET \"publicKey\" = '{tokens.public_part(2)}'",
                "expired": "UPDATE jwks SET \"expiresAt\" = '2020-01-01'"}
     for role in ("origin", "replica"):
         for what, change in changes.items():
@@ -317,6 +312,8 @@ def changes_count_at_once(checks, cluster):
     for kid, value in {"nothing": "", "no JSON": "x", "private": json.dumps({"kty": "OKP", "crv": "Ed25519", "x": "x", "d": "x"}), "long": "x" * 200_000}.items():
         checks.equal(f"{kid}: written", owner.code(f"INSERT INTO jwks VALUES ('{kid}', '{value}', '')"), None)
         checks.equal(f"{kid}: no key", db.signed_in(kid=kid).code(WHO), "28J03")
+        # What is too long to be read is as if absent.
+        checks.equal(f"{kid}: says so", "cannot be used" in detail(db.signed_in(kid=kid)), kid != "long")
     checks.equal("the others count", session.value(WHO), "u1")
     checks.equal("odd rows are listed", owner.value("SELECT count(*) FROM auth.key_status WHERE last_error IS NOT NULL"), "4")
     owner.notices.clear()

@@ -216,10 +216,11 @@ impl<'a> Row<'a> {
     /// A `timestamptz`, or a `timestamp` taken as UTC (see [`INSTANT_TYPES`]).
     pub fn instant(&self, column: &str) -> Option<pg_sys::TimestampTz> {
         let (type_id, datum) = self.any(column)?;
+        if !INSTANT_TYPES.contains(&type_id) {
+            return None;
+        }
         // SAFETY: both types are microseconds in 64 bits.
-        INSTANT_TYPES
-            .contains(&type_id)
-            .then(|| unsafe { i64::from_datum(datum, false) })?
+        unsafe { i64::from_datum(datum, false) }
     }
 
     /// The elements of a `text[]` that are not NULL.

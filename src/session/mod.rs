@@ -120,9 +120,10 @@ pub fn synchronize() {
 
 /// The error for a token that was refused; with what is wrong with its issuer's source, if that may be why.
 fn refusal(error: &jwt_verify::Error, keys: Option<&Keys>) -> Report {
-    let sight = keys.and_then(Keys::sight);
-    match sight {
-        Some(sight) if error.kind() == ErrorKind::Key => sight.refusal(error),
+    match keys.map(|keys| (keys.sight(), !keys.is_empty())) {
+        Some((Some(sight), has_row)) if error.kind() == ErrorKind::Key => {
+            sight.refusal(error, has_row)
+        }
         _ => errors::report(error),
     }
 }

@@ -364,7 +364,8 @@ fn may_use_function(client: &SpiClient, role: Option<&str>) -> Result<bool, Repo
         .map_err(errors::spi)
 }
 
-/// Names the roles besides the owner's that can write to the table: each is an issuer.
+/// Names the roles that can write to the table: each is an issuer. Its owner is one anyway, and so is the
+/// extension's owner, who may write `auth.jwks`.
 fn warn_of_other_writers(
     client: &SpiClient,
     table: pg_sys::Oid,
@@ -382,6 +383,9 @@ fn warn_of_other_writers(
                  WHERE t.attrelid OPERATOR(pg_catalog.=) c.oid) AS g \
              JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) g.grantee \
              WHERE c.oid OPERATOR(pg_catalog.=) $1 AND r.oid OPERATOR(pg_catalog.<>) c.relowner \
+             AND r.oid OPERATOR(pg_catalog.<>) ALL ( \
+                 SELECT e.extowner FROM pg_catalog.pg_extension AS e \
+                 WHERE e.extname OPERATOR(pg_catalog.=) 'pg_auth_jwt') \
              AND g.privilege_type OPERATOR(pg_catalog.=) \
                  ANY ('{INSERT,UPDATE,DELETE,TRUNCATE,TRIGGER}'::pg_catalog.text[])",
             Some(1),

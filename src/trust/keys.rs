@@ -117,7 +117,7 @@ impl Keys {
     fn looked_up(&self, now: UnixTime) {
         let is_polled = matches!(&self.0.sight, Some(sight) if sight.state != State::Live);
         self.0.due.set(if is_polled {
-            now + POLL_INTERVAL
+            now.saturating_add(POLL_INTERVAL)
         } else {
             UnixTime::MAX
         });
@@ -130,7 +130,7 @@ impl Keys {
         self.0.locked_since.set(Some(since));
         self.0.due.set(UnixTime::MIN);
         // A clock that was set back ends it too.
-        since <= now && now < since + MAX_LOCKED
+        since <= now && now < since.saturating_add(MAX_LOCKED)
     }
 
     fn are_the_same(&self, answer: &Answer) -> bool {

@@ -93,9 +93,19 @@ impl Sight {
     }
 
     /// A token for which there is no key in the source.
-    pub fn refusal(&self, error: &jwt_verify::Error) -> Report {
+    /// `has_row`: there is a row of the token's key id.
+    pub fn refusal(&self, error: &jwt_verify::Error, has_row: bool) -> Report {
         match &self.state {
-            State::Live | State::Polled => errors::key_not_followed(error, None),
+            State::Live | State::Polled => {
+                let is_odd = has_row && matches!(error, jwt_verify::Error::UnknownKey { .. });
+                let remark = is_odd.then(|| {
+                    format!(
+                        "Table {} has a row of this key id, and its key cannot be used.",
+                        self.source_name()
+                    )
+                });
+                errors::key_not_followed(error, remark)
+            }
             State::Missing(_) | State::Locked => errors::key_not_followed(error, self.remark()),
         }
     }
@@ -182,12 +192,12 @@ fn with_source<T: Default>(
 
 /// An attempt to open what the row of an issuer names as its source.
 struct Attempt {
-    source: Option<Source>,
+    source: Option<Box<Source>>,
     opened: Result<OpenSource, NotOpened>,
 }
 
 impl Attempt {
-    fn new(source: Option<Source>) -> Self {
+    fn new(source: Option<Box<Source>>) -> Self {
         let opened = match &source {
             Some(source) => source.open(),
             None => Err(Fault::Unreadable.into()),
@@ -201,7 +211,7 @@ impl Attempt {
     fn sight(&self, issuer: &str) -> Sight {
         Sight {
             issuer: issuer.into(),
-            source: self.source.clone(),
+            source: self.source.as_deref().cloned(),
             state: self.state(),
         }
     }
@@ -235,7 +245,7 @@ pub enum Origin {
     /// In `auth.jwks`.
     Rows,
     /// In a followed table; `None` where the row's `source` cannot be read.
-    Followed(Option<Source>),
+    Followed(Option<Box<Source>>),
 }
 
 fn find(look: &Look, issuer: Option<&Issuer>, source: Option<&Attempt>, wanted: Wanted) -> Answer {
@@ -385,7 +395,7 @@ pub fn issuer<'w>(look: &Look, name: &'w str) -> Option<Issuer<'w>> {
 pub fn origin(row: &Row) -> Origin {
     match row.json("source") {
         Ok(None) => Origin::Rows,
-        Ok(Some(json)) => Origin::Followed(Source::from_json(&json)),
+        Ok(Some(json)) => Origin::Followed(Source::from_json(&json).map(Box::new)),
         Err(NotUtf8) => Origin::Followed(None),
     }
 }

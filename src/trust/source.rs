@@ -507,7 +507,7 @@ impl OpenSource {
             let instant = row.instant(self.column(member)?)?;
             Some(clock::from_postgres(instant))
         };
-        let expires_at = instant(EXPIRES_AT).map(|end| end + self.grace);
+        let expires_at = instant(EXPIRES_AT).map(|end| end.saturating_add(self.grace));
         let revoked_at = instant(REVOKED_AT);
         Ok(StoredKey {
             kid,

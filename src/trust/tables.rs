@@ -183,7 +183,7 @@ pub fn extension_owner() -> Option<pg_sys::Oid> {
             &raw mut key,
             pg_sys::Anum_pg_extension_oid as pg_sys::AttrNumber,
             pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
-            pg_sys::Oid::from(pg_sys::F_OIDEQ).into(),
+            pg_sys::Oid::from(pg_sys::F_OIDEQ),
             pg_sys::Datum::from(extension),
         );
         let scan = pg_sys::systable_beginscan(
