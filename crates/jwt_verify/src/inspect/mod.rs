@@ -18,7 +18,7 @@ use crate::keyring::{Issuer, Keyring, Selected};
 use crate::numeric_date::NumericDate;
 use crate::policy::Policy;
 use crate::signature;
-use crate::time::{Roughly, Seconds, UnixTime};
+use crate::time::{Roughly, Seconds, UnixTime, WideTime};
 use crate::token::Token;
 use crate::verify::{check_signature, check_type, find_issuer, select_key};
 use crate::wanted::Wanted;
@@ -321,12 +321,9 @@ impl Inspection<'_> {
         };
         match topic {
             Topic::Exp => {
-                let far = self
-                    .claims
-                    .date("exp")
-                    .ok()
-                    .flatten()
-                    .is_some_and(|exp| exp.wide() > (self.now + advice::A_CENTURY).into());
+                let far = self.claims.date("exp").ok().flatten().is_some_and(|exp| {
+                    exp.wide() > WideTime::from(self.now).plus(advice::A_CENTURY)
+                });
                 let remark = if far { advice::UNITS_OF_EXP } else { "" };
                 format!("{}{remark}", date("exp"))
             }
