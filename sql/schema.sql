@@ -10,7 +10,7 @@ BEGIN
             -- Not "drop it": a schema auth made by Better Auth or Supabase contains the users.
             HINT = 'Move or rename that schema first (ALTER SCHEMA auth RENAME TO ...). Policies, defaults and '
                 'views that call functions of the renamed schema go on calling the old functions until you '
-                'change them; the README of pg_auth_jwt has a query that lists them.';
+                'change them; auth.lint() then names them.';
     END IF;
 END
 $$;

@@ -62,6 +62,10 @@ fn hint(error: &Error) -> Option<&'static str> {
             Some("After a rotation, load the issuer's new JWKS with auth.init().")
         }
         Error::Expired { .. } | Error::TooOld { .. } => Some("Get a new token from the issuer."),
+        // Not what is accepted: anybody may send a token.
+        Error::MissingAudience | Error::Audience { .. } => {
+            Some("The extension's owner sees what is accepted with auth.inspect().")
+        }
         Error::NotYetValid { .. } | Error::IssuedInFuture { .. } => {
             Some("Compare the clock of the issuer with that of this server.")
         }
@@ -83,8 +87,6 @@ fn hint(error: &Error) -> Option<&'static str> {
         | Error::IssuerType { .. }
         | Error::MissingIssuer
         | Error::AudienceType { .. }
-        | Error::MissingAudience
-        | Error::Audience { .. }
         | Error::MissingClaim { .. }
         | Error::ClaimType { .. } => None,
     }
@@ -238,13 +240,49 @@ pub fn private_key() -> Report {
     )
 }
 
-/// A JWKS that is none.
-pub fn jwks(error: &JwksError) -> Report {
+/// A JWKS that is none. `text` is what was given, as `jsonb` writes it.
+pub fn jwks(error: &JwksError, text: &str) -> Report {
+    const PEM: &str = "Turn the PEM into a JWK first, for example with Node.js: node -e \
+                       'console.log(JSON.stringify(require(\"crypto\").createPublicKey(require(\"fs\")\
+                       .readFileSync(0)).export({format:\"jwk\"})))' < key.pem";
+    let hint = match text.trim_start() {
+        text if text.starts_with("\"-----BEGIN") => Some(PEM),
+        text if text.starts_with("\"http") => {
+            Some("Nothing is fetched here: pass what this URL answers.")
+        }
+        text if text.starts_with("\"<") => {
+            Some("This is a web page: look for the URL of the JWKS, and pass what that answers.")
+        }
+        text if text.starts_with("\"eyJ") => {
+            Some("This is a token: pass the public keys of its issuer.")
+        }
+        text if text.contains("\"jwks_uri\"") => Some(
+            "This is the discovery document: pass what the URL in its member \"jwks_uri\" answers.",
+        ),
+        _ => None,
+    };
     invalid(
         "JWKS is not acceptable".to_owned(),
         Some(sentence(&error.to_string())),
-        None,
+        hint,
     )
+}
+
+/// Keys of an issuer whose audience is not checked; a NOTICE.
+pub fn audience_not_checked(issuer: &str) -> Report {
+    let quoted = pgrx::spi::quote_literal(issuer);
+    let issuer = shorten(issuer);
+    Report {
+        sqlstate: SqlState(b"00000"),
+        message: format!("audience of issuer \"{issuer}\" is not checked"),
+        detail: Some(
+            "Its tokens are accepted whatever their \"aud\" says, also those for other applications."
+                .to_owned(),
+        ),
+        hint: Some(format!(
+            "Name the audience: SELECT auth.init(..., issuer => {quoted}, audience => '{{my-app}}');"
+        )),
+    }
 }
 
 /// A JWKS of which no key can be used; `reasons` are (name, reason) of each. `secrets_of` is the

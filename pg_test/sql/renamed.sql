@@ -37,7 +37,7 @@ SELECT auth.uid() IS NULL AS nobody, at_creation(), at_run_time();
 RESET ROLE;
 
 -- The README's query.
-\set query `./doc_sql README.md renamed_schema`
+\set query `./doc_sql docs/troubleshooting.md renamed_schema`
 :query
 
 -- After a change of the listed objects, it lists nothing.

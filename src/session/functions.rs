@@ -9,6 +9,7 @@ use crate::pg::encoding;
 use crate::pg::function::{Arguments, TooLong, sql_function};
 use crate::pg::report::Report;
 use crate::pg::unguarded;
+use crate::pg::uuid;
 use crate::session;
 use crate::settings::{self, Scope};
 use crate::trust::keys;
@@ -66,7 +67,8 @@ sql_function!(
         session::synchronize();
         let text = String::from_utf8_lossy(&token);
         let now = StatementId::current().time();
-        let steps = jwt_verify::inspect_with(&text, keys::find_for_advice, now, &PLACES);
+        let mut steps = jwt_verify::inspect_with(&text, keys::find_for_advice, now, &PLACES);
+        remark_on_subject(&text, &mut steps);
         arguments.return_rows(steps.into_iter().map(|step| {
             [
                 step.name.into_datum(),
@@ -78,6 +80,18 @@ sql_function!(
         Ok(None)
     }
 );
+
+/// Adds what an accepted `sub` means for `auth.uid()`, of which the verifier knows nothing.
+fn remark_on_subject(token: &str, steps: &mut [jwt_verify::Step]) {
+    let subject = jwt_verify::unverified_claims(token).subject;
+    if subject.is_some_and(|subject| uuid::parse(&subject).is_none())
+        && let Some(step) = steps.iter_mut().find(|step| step.name == "sub" && step.ok)
+    {
+        step.detail.push_str(
+            "; this is no uuid, so auth.uid() is NULL and matches no row: use auth.user_id()",
+        );
+    }
+}
 
 /// Whether the token is set for the transaction, as by SET LOCAL, and not for the session.
 ///

@@ -44,6 +44,8 @@ fn init(arguments: &Arguments) -> SqlResult {
             .as_ref()
             .map_or(AlgorithmSet::ASYMMETRIC, |stored| stored.algorithms);
         let wanted = usable_keys(&jwks, &issuer, algorithms)?;
+        let is_checked = arguments.datum(2).is_some()
+            || stored.as_ref().is_some_and(|stored| stored.has_audience);
         match stored {
             None => run(
                 client,
@@ -59,6 +61,9 @@ fn init(arguments: &Arguments) -> SqlResult {
             Some(_) => {}
         }
         replace_keys(client, &issuer, &wanted)?;
+        if !is_checked {
+            report::notice(&errors::audience_not_checked(&issuer));
+        }
         trusted_keys(client, &issuer)
     })?;
     Ok(trusted.into_datum())
@@ -69,6 +74,8 @@ struct StoredIssuer {
     algorithms: AlgorithmSet,
     /// Whether an audience is given that differs from the row's.
     has_other_audience: bool,
+    /// Whether the row has one.
+    has_audience: bool,
     /// Whether its keys come from elsewhere.
     is_followed: bool,
 }
@@ -83,7 +90,7 @@ fn stored_issuer(
         .select(
             "SELECT i.algorithms::pg_catalog.text[], \
                     $2 IS NOT NULL AND i.audience IS DISTINCT FROM $2, \
-                    i.source IS NOT NULL \
+                    i.source IS NOT NULL, i.audience IS NOT NULL \
              FROM auth.issuers AS i WHERE i.issuer OPERATOR(pg_catalog.=) $1",
             Some(1),
             &[argument(issuer)?, audience],
@@ -96,11 +103,13 @@ fn stored_issuer(
     let names = row.get_datum_by_ordinal(1).map_err(errors::spi)?;
     let has_other_audience = row.get::<bool>(2).map_err(errors::spi)?;
     let is_followed = row.get::<bool>(3).map_err(errors::spi)?;
+    let has_audience = row.get::<bool>(4).map_err(errors::spi)?;
     Ok(Some(StoredIssuer {
         // SAFETY: the query gives a text[].
         algorithms: unsafe { algorithms(names) }?,
         has_other_audience: has_other_audience.unwrap_or(true),
         is_followed: is_followed.unwrap_or(true),
+        has_audience: has_audience.unwrap_or_default(),
     }))
 }
 
@@ -110,7 +119,8 @@ fn usable_keys(
     issuer: &str,
     algorithms: AlgorithmSet,
 ) -> Result<Vec<JwksEntry>, Report> {
-    let entries = jwt_verify::read_jwks(jwks, algorithms).map_err(|error| errors::jwks(&error))?;
+    let entries =
+        jwt_verify::read_jwks(jwks, algorithms).map_err(|error| errors::jwks(&error, jwks))?;
     // The whole set is refused before anything is said of single keys: who published a private key
     // has to hear of that first.
     if entries

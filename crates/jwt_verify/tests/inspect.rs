@@ -107,7 +107,10 @@ fn extreme_dates() {
         ),
     ] {
         let steps = look(&with("exp", value.clone()));
-        assert_eq!(detail(&steps, "exp"), shown);
+        let exp = detail(&steps, "exp");
+        assert!(exp.starts_with(&format!(
+            "{shown}: accepted, but it looks like milliseconds"
+        )));
         assert_mistake(
             &look(&with("nbf", value)),
             &["nbf"],
@@ -302,10 +305,27 @@ fn mistake_10_not_a_jwt_at_all() {
         ("", "there is no token"),
         ("  \n", "there is no token"),
         ("gho_16C7e42F292c6912E7710c838347Ae178B4a", "opaque token"),
+        (
+            "undefined",
+            "the variable that should hold the token was empty",
+        ),
+        (
+            " null\n",
+            "the variable that should hold the token was empty",
+        ),
+        (
+            "[object Object]",
+            "the variable that should hold the token was empty",
+        ),
+        (
+            "W3nUKfBvSesVKe9cDvIjbJKdBbpWvBSC.iZ5F2tYhRkDyHLmGkJx4BQJDWNHpl0W4Hf%2FGoIPKyzE%3D",
+            "session cookies",
+        ),
         ("a.b.c.d.e", "encrypted token (JWE)"),
         (json_text.as_str(), "this is JSON"),
         (&format!("{header}.{}.", encode(b"{}")), "no signature"),
-        ("a.b", "no signature"),
+        ("a.b", "session cookies"),
+        (&format!("{header}.{}", encode(b"{}")), "no signature"),
         (&format!("{header}%2Ee30%2EAAAA"), "percent-encoded"),
         (&format!("{header}=.e30.AAAA"), "URL-safe alphabet"),
         (
@@ -320,6 +340,15 @@ fn mistake_10_not_a_jwt_at_all() {
         let shown = &steps[0].detail;
         assert!(text.len() < 4 || !shown.contains(text), "{shown}");
     }
+}
+
+#[test]
+fn mistake_11_exp_in_milliseconds() {
+    let steps = look(&with("exp", json!(NOW_SECONDS * 1000)));
+    assert!(steps.iter().all(|step| step.ok));
+    assert!(detail(&steps, "exp").contains("looks like milliseconds"));
+    let steps = look(&with("exp", json!(NOW_SECONDS + 10 * 365 * 86_400)));
+    assert!(!detail(&steps, "exp").contains("milliseconds"));
 }
 
 // ---- Others
@@ -524,7 +553,11 @@ fn claims_are_checked_leniently_where_nothing_is_asked() {
     assert!(steps.iter().all(|step| step.ok));
     for (name, text) in [
         ("exp", "absent"),
-        ("aud", "absent; not checked, as the issuer has no audience"),
+        (
+            "aud",
+            "absent; not checked, as the issuer has no audience: tokens for other applications are \
+             accepted too, until the list of issuers names one",
+        ),
         ("sub", "absent"),
         ("max_age", "the issuer sets none"),
         ("required", "the issuer requires no claim"),

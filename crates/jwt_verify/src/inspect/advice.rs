@@ -19,7 +19,11 @@ const MAX_LISTED: usize = 5;
 const LARGEST_SKEW: Duration = Duration::from_secs(15 * 60);
 
 /// Beyond this a date is in other units than seconds.
-const A_CENTURY: Duration = Duration::from_secs(100 * 366 * 86_400);
+pub(super) const A_CENTURY: Duration = Duration::from_secs(100 * 366 * 86_400);
+
+/// Added to an `exp` that is accepted and further away than that.
+pub(super) const UNITS_OF_EXP: &str = ": accepted, but it looks like milliseconds, where seconds since \
+                                       1970 are due, so the token never expires";
 
 /// The first few of `items`, quoted.
 pub(super) fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {

@@ -12,11 +12,19 @@ pub(super) fn explain(text: &str, error: &Error, is_tidy_otherwise: bool) -> Str
     let mistake = match error {
         _ if trimmed.is_empty() => Some("there is no token"),
         Error::TokenTooLong { .. } => None,
+        _ if PLACEHOLDERS.contains(&trimmed) => Some(
+            "this is what a program writes for a value that is not there: the variable that should \
+             hold the token was empty",
+        ),
         _ if trimmed.starts_with(['{', '[']) => Some(
             "this is JSON, not a token; from a token response, pass the value of \
              \"access_token\" or \"id_token\" alone",
         ),
         _ if is_tidy_otherwise => Some(pasted(text)),
+        Error::PartCount { parts: 2 } if !is_encoded_object(trimmed) => Some(
+            "this is no JWT; of this form are signed session cookies, which only the application that \
+             set them can read: ask the issuer for a JWT",
+        ),
         Error::PartCount { .. } | Error::NotBase64url(_) if text.contains('%') => {
             Some("the token is percent-encoded; decode it first")
         }
@@ -47,6 +55,14 @@ pub(super) fn explain(text: &str, error: &Error, is_tidy_otherwise: bool) -> Str
         Some(mistake) => format!("{error}: {mistake}"),
         None => error.to_string(),
     }
+}
+
+/// What programs write for a value that is not there.
+const PLACEHOLDERS: [&str; 6] = ["undefined", "null", "None", "nil", "NaN", "[object Object]"];
+
+/// Whether it begins as the base64url of a JSON object does, `{"`.
+fn is_encoded_object(text: &str) -> bool {
+    text.starts_with("eyJ")
 }
 
 fn pasted(text: &str) -> &'static str {

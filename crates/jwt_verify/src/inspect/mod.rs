@@ -17,7 +17,7 @@ use crate::keyring::{Issuer, Keyring, Selected};
 use crate::numeric_date::NumericDate;
 use crate::policy::Policy;
 use crate::signature;
-use crate::time::{Roughly, Seconds, UnixTime};
+use crate::time::{Roughly, Seconds, UnixTime, WideTime};
 use crate::token::Token;
 use crate::verify::{check_signature, check_type, find_issuer, select_key};
 use crate::wanted::Wanted;
@@ -317,7 +317,13 @@ impl Inspection<'_> {
             None => "absent".to_owned(),
         };
         match topic {
-            Topic::Exp => date("exp"),
+            Topic::Exp => {
+                let far = self.claims.date("exp").ok().flatten().is_some_and(|exp| {
+                    exp.wide() > WideTime::from(self.now).plus(advice::A_CENTURY)
+                });
+                let remark = if far { advice::UNITS_OF_EXP } else { "" };
+                format!("{}{remark}", date("exp"))
+            }
             Topic::Nbf => date("nbf"),
             Topic::Iat => date("iat"),
             Topic::MaxAge => match policy.max_age {
@@ -327,8 +333,10 @@ impl Inspection<'_> {
             Topic::Iss => text(self.claims.issuer()),
             Topic::Aud if policy.audience.is_some() => self.audience(),
             Topic::Aud => format!(
-                "{}; not checked, as the issuer has no audience",
-                self.audience()
+                "{}; not checked, as the issuer has no audience: tokens for other applications are \
+                 accepted too, until {} names one",
+                self.audience(),
+                self.places.issuers
             ),
             Topic::Sub => text(self.claims.subject()),
             Topic::Required if policy.required_claims.is_empty() => {
