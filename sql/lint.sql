@@ -365,7 +365,10 @@ definer_search_path AS (
 key_tables AS (
     SELECT c.oid, c.oid::regclass::text AS name, c.relowner, c.relacl
       FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-     WHERE n.nspname = 'auth' AND c.relname IN ('issuers', 'jwks') AND c.relkind = 'r'
+     WHERE c.relkind = 'r'
+       AND (n.nspname = 'auth' AND c.relname IN ('issuers', 'jwks')
+            -- Those that auth.follow() reads keys from.
+            OR (n.nspname, c.relname) IN (SELECT i.source ->> 'schema', i.source ->> 'table' FROM issuers AS i))
 ),
 key_privilege AS (
     -- Whatever the way: a grant to the role, to one that it is a member of, or to PUBLIC.
@@ -467,12 +470,12 @@ tokens_never_expire AS (
            format('UPDATE auth.issuers SET required_claims = ''{exp}'' WHERE issuer = %L;', i.issuer)
       FROM issuers AS i WHERE NOT 'exp' = ANY (i.required_claims) AND i.max_age IS NULL
 ),
--- Sources of keys. Those that come from elsewhere than auth.jwks have their codes here, and count as
--- keys in no_keys.
+-- Keys of issuers that have theirs in auth.jwks. What becomes of others is in auth.key_status.
 keys AS (
     SELECT i.issuer, count(k.thumbprint) AS number, count(k.thumbprint) FILTER (WHERE k.expires_at IS NULL) AS endless,
            max(k.expires_at) AS until, count(*) FILTER (WHERE k.jwk ->> 'kty' = 'oct') AS secrets
       FROM issuers AS i LEFT JOIN auth.jwks AS k ON k.issuer = i.issuer
+     WHERE i.source IS NULL
      GROUP BY i.issuer
 ),
 no_keys AS (
