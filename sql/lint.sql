@@ -503,12 +503,10 @@ keys_expire AS (
 ),
 -- 8. Where keys come from, if not from auth.jwks. A further kind of source has its codes here.
 sources AS (
-    SELECT i.issuer, i.audience, s.source AS name, min(s.state) AS state, min(s.last_error) AS remark,
-           (SELECT t.oid FROM tables AS t JOIN pg_class AS c ON c.oid = t.oid JOIN pg_namespace AS n ON n.oid = c.relnamespace
-             WHERE n.nspname = i.source ->> 'schema' AND c.relname = i.source ->> 'table') AS source_table
+    SELECT i.issuer, i.audience, s.source AS name, min(s.state) AS state, min(s.last_error) AS remark
       FROM issuers AS i JOIN auth.key_status AS s ON s.issuer = i.issuer
      WHERE i.source IS NOT NULL
-     GROUP BY i.issuer, i.audience, i.source, s.source
+     GROUP BY i.issuer, i.audience, s.source
 ),
 source_missing AS (
     SELECT 'error', 'source_missing', NULL::regclass, NULL::oid, format('issuer %s', s.issuer),
@@ -520,16 +518,6 @@ source_polled AS (
     SELECT 'info', 'source_polled', NULL::regclass, NULL::oid, format('issuer %s', s.issuer), s.remark,
            format('SELECT auth.follow(%L, issuer => %L, audience => %L); -- as a role that may add triggers to the table', s.name, s.issuer, s.audience)
       FROM sources AS s WHERE s.state = 'polled'
-),
-source_writable AS (
-    SELECT 'error', 'source_writable', 'pg_class'::regclass, s.source_table, format('table %s', s.name),
-           format('Issuer %s keeps its keys there, and role %s may write it, and so make a key and be every user.', s.issuer,
-               string_agg(quote_ident(r.rolname), ', ' ORDER BY r.rolname)),
-           format('REVOKE INSERT, UPDATE, DELETE, TRUNCATE, TRIGGER ON %s FROM %s;', s.name,
-               string_agg(quote_ident(r.rolname), ', ' ORDER BY r.rolname))
-      FROM sources AS s JOIN reach AS r ON r.relation = s.source_table
-     WHERE r.can_write OR r.can_truncate OR r.can_add_triggers
-     GROUP BY s.source_table, s.name, s.issuer
 ),
 shared_secret AS (
     SELECT 'warning', 'shared_secret', NULL::regclass, NULL::oid, format('issuer %s', k.issuer),
@@ -548,7 +536,7 @@ findings (level, code, classid, objid, object, detail, fix) AS (
     UNION ALL TABLE key_privilege UNION ALL TABLE claim_function_replaced UNION ALL TABLE trigger_not_always
     UNION ALL TABLE audience_not_checked UNION ALL TABLE any_issuer UNION ALL TABLE tokens_never_expire
     UNION ALL TABLE no_keys UNION ALL TABLE keys_expire UNION ALL TABLE shared_secret
-    UNION ALL TABLE source_missing UNION ALL TABLE source_polled UNION ALL TABLE source_writable
+    UNION ALL TABLE source_missing UNION ALL TABLE source_polled
 ),
 -- 9. What the owners ignore on purpose.
 database_comment AS (

@@ -155,6 +155,19 @@ impl<const PLACES: usize> Table<PLACES> {
             .unwrap_or(&self.others)
     }
 
+    /// Sets the counts of this database to 0. What is counted meanwhile may be lost or not.
+    fn reset(&self, database: u32) {
+        for place in self.places.iter().chain([&self.others]) {
+            let is_ours = place.state.load(Ordering::Acquire) != CLAIMED
+                || place.database.load(Ordering::Relaxed) == database;
+            if is_ours {
+                for count in &place.counts {
+                    count.store(0, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
     fn add_to(&self, lines: &mut Vec<Line>, scope: &'static str, database: u32) {
         let named = self.places.iter().map(|place| (place, false));
         for (place, is_others) in named.chain([(&self.others, true)]) {
@@ -244,6 +257,17 @@ pub fn lines() -> Vec<Line> {
         shared.add_to(&mut lines, "server", database);
     }
     lines
+}
+
+/// Begins to count again, in this backend and, where there is shared memory, for all of this database. What
+/// found no place of its own is not told by databases, and begins again for all of them.
+pub fn reset() {
+    // SAFETY: reads a variable of the backend.
+    let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
+    OWN.reset(database);
+    if let Some(shared) = shared() {
+        shared.reset(database);
+    }
 }
 
 #[cfg(not(feature = "pg14"))]

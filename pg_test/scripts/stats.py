@@ -49,6 +49,13 @@ def each_outcome(checks, cluster):
     for n in range(200):
         s.execute(INIT, tokens.token("u1", iss=f"https://stranger-{n}"))
     checks.equal("one row for any issuer", counts(s)[("*", "accepted")], 200)
+    reset = "SELECT auth.reset_stats()"
+    checks.equal("not for everyone to reset", s.code(reset), "42501")
+    owner.query("GRANT EXECUTE ON FUNCTION auth.reset_stats() TO authenticated")
+    s.query(reset)
+    checks.equal("reset", counts(s), {})
+    s.code(INIT, "x")
+    checks.equal("counted again", counts(s), {(None, "28J01"): 1})
 
 
 def more_issuers_than_places(checks, cluster):
@@ -78,8 +85,15 @@ def of_the_server(checks):
                 s.receive()
         checks.equal("of all sessions", counts(owner, "server")[(tokens.ISSUER, "accepted")], 200)
         checks.equal("of none itself", (tokens.ISSUER, "accepted") in counts(owner), False)
+        cluster.session(elsewhere, "owner_role").query("SELECT auth.reset_stats()")
+        checks.equal("not reset from another database", counts(owner, "server")[(tokens.ISSUER, "accepted")], 200)
+        owner.query("SELECT auth.reset_stats()")
+        checks.equal("reset", counts(owner, "server"), {})
+        for n, s in enumerate(sessions):
+            s.execute(INIT, tokens.token(f"again{n}"))
+        checks.equal("counted again", counts(owner, "server")[(tokens.ISSUER, "accepted")], 4)
         sessions[0].close()
-        checks.equal("also of those that are gone", counts(owner, "server")[(tokens.ISSUER, "accepted")], 200)
+        checks.equal("also of those that are gone", counts(owner, "server")[(tokens.ISSUER, "accepted")], 4)
         checks.equal("of this database", counts(cluster.session(elsewhere, "owner_role"), "server"), {})
         cluster.as_pg("pg_ctl", "kill", "KILL", str(sessions[1].backend))
         # A session that is told of the crash, and then one that is let in after the recovery.

@@ -99,6 +99,16 @@ sql_function!(
     }
 );
 
+sql_function!(
+    /// `auth.reset_stats() RETURNS void`.
+    pg_auth_jwt_reset_stats,
+    |_arguments| {
+        stats::reset();
+        // As PG_RETURN_VOID.
+        Ok(Some(pg_sys::Datum::from(0)))
+    }
+);
+
 /// Adds what an accepted `sub` means for `auth.uid()`, of which the verifier knows nothing.
 fn remark_on_subject(token: &str, steps: &mut [jwt_verify::Step]) {
     let subject = jwt_verify::unverified_claims(token).subject;
