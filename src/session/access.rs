@@ -142,7 +142,7 @@ SELECT p.oid, quote_ident(p.polname), p.polcmd::text, p.polpermissive,
        (SELECT string_agg(f.proname, ',' ORDER BY f.proname)
           FROM pg_depend AS d JOIN pg_proc AS f ON f.oid = d.refobjid JOIN pg_namespace AS s ON s.oid = f.pronamespace
          WHERE d.classid = 'pg_policy'::regclass AND d.objid = p.oid AND d.refclassid = 'pg_proc'::regclass
-           AND s.nspname = 'auth' AND f.pronargs = 0)
+           AND s.nspname = 'auth' AND f.pronargs = 0 AND NOT f.proretset AND f.prosrc ~ '^pg_auth_jwt_')
   FROM pg_policy AS p WHERE p.polrelid = $1
  ORDER BY p.polpermissive DESC, p.polname";
 
