@@ -1,8 +1,8 @@
 //! The one table of what we raise: SQLSTATE, message, DETAIL and HINT. (Only the calling convention's
 //! own errors are in [`crate::pg::function`].)
 //!
-//! Messages name the claim and the rule; never the token, a signature or a key. What comes from a
-//! token is quoted, escaped and cut by the verifier before it gets here.
+//! Messages name the claim and the rule, never the token, a signature or a key. The verifier has
+//! already quoted, escaped and cut what comes from a token.
 
 // A new error of the verifier must not get the code or the hint of another by default.
 #![deny(clippy::wildcard_enum_match_arm)]
@@ -15,7 +15,7 @@ use crate::pg::row::NotUtf8;
 /// A JWKS or a JWK, or another argument, that is not acceptable.
 const INVALID_PARAMETER_VALUE: SqlState = SqlState(b"22023");
 
-/// A right that is missing.
+/// A missing privilege.
 pub const INSUFFICIENT_PRIVILEGE: SqlState = SqlState(b"42501");
 
 /// The SQLSTATE of a refused token. Class 28 (invalid authorization), so that a client can tell a
@@ -49,7 +49,7 @@ fn message(kind: ErrorKind) -> &'static str {
     }
 }
 
-/// What to do about it, where that can be said without knowing more.
+/// What to do about it, where the error alone tells that.
 fn hint(error: &Error) -> Option<&'static str> {
     match error {
         Error::PartCount { .. } | Error::NotBase64url(_) => {
@@ -152,7 +152,7 @@ impl From<NotUtf8> for Report {
     }
 }
 
-/// Text of a key that the encoding of the database lacks.
+/// Text of a key with characters that the encoding of the database lacks.
 pub fn not_storable() -> Report {
     Report {
         sqlstate: SqlState(b"22P05"),
@@ -171,9 +171,9 @@ fn invalid(message: String, detail: Option<String>, hint: Option<&str>) -> Repor
     }
 }
 
-/// A claim function that finds another session token than the query that it is called in has used.
-/// `could_be_caught`: inside of that query an exception handler may be in place, which must not turn
-/// the error into an answer. `query_canceled` is what `WHEN OTHERS` of PL/pgSQL lets pass.
+/// A claim function found another session token than the query around it has used.
+/// `could_be_caught`: an exception handler inside of that query may be active, and must not turn
+/// the error into an answer. `WHEN OTHERS` of PL/pgSQL does not catch `query_canceled`.
 pub fn token_changed(could_be_caught: bool) -> Report {
     Report {
         sqlstate: SqlState(if could_be_caught { b"57014" } else { b"28J12" }),
@@ -485,9 +485,6 @@ pub fn no_such_table(oid: u32) -> Report {
     }
 }
 
-/// A table of which the caller sees some rows only.
-pub const ROW_SECURITY_DETAIL: &str = "Row security applies to the current role on the table.";
-
 /// Rows of `auth.jwks` that an issuer no longer needs, whose keys are followed; a NOTICE.
 pub fn keys_removed(count: usize) -> Report {
     notice(
@@ -558,6 +555,18 @@ pub fn odd_rows(table: &str, reasons: &[(String, String)]) -> Report {
     }
 }
 
+/// A followed table with more rows than are looked through for a count; a WARNING.
+pub fn not_all_rows(table: &str, limit: usize) -> Report {
+    Report {
+        sqlstate: SqlState(b"01000"),
+        message: format!("table {table} has more than {limit} rows"),
+        detail: Some(
+            "The others count as keys, but were not looked at and are not counted.".to_owned(),
+        ),
+        hint: None,
+    }
+}
+
 /// A table that `auth.follow` refuses.
 pub fn table_not_followed(
     sqlstate: SqlState,
@@ -595,7 +604,7 @@ pub fn triggers_altered(faults: &str, repair: &str) -> Report {
     }
 }
 
-/// The library's first use, where Postgres would forget its settings.
+/// The first use of the library in a place where Postgres would forget its settings.
 pub fn loaded_too_late() -> Report {
     Report {
         sqlstate: SqlState(b"55000"),
@@ -608,7 +617,7 @@ pub fn loaded_too_late() -> Report {
     }
 }
 
-/// A connection option that is not the client's to give; in Postgres's words.
+/// A connection option that the client may not set; in Postgres's words.
 pub fn setting_denied(name: &str) -> Report {
     Report {
         sqlstate: INSUFFICIENT_PRIVILEGE,
@@ -637,7 +646,8 @@ pub fn setting_unreadable(
     }
 }
 
-/// A name under our prefix that is none of our settings. Its value is not shown: it may be a token.
+/// A name with our prefix that is not one of our settings. Its value is not shown: it may be a
+/// token.
 pub fn setting_unknown(name: &str, place: &str, remedy: &str) -> Report {
     let name = shorten(name);
     Report {
@@ -650,8 +660,8 @@ pub fn setting_unknown(name: &str, place: &str, remedy: &str) -> Report {
     }
 }
 
-/// A query of ours whose outcome is not what the extension's own tables give; an error of Postgres's
-/// own is raised as it is.
+/// A query of ours with a result that the extension's own tables cannot give. Postgres's own errors
+/// are raised as they are.
 pub fn spi(error: pgrx::spi::SpiError) -> Report {
     Report {
         sqlstate: SqlState(b"55000"),
@@ -664,7 +674,7 @@ pub fn spi(error: pgrx::spi::SpiError) -> Report {
     }
 }
 
-/// A line of the verifier's as a DETAIL: a sentence.
+/// A line of the verifier as a DETAIL: a sentence.
 pub fn sentence(line: &str) -> String {
     let mut chars = line.chars();
     match chars.next() {

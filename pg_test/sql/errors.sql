@@ -64,20 +64,20 @@ SELECT auth.session();
 RESET pg_auth_jwt.token;
 SELECT auth.session() IS NULL AS anonymous;
 
--- A leeway makes up for clocks; nothing else does.
+-- A leeway makes up for a different clock, and for nothing else.
 UPDATE auth.issuers SET leeway = '200 years';
 SELECT auth.verify(:'expired') ->> 'email';
 UPDATE auth.issuers SET leeway = '0 s';
 SELECT auth.verify(:'expired') ->> 'email';
 \echo :LAST_ERROR_SQLSTATE
 
--- An issuer of any name.
+-- The row for any issuer.
 DELETE FROM auth.issuers;
 SELECT auth.init(:'jwks');
 SELECT auth.verify(:'other_issuer') ->> 'iss';
 \i fixtures/jose.sql
 SELECT auth.init(:'jwks', issuer => :'issuer');
--- The exact row comes first, and a disabled one does not give way to '*'.
+-- The row of the exact name has precedence over '*', also when it is disabled.
 UPDATE auth.issuers SET enabled = false WHERE issuer = :'issuer';
 SELECT auth.verify(:'alice');
 \echo :LAST_ERROR_SQLSTATE

@@ -1,10 +1,10 @@
-//! What people paste instead of a token.
+//! Recognises texts that people paste instead of a token.
 
 use crate::error::{Error, Part};
 use crate::limits::MAX_TOKEN_BYTES;
 
-/// The mistake behind an error of form, and how to correct it. Nothing of the
-/// text is shown: it may be a secret.
+/// The mistake behind an error of form, and how to correct it. Shows nothing of the text, which may
+/// be a secret.
 ///
 /// `is_tidy_otherwise` says whether [`tidy`] finds a token in it.
 pub(super) fn explain(text: &str, error: &Error, is_tidy_otherwise: bool) -> String {
@@ -78,9 +78,9 @@ fn pasted(text: &str) -> &'static str {
 
 const QUOTES: [char; 3] = ['"', '\'', '`'];
 
-/// The token without what people paste along with it, where there is such.
+/// The token without the text that people paste along with it, if there is any.
 pub(super) fn tidy(text: &str) -> Option<String> {
-    // What is cut away is short, or the token is none.
+    // The text around a pasted token is short. A longer text is not searched for a token.
     if text.len() > MAX_TOKEN_BYTES.saturating_mul(2) {
         return None;
     }
