@@ -1,9 +1,10 @@
-//! Counts of what became of tokens, for the view `auth.stats`: this backend's, and where the server itself
-//! loads the library (`shared_preload_libraries`), those of all backends in shared memory.
+//! Counts of what became of tokens, for the view `auth.stats`: this backend's, and where the server
+//! itself loads the library (`shared_preload_libraries`), those of all backends in shared memory.
 //!
-//! There is no lock: a place in the table is claimed once, by compare-and-swap, and then only its counts
-//! change. Nothing is counted per row; once per verification, or use of a token that was verified before.
-//! Names are those of rows in `auth.issuers`, never what a stranger wrote into a token.
+//! There is no lock: a place in the table is claimed once, by compare-and-swap, and then only its
+//! counts change. Nothing is counted per row; once per verification, or use of a token that was
+//! verified before. Names are those of rows in `auth.issuers`, never what a stranger wrote into a
+//! token.
 
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -60,7 +61,8 @@ const NAME_BYTES: usize = 120;
 
 /// The counts of one issuer of one database.
 struct Place {
-    /// [`FREE`], [`BEING_CLAIMED`] or [`CLAIMED`]. Where a backend is killed while it claims one, that is lost.
+    /// [`FREE`], [`BEING_CLAIMED`] or [`CLAIMED`]. Where a backend is killed while it claims one,
+    /// that is lost.
     state: AtomicU32,
     database: AtomicU32,
     /// 0: not an issuer's.
@@ -140,8 +142,8 @@ impl<const PLACES: usize> Table<PLACES> {
         }
     }
 
-    /// The place of that name, claimed if need be. Two backends that claim one for the same name at once
-    /// may get two, whose counts are then added.
+    /// The place of that name, claimed if need be. Two backends that claim one for the same name at
+    /// once may get two, whose counts are then added.
     fn place(&self, database: u32, name: &[u8]) -> &Place {
         // FNV-1a.
         let hash = name
@@ -213,8 +215,8 @@ fn shared() -> Option<&'static Shared> {
     unsafe { SHARED.load(Ordering::Relaxed).as_ref() }
 }
 
-/// The places of this backend's database that are no issuer's, in both tables, once they were looked for:
-/// each use of a token that was verified before counts there.
+/// The places of this backend's database that are no issuer's, in both tables, once they were
+/// looked for: each use of a token that was verified before counts there.
 static NAMELESS: [AtomicPtr<Place>; 2] = [const { AtomicPtr::new(std::ptr::null_mut()) }; 2];
 
 /// Counts an event. `issuer` is the name of its row in `auth.issuers`, where there is one.
@@ -252,8 +254,8 @@ pub fn count(issuer: Option<&str>, event: Event) {
     }
 }
 
-/// As [`count`] without an issuer, where the places are still to be found: the second one only where there is
-/// shared memory.
+/// As [`count`] without an issuer, where the places are still to be found: the second one only
+/// where there is shared memory.
 #[cold]
 fn count_first(event: Event) {
     for (known, place) in NAMELESS.iter().zip(places(&[])) {
@@ -325,8 +327,8 @@ unsafe extern "C-unwind" fn request() {
 
 /// Called once by the postmaster, before there is any other process; again after a crash.
 unsafe extern "C-unwind" fn attach() {
-    // SAFETY: Postgres gives memory of that size, which it aligns to a cache line, or ends the server. A table
-    // of zeros is an empty one.
+    // SAFETY: Postgres gives memory of that size, which it aligns to a cache line, or ends the
+    // server. A table of zeros is an empty one.
     unsafe {
         if let Some(previous) = PREVIOUS_STARTUP {
             previous();
