@@ -1,9 +1,10 @@
-//! Counts of what became of tokens, for the view `auth.stats`: this backend's, and where the server itself
-//! loads the library (`shared_preload_libraries`), those of all backends in shared memory.
+//! Counts of what became of tokens, for the view `auth.stats`: this backend's, and where the server
+//! itself loads the library (`shared_preload_libraries`), those of all backends in shared memory.
 //!
-//! There is no lock: a place in the table is claimed once, by compare-and-swap, and then only its counts
-//! change. Nothing is counted per row; once per verification, or use of a token that was verified before.
-//! Names are those of rows in `auth.issuers`, never what a stranger wrote into a token.
+//! There is no lock: a place in the table is claimed once, by compare-and-swap, and then only its
+//! counts change. Nothing is counted per row; once per verification, or use of a token that was
+//! verified before. Names are those of rows in `auth.issuers`, never what a stranger wrote into a
+//! token.
 
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -60,7 +61,8 @@ const NAME_BYTES: usize = 120;
 
 /// The counts of one issuer of one database.
 struct Place {
-    /// [`FREE`], [`BEING_CLAIMED`] or [`CLAIMED`]. Where a backend is killed while it claims one, that is lost.
+    /// [`FREE`], [`BEING_CLAIMED`] or [`CLAIMED`]. Where a backend is killed while it claims one,
+    /// that is lost.
     state: AtomicU32,
     database: AtomicU32,
     /// 0: not an issuer's.
@@ -88,6 +90,13 @@ impl Place {
         let length = usize::try_from(self.name_bytes.load(Ordering::Relaxed)).unwrap_or(0);
         let bytes = self.name.iter().take(length);
         bytes.map(|byte| byte.load(Ordering::Relaxed)).collect()
+    }
+
+    #[inline]
+    fn count(&self, event: Event) {
+        if let Some(count) = self.counts.get(event.kind()) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn is(&self, database: u32, name: &[u8]) -> bool {
@@ -133,8 +142,8 @@ impl<const PLACES: usize> Table<PLACES> {
         }
     }
 
-    /// The place of that name, claimed if need be. Two backends that claim one for the same name at once
-    /// may get two, whose counts are then added.
+    /// The place of that name, claimed if need be. Two backends that claim one for the same name at
+    /// once may get two, whose counts are then added.
     fn place(&self, database: u32, name: &[u8]) -> &Place {
         // FNV-1a.
         let hash = name
@@ -219,24 +228,63 @@ fn shared() -> Option<&'static Shared> {
     unsafe { SHARED.load(Ordering::Relaxed).as_ref() }
 }
 
+/// The places of this backend's database that are no issuer's, in both tables, once they were
+/// looked for: each use of a token that was verified before counts there.
+static NAMELESS: [AtomicPtr<Place>; 2] = [const { AtomicPtr::new(std::ptr::null_mut()) }; 2];
+
 /// Counts an event. `issuer` is the name of its row in `auth.issuers`, where there is one.
+#[inline]
 pub fn count(issuer: Option<&str>, event: Event) {
+    let Some(issuer) = issuer else {
+        let [own, of_server] = &NAMELESS;
+        // SAFETY: NULL, or a place of a table, which is there as long as the process.
+        let (own, of_server) = unsafe {
+            (
+                own.load(Ordering::Relaxed).as_ref(),
+                of_server.load(Ordering::Relaxed).as_ref(),
+            )
+        };
+        return match own {
+            None => count_first(event),
+            Some(own) => {
+                own.count(event);
+                if let Some(of_server) = of_server {
+                    of_server.count(event);
+                }
+            }
+        };
+    };
+    let end = (0..=NAME_BYTES.min(issuer.len()))
+        .rev()
+        .find(|&end| issuer.is_char_boundary(end));
+    for place in places(
+        issuer
+            .as_bytes()
+            .get(..end.unwrap_or(0))
+            .unwrap_or_default(),
+    ) {
+        place.count(event);
+    }
+}
+
+/// As [`count`] without an issuer, where the places are still to be found: the second one only
+/// where there is shared memory.
+#[cold]
+fn count_first(event: Event) {
+    for (known, place) in NAMELESS.iter().zip(places(&[])) {
+        known.store(std::ptr::from_ref(place).cast_mut(), Ordering::Relaxed);
+        place.count(event);
+    }
+}
+
+/// The places of that name in both tables.
+fn places(name: &[u8]) -> impl Iterator<Item = &'static Place> {
     // SAFETY: reads a variable of the backend.
     let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
-    let name = issuer.unwrap_or_default();
-    let end = (0..=NAME_BYTES.min(name.len()))
-        .rev()
-        .find(|&end| name.is_char_boundary(end));
-    let name = name.as_bytes().get(..end.unwrap_or(0)).unwrap_or_default();
     let of_shared = shared().map(|shared| shared.place(database, name));
-    for place in [Some(OWN.place(database, name)), of_shared]
+    [Some(OWN.place(database, name)), of_shared]
         .into_iter()
         .flatten()
-    {
-        if let Some(count) = place.counts.get(event.kind()) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-    }
 }
 
 /// A row of the view.
@@ -303,8 +351,8 @@ unsafe extern "C-unwind" fn request() {
 
 /// Called once by the postmaster, before there is any other process; again after a crash.
 unsafe extern "C-unwind" fn attach() {
-    // SAFETY: Postgres gives memory of that size, which it aligns to a cache line, or ends the server. A table
-    // of zeros is an empty one.
+    // SAFETY: Postgres gives memory of that size, which it aligns to a cache line, or ends the
+    // server. A table of zeros is an empty one.
     unsafe {
         if let Some(previous) = PREVIOUS_STARTUP {
             previous();

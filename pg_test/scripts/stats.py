@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""auth.stats counts what becomes of tokens: in each session for itself, and where the server loads the
-library, for all sessions of a database together."""
+"""auth.stats counts what becomes of tokens: in each session for itself, and where the server loads
+the library, for all sessions of a database together."""
 
 import time
 
