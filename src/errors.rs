@@ -447,9 +447,6 @@ pub fn no_such_table(oid: u32) -> Report {
     }
 }
 
-/// A table of which the caller sees some rows only.
-pub const ROW_SECURITY_DETAIL: &str = "Row security applies to the current role on the table.";
-
 /// Rows of `auth.jwks` that an issuer no longer needs, whose keys are followed; a NOTICE.
 pub fn keys_removed(count: usize) -> Report {
     notice(
@@ -516,6 +513,18 @@ pub fn odd_rows(table: &str, reasons: &[(String, String)]) -> Report {
         sqlstate: SqlState(b"01000"),
         message: format!("some rows of table {table} are no usable keys"),
         detail: Some(reasons_in_lines(reasons)),
+        hint: None,
+    }
+}
+
+/// A followed table with more rows than are looked through for a count; a WARNING.
+pub fn not_all_rows(table: &str, limit: usize) -> Report {
+    Report {
+        sqlstate: SqlState(b"01000"),
+        message: format!("table {table} has more than {limit} rows"),
+        detail: Some(
+            "The others count as keys, but were not looked at and are not counted.".to_owned(),
+        ),
         hint: None,
     }
 }

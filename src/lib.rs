@@ -56,7 +56,7 @@ extern "C-unwind" fn _PG_init() {
     unsafe {
         pg::guard::run(|| {
             settings::register()?;
-            trust::keys::register_invalidation_callback();
+            trust::keys::register_invalidation_callbacks();
             redaction::hooks::install();
             once::install();
             session::execution::install();

@@ -56,3 +56,21 @@ SELECT auth.email();
 \! psql -X -U app_owner -c "DELETE FROM auth.jwks WHERE kid = 'ed-1'" demo
 SELECT auth.email();
 \echo SQLSTATE :LAST_ERROR_SQLSTATE
+
+-- 9. An issuer that keeps its keys in this database, as Better Auth does: its table is followed.
+\connect - app_owner
+CREATE TABLE issuer_keys (id text PRIMARY KEY, public_key jsonb NOT NULL, expires_at timestamptz);
+SELECT auth.follow('issuer_keys', issuer => 'https://auth.example.com', audience => '{my-app}');
+CREATE TABLE next_keys AS SELECT key ->> 'kid' AS id, key AS public_key
+  FROM jsonb_array_elements(:'jwks'::jsonb -> 'keys') AS key;
+
+-- 10. A rotation: the issuer's new key counts as soon as its row is there, and no longer.
+\connect - authenticated
+SELECT auth.jwt_session_init(:'alice');
+\echo SQLSTATE :LAST_ERROR_SQLSTATE
+\! psql -X -U app_owner -c "INSERT INTO issuer_keys SELECT * FROM next_keys" demo
+SELECT auth.jwt_session_init(:'alice');
+SELECT auth.email();
+\! psql -X -U app_owner -c "DELETE FROM issuer_keys WHERE id = 'es-1'" demo
+SELECT auth.email();
+\echo SQLSTATE :LAST_ERROR_SQLSTATE

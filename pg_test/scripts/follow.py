@@ -135,6 +135,10 @@ def times_and_revocation(checks, cluster):
     db.owner.query("UPDATE keys SET alg = NULL")
     checks.equal("grace: what is shown",
                  db.owner.value("UPDATE keys SET expires_at = '2040-01-01 00:00'; SELECT valid_until = '2040-01-01 01:00+00' FROM auth.key_status"), "t")
+    for expiry, shown in (("-infinity", "-infinity"), ("infinity", "infinity"), ("294276-12-31 23:59:59", "infinity")):
+        db.owner.query((FOLLOW % "keys")[:-1] + ", grace => '100000 years')")
+        checks.equal(f"{expiry}, and a long grace",
+                     db.owner.value(f"UPDATE keys SET expires_at = '{expiry}'; SELECT valid_until FROM auth.key_status"), shown)
     checks.equal("negative grace", db.owner.code((FOLLOW % "keys")[:-1] + ", grace => '-1 s')"), "22023")
     db.owner.query((FOLLOW % "keys")[:-1] + ", grace => '0')")
     key(f"expires_at = {now} - interval '1 second'", "28J03", "no grace")

@@ -61,10 +61,17 @@ pub fn from_postgres(timestamp: pg_sys::TimestampTz) -> UnixTime {
     })
 }
 
-/// Unix time as a `timestamptz`; the ends of the range are the two infinities.
+/// Unix time as a `timestamptz`; what that type cannot hold becomes one of the two infinities.
 pub fn to_postgres(time: UnixTime) -> pg_sys::TimestampTz {
-    match time.as_micros() {
-        end @ (i64::MIN | i64::MAX) => end,
-        finite => finite.saturating_sub(POSTGRES_EPOCH),
+    // MIN_TIMESTAMP and END_TIMESTAMP of src/include/datatype/timestamp.h.
+    const FIRST: i64 = -211_813_488_000_000_000;
+    const END: i64 = 9_223_371_331_200_000_000;
+    if time == UnixTime::MAX {
+        return i64::MAX;
+    }
+    match time.as_micros().saturating_sub(POSTGRES_EPOCH) {
+        early if early < FIRST => i64::MIN,
+        late if late >= END => i64::MAX,
+        finite => finite,
     }
 }

@@ -162,12 +162,13 @@ impl<'a> Row<'a> {
     }
 
     /// A `text`, `varchar`, `uuid`, `smallint`, `integer` or `bigint`, in the one way that Postgres writes
-    /// it (see [`NAME_TYPES`]).
+    /// it (see [`NAME_TYPES`]). A text of more bytes than `limit` is not read, so that a value of a gigabyte
+    /// costs nothing.
     ///
     /// # Errors
     ///
-    /// As for [`text`](Self::text).
-    pub fn name(&self, column: &str) -> Result<Option<String>, NotUtf8> {
+    /// Where it is longer, or cannot become UTF-8.
+    pub fn name(&self, column: &str, limit: usize) -> Result<Option<String>, Unreadable> {
         let Some((type_id, datum)) = self.any(column) else {
             return Ok(None);
         };
@@ -175,6 +176,9 @@ impl<'a> Row<'a> {
         unsafe {
             Ok(match type_id {
                 pg_sys::TEXTOID | pg_sys::VARCHAROID => {
+                    if text_bytes(datum) > limit {
+                        return Err(Unreadable::TooLong);
+                    }
                     Vec::from_datum(datum, false).map(utf8).transpose()?
                 }
                 pg_sys::UUIDOID => Some(uuid::format(*datum.cast_mut_ptr::<[u8; 16]>())),
@@ -187,12 +191,12 @@ impl<'a> Row<'a> {
     }
 
     /// A JSON text in a `text`, `varchar`, `json` or `jsonb` (see [`JSON_TYPES`]). One of more bytes than
-    /// `limit` is not read, so that a value of a gigabyte costs nothing.
+    /// `limit` is not read.
     ///
     /// # Errors
     ///
     /// Where it is longer, or cannot become UTF-8.
-    pub fn json_text(&self, column: &str, limit: usize) -> Result<Option<String>, JsonUnreadable> {
+    pub fn json_text(&self, column: &str, limit: usize) -> Result<Option<String>, Unreadable> {
         let Some((type_id, datum)) = self.any(column) else {
             return Ok(None);
         };
@@ -201,15 +205,16 @@ impl<'a> Row<'a> {
             if !JSON_TYPES.contains(&type_id) {
                 return Ok(None);
             }
-            if pg_sys::toast_raw_datum_size(datum) > limit {
-                return Err(JsonUnreadable::TooLong);
+            let is_jsonb = type_id == pg_sys::JSONBOID;
+            if text_bytes(datum) > limit || is_jsonb && numbers_are_longer(datum, limit) {
+                return Err(Unreadable::TooLong);
             }
-            let text = if type_id == pg_sys::JSONBOID {
+            let text = if is_jsonb {
                 json_text(datum)
             } else {
                 Vec::from_datum(datum, false).map_or_else(|| Ok(String::new()), utf8)
             };
-            text.map(Some).map_err(|NotUtf8| JsonUnreadable::NotUtf8)
+            Ok(text.map(Some)?)
         }
     }
 
@@ -267,13 +272,61 @@ pub const JSON_TYPES: [pg_sys::Oid; 4] = [
 /// The types that [`Row::instant`] reads.
 pub const INSTANT_TYPES: [pg_sys::Oid; 2] = [pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPOID];
 
-/// Why [`Row::json_text`] read nothing.
+/// Why [`Row::name`] or [`Row::json_text`] read nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JsonUnreadable {
+pub enum Unreadable {
     /// It has more bytes than are allowed.
     TooLong,
     /// It cannot become UTF-8.
     NotUtf8,
+}
+
+impl From<NotUtf8> for Unreadable {
+    fn from(NotUtf8: NotUtf8) -> Self {
+        Self::NotUtf8
+    }
+}
+
+/// The length of a varlena's data, which is not read for it.
+///
+/// # Safety
+///
+/// `datum` must be that of a varlena.
+unsafe fn text_bytes(datum: pg_sys::Datum) -> usize {
+    // SAFETY: as the caller promises.
+    unsafe { pg_sys::toast_raw_datum_size(datum) }.saturating_sub(pg_sys::VARHDRSZ)
+}
+
+/// Whether the numbers alone take more bytes than `limit` as text: `1e131000` is stored in a few bytes.
+///
+/// # Safety
+///
+/// `datum` must be that of a `jsonb`.
+unsafe fn numbers_are_longer(datum: pg_sys::Datum, limit: usize) -> bool {
+    // SAFETY: as the caller promises. The iterator goes through the detoasted copy, and says of each value
+    // what it is; a value of type jbvNumeric is a numeric.
+    unsafe {
+        let jsonb = pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast::<pg_sys::Jsonb>();
+        let mut iterator = pg_sys::JsonbIteratorInit(&raw mut (*jsonb).root);
+        let mut value = std::mem::zeroed::<pg_sys::JsonbValue>();
+        let mut bytes: usize = 0;
+        loop {
+            use pg_sys::JsonbIteratorToken::{WJB_DONE, WJB_ELEM, WJB_VALUE};
+            match pg_sys::JsonbIteratorNext(&raw mut iterator, &raw mut value, false) {
+                WJB_DONE => return false,
+                WJB_ELEM | WJB_VALUE if value.type_ == pg_sys::jbvType::jbvNumeric => {
+                    let number = pg_sys::Datum::from(value.val.numeric);
+                    let text =
+                        pgrx::direct_function_call::<&CStr>(pg_sys::numeric_out, &[Some(number)]);
+                    bytes = bytes.saturating_add(text.map_or(0, |text| text.to_bytes().len()));
+                    if bytes > limit {
+                        return true;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
 }
 
 /// A text of the server's that is no UTF-8, and cannot become it.

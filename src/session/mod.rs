@@ -216,6 +216,8 @@ impl Session {
                 known.keys = renewed;
                 known.as_of = generation;
             }
+        } else {
+            keys.confirm(now);
         }
         Some(identity)
     }

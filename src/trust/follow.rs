@@ -10,11 +10,11 @@ use crate::errors;
 use crate::pg::clock::StatementId;
 use crate::pg::encoding::ServerText;
 use crate::pg::function::{Arguments, SqlResult, sql_function};
-use crate::pg::report::{self, Report, SqlState};
+use crate::pg::report::{self, Report};
 use crate::trust::admission::argument;
 use crate::trust::init::run;
 use crate::trust::lock;
-use crate::trust::lookup;
+use crate::trust::lookup::{self, MAX_LISTED};
 use crate::trust::source::{self, Choice, Choices, Fault, MEMBERS, Source};
 use crate::trust::tables::{self, Table, Tables};
 use crate::trust::triggers;
@@ -146,17 +146,6 @@ fn examine(oid: pg_sys::Oid, grace: Duration, choices: Choices) -> Result<Source
     for role in [Some(caller), tables::extension_owner()] {
         let role = role.ok_or_else(errors::no_tables)?;
         source::check_readable(&table, &columns, &mapped, role).map_err(refuse)?;
-    }
-    // SAFETY: a look-up in the catalogs, for the current role; raises nothing.
-    let row_security = unsafe { pg_sys::check_enable_rls(oid, pg_sys::InvalidOid, true) };
-    if row_security == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32 {
-        let detail = errors::ROW_SECURITY_DETAIL.to_owned();
-        return Err(errors::table_not_followed(
-            SqlState(b"42501"),
-            &name,
-            detail,
-            None,
-        ));
     }
     // What makes the rules stricter today must be there tomorrow.
     let mut pinned = choices;
@@ -408,16 +397,12 @@ fn trusted_keys(issuer: &str) -> Result<i32, Report> {
     };
     let mut trusted = 0_i32;
     let mut reasons = Vec::new();
-    for (kid, key) in inventory.keys {
-        let admitted = key.map_err(|odd| odd.reason()).and_then(|key| {
-            let admitted = key.admit(inventory.policy.algorithms);
-            admitted.map_err(|error| error.to_string()).map(|_| key)
-        });
-        match admitted {
-            Ok(key) if key.valid_until.is_some_and(|end| end <= now) => {}
+    for key in inventory.keys {
+        match key.takes {
+            Ok(_) if key.valid_until.is_some_and(|end| end <= now) => {}
             Ok(_) => trusted = trusted.saturating_add(1),
             Err(reason) => {
-                let name = kid.map_or_else(
+                let name = key.kid.map_or_else(
                     || "NULL".to_owned(),
                     |kid| format!("{:?}", errors::shorten(&kid)),
                 );
@@ -425,9 +410,13 @@ fn trusted_keys(issuer: &str) -> Result<i32, Report> {
             }
         }
     }
+    let table = inventory.sight.map(|sight| sight.source_name());
+    let table = table.unwrap_or_default();
+    if !inventory.is_complete {
+        report::warning(&errors::not_all_rows(&table, MAX_LISTED));
+    }
     if !reasons.is_empty() {
-        let table = inventory.sight.map(|sight| sight.source_name());
-        report::warning(&errors::odd_rows(&table.unwrap_or_default(), &reasons));
+        report::warning(&errors::odd_rows(&table, &reasons));
     }
     Ok(trusted)
 }

@@ -6,6 +6,7 @@
 //! found is looked up again at its next use.
 
 use std::cell::{Cell, RefCell};
+use std::ffi::{c_int, c_void};
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -33,8 +34,9 @@ const MAX_NAMES_BYTES: usize = 1_024;
 /// How long keys of a followed table are good where no trigger announces its changes.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// For how long keys that are known go on where the followed table is locked, by a migration for example.
-/// A key that was withdrawn right before the lock lives on for so long at most.
+/// For how long keys that are known go on where the followed table is locked, by a migration for example,
+/// from the last time at which they were known to be in it. A key that was withdrawn right before the
+/// lock lives on for so long at most.
 const MAX_LOCKED: Duration = Duration::from_secs(120);
 
 /// For how long a login waits for a locked table of which it knows no key, and how often it tries.
@@ -43,6 +45,10 @@ const LOCK_RETRY: Duration = Duration::from_millis(10);
 
 /// Set when what was found may no longer be what the tables hold.
 static STALE: AtomicBool = AtomicBool::new(true);
+
+/// Set while there may be, among what was found, what this very transaction has written: another one does
+/// not see it, and a trigger that announces it may come too late, or never.
+static UNCOMMITTED: AtomicBool = AtomicBool::new(false);
 
 /// The tables in which it was found; 0 while there are none.
 static ISSUERS: AtomicU32 = AtomicU32::new(0);
@@ -87,8 +93,8 @@ struct FoundKeys {
     sight: Option<Sight>,
     /// From when on they must be looked up again, although nothing was announced.
     due: Cell<UnixTime>,
-    /// Since when the source is locked, so that they could not be looked up again.
-    locked_since: Cell<Option<UnixTime>>,
+    /// When they were last known to be what the tables hold.
+    confirmed: Cell<UnixTime>,
 }
 
 impl Keys {
@@ -98,14 +104,23 @@ impl Keys {
             keyring: answer.keyring,
             sight: answer.sight,
             due: Cell::new(UnixTime::MAX),
-            locked_since: Cell::new(None),
+            confirmed: Cell::new(UnixTime::MIN),
         }))
     }
 
     /// Whether they must be looked up again at that time.
     #[inline]
     pub fn are_due(&self, now: UnixTime) -> bool {
-        self.0.due.get() <= now
+        let due = self.0.due.get();
+        // A clock that was set back makes no second longer.
+        due <= now || (due != UnixTime::MAX && now < self.0.confirmed.get())
+    }
+
+    /// Notes that nothing was announced until that time, if they are among those whose changes are.
+    pub fn confirm(&self, now: UnixTime) {
+        if self.0.due.get() == UnixTime::MAX {
+            self.0.confirmed.set(now);
+        }
     }
 
     /// What was seen of the source, where the keys are followed.
@@ -121,16 +136,16 @@ impl Keys {
         } else {
             UnixTime::MAX
         });
-        self.0.locked_since.set(None);
+        self.0.confirmed.set(now);
     }
 
-    /// Notes that they could not be looked up at that time. False, where that is so for too long.
+    /// Notes that they could not be looked up at that time. False, where they were last known to be good
+    /// too long ago: a session that was idle may have missed that they were withdrawn.
     fn go_on(&self, now: UnixTime) -> bool {
-        let since = self.0.locked_since.get().unwrap_or(now);
-        self.0.locked_since.set(Some(since));
         self.0.due.set(UnixTime::MIN);
+        let confirmed = self.0.confirmed.get();
         // A clock that was set back ends it too.
-        since <= now && now < since.saturating_add(MAX_LOCKED)
+        confirmed <= now && now < confirmed.saturating_add(MAX_LOCKED)
     }
 
     fn are_the_same(&self, answer: &Answer) -> bool {
@@ -174,11 +189,27 @@ impl Names {
     }
 }
 
-/// Asks Postgres to call [`relation_changed`]; once per backend, for there is no way to take it back.
-pub fn register_invalidation_callback() {
-    // SAFETY: the callback lives as long as the library, which is never unloaded.
+/// What a table's name means, and who may read it, without that the table itself changes: the names of
+/// schemas and roles, and who is a member of which.
+const NAMING_CACHES: [pg_sys::SysCacheIdentifier::Type; 3] = {
+    use pg_sys::SysCacheIdentifier::{AUTHMEMROLEMEM, AUTHOID, NAMESPACEOID};
+    [NAMESPACEOID, AUTHOID, AUTHMEMROLEMEM]
+};
+
+/// Asks Postgres to call the callbacks below; once per backend, for there is no way to take it back.
+pub fn register_invalidation_callbacks() {
+    // SAFETY: the callbacks live as long as the library, which is never unloaded.
     unsafe {
         pg_sys::CacheRegisterRelcacheCallback(Some(relation_changed), pg_sys::Datum::from(0));
+        for cache in NAMING_CACHES {
+            pg_sys::CacheRegisterSyscacheCallback(
+                cache as _,
+                Some(naming_changed),
+                pg_sys::Datum::from(0),
+            );
+        }
+        pg_sys::RegisterXactCallback(Some(transaction_ended), std::ptr::null_mut());
+        pg_sys::RegisterSubXactCallback(Some(subtransaction_ended), std::ptr::null_mut());
     }
 }
 
@@ -190,6 +221,35 @@ unsafe extern "C-unwind" fn relation_changed(_arg: pg_sys::Datum, relation: pg_s
         || oid == ISSUERS.load(Ordering::Relaxed)
         || oid == JWKS.load(Ordering::Relaxed)
         || watched::contain(relation)
+    {
+        STALE.store(true, Ordering::Relaxed);
+    }
+}
+
+/// As above.
+unsafe extern "C-unwind" fn naming_changed(_: pg_sys::Datum, _: c_int, _: u32) {
+    STALE.store(true, Ordering::Relaxed);
+}
+
+unsafe extern "C-unwind" fn transaction_ended(event: pg_sys::XactEvent::Type, _: *mut c_void) {
+    use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PREPARE};
+    // What is prepared is no more committed than what is rolled back.
+    let is_undone = matches!(event, XACT_EVENT_ABORT | XACT_EVENT_PREPARE);
+    if is_undone || event == XACT_EVENT_COMMIT {
+        let was_uncommitted = UNCOMMITTED.swap(false, Ordering::Relaxed);
+        if was_uncommitted && is_undone {
+            STALE.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn subtransaction_ended(
+    event: pg_sys::SubXactEvent::Type,
+    _: pg_sys::SubTransactionId,
+    _: pg_sys::SubTransactionId,
+    _: *mut c_void,
+) {
+    if event == pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB && UNCOMMITTED.load(Ordering::Relaxed)
     {
         STALE.store(true, Ordering::Relaxed);
     }
@@ -257,6 +317,7 @@ impl Found {
             && *found_in == generation
             && !keys.are_due(now)
         {
+            keys.confirm(now);
             return keys.clone();
         }
         let known = known.map(|(keys, _)| keys);
@@ -281,6 +342,10 @@ impl Found {
     }
 
     fn look_up(&self, names: &Names) -> Answer {
+        // SAFETY: reads a variable of the backend.
+        if unsafe { pg_sys::GetTopTransactionIdIfAny() } != pg_sys::InvalidTransactionId {
+            UNCOMMITTED.store(true, Ordering::Relaxed);
+        }
         self.open()
             .map(|tables| lookup::keyring(&tables, names.wanted()))
             .unwrap_or_default()

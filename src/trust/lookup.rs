@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jwt_verify::limits::MAX_KEYS_TRIED;
-use jwt_verify::{AlgorithmSet, Keyring, Policy, Wanted};
+use jwt_verify::{AlgorithmSet, Keyring, Policy, UnixTime, Wanted};
 use pgrx::PgMemoryContexts;
 use pgrx::datum::Interval;
 
@@ -18,6 +18,10 @@ use crate::trust::watched;
 
 /// The issuer whose rules are those of tokens of any issuer, or of none.
 const ANY_ISSUER: &str = "*";
+
+/// How many keys of an issuer are listed in an inventory: its memory must not be a matter of whoever
+/// writes to a followed table.
+pub const MAX_LISTED: usize = 20_000;
 
 /// How many issuers, or keys of an issuer, are read to be named in advice.
 const MAX_ADVISED: usize = 1_000;
@@ -326,11 +330,43 @@ fn stored_key(row: &Row, kid: Option<String>) -> Result<StoredKey, OddRow> {
 
 /// All that there is of one issuer.
 pub struct Inventory {
-    pub policy: Policy,
     /// Where the keys are followed: what was seen there.
     pub sight: Option<Sight>,
-    /// Each row's key id, and its key.
-    pub keys: Vec<(Option<String>, Result<StoredKey, OddRow>)>,
+    pub keys: Vec<ListedKey>,
+    /// False, where there are more than [`MAX_LISTED`].
+    pub is_complete: bool,
+}
+
+/// What an inventory says of a row.
+pub struct ListedKey {
+    pub kid: Option<String>,
+    pub valid_until: Option<UnixTime>,
+    pub created_at: Option<UnixTime>,
+    /// The algorithms that the key takes, or why it is none.
+    pub takes: Result<AlgorithmSet, String>,
+}
+
+impl ListedKey {
+    fn new(kid: Option<&str>, key: Result<StoredKey, OddRow>, algorithms: AlgorithmSet) -> Self {
+        let kid = kid.map(str::to_owned);
+        match key {
+            Ok(key) => Self {
+                kid,
+                valid_until: key.valid_until,
+                created_at: key.created_at,
+                takes: match key.admit(algorithms) {
+                    Ok(admitted) => Ok(admitted.takes()),
+                    Err(error) => Err(error.to_string()),
+                },
+            },
+            Err(odd) => Self {
+                kid,
+                valid_until: None,
+                created_at: None,
+                takes: Err(odd.reason()),
+            },
+        }
+    }
 }
 
 /// All that there is of the issuer of this very name; `None` where there is none.
@@ -343,13 +379,16 @@ pub fn inventory(tables: &Tables, name: &str) -> Option<Inventory> {
         with_source(tables, wanted, |look, issuer, source| {
             let issuer = issuer.filter(|issuer| issuer.name == name)?;
             let mut keys = Vec::new();
-            stored_keys(look, issuer, source, None, usize::MAX, |kid, key| {
-                keys.push((kid.map(str::to_owned), key));
+            let limit = MAX_LISTED.saturating_add(1);
+            stored_keys(look, issuer, source, None, limit, |kid, key| {
+                keys.push(ListedKey::new(kid, key, issuer.policy.algorithms));
             });
+            let is_complete = keys.len() <= MAX_LISTED;
+            keys.truncate(MAX_LISTED);
             Some(Inventory {
-                policy: issuer.policy.clone(),
                 sight: source.map(|attempt| attempt.sight(name)),
                 keys,
+                is_complete,
             })
         })
     })

@@ -6,6 +6,7 @@
 use std::ffi::{CStr, CString};
 use std::time::Duration;
 
+use jwt_verify::UnixTime;
 use jwt_verify::limits::MAX_JWK_BYTES;
 use pgrx::pg_sys;
 use serde_json::{Map, Value};
@@ -14,9 +15,9 @@ use crate::errors;
 use crate::pg::clock;
 use crate::pg::encoding;
 use crate::pg::report::{Report, SqlState};
-use crate::pg::row::{Columns, INSTANT_TYPES, JSON_TYPES, NAME_TYPES, NotUtf8, Row};
+use crate::pg::row::{Columns, INSTANT_TYPES, JSON_TYPES, NAME_TYPES, Row};
 use crate::trust::index::Name;
-use crate::trust::stored::{OddRow, StoredKey};
+use crate::trust::stored::{MAX_NAME_BYTES, OddRow, StoredKey};
 use crate::trust::tables::{self, IsLocked, Look, Table};
 use crate::trust::triggers;
 
@@ -151,6 +152,7 @@ pub enum Fault {
     NotATable,
     NotPermanent,
     HasChildren,
+    HasParent,
     NoColumn(String),
     AmbiguousColumn(Vec<String>),
     ColumnType {
@@ -160,6 +162,8 @@ pub enum Fault {
     GeneratedColumn(String),
     OtherOwner(String),
     PublicMayWrite,
+    /// Which rows the role sees is for its owner to say, and rows are read here without policies.
+    RowSecurity(String),
     NotReadable {
         role: String,
         column: String,
@@ -349,6 +353,10 @@ pub fn check_kind(table: &Table) -> Result<Option<String>, Fault> {
         if (*form).relhassubclass {
             return Err(Fault::HasChildren);
         }
+        // Whoever may write to the parent writes here too, without a right on this table.
+        if (*form).relispartition || table.is_inheriting() {
+            return Err(Fault::HasParent);
+        }
         Ok(role_name((*form).relowner))
     }
 }
@@ -380,7 +388,7 @@ pub fn check_public(table: &Table) -> Result<(), Fault> {
     }
 }
 
-/// Refuses a table of which the role may not read the mapped columns.
+/// Refuses a table of which the role may not read the mapped columns, or not every row.
 pub fn check_readable(
     table: &Table,
     columns: &Columns,
@@ -389,8 +397,13 @@ pub fn check_readable(
 ) -> Result<(), Fault> {
     let select = pg_sys::ACL_SELECT as pg_sys::AclMode;
     let ok = pg_sys::AclResult::ACLCHECK_OK;
+    let name = || role_name(role).unwrap_or_else(|| "?".to_owned());
     // SAFETY: look-ups in the catalogs.
     unsafe {
+        let row_security = pg_sys::check_enable_rls(table.oid(), role, true);
+        if row_security == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32 {
+            return Err(Fault::RowSecurity(name()));
+        }
         if pg_sys::pg_class_aclcheck(table.oid(), role, select) == ok {
             return Ok(());
         }
@@ -398,7 +411,7 @@ pub fn check_readable(
             let number = columns.number(column).unwrap_or_default() as pg_sys::AttrNumber;
             if pg_sys::pg_attribute_aclcheck(table.oid(), number, role, select) != ok {
                 return Err(Fault::NotReadable {
-                    role: role_name(role).unwrap_or_else(|| "?".to_owned()),
+                    role: name(),
                     column: column.clone(),
                 });
             }
@@ -482,7 +495,7 @@ impl OpenSource {
         let names: Vec<Name> = self.column(KID).zip(kid).into_iter().collect();
         let show = |row: &Row| match self.kid(row) {
             Ok(kid) => see(kid.as_deref(), self.key(row, kid.clone())),
-            Err(NotUtf8) => see(None, Err(OddRow::NotUtf8)),
+            Err(odd) => see(None, Err(odd)),
         };
         // SAFETY: it was checked that the table is an ordinary one; the columns are its own.
         unsafe { look.rows(&self.table, &self.columns, &names, limit, show) }
@@ -492,27 +505,36 @@ impl OpenSource {
         self.mapped.get(member)?.as_deref()
     }
 
-    fn kid(&self, row: &Row) -> Result<Option<String>, NotUtf8> {
-        self.column(KID).map_or(Ok(None), |column| row.name(column))
+    fn kid(&self, row: &Row) -> Result<Option<String>, OddRow> {
+        self.name(row, KID)
+    }
+
+    fn name(&self, row: &Row, member: usize) -> Result<Option<String>, OddRow> {
+        self.column(member).map_or(Ok(None), |column| {
+            row.name(column, MAX_NAME_BYTES).map_err(OddRow::of_name)
+        })
     }
 
     fn key(&self, row: &Row, kid: Option<String>) -> Result<StoredKey, OddRow> {
         let column = self.column(PUBLIC_KEY).ok_or(OddRow::NoKey)?;
         let jwk = match row.json_text(column, MAX_JWK_BYTES) {
             Ok(jwk) => jwk.ok_or(OddRow::NoKey)?,
-            Err(unreadable) => return Err(unreadable.into()),
+            Err(unreadable) => return Err(OddRow::of_key(unreadable)),
         };
-        let alg = self.column(ALG).map_or(Ok(None), |column| row.name(column));
         let instant = |member| {
             let instant = row.instant(self.column(member)?)?;
             Some(clock::from_postgres(instant))
         };
-        let expires_at = instant(EXPIRES_AT).map(|end| end.saturating_add(self.grace));
+        let expires_at = instant(EXPIRES_AT).map(|end| match end {
+            // -infinity stays so, whatever the grace.
+            UnixTime::MIN => end,
+            end => end.saturating_add(self.grace),
+        });
         let revoked_at = instant(REVOKED_AT);
         Ok(StoredKey {
             kid,
             jwk,
-            alg: alg.map_err(|NotUtf8| OddRow::NotUtf8)?,
+            alg: self.name(row, ALG)?,
             valid_until: expires_at.into_iter().chain(revoked_at).min(),
             created_at: instant(CREATED_AT),
         })
@@ -535,6 +557,9 @@ impl Fault {
             Self::NotATable => format!("{name} is not an ordinary table"),
             Self::NotPermanent => format!("{name} is temporary or unlogged"),
             Self::HasChildren => format!("{name} has tables that inherit from it"),
+            Self::HasParent => {
+                format!("{name} is written by way of a parent: it is a partition, or inherits")
+            }
             Self::NoColumn(column) => format!("{name} has no column \"{column}\""),
             Self::AmbiguousColumn(names) => {
                 format!("{name} has both columns \"{}\"", names.join("\" and \""))
@@ -552,6 +577,9 @@ impl Fault {
                 )
             }
             Self::PublicMayWrite => format!("PUBLIC may write to {name}"),
+            Self::RowSecurity(role) => {
+                format!("row security of {name} applies to role \"{role}\"")
+            }
             Self::NotReadable { role, column } => {
                 format!("role \"{role}\" may not read column \"{column}\" of {name}")
             }
@@ -563,12 +591,14 @@ impl Fault {
         let (sqlstate, hint) = match self {
             Self::Unreadable => (b"55000", None),
             Self::NoTable => (b"42P01", None),
-            Self::NotATable | Self::NotPermanent | Self::HasChildren | Self::GeneratedColumn(_) => {
-                (
-                    b"0A000",
-                    Some("Follow the ordinary table that the issuer writes its keys to."),
-                )
-            }
+            Self::NotATable
+            | Self::NotPermanent
+            | Self::HasChildren
+            | Self::HasParent
+            | Self::GeneratedColumn(_) => (
+                b"0A000",
+                Some("Follow the ordinary table that the issuer writes its keys to."),
+            ),
             Self::NoColumn(_) | Self::AmbiguousColumn(_) => (
                 if matches!(self, Self::NoColumn(_)) {
                     b"42703"
@@ -584,7 +614,7 @@ impl Fault {
                 b"42804",
                 Some("Name another column with the argument columns, or null for none."),
             ),
-            Self::OtherOwner(_) => (b"42501", None),
+            Self::OtherOwner(_) | Self::RowSecurity(_) => (b"42501", None),
             Self::PublicMayWrite => (
                 b"42501",
                 Some(

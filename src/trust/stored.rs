@@ -3,7 +3,7 @@
 use jwt_verify::limits::MAX_JWK_BYTES;
 use jwt_verify::{AlgorithmSet, Key, KeyError, UnixTime};
 
-use crate::pg::row::JsonUnreadable;
+use crate::pg::row::Unreadable;
 
 /// What a row says of its key.
 pub struct StoredKey {
@@ -15,19 +15,32 @@ pub struct StoredKey {
     pub created_at: Option<UnixTime>,
 }
 
+/// The longest key id, and the longest name of an algorithm, that is read in a table of somebody else's.
+pub const MAX_NAME_BYTES: usize = 1_024;
+
 /// A row that is no key.
 pub enum OddRow {
     /// Its JWK is NULL.
     NoKey,
-    TooLong,
+    KeyTooLong,
+    NameTooLong,
     NotUtf8,
 }
 
-impl From<JsonUnreadable> for OddRow {
-    fn from(unreadable: JsonUnreadable) -> Self {
+impl OddRow {
+    /// One whose JWK cannot be read.
+    pub fn of_key(unreadable: Unreadable) -> Self {
         match unreadable {
-            JsonUnreadable::TooLong => Self::TooLong,
-            JsonUnreadable::NotUtf8 => Self::NotUtf8,
+            Unreadable::TooLong => Self::KeyTooLong,
+            Unreadable::NotUtf8 => Self::NotUtf8,
+        }
+    }
+
+    /// One whose key id or algorithm cannot be read.
+    pub fn of_name(unreadable: Unreadable) -> Self {
+        match unreadable {
+            Unreadable::TooLong => Self::NameTooLong,
+            Unreadable::NotUtf8 => Self::NotUtf8,
         }
     }
 }
@@ -37,7 +50,10 @@ impl OddRow {
     pub fn reason(&self) -> String {
         match self {
             Self::NoKey => "the row has no key".to_owned(),
-            Self::TooLong => format!("the JWK is longer than {MAX_JWK_BYTES} bytes"),
+            Self::KeyTooLong => format!("the JWK is longer than {MAX_JWK_BYTES} bytes"),
+            Self::NameTooLong => {
+                format!("the key id is longer than {MAX_NAME_BYTES} bytes, or the algorithm")
+            }
             Self::NotUtf8 => "text cannot be converted to UTF-8".to_owned(),
         }
     }

@@ -267,6 +267,41 @@ impl Table {
         unsafe { (*(*self.0).rd_rel).relkind as u8 == pg_sys::RELKIND_RELATION }
     }
 
+    /// Whether it inherits from a table, or is a partition.
+    pub fn is_inheriting(&self) -> bool {
+        /// The catalog `pg_inherits`, its index on `inhrelid` and `inhseqno`, and the former
+        /// (src/include/catalog/pg_inherits.h).
+        const INHERITS: pg_sys::Oid = pg_sys::Oid::from_u32(2611);
+        const INHERITS_INDEX: pg_sys::Oid = pg_sys::Oid::from_u32(2680);
+        const INHRELID: pg_sys::AttrNumber = 1;
+
+        let Some(inherits) = Table::open(INHERITS) else {
+            return true;
+        };
+        // SAFETY: as has_superclass in src/backend/catalog/pg_inherits.c: a scan of a system catalog.
+        unsafe {
+            let mut key = pg_sys::ScanKeyData::default();
+            pg_sys::ScanKeyInit(
+                &raw mut key,
+                INHRELID,
+                pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
+                pg_sys::Oid::from(pg_sys::F_OIDEQ),
+                pg_sys::Datum::from(self.oid()),
+            );
+            let scan = pg_sys::systable_beginscan(
+                inherits.0,
+                INHERITS_INDEX,
+                true,
+                std::ptr::null_mut(),
+                1,
+                &raw mut key,
+            );
+            let is_inheriting = !pg_sys::systable_getnext(scan).is_null();
+            pg_sys::systable_endscan(scan);
+            is_inheriting
+        }
+    }
+
     /// Shows `see` at most `limit` rows whose columns equal these texts, if the relation is an ordinary
     /// table and has the columns that are needed. Neither goes without saying: its owner may alter the
     /// table, or put a view of its name in its place.
@@ -327,7 +362,9 @@ impl Table {
                 let row = Row::new(columns, (*relation).rd_att, tuple);
                 // By the characters, whatever the scan has compared.
                 let is_wanted = names.iter().all(|(column, wanted)| {
-                    matches!(row.name(column), Ok(Some(text)) if text == *wanted)
+                    // No character takes more than 4 bytes in any encoding.
+                    let limit = wanted.len().saturating_mul(4);
+                    matches!(row.name(column, limit), Ok(Some(text)) if text == *wanted)
                 });
                 if is_wanted {
                     seen = seen.saturating_add(1);

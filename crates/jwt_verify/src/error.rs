@@ -332,7 +332,7 @@ impl fmt::Display for Error {
             },
             Self::UnknownKey { kid } => write!(f, "issuer has no key with \"kid\" {kid}"),
             Self::ExpiredKey { kid, expired } => {
-                write!(f, "key {kid} expired at {expired}")
+                write!(f, "key {kid} is not used since {expired}")
             }
             Self::AmbiguousKey { alg, kid } => match kid {
                 Some(kid) => write!(

@@ -357,7 +357,11 @@ fn other_mistakes_name_their_mend() {
     let jwk = Signer::Ed25519.jwk().to_string();
     keyring.add_key(ISSUER, Some("k"), None, &jwk, Some(NOW));
     let steps = inspect(&token_with(good_claims()), &keyring, NOW, &PLACES);
-    assert_mistake(&steps, &["key", "signature"], &["expired", "expires_at"]);
+    assert_mistake(
+        &steps,
+        &["key", "signature"],
+        &["is not used since", "expires_at"],
+    );
 
     keyring.add_key(ISSUER, None, None, &jwk, None);
     keyring.add_key(

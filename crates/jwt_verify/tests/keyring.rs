@@ -249,7 +249,7 @@ fn keys_expire() {
     let error = ring(Some(NOW)).refusal(Signer::Ed25519, "EdDSA", None);
     assert!(matches!(error, Error::NoKeys { .. }));
     let never = ring(Some(UnixTime::MIN)).refusal(Signer::Ed25519, "EdDSA", Some("k"));
-    assert_eq!(never.to_string(), "key \"k\" expired at -infinity");
+    assert_eq!(never.to_string(), "key \"k\" is not used since -infinity");
 }
 
 #[test]
