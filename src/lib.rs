@@ -7,8 +7,8 @@
 //! `pg_auth_jwt.token` with the `jwt_verify` crate, against the keys that [`trust`] reads from the
 //! tables.
 //!
-//! A panic under [`pg::guard::run`] is an error of the statement; in a hook or a callback of Postgres's
-//! it ends the server. So nothing here may panic, tests apart.
+//! A panic under [`pg::guard::run`] becomes an error of the statement; in a hook or a callback of
+//! Postgres it ends the server. So nothing here may panic, except in tests.
 
 #![cfg_attr(
     not(any(test, feature = "pg_test")),
@@ -43,7 +43,7 @@ pub mod pg_test {
     /// Nothing to prepare.
     pub fn setup(_options: Vec<&str>) {}
 
-    /// The tests run on stock settings.
+    /// The tests run with the default settings.
     #[must_use]
     pub fn postgresql_conf_options() -> Vec<&'static str> {
         vec![]
@@ -52,7 +52,7 @@ pub mod pg_test {
 
 #[unsafe(no_mangle)]
 extern "C-unwind" fn _PG_init() {
-    // SAFETY: Postgres calls this, and nothing here is left to drop.
+    // SAFETY: Postgres calls this, and nothing here needs a drop.
     unsafe {
         pg::guard::run(|| {
             settings::register()?;

@@ -1,5 +1,5 @@
--- What `make demo` shows: an issuer's key set and its users' tokens at work. See run.
--- The tokens stand in psql variables here; an application binds them as parameters.
+-- What `make demo` shows: an issuer's key set and its users' tokens in use. See run. The tokens are
+-- in psql variables here; an application binds them as parameters.
 \ir ../../pg_test/fixtures/jose.sql
 \set ECHO all
 -- 1. The database's owner, who is no superuser, installs the extension and tells it whom to trust.

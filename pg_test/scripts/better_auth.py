@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Better Auth, the real one, signs its users in to the database, which follows its table of keys: tokens of each
-algorithm, rotation while clients work, withdrawn and expired keys, tokens that it signs for others."""
+"""Better Auth, the real one, signs its users in to the database, which follows its table of keys:
+tokens of each algorithm, rotation while clients work, withdrawn and expired keys, tokens that it
+signs for others."""
 
 import re
 import threading
@@ -28,7 +29,8 @@ GRANT SELECT, INSERT ON notes TO authenticated;
 GRANT CREATE ON SCHEMA public TO app;
 """
 
-# What following needs of Better Auth's table, for an extension's owner who cannot read private keys.
+# What following needs of Better Auth's table, for an extension's owner who cannot read private
+# keys.
 GRANTS = {
     "kysely": doc_sql("better_auth_grants"),
     "drizzle": "GRANT SELECT (id, public_key, created_at, expires_at, alg) ON jwks TO owner_role",
@@ -136,7 +138,8 @@ class Test:
         self.cluster, self.installation, self.checks = cluster, installation, checks
 
     def adapters(self):
-        """Both adapters; each with a role of the application's own, and with the extension's owner's."""
+        """Both adapters; each with a role of the application's own, and with the extension's
+        owner's."""
         for adapter in ("kysely", "drizzle"):
             for role in ("app", "owner_role"):
                 site = Site(self, f"{adapter}_{role}", adapter, role)
@@ -195,7 +198,8 @@ class Test:
         site.equal("truncated", [site.verdict(first), site.verdict(second)], ["28J03"] * 2)
 
     def expiry(self):
-        """An expired key counts until the grace is over. `timestamp` is UTC, wherever server and application are."""
+        """An expired key counts until the grace is over. `timestamp` is UTC, wherever server and
+        application are."""
         east, west = "Pacific/Auckland", "America/Los_Angeles"
         for name, adapter, timezone, zone in (("expiry", "kysely", east, west), ("expiry_west", "drizzle", east, west),
                                               ("expiry_east", "drizzle", west, east)):
@@ -223,7 +227,8 @@ class Test:
         site.equal("while a session is open", got, "28J03")
 
     def rotation(self):
-        """Keys change all the time, and clients work; two processes of Better Auth make keys side by side."""
+        """Keys change all the time, and clients work; two processes of Better Auth make keys side
+        by side."""
         for what, role, announced in (("announced", "app", True), ("not_announced", "app", False), ("one_role", "owner_role", True)):
             site = Site(self, f"rotation_{what}", role=role)
             strangers = Site(self, f"rotation_{what}_strangers")
@@ -314,7 +319,8 @@ class Test:
             site.equal("not followed", site.verdict(alice.token()), "28J03")
 
     def claims(self):
-        """They are the user's row: also what users say of themselves, unless it is kept from them."""
+        """They are the user's row: also what users say of themselves, unless it is kept from
+        them."""
         def fields(**role):
             return {"options": {"user": {"additionalFields": {"role": {"type": "string", "required": False, **role}}}}}
 
@@ -382,7 +388,8 @@ class Test:
             site.works(app)
 
     def recreated(self):
-        """Migration tools drop and create. By the same owner it is the same table; by another it is not."""
+        """Migration tools drop and create. By the same owner it is the same table; by another it is
+        not."""
         site = Site(self, "recreated")
         site.follow()
         with site.app() as app:

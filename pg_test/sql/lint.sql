@@ -3,7 +3,7 @@
 \pset format unaligned
 \pset tuples_only
 \pset fieldsep ' | '
-\set lint 'SELECT * FROM auth.lint();'
+\set lint `./doc_sql docs/troubleshooting.md lint`
 \set fix 'SELECT DISTINCT fix FROM auth.lint() ORDER BY 1 \\gexec'
 
 -- Nothing is wrong with the README's set-up: neither with keys alone, nor with tables, roles and FORCE.
