@@ -365,7 +365,10 @@ definer_search_path AS (
 key_tables AS (
     SELECT c.oid, c.oid::regclass::text AS name, c.relowner, c.relacl
       FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-     WHERE n.nspname = 'auth' AND c.relname IN ('issuers', 'jwks') AND c.relkind = 'r'
+     WHERE c.relkind = 'r'
+       AND (n.nspname = 'auth' AND c.relname IN ('issuers', 'jwks')
+            -- Those that auth.follow() reads keys from.
+            OR (n.nspname, c.relname) IN (SELECT i.source ->> 'schema', i.source ->> 'table' FROM issuers AS i))
 ),
 key_privilege AS (
     -- Whatever the way: a grant to the role, to one that it is a member of, or to PUBLIC.

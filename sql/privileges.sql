@@ -61,6 +61,6 @@ GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON auth.issuers, auth.jwks TO @ex
 GRANT EXECUTE ON FUNCTION
     auth.init(jsonb, text, text[]), auth.follow(regclass, text, text[], interval, jsonb), auth.unfollow(text),
     auth.list_keys(), auth.keys_changed(), auth.verify(text), auth.inspect(text), auth.lint(),
-    auth.explain_access(regclass, text, text, name)
+    auth.explain_access(regclass, text, text, name), auth.list_stats()
     TO @extowner@ WITH GRANT OPTION;
-GRANT SELECT ON auth.key_status TO @extowner@ WITH GRANT OPTION;
+GRANT SELECT ON auth.key_status, auth.stats TO @extowner@ WITH GRANT OPTION;

@@ -1,7 +1,7 @@
 //! Verifies JSON Web Tokens inside Postgres, so that row-level security can trust their claims.
 //!
 //! Imports go one way, which `scripts/lint` checks: this module → [`once`] → [`session`] → [`trust`],
-//! [`settings`] → [`errors`], [`redaction`] → [`pg`].
+//! [`settings`] → [`errors`], [`stats`], [`redaction`] → [`pg`].
 //!
 //! A claim function asks the [`session`] who the user is. The session verifies the value of
 //! `pg_auth_jwt.token` with the `jwt_verify` crate, against the keys that [`trust`] reads from the
@@ -32,6 +32,7 @@ mod pg;
 mod redaction;
 mod session;
 mod settings;
+mod stats;
 #[cfg(any(test, feature = "pg_test"))]
 mod tests;
 mod trust;
@@ -60,6 +61,9 @@ extern "C-unwind" fn _PG_init() {
             redaction::hooks::install();
             once::install();
             session::execution::install();
+            if settings::is_loaded_by_server() {
+                stats::request_shared_memory();
+            }
             // The statement that loads the library came before the hooks.
             redaction::hooks::redact_activity();
             Ok(())
@@ -100,5 +104,10 @@ pgrx::extension_sql_file!(
     "../sql/explain_access.sql",
     name = "explain_access",
     requires = ["lint"]
+);
+pgrx::extension_sql_file!(
+    "../sql/stats.sql",
+    name = "stats",
+    requires = ["explain_access"]
 );
 pgrx::extension_sql_file!("../sql/privileges.sql", name = "privileges", finalize);

@@ -178,10 +178,47 @@ def rows_that_exhaust(checks, cluster):
     checks.equal("many rows: the key counts", session.value(WHO), "u1")
 
 
+def careless_grants(checks, cluster):
+    """A migration re-creates the table under default privileges that let users write to it."""
+    db = Database(cluster, "grants")
+    lint = "SELECT string_agg(DISTINCT code || ' ' || object, ', ') FROM auth.lint() WHERE code IN ('no_keys', 'key_privilege')"
+    checks.equal("as followed", db.owner.value(lint), None)
+    db.owner.query("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT INSERT ON TABLES TO authenticated;"
+                   f"DROP TABLE jwks; {TABLE % 'public.jwks'}; {insert()}; {FOLLOW % 'public.jwks'}")
+    checks.true("auth.follow() says who", any("authenticated" in notice.get("D", "") for notice in db.owner.notices))
+    checks.equal("auth.lint() says it too", db.owner.value(lint), "key_privilege role authenticated")
+    # A table that SELECT alone does not open, by its oid.
+    db.root.query("CREATE ROLE attacks_hidden; CREATE SCHEMA hidden AUTHORIZATION attacks_hidden; SET ROLE attacks_hidden;"
+                  f"{TABLE % 'hidden.jwks'}; {insert(0, 'hidden.jwks')}; GRANT SELECT ON hidden.jwks TO owner_role; RESET ROLE")
+    hidden = db.root.value("SELECT 'hidden.jwks'::regclass::oid")
+    checks.equal("no USAGE: by SQL", db.owner.code("SELECT * FROM hidden.jwks"), "42501")
+    checks.equal("no USAGE: follow", db.owner.code(FOLLOW % hidden), "42501")
+    db.root.query("GRANT USAGE ON SCHEMA hidden TO owner_role")
+    checks.equal("with USAGE: follow", db.owner.value(FOLLOW % hidden), "1")
+    session = db.signed_in()
+    checks.equal("with USAGE", session.value(WHO), "u1")
+    db.root.query("REVOKE USAGE ON SCHEMA hidden FROM owner_role")
+    checks.equal("and no more", session.code(WHO), "28J03")
+    checks.true("says why", "USAGE" in db.owner.value(STATUS % "last_error"))
+
+
+def names_in_other_encodings(checks, cluster):
+    """The statements that make triggers name the table in the server's encoding."""
+    cluster.client("createdb", "-T", "template0", "-O", "owner_role", "-E", "LATIN1", "--locale=C", "test_attacks_latin1")
+    owner = cluster.session("test_attacks_latin1", "owner_role")
+    table = 'public."Schl\u00fcssel"'
+    owner.query(f"CREATE EXTENSION pg_auth_jwt; {ISSUER}; {TABLE % table}; {insert(table=table)}")
+    checks.equal("LATIN1: followed", owner.value(FOLLOW % table), "1")
+    checks.equal("LATIN1: live", owner.value(STATUS % "state"), "live")
+    checks.equal("LATIN1: unfollowed", owner.value(f"SELECT auth.unfollow('{tokens.ISSUER}')"), "t")
+    checks.equal("LATIN1: no trigger", owner.value("SELECT count(*) FROM pg_trigger WHERE tgname ~ '^pg_auth_jwt'"), "0")
+
+
 def main():
     checks = Checks()
     with SharedCluster() as cluster:
-        for test in (rolled_back, renamed_around, hidden_rows, written_by_way_of_parents, rows_that_exhaust):
+        for test in (rolled_back, renamed_around, hidden_rows, written_by_way_of_parents, rows_that_exhaust, careless_grants,
+                     names_in_other_encodings):
             test(checks, cluster)
     checks.done("attacks on followed tables fail")
 

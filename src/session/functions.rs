@@ -12,6 +12,7 @@ use crate::pg::unguarded;
 use crate::pg::uuid;
 use crate::session;
 use crate::settings::{self, Scope};
+use crate::stats;
 use crate::trust::keys;
 
 sql_function!(
@@ -75,6 +76,23 @@ sql_function!(
                 step.ok.into_datum(),
                 // The datum of a bytea is that of a text of the same bytes.
                 encoding::to_server_lossy(&step.detail).into_bytes().into_datum(),
+            ]
+        }))?;
+        Ok(None)
+    }
+);
+
+sql_function!(
+    /// `auth.list_stats()`: the rows of the view `auth.stats`.
+    pg_auth_jwt_list_stats,
+    |arguments| {
+        let text = |text: &str| encoding::to_server_lossy(text).as_bytes().into_datum();
+        arguments.return_rows(stats::lines().iter().map(|line| {
+            [
+                text(line.scope),
+                line.issuer.as_deref().and_then(text),
+                text(&line.event),
+                i64::try_from(line.count).unwrap_or(i64::MAX).into_datum(),
             ]
         }))?;
         Ok(None)

@@ -23,6 +23,7 @@ use crate::pg::clock::StatementId;
 use crate::pg::report::Report;
 use crate::session::identity::Identity;
 use crate::settings;
+use crate::stats::{self, Event};
 use crate::trust::keys;
 use crate::trust::keys::{Generation, Keys};
 
@@ -185,6 +186,7 @@ impl Session {
         }
         if keys::are_stale() {
             self.state.set(State::Unresolved);
+            stats::count(None, Event::Reread);
             keys::renew();
         }
     }
@@ -219,6 +221,7 @@ impl Session {
         } else {
             keys.confirm(now);
         }
+        stats::count(None, Event::CacheHit);
         Some(identity)
     }
 
@@ -228,9 +231,19 @@ impl Session {
         let text = String::from_utf8_lossy(token);
         let as_of = keys::generation();
         let mut used = None;
-        let find = |wanted: Wanted| used.insert(keys::find(wanted, now)).clone();
+        let mut issuer = None;
+        let find = |wanted: Wanted| {
+            let found = used.insert(keys::find(wanted, now)).clone();
+            issuer = found.issuer_for(wanted.issuer).map(str::to_owned);
+            found
+        };
         let outcome = jwt_verify::verify_with(&text, find, now);
         audit::log(&text, &outcome);
+        let event = match &outcome {
+            Ok(_) => Event::Accepted,
+            Err(error) => Event::Refused(errors::sqlstate(error.kind())),
+        };
+        stats::count(issuer.as_deref(), event);
         let verified = outcome.map_err(|error| refusal(&error, used.as_ref()))?;
         let identity = Rc::new(Identity::new(token, &verified)?);
         if let Some(keys) = used {

@@ -181,11 +181,16 @@ pub fn register() -> Result<(), Report> {
     }
     // Loaded by the server itself, before any session has its settings: they are looked through at the
     // session's first use.
-    // SAFETY: reads a variable of the backend.
-    if !unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
+    if !is_loaded_by_server() {
         check_names(&before);
     }
     Ok(())
+}
+
+/// Whether the server itself is loading the library (`shared_preload_libraries`), and not a session.
+pub fn is_loaded_by_server() -> bool {
+    // SAFETY: reads a variable of the process.
+    unsafe { pg_sys::process_shared_preload_libraries_in_progress }
 }
 
 /// Reserves our prefix, so that no other name under it can be set from now on, unless one is stored.

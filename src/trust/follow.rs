@@ -9,7 +9,7 @@ use pgrx::spi::SpiClient;
 
 use crate::errors;
 use crate::pg::clock::StatementId;
-use crate::pg::encoding::ServerText;
+use crate::pg::encoding::{self, ServerText};
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::{self, Report};
 use crate::trust::admission::argument;
@@ -271,9 +271,18 @@ fn add_triggers(client: &mut SpiClient, source: &Source) -> Result<(), Report> {
     }
     drop_triggers(client, source, &state)?;
     for statement in trigger_statements(source) {
-        run(client, &statement, &[])?;
+        run_with_names(client, &statement)?;
     }
     Ok(())
+}
+
+/// Runs a statement with names in it, which may be of any characters.
+fn run_with_names(client: &mut SpiClient, statement: &str) -> Result<(), Report> {
+    let statement = encoding::to_server(statement).ok_or_else(errors::not_in_server_encoding)?;
+    client
+        .update(statement.as_c_str(), None, &[])
+        .map(drop)
+        .map_err(errors::spi)
 }
 
 /// Removes the triggers from a table that no issuer follows any more.
@@ -308,7 +317,7 @@ fn drop_triggers(
 ) -> Result<(), Report> {
     for name in &state.names {
         let table = source.qualified_name();
-        run(client, &format!("DROP TRIGGER {name} ON {table}"), &[])?;
+        run_with_names(client, &format!("DROP TRIGGER {name} ON {table}"))?;
     }
     Ok(())
 }

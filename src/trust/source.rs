@@ -165,6 +165,7 @@ pub enum Fault {
     PublicMayWrite,
     /// Which rows the role sees is for its owner to say, and rows are read here without policies.
     RowSecurity(String),
+    SchemaNotUsable(String),
     NotReadable {
         role: String,
         column: String,
@@ -405,6 +406,9 @@ pub fn check_readable(
         if row_security == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32 {
             return Err(Fault::RowSecurity(name()));
         }
+        if !may_use_schema(table, role) {
+            return Err(Fault::SchemaNotUsable(name()));
+        }
         if pg_sys::pg_class_aclcheck(table.oid(), role, select) == ok {
             return Ok(());
         }
@@ -419,6 +423,20 @@ pub fn check_readable(
         }
     }
     Ok(())
+}
+
+/// Whether the role may look for objects in the table's schema.
+fn may_use_schema(table: &Table, role: pg_sys::Oid) -> bool {
+    let usage = pg_sys::ACL_USAGE as pg_sys::AclMode;
+    // SAFETY: the relation is open; a look-up in the catalogs.
+    unsafe {
+        let schema = (*(*table.relation()).rd_rel).relnamespace;
+        #[cfg(any(feature = "pg14", feature = "pg15"))]
+        let outcome = pg_sys::pg_namespace_aclcheck(schema, role, usage);
+        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+        let outcome = pg_sys::object_aclcheck(pg_sys::NamespaceRelationId, schema, role, usage);
+        outcome == pg_sys::AclResult::ACLCHECK_OK
+    }
 }
 
 /// The column of each member.
@@ -582,6 +600,9 @@ impl Fault {
             Self::RowSecurity(role) => {
                 format!("row security of {name} applies to role \"{role}\"")
             }
+            Self::SchemaNotUsable(role) => {
+                format!("role \"{role}\" has no right USAGE on the schema of {name}")
+            }
             Self::NotReadable { role, column } => {
                 format!("role \"{role}\" may not read column \"{column}\" of {name}")
             }
@@ -624,11 +645,11 @@ impl Fault {
                      DELETE, TRUNCATE, TRIGGER ON the table FROM PUBLIC.",
                 ),
             ),
-            Self::NotReadable { .. } => (
+            Self::SchemaNotUsable(_) | Self::NotReadable { .. } => (
                 b"42501",
                 Some(
-                    "Both the caller and the owner of the extension need SELECT on the mapped \
-                     columns. The private key's column needs no right.",
+                    "Both the caller and the owner of the extension need USAGE on the schema and SELECT \
+                     on the mapped columns. The private key's column needs no right.",
                 ),
             ),
         };

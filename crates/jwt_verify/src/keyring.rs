@@ -168,6 +168,13 @@ impl Keyring {
         }
     }
 
+    /// The name of the row that is asked about a token with this `iss`: that very name, or `"*"`.
+    pub fn issuer_for(&self, iss: Option<&str>) -> Option<&str> {
+        let exact = iss.and_then(|iss| self.issuers.get_key_value(iss));
+        let row = exact.or_else(|| self.issuers.get_key_value(ANY_ISSUER));
+        row.map(|(name, _)| name.as_ref())
+    }
+
     /// Whether there is a row of this very name.
     pub(crate) fn has_issuer(&self, name: &str) -> bool {
         name != ANY_ISSUER && self.issuers.contains_key(name)
