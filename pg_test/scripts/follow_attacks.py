@@ -214,11 +214,46 @@ def names_in_other_encodings(checks, cluster):
     checks.equal("LATIN1: no trigger", owner.value("SELECT count(*) FROM pg_trigger WHERE tgname ~ '^pg_auth_jwt'"), "0")
 
 
+def shut_out(checks, cluster):
+    """An issuer is shut out by one statement, whatever it holds on its table."""
+    db = Database(cluster, "shut")
+    locker = db.session("owner_role")
+    rules = {
+        "disabled": ("enabled = false", "enabled = true", "28J03"),
+        "another audience": ("audience = '{other}'", f"audience = '{{{AUDIENCE}}}'", "28J03"),
+        "another source": ("source = jsonb_set(source, '{table}', '\"other\"')", "source = jsonb_set(source, '{table}', '\"jwks\"')", "28J03"),
+        "an optional column": ("source = jsonb_set(source, '{columns,expires_at}', 'null')",
+                               "source = jsonb_set(source, '{columns,expires_at}', '\"expires_at\"')", "28J03"),
+        "gone": ("issuer = 'x'", f"issuer = '{tokens.ISSUER}'", "28J03"),
+    }
+    db.owner.query(TABLE % "public.other")
+    session = db.signed_in()
+    for what, (change, back, code) in rules.items():
+        checks.equal(f"{what}: before", session.value(WHO), "u1")
+        locker.query("BEGIN; LOCK jwks, other")
+        db.owner.query(f"UPDATE auth.issuers SET {change}")
+        checks.equal(f"{what}: obeyed while the table is locked", session.code(WHO), code)
+        locker.query("ROLLBACK")
+        db.owner.query(f"UPDATE auth.issuers SET {back}")
+    checks.equal("afterwards", session.value(WHO), "u1")
+    for lock in ("SELECT count(*) FROM jwks", "DELETE FROM jwks WHERE false", "LOCK jwks"):
+        locker.query(f"BEGIN; {lock}")
+        db.owner.notices.clear()
+        checks.equal(f"{lock}: unfollow does not wait", db.owner.code(f"SET statement_timeout = '5s'; SELECT auth.unfollow('{tokens.ISSUER}')"), None)
+        checks.equal(f"{lock}: shut out", session.code(WHO), "28J03")
+        checks.true(f"{lock}: says that triggers are left", any("triggers" in notice["M"] for notice in db.owner.notices))
+        locker.query("ROLLBACK")
+        checks.equal(f"{lock}: followed again", db.owner.value(FOLLOW % "jwks"), "1")
+        checks.equal(f"{lock}: live", db.owner.value(STATUS % "state"), "live")
+    db.owner.query(f"SELECT auth.unfollow('{tokens.ISSUER}')")
+    checks.equal("no trigger is left", db.owner.value("SELECT count(*) FROM pg_trigger WHERE tgrelid = 'jwks'::regclass"), "0")
+
+
 def main():
     checks = Checks()
     with SharedCluster() as cluster:
         for test in (rolled_back, renamed_around, hidden_rows, written_by_way_of_parents, rows_that_exhaust, careless_grants,
-                     names_in_other_encodings):
+                     names_in_other_encodings, shut_out):
             test(checks, cluster)
     checks.done("attacks on followed tables fail")
 

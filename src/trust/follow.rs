@@ -17,7 +17,7 @@ use crate::trust::init::run;
 use crate::trust::lock;
 use crate::trust::lookup::{self, MAX_LISTED};
 use crate::trust::source::{self, Choice, Choices, Fault, MEMBERS, Source};
-use crate::trust::tables::{self, Table, Tables};
+use crate::trust::tables::{self, IsLocked, Table, Tables};
 use crate::trust::triggers;
 
 sql_function!(
@@ -297,17 +297,32 @@ fn remove_triggers(client: &mut SpiClient, source: &Source) -> Result<(), Report
         )
         .map(|rows| !rows.is_empty())
         .map_err(errors::spi)?;
-    match TriggerState::of(source) {
-        Some(state) if !is_used && !state.names.is_empty() => {
-            if state.is_owner {
-                drop_triggers(client, source, &state)
-            } else {
-                report::notice(&errors::triggers_left(&source.qualified_name()));
-                Ok(())
-            }
+    // An issuer must not be able to keep itself by a lock.
+    let state = match source.find().map(Table::open_unless_locked) {
+        None | Some(Ok(None)) => return Ok(()),
+        Some(Ok(Some(table))) => Some(TriggerState::of_table(&table)),
+        Some(Err(IsLocked)) => None,
+    };
+    match state {
+        Some(state) if is_used || state.names.is_empty() => Ok(()),
+        Some(state) if state.is_owner && lock_to_alter(source) => {
+            drop_triggers(client, source, &state)
         }
-        _ => Ok(()),
+        _ => {
+            report::notice(&errors::triggers_left(&source.qualified_name()));
+            Ok(())
+        }
     }
+}
+
+/// Takes the lock that dropping a trigger needs until the transaction's end, if it is to be had at once.
+fn lock_to_alter(source: &Source) -> bool {
+    const MODE: pg_sys::LOCKMODE = pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE;
+    source.find().is_some_and(|oid| {
+        // SAFETY: plain values. What is locked and not altered is released at the transaction's end.
+        let is_locked = unsafe { pg_sys::ConditionalLockRelationOid(oid, MODE) };
+        is_locked && source.find() == Some(oid)
+    })
 }
 
 fn drop_triggers(
@@ -336,16 +351,19 @@ impl TriggerState {
     /// `None` where the table no longer exists. The table is closed again, because otherwise it
     /// could not be altered.
     fn of(source: &Source) -> Option<Self> {
-        let table = Table::open(source.find()?)?;
+        Some(Self::of_table(&Table::open(source.find()?)?))
+    }
+
+    fn of_table(table: &Table) -> Self {
         let relation = table.relation();
         // SAFETY: the relation is open.
         unsafe {
             let owner = (*(*relation).rd_rel).relowner;
-            Some(Self {
+            Self {
                 announce: triggers::announce(relation),
                 names: triggers::names_of_ours(relation),
                 is_owner: pg_sys::has_privs_of_role(pg_sys::GetUserId(), owner),
-            })
+            }
         }
     }
 }

@@ -139,9 +139,19 @@ impl Keys {
         self.0.confirmed.set(now);
     }
 
-    /// Notes that they could not be looked up at that time. False, where they were last known to be good
-    /// too long ago: a session that was idle may have missed that they were withdrawn.
-    fn go_on(&self, now: UnixTime) -> bool {
+    /// Notes that they could not be looked up at that time, when that was the answer. False, where they were
+    /// last known to be good too long ago: a session that was idle may have missed that they were
+    /// withdrawn; and where the issuer is no more what it was, which has nothing to do with the lock.
+    fn go_on(&self, now: UnixTime, answer: &Answer) -> bool {
+        let place = |sight: &Option<Sight>| {
+            let sight = sight.as_ref()?;
+            Some((sight.issuer.clone(), sight.source.clone()))
+        };
+        if !self.0.keyring.has_rules_of(&answer.keyring)
+            || place(&self.0.sight) != place(&answer.sight)
+        {
+            return false;
+        }
         self.0.due.set(UnixTime::MIN);
         let confirmed = self.0.confirmed.get();
         // A clock that was set back ends it too.
@@ -324,7 +334,7 @@ impl Found {
         let mut answer = self.look_up(&names);
         if answer.is_locked() {
             match known {
-                Some(keys) if keys.go_on(now) => return keys,
+                Some(keys) if keys.go_on(now, &answer) => return keys,
                 _ => answer = self.look_up_patiently(&names),
             }
         }
