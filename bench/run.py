@@ -414,8 +414,43 @@ def keys(cluster, _db, results):
     for which in sizes:
         results.row(f"{which[0]:,}", f"{which[1]:,}", f"{us.ratio(which, sizes[0]):.2f}×", "≤ 1.1×" if which[0] > 1 else "", f"{us[which]:.1f}")
 
-    admins = {which: cluster.session(name(which), "postgres") for which in sizes}
     change = f"UPDATE auth.issuers SET leeway = leeway WHERE issuer = '{tokens.ISSUER}'"
+    in_words = {which: (f"{which[0]:,}", f"{which[1]:,}") for which in sizes}
+    connections_among_keys(cluster, results, "What keys and issuers cost a connection (HS256), against one key", ("keys", "issuers"), in_words,
+                           name, {which: token for which in sizes}, {which: change for which in sizes})
+
+
+def followed(cluster, _db, results):
+    """Keys in a table that is followed, each number of them in a database of its own, against one key in
+    auth.jwks and one in a followed table."""
+    stored, sizes = "auth.jwks", (1, 100, 10_000, 100_000)
+    name = lambda which: f"followed_{which}".replace("auth.", "")
+    for which in (stored, *sizes):
+        with contextlib.closing(cluster.session(cluster.create_db(name(which)), "owner_role")) as session:
+            if which == stored:
+                session.query(tokens.setup(0))
+                continue
+            # Room on each page, so that what is measured is not the update's new version of the row elsewhere.
+            session.query(tokens.follow(0) + "ALTER TABLE followed_keys SET (fillfactor = 50)")
+            session.query(f"""
+                INSERT INTO followed_keys SELECT 'other' || i, jsonb_build_object('kty', 'oct', 'k', translate(rtrim(encode(
+                    sha256(i::text::bytea), 'base64'), '='), '+/', '-_')), 'private' FROM generate_series(1, {which} - 1) i""")
+            session.query("VACUUM ANALYZE followed_keys")
+    all_of_them = (stored, *sizes)
+    token = {which: tokens.token(ALICE) if which == stored else tokens.followed_token(ALICE) for which in all_of_them}
+    change = {which: f"UPDATE auth.issuers SET leeway = leeway WHERE issuer = '{tokens.ISSUER}'" if which == stored
+              else "UPDATE followed_keys SET id = id WHERE id = 'k0'" for which in all_of_them}
+    in_words = {which: ("`auth.jwks`", "1") if which == stored else ("followed", f"{which:,}") for which in all_of_them}
+    connections_among_keys(cluster, results, "What keys in a followed table cost a connection (HS256), against one key in it",
+                           ("table", "keys"), in_words, name, token, change, one=1)
+
+
+def connections_among_keys(cluster, results, title, columns, in_words, name, token, change, one=None):
+    """What a connection pays for what is in its tables, by database. `in_words` has the cells of each for the
+    columns, `one` is what the others are held against: the first, if not given."""
+    sizes = list(in_words)
+    one = sizes[0] if one is None else one
+    admins = {which: cluster.session(name(which), "postgres") for which in sizes}
 
     def timed(session, call, *params):
         began = time.perf_counter()
@@ -431,19 +466,19 @@ def keys(cluster, _db, results):
         with contextlib.closing(cluster.session(name(which))) as session:
             session.query("SELECT auth.user_id()")
             before = private(session)
-            took = timed(session, "SELECT auth.jwt_session_init($1)", token)
+            took = timed(session, "SELECT auth.jwt_session_init($1)", token[which])
             connect.memory.setdefault(which, []).append(private(session) - before)
             return took
 
     def first_use(which):
         """ms of the first use after a change, by a session that knows the token."""
-        admins[which].query(change)
+        admins[which].query(change[which])
         return timed(sessions[which], "SELECT auth.user_id()")
 
     connect.memory = {}
     sessions = {which: cluster.session(name(which)) for which in sizes}
-    for session in sessions.values():
-        session.execute("SELECT auth.jwt_session_init($1)", token)
+    for which, session in sessions.items():
+        session.execute("SELECT auth.jwt_session_init($1)", token[which])
         session.query("SELECT auth.user_id()")
     new, use = Rounds(connect, sizes, 60), Rounds(first_use, sizes, 100)
 
@@ -452,7 +487,7 @@ def keys(cluster, _db, results):
         with contextlib.ExitStack() as stack:
             all_of_them = [stack.enter_context(contextlib.closing(cluster.session(name(which)))) for _ in range(size)]
             for session in all_of_them:
-                session.execute("SELECT auth.jwt_session_init($1)", token)
+                session.execute("SELECT auth.jwt_session_init($1)", token[which])
 
             def cpu():
                 total = 0
@@ -472,7 +507,7 @@ def keys(cluster, _db, results):
             turn()
             found = []
             for _ in range(5):
-                admins[which].query(change)
+                admins[which].query(change[which])
                 found.append(turn())
             wall, busy = ([value * 1e3 for value in column] for column in zip(*found))
             crowd.busy.setdefault(which, []).append(statistics.median(busy))
@@ -481,14 +516,13 @@ def keys(cluster, _db, results):
     crowd.busy = {}
     together = Rounds(crowd, sizes)
     busy = lambda which: statistics.median(crowd.busy[which][1:])
-    results.section("What keys and issuers cost a connection (HS256), against one key: private memory and time of a new connection's first "
-                    "token; the first use of a known token after a change; the same by 200 connections at once, and their CPU",
-                    ("keys", "issuers", "ratios", "goal", "first token, KiB", "ms", "first use after a change, ms", "200 connections, ms", "ms of CPU"))
-    one = sizes[0]
+    results.section(f"{title}: private memory and time of a new connection's first token; the first use of a known token after a change; "
+                    "the same by 200 connections at once, and their CPU",
+                    (*columns, "ratios", "goal", "first token, KiB", "ms", "first use after a change, ms", "200 connections, ms", "ms of CPU"))
     kib = {which: statistics.median(values[1:]) for which, values in connect.memory.items()}
     for which in sizes:
         ratios = (kib[which] / kib[one], new.ratio(which, one), use.ratio(which, one), together.ratio(which, one), busy(which) / busy(one))
-        results.row(f"{which[0]:,}", f"{which[1]:,}", "" if which == one else ", ".join(f"{ratio:.2f}×" for ratio in ratios),
+        results.row(*in_words[which], "" if which == one else ", ".join(f"{ratio:.2f}×" for ratio in ratios),
                     "" if which == one else "≤ 1.2×", f"{kib[which]:.0f}", f"{new[which]:.2f}", f"{use[which]:.2f}", f"{together[which]:.0f}", f"{busy(which):.0f}")
     for session in (*sessions.values(), *admins.values()):
         session.close()
@@ -544,7 +578,7 @@ def verifier(_cluster, _db, results):
         results.row(alg, f"{float(ratio):.2f}×", "≤ 1.2×", f"{int(whole) / 1e3:.1f}", f"{int(bare) / 1e3:.1f}")
 
 
-PARTS = (scans, indexes, skew, transactions, connections, instructions, keys, sizes, memory, verifier)
+PARTS = (scans, indexes, skew, transactions, connections, instructions, keys, followed, sizes, memory, verifier)
 
 
 def write(results):
