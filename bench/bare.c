@@ -1,5 +1,5 @@
 /*
- * The least that a C function can do for a policy: give a text that it has. What a reader's call costs
+ * The least that a C function can do for a policy: give a text that it has. What a claim function's call costs
  * is held against it.
  */
 #include "postgres.h"

@@ -58,4 +58,8 @@ GRANT USAGE ON SCHEMA auth TO PUBLIC;
 GRANT USAGE ON SCHEMA auth TO @extowner@ WITH GRANT OPTION;
 GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON auth.issuers, auth.jwks TO @extowner@ WITH GRANT OPTION;
 GRANT EXECUTE ON FUNCTION
-    auth.init(jsonb, text, text[]), auth.verify(text), auth.inspect(text) TO @extowner@ WITH GRANT OPTION;
+    auth.init(jsonb, text, text[]), auth.follow(regclass, text, text[], interval, jsonb), auth.unfollow(text),
+    auth.list_keys(), auth.keys_changed(), auth.verify(text), auth.inspect(text), auth.lint(),
+    auth.explain_access(regclass, text, text, name)
+    TO @extowner@ WITH GRANT OPTION;
+GRANT SELECT ON auth.key_status TO @extowner@ WITH GRANT OPTION;

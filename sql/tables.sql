@@ -21,7 +21,10 @@ CREATE TABLE auth.issuers (
     token_types text[] DEFAULT '{JWT,at+jwt}'
         CONSTRAINT token_types_named CHECK (
             pg_catalog.array_position(token_types, NULL) IS NULL),
-    enabled boolean NOT NULL DEFAULT true
+    enabled boolean NOT NULL DEFAULT true,
+    source jsonb
+        CONSTRAINT source_is_object CHECK (
+            pg_catalog.jsonb_typeof(source) OPERATOR(pg_catalog.=) 'object')
 );
 COMMENT ON TABLE auth.issuers IS 'whose tokens are accepted, and on what terms';
 COMMENT ON COLUMN auth.issuers.issuer IS 'the exact iss that a token must carry; * accepts any or none';
@@ -32,12 +35,14 @@ COMMENT ON COLUMN auth.issuers.leeway IS 'by how much the issuer''s clock may di
 COMMENT ON COLUMN auth.issuers.max_age IS 'how old a token may be, from its iat; NULL: any age';
 COMMENT ON COLUMN auth.issuers.token_types IS 'what typ may say; a token without it counts as JWT; NULL: not looked at';
 COMMENT ON COLUMN auth.issuers.enabled IS 'false: no token of this issuer is accepted';
+COMMENT ON COLUMN auth.issuers.source IS 'where the keys are, as auth.follow() writes it; NULL: in auth.jwks';
 COMMENT ON CONSTRAINT issuer_not_empty ON auth.issuers IS 'a token without iss is the business of the row *';
 COMMENT ON CONSTRAINT audience_not_empty ON auth.issuers IS 'an empty list would accept no token';
 COMMENT ON CONSTRAINT algorithms_known ON auth.issuers IS 'the JWA names that pg_auth_jwt verifies';
 COMMENT ON CONSTRAINT required_claims_named ON auth.issuers IS 'no NULL elements';
 COMMENT ON CONSTRAINT leeway_not_negative ON auth.issuers IS 'a leeway only ever widens';
 COMMENT ON CONSTRAINT max_age_positive ON auth.issuers IS 'an age of nothing would accept no token';
+COMMENT ON CONSTRAINT source_is_object ON auth.issuers IS 'as auth.follow() writes it';
 COMMENT ON CONSTRAINT token_types_named ON auth.issuers IS 'no NULL elements';
 
 CREATE TABLE auth.jwks (

@@ -1,4 +1,5 @@
-//! The one table of what we raise: SQLSTATE, message, DETAIL and HINT.
+//! The one table of what we raise: SQLSTATE, message, DETAIL and HINT. (Only the calling convention's
+//! own errors are in [`crate::pg::function`].)
 //!
 //! Messages name the claim and the rule; never the token, a signature or a key. What comes from a
 //! token is quoted, escaped and cut by the verifier before it gets here.
@@ -9,6 +10,7 @@
 use jwt_verify::{Error, ErrorKind, JwksError, KeyError, UnknownAlgorithm};
 
 use crate::pg::report::{Report, SqlState};
+use crate::pg::row::NotUtf8;
 
 /// A JWKS or a JWK, or another argument, that is not acceptable.
 const INVALID_PARAMETER_VALUE: SqlState = SqlState(b"22023");
@@ -98,6 +100,26 @@ pub fn report(error: &Error) -> Report {
     }
 }
 
+/// A token refused for want of a key, of an issuer whose keys are followed in a table; `remark` says what is
+/// wrong with the table.
+pub fn key_not_followed(error: &Error, remark: Option<String>) -> Report {
+    let refused = report(error);
+    let hint = match &remark {
+        Some(_) => {
+            "The view auth.key_status has the state of each source; auth.follow() follows a table again."
+        }
+        None => "The issuer's keys are followed in a table; the view auth.key_status lists them.",
+    };
+    Report {
+        detail: match (refused.detail, remark) {
+            (Some(detail), Some(remark)) => Some(format!("{detail} {remark}")),
+            (detail, remark) => detail.or(remark),
+        },
+        hint: Some(hint.to_owned()),
+        ..refused
+    }
+}
+
 /// A claim that a `text` or `jsonb` of this database cannot hold.
 pub fn not_in_server_encoding() -> Report {
     Report {
@@ -111,7 +133,7 @@ pub fn not_in_server_encoding() -> Report {
 }
 
 /// A name or a JWK that no token, whose text is UTF-8, could match.
-pub fn not_utf8() -> Report {
+fn not_utf8() -> Report {
     Report {
         sqlstate: SqlState(b"22P05"),
         message: "text cannot be converted to UTF-8".to_owned(),
@@ -119,6 +141,12 @@ pub fn not_utf8() -> Report {
             "Issuers, keys and audiences are compared to tokens, whose text is UTF-8.".to_owned(),
         ),
         hint: Some("Use a database whose encoding is UTF8.".to_owned()),
+    }
+}
+
+impl From<NotUtf8> for Report {
+    fn from(NotUtf8: NotUtf8) -> Self {
+        not_utf8()
     }
 }
 
@@ -151,6 +179,26 @@ pub fn token_changed(could_be_caught: bool) -> Report {
         detail: Some("A query uses the claims of one token only, from its first row to its last.".to_owned()),
         hint: Some(
             "Sign in by a statement of its own, before the query, and close the cursors of the former user."
+                .to_owned(),
+        ),
+    }
+}
+
+/// A claim function without a session token, where `pg_auth_jwt.require_token` is on.
+pub fn no_token() -> Report {
+    Report {
+        sqlstate: SqlState(b"28J11"),
+        message: "no session token".to_owned(),
+        detail: Some(
+            "Setting pg_auth_jwt.require_token is on, and neither this transaction nor this session \
+             has a token."
+                .to_owned(),
+        ),
+        hint: Some(
+            "Send BEGIN, auth.jwt_session_init() and the query in one transaction, on one connection. A \
+             token that is set with SET LOCAL or is_local => true ends with its transaction, and \
+             outside of BEGIN with its statement; behind a transaction pooler, the next statement \
+             outside of BEGIN may run on another connection."
                 .to_owned(),
         ),
     }
@@ -202,25 +250,30 @@ pub fn jwks(error: &JwksError) -> Report {
 /// A JWKS of which no key can be used; `reasons` are (name, reason) of each. `secrets_of` is the
 /// issuer, where one of them is a shared secret that it may not have.
 pub fn no_usable_key(reasons: &[(String, String)], secrets_of: Option<&str>) -> Report {
-    const SHOWN: usize = 5;
     let detail = if reasons.is_empty() {
         "It holds no keys.".to_owned()
     } else {
-        let mut lines: Vec<String> = reasons
-            .iter()
-            .take(SHOWN)
-            .map(|(name, reason)| format!("Key {name}: {reason}."))
-            .collect();
-        if reasons.len() > SHOWN {
-            lines.push(format!("And {} more.", reasons.len() - SHOWN));
-        }
-        lines.join("\n")
+        reasons_in_lines(reasons)
     };
     invalid(
         "no usable key in the JWKS".to_owned(),
         Some(detail),
         secrets_of.map(name_hmac).as_deref(),
     )
+}
+
+fn reasons_in_lines(reasons: &[(String, String)]) -> String {
+    const SHOWN: usize = 5;
+    let mut lines: Vec<String> = reasons
+        .iter()
+        .take(SHOWN)
+        .map(|(name, reason)| format!("Key {name}: {reason}."))
+        .collect();
+    let more = reasons.len().saturating_sub(SHOWN);
+    if more > 0 {
+        lines.push(format!("And {more} more."));
+    }
+    lines.join("\n")
 }
 
 /// A column of `auth.jwks` that says other than the JWK's member of the same name.
@@ -256,22 +309,46 @@ pub fn argument_is_null(name: &str) -> Report {
     }
 }
 
-/// A trigger function called otherwise.
-pub fn not_called_as_trigger() -> Report {
+/// A role that is not there, in Postgres's words.
+pub fn no_such_role(name: &str) -> Report {
     Report {
-        sqlstate: SqlState(b"39P01"),
-        message: "function was not called by trigger manager".to_owned(),
+        sqlstate: SqlState(b"42704"),
+        message: format!("role \"{name}\" does not exist"),
         detail: None,
         hint: None,
     }
 }
 
-/// A function that returns rows, called where a single value is wanted.
-pub fn set_not_accepted() -> Report {
+/// `auth.explain_access` of what has no policies.
+pub fn not_a_table(name: &str) -> Report {
     Report {
-        sqlstate: SqlState(b"0A000"),
-        message: "set-valued function called in context that cannot accept a set".to_owned(),
-        detail: None,
+        sqlstate: SqlState(b"42809"),
+        message: format!("{name} is not a table"),
+        detail: Some("Only tables have policies.".to_owned()),
+        hint: Some(
+            "Ask about the tables that a view reads; auth.lint() lists the views that get around their \
+             policies."
+                .to_owned(),
+        ),
+    }
+}
+
+/// `auth.explain_access` of another command.
+pub fn unknown_command(command: &str) -> Report {
+    let command = shorten(command);
+    invalid(
+        format!("command \"{command}\" is not known"),
+        None,
+        Some("Available values: SELECT, INSERT, UPDATE, DELETE."),
+    )
+}
+
+/// A query of the catalogs whose outcome is not what they give.
+pub fn catalogs(error: pgrx::spi::SpiError) -> Report {
+    Report {
+        sqlstate: SqlState(b"55000"),
+        message: "could not read the catalogs".to_owned(),
+        detail: Some(sentence(&error.to_string())),
         hint: None,
     }
 }
@@ -286,11 +363,11 @@ pub fn no_tables() -> Report {
     }
 }
 
-/// `auth.init` where nothing can be written.
-pub fn init_on_standby() -> Report {
+/// A function that writes the key tables, where nothing can be written.
+pub fn on_standby(function: &str) -> Report {
     Report {
         sqlstate: SqlState(b"25006"),
-        message: "cannot execute auth.init() during recovery".to_owned(),
+        message: format!("cannot execute {function} during recovery"),
         detail: None,
         hint: Some(
             "Run it on the primary. This standby uses the keys once it has replayed the change."
@@ -299,13 +376,162 @@ pub fn init_on_standby() -> Report {
     }
 }
 
-/// `auth.init` where the client asked for nothing to be written.
-pub fn init_in_read_only_transaction() -> Report {
+/// A function that writes the key tables, where the client asked for nothing to be written.
+pub fn in_read_only_transaction(function: &str) -> Report {
     Report {
         sqlstate: SqlState(b"25006"),
-        message: "cannot execute auth.init() in a read-only transaction".to_owned(),
+        message: format!("cannot execute {function} in a read-only transaction"),
         detail: None,
         hint: Some("Run it in a transaction that is READ WRITE.".to_owned()),
+    }
+}
+
+/// Keys given to an issuer whose keys come from elsewhere.
+pub fn issuer_is_followed(issuer: &str) -> Report {
+    let quoted = pgrx::spi::quote_literal(issuer);
+    Report {
+        sqlstate: SqlState(b"55000"),
+        message: format!(
+            "keys of issuer \"{}\" are followed in a table",
+            shorten(issuer)
+        ),
+        detail: Some("An issuer's keys come from one source only.".to_owned()),
+        hint: Some(format!(
+            "To load keys in place of the table's, run auth.unfollow({quoted}) first."
+        )),
+    }
+}
+
+/// `auth.follow` for an issuer of which no audience is checked.
+pub fn audience_required() -> Report {
+    invalid(
+        "an audience is required to follow a table".to_owned(),
+        Some(
+            "Issuers sign tokens for other applications with the same keys; only the audience tells \
+             them apart."
+                .to_owned(),
+        ),
+        Some("Pass what the tokens for this application have in \"aud\", as in audience => '{https://app.example.com}'."),
+    )
+}
+
+/// An argument `columns` of `auth.follow` that is not an object of known members.
+pub fn columns_not_acceptable(member: Option<&str>, known: &str) -> Report {
+    let detail = match member {
+        Some(member) => format!(
+            "Member \"{}\" is unknown, or neither a column's name nor null.",
+            shorten(member)
+        ),
+        None => "It is not a JSON object.".to_owned(),
+    };
+    let hint = format!("Its members may be {known}.");
+    invalid(
+        "argument columns is not acceptable".to_owned(),
+        Some(detail),
+        Some(&hint),
+    )
+}
+
+/// A negative interval.
+pub fn negative_interval(name: &str) -> Report {
+    invalid(format!("{name} must not be negative"), None, None)
+}
+
+/// A relation that is gone.
+pub fn no_such_table(oid: u32) -> Report {
+    Report {
+        sqlstate: SqlState(b"42P01"),
+        message: format!("relation with OID {oid} does not exist"),
+        detail: None,
+        hint: None,
+    }
+}
+
+/// A table of which the caller sees some rows only.
+pub const ROW_SECURITY_DETAIL: &str = "Row security applies to the current role on the table.";
+
+/// Rows of `auth.jwks` that an issuer no longer needs, whose keys are followed; a NOTICE.
+pub fn keys_removed(count: usize) -> Report {
+    notice(
+        format!("removed {count} keys of the issuer from auth.jwks"),
+        "An issuer's keys come from one source only.",
+        None,
+    )
+}
+
+/// A followed table without triggers of ours; a NOTICE. `grant` is what the extension's owner has to run
+/// before the table's owner can run `statements`.
+pub fn changes_not_announced(table: &str, grant: Option<&str>, statements: &str) -> Report {
+    let first = grant.map_or_else(String::new, |grant| {
+        format!("run, as the owner of the extension: {grant} then ")
+    });
+    notice(
+        "changes of the table are not announced".to_owned(),
+        &format!(
+            "The current role does not own table {table}, or may not use auth.keys_changed(). Sessions look \
+             at the table once a second, and at once for an unknown key."
+        ),
+        Some(format!(
+            "To have changes announced, {first}let the table's owner run: {statements};"
+        )),
+    )
+}
+
+/// Triggers on a table that is no longer followed; a NOTICE.
+pub fn triggers_left(table: &str) -> Report {
+    notice(
+        format!("triggers of pg_auth_jwt are left on table {table}"),
+        "The current role does not own the table. The triggers do no harm.",
+        None,
+    )
+}
+
+fn notice(message: String, detail: &str, hint: Option<String>) -> Report {
+    Report {
+        sqlstate: SqlState(b"00000"),
+        message,
+        detail: Some(detail.to_owned()),
+        hint,
+    }
+}
+
+/// Roles besides its owner that can write to a followed table; a WARNING.
+pub fn other_writers(table: &str, roles: &str) -> Report {
+    Report {
+        sqlstate: SqlState(b"01000"),
+        message: format!("other roles can write to table {table}"),
+        detail: Some(format!(
+            "These roles have rights on it beyond SELECT: {roles}."
+        )),
+        hint: Some(
+            "Who can write there can be any user of the issuer. Revoke what is not needed."
+                .to_owned(),
+        ),
+    }
+}
+
+/// Rows of a followed table that are no keys; a WARNING. `reasons` are (name, reason) of each.
+pub fn odd_rows(table: &str, reasons: &[(String, String)]) -> Report {
+    Report {
+        sqlstate: SqlState(b"01000"),
+        message: format!("some rows of table {table} are no usable keys"),
+        detail: Some(reasons_in_lines(reasons)),
+        hint: None,
+    }
+}
+
+/// A table that `auth.follow` refuses.
+pub fn table_not_followed(
+    sqlstate: SqlState,
+    name: &str,
+    detail: String,
+    hint: Option<&str>,
+) -> Report {
+    Report {
+        sqlstate,
+        message: format!("cannot follow \"{}\"", shorten(name)),
+        detail: Some(detail),
+        hint: hint.map(str::to_owned),
     }
 }
 

@@ -1,11 +1,28 @@
 //! Verifies JSON Web Tokens inside Postgres, so that row-level security can trust their claims.
 //!
-//! Imports go one way: this module → [`once`], [`session`] → [`trust`], [`settings`] → [`errors`],
-//! [`redaction`] → [`pg`].
+//! Imports go one way, which `scripts/lint` checks: this module → [`once`] → [`session`] → [`trust`],
+//! [`settings`] → [`errors`], [`redaction`] → [`pg`].
 //!
 //! A claim function asks the [`session`] who the user is. The session verifies the value of
 //! `pg_auth_jwt.token` with the `jwt_verify` crate, against the keys that [`trust`] reads from the
 //! tables.
+//!
+//! A panic under [`pg::guard::run`] is an error of the statement; in a hook or a callback of Postgres's
+//! it ends the server. So nothing here may panic, tests apart.
+
+#![cfg_attr(
+    not(any(test, feature = "pg_test")),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 ::pgrx::pg_module_magic!(name, version);
 
@@ -63,10 +80,25 @@ pgrx::extension_sql_file!(
     requires = ["admission"]
 );
 pgrx::extension_sql_file!("../sql/init.sql", name = "init", requires = ["tables"]);
-pgrx::extension_sql_file!("../sql/session.sql", name = "session", requires = ["init"]);
+pgrx::extension_sql_file!("../sql/follow.sql", name = "follow", requires = ["init"]);
+pgrx::extension_sql_file!(
+    "../sql/session.sql",
+    name = "session",
+    requires = ["follow"]
+);
 pgrx::extension_sql_file!(
     "../sql/claim_functions.sql",
     name = "claim_functions",
     requires = ["session"]
+);
+pgrx::extension_sql_file!(
+    "../sql/lint.sql",
+    name = "lint",
+    requires = ["claim_functions"]
+);
+pgrx::extension_sql_file!(
+    "../sql/explain_access.sql",
+    name = "explain_access",
+    requires = ["lint"]
 );
 pgrx::extension_sql_file!("../sql/privileges.sql", name = "privileges", finalize);

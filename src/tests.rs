@@ -6,7 +6,7 @@ mod tests {
     use pgrx::prelude::*;
 
     use crate::pg::report::SqlState;
-    use crate::session::identity::parse_uuid;
+    use crate::pg::uuid;
 
     #[pg_test]
     fn uuid_is_read_as_postgres_reads_it() {
@@ -22,7 +22,7 @@ mod tests {
                 Spi::get_one_with_args::<pgrx::Uuid>("SELECT $1::text::uuid", &[text.into()])
                     .expect("a uuid that Postgres reads");
             assert_eq!(
-                parse_uuid(text),
+                uuid::parse(text),
                 cast.map(|uuid| *uuid.as_bytes()),
                 "{text}"
             );
@@ -69,7 +69,7 @@ mod tests {
             "g0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
             "ä0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
         ] {
-            assert_eq!(parse_uuid(text), None, "{text}");
+            assert_eq!(uuid::parse(text), None, "{text}");
             let postgres = PgTryBuilder::new(|| {
                 Spi::get_one_with_args::<pgrx::Uuid>("SELECT $1::text::uuid", &[text.into()])
                     .is_ok()

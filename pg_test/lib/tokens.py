@@ -30,6 +30,11 @@ def jwk(key=0):
     return {"kty": "oct", "kid": f"k{key}", "alg": "HS256", "k": base64url(secret(key))}
 
 
+def public_part(key=0):
+    """The key as Better Auth's table has it: without kid and alg."""
+    return json.dumps({name: value for name, value in jwk(key).items() if name in ("kty", "k")})
+
+
 def jwks(*keys):
     return json.dumps({"keys": [jwk(key) for key in keys]})
 
@@ -50,6 +55,24 @@ def setup(*keys):
     """No leeway, so that a token runs out when it says."""
     return (f"INSERT INTO auth.issuers (issuer, algorithms, leeway) VALUES ('{ISSUER}', '{{HS256}}', '0 s');"
             f"SELECT auth.init('{jwks(*(keys or range(KEYS)))}', issuer => '{ISSUER}');")
+
+
+FOLLOWED = "https://followed.test.example"
+AUDIENCE = "https://app.test.example"
+
+
+def followed_token(sub, key=0, **claims):
+    return token(sub, key=key, **{"iss": FOLLOWED, "aud": AUDIENCE, **claims})
+
+
+def follow(*keys, table="public.followed_keys"):
+    """A table as Better Auth makes it, with these keys, that is followed."""
+    rows = ", ".join(f"('k{key}', '{public_part(key)}', 'private')" for key in keys)
+    return (f"""CREATE TABLE {table} (id text PRIMARY KEY, "publicKey" text NOT NULL, "privateKey" text NOT NULL,
+                "createdAt" timestamptz NOT NULL DEFAULT now(), "expiresAt" timestamptz);"""
+            f"INSERT INTO {table} VALUES {rows};"
+            f"INSERT INTO auth.issuers (issuer, algorithms, leeway) VALUES ('{FOLLOWED}', '{{HS256}}', '0 s');"
+            f"SELECT auth.follow('{table}', '{FOLLOWED}', '{{{AUDIENCE}}}');")
 
 
 def sql():

@@ -13,9 +13,9 @@ from lib.pg import HERE, Checks, Cluster, shell
 WHO = "SELECT auth.user_id()"
 ORGANIZATION = {"id": "0b9d8c3e-6f0a-4f5e-9a51-3a1f6d0c7a11"}
 CLAIMS = {"sub": "7e2c41d5-93b8-4c6a-8f7d-d4b25e90bb22", "role": "r", "email": "e", "o": ORGANIZATION}
-SETTINGS = ["token", "scope", "cache_size", "audit_log", "evaluate_once"]
-READERS = {"user_id": CLAIMS["sub"], "uid": CLAIMS["sub"], "role": "r", "email": "e",
-           "organization": json.dumps(ORGANIZATION), "organization_id": ORGANIZATION["id"]}
+SETTINGS = ["token", "scope", "cache_size", "audit_log", "evaluate_once", "require_token"]
+CLAIM_FUNCTIONS = {"user_id": CLAIMS["sub"], "uid": CLAIMS["sub"], "role": "r", "email": "e",
+                   "organization": json.dumps(ORGANIZATION), "organization_id": ORGANIZATION["id"]}
 
 # What a newer version may bring.
 UPDATE = """
@@ -39,11 +39,16 @@ def frozen(checks, cluster, db):
     checks.equal("init", s.value(f"SELECT frozen.init('{tokens.jwks(0, 1)}', '{tokens.ISSUER}')"), "2")
     checks.equal("no token", s.value("SELECT frozen.session() IS NULL AND frozen.user_id() IS NULL"), "t")
     checks.equal("jwt_session_init", s.code("SELECT frozen.jwt_session_init($1, false)", token), None)
-    for reader, wanted in READERS.items():
-        checks.equal(reader, s.value(f"SELECT frozen.{reader}()"), wanted)
+    for function, wanted in CLAIM_FUNCTIONS.items():
+        checks.equal(function, s.value(f"SELECT frozen.{function}()"), wanted)
     checks.equal("claims", s.value("SELECT frozen.session() = frozen.jwt() AND frozen.jwt() = frozen.verify($1)", token), "t")
     checks.equal("inspect", s.value("SELECT bool_and(ok AND step <> '' AND detail <> '') FROM frozen.inspect($1)", token), "t")
     checks.equal("refused", s.code("SELECT frozen.verify('x')"), "28J01")
+    s.query("CREATE TABLE frozen_keys (id text, public_key text)")
+    followed = "SELECT frozen.follow('frozen_keys', 'https://followed.example', '{a}')"
+    checks.equal("follow", s.value(followed), "0")
+    checks.equal("list_keys", s.value("SELECT source FROM frozen.list_keys() WHERE issuer ~ 'followed'"), "public.frozen_keys")
+    checks.equal("unfollow", s.value("SELECT frozen.unfollow('https://followed.example')"), "t")
     checks.equal("STRICT", s.value("SELECT frozen.verify(NULL)"), None)
     root.query("CREATE TABLE frozen.jwks (LIKE auth.jwks INCLUDING DEFAULTS);"
                "CREATE TRIGGER a BEFORE INSERT ON frozen.jwks FOR EACH ROW EXECUTE FUNCTION frozen.admit_key();"
@@ -55,7 +60,8 @@ def frozen(checks, cluster, db):
 
     # Whether the list is whole can be told only of the script that it was taken from.
     if root.value("SELECT extversion FROM pg_extension WHERE extname = 'pg_auth_jwt'") == "0.1.0":
-        symbols = "SELECT DISTINCT prosrc FROM pg_proc WHERE pronamespace = '%s'::regnamespace ORDER BY 1"
+        symbols = ("SELECT DISTINCT prosrc FROM pg_proc WHERE pronamespace = '%s'::regnamespace AND prolang = "
+                   "(SELECT oid FROM pg_language WHERE lanname = 'c') ORDER BY 1")
         checks.equal("the list", root.query(symbols % "frozen"), root.query(symbols % "auth"))
     root.query("DROP SCHEMA frozen CASCADE")
 

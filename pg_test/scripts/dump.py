@@ -43,6 +43,9 @@ ISSUERS = "SELECT * FROM auth.issuers ORDER BY 1"
 KEYS = "SELECT * FROM auth.jwks ORDER BY issuer, thumbprint"
 
 
+FOLLOWS = f"SELECT DISTINCT state FROM auth.key_status WHERE issuer = '{tokens.FOLLOWED}'"
+
+
 OWNER_GRANTS = subprocess.run([f"{HERE}/doc_sql", "docs/security.md", "new_owner"], check=True, text=True,
                               stdout=subprocess.PIPE).stdout
 
@@ -61,7 +64,12 @@ def look(check, cluster, db, saved, by_superuser):
         check("revoke", s.code("SELECT auth.organization()"), "42501")
     check("not granted", s.code("SELECT * FROM auth.jwks"), "42501")
     check("grant of a table", cluster.session(db, "auditor").code(ISSUERS), None)
+    followed = cluster.session(db)
+    check("followed", followed.code("SELECT auth.jwt_session_init($1)", tokens.followed_token("u1")), None)
     o = cluster.session(db, "owner_role")
+    check("follows", o.value(FOLLOWS), "live")
+    o.query("DELETE FROM followed_keys")
+    check("deleted where it is followed", followed.code("SELECT auth.user_id()"), "28J03")
     check("issuers", o.query(ISSUERS), saved[ISSUERS])
     check("keys", o.query(KEYS), saved[KEYS])
     check("admission", o.code("INSERT INTO auth.jwks (issuer, jwk) VALUES ('https://gone.example.com', '{}')"), "22023")
@@ -93,7 +101,7 @@ def main():
         # And less, for which it takes the superuser, whose function that is.
         source.psql("-c", "REVOKE EXECUTE ON FUNCTION auth.organization() FROM PUBLIC", db)
         owner = source.session(db, "owner_role")
-        owner.query(tokens.setup(0) + SCHEMA + GRANTS)
+        owner.query(tokens.setup(0) + tokens.follow(0) + SCHEMA + GRANTS)
         saved = {query: owner.query(query) for query in (ISSUERS, KEYS)}
 
         # By the server's user, in its folder.

@@ -25,7 +25,7 @@ CREATE TABLE public_things AS SELECT n FROM generate_series(1, 20000) n;
 ANALYZE public_things;
 GRANT SELECT ON public_things TO authenticated;
 
--- What the planner cannot look into, so that the reader is called for each row.
+-- What the planner cannot look into, so that the claim function is called for each row.
 CREATE FUNCTION who() RETURNS text LANGUAGE plpgsql STABLE PARALLEL SAFE AS 'BEGIN RETURN auth.user_id(); END';
 CREATE PROCEDURE outlive(seconds float8, commits boolean, INOUT seen text DEFAULT NULL) LANGUAGE plpgsql AS $$
 BEGIN
@@ -45,16 +45,16 @@ def outcome(receive, *args):
         return error.code
 
 
-# Readers and policies, statement by statement.
+# Claim functions and policies, statement by statement.
 
-def reader(s):
+def claim_function(s):
     yield s.value(WHO)
     yield s.code(WHO)
 
 
 def not_cached(s):
     s.query("RESET SESSION AUTHORIZATION; SET pg_auth_jwt.cache_size = 0; SET SESSION AUTHORIZATION authenticated")
-    yield from reader(s)
+    yield from claim_function(s)
 not_cached.user = "postgres"
 
 
@@ -117,7 +117,7 @@ def parallel_worker(s):
 parallel_worker.after = "28J05 in a worker"
 
 
-# Cursors. A reader that Postgres evaluates for each row is evaluated at each FETCH. One that it
+# Cursors. A claim function that Postgres evaluates for each row is evaluated at each FETCH. One that it
 # evaluates once, in an InitPlan, was evaluated at the first FETCH, as a snapshot is taken once.
 
 def fetch(s, query):
@@ -196,7 +196,7 @@ def not_before(s):
     yield s.value(WHO)
 not_before.before, not_before.after = "28J06", "u1"
 
-CASES = [reader, not_cached, never_read_before, policy, insert_under_policy, open_transaction, repeatable_read,
+CASES = [claim_function, not_cached, never_read_before, policy, insert_under_policy, open_transaction, repeatable_read,
          given_anew, generic_plan, prepared_by_protocol, parallel_worker, fetch_for_each_row,
          fetch_after_init_plan, first_fetch, held_cursor, portal, procedure, procedure_that_commits, key_expires,
          max_age, not_before]

@@ -15,7 +15,7 @@ SCHEMA = """
 CREATE TABLE things AS SELECT n FROM generate_series(1, 20000) n;
 ANALYZE things;
 GRANT SELECT ON things TO authenticated;
--- Without a reader in the plan, nothing but the call itself loads the library.
+-- Without a claim function in the plan, nothing but the call itself loads the library.
 CREATE FUNCTION who() RETURNS text LANGUAGE plpgsql STABLE PARALLEL SAFE AS 'BEGIN RETURN auth.user_id(); END';
 """
 PARALLEL = ("SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;"
@@ -67,7 +67,7 @@ def with_the_server(checks):
 
 def among_all_settings(checks, cluster, db):
     """Postgres lists all settings in the order of their names, ours among them, and finds each by its name."""
-    ours = [f"pg_auth_jwt.{name}" for name in ("audit_log", "cache_size", "evaluate_once", "scope")]
+    ours = [f"pg_auth_jwt.{name}" for name in ("audit_log", "cache_size", "evaluate_once", "require_token", "scope")]
     others = ["a.a", "pg_auth.x", "PG_auth_jws.x", "pg_auth_jwt_.x", "zz.z"]
     for before in ([], others, ["pg_auth_jwt.scope"], [*others, "pg_auth_jwt.token", "pg_auth_jwt.audit_log"]):
         s = cluster.session(db, "postgres")
@@ -97,7 +97,8 @@ def becomes(get, wanted):
 
 USES = {"a claim": WHO, "claims": "SELECT auth.session()", "init": "SELECT auth.jwt_session_init('x')",
         "no token": "SELECT auth.jwt_session_init(NULL)"}
-UNREADABLE = {"scope": "Transactions", "audit_log": "failure", "cache_size": "lots", "evaluate_once": "maybe"}
+UNREADABLE = {"scope": "Transactions", "audit_log": "failure", "cache_size": "lots", "evaluate_once": "maybe",
+              "require_token": "always"}
 
 
 def store(root, name, value, where):

@@ -40,7 +40,7 @@ def main():
     with Cluster("upgrade_from") as old, Cluster("upgrade_to", bare=True, major=str(new_major)) as new:
         db = old.create_db("app")
         owner = old.session(db, "owner_role")
-        owner.query(tokens.setup(0, 1) + """
+        owner.query(tokens.setup(0, 1) + tokens.follow(0) + """
             UPDATE auth.jwks SET expires_at = '2100-01-01' WHERE kid = 'k1';
             CREATE TABLE things AS SELECT 'u' || n AS owner FROM generate_series(1, 9) n;
             ALTER TABLE things ENABLE ROW LEVEL SECURITY;
@@ -66,6 +66,11 @@ def main():
         checks.equal("not granted", s.code("SELECT * FROM auth.jwks"), "42501")
         owner = new.session(db, "owner_role")
         checks.equal("keys", owner.query("SELECT * FROM auth.jwks ORDER BY kid"), saved)
+        checks.equal("follows", owner.value(f"SELECT state FROM auth.key_status WHERE issuer = '{tokens.FOLLOWED}'"), "live")
+        following = new.session(db)
+        checks.equal("followed", following.code("SELECT auth.jwt_session_init($1)", tokens.followed_token("u1")), None)
+        owner.query("DELETE FROM followed_keys")
+        checks.equal("deleted where it is followed", following.code("SELECT * FROM things"), "28J03")
         owner.query("DELETE FROM auth.jwks WHERE kid = 'k0'")
         checks.equal("withdrawn", s.code("SELECT * FROM things"), "28J03")
         checks.equal("the other key", s.code("SELECT auth.jwt_session_init($1)", tokens.token("u1", key=1)), None)

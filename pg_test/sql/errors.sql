@@ -1,4 +1,4 @@
--- Each refusal with its SQLSTATE, from jwt_session_init, from a reader and from auth.verify alike.
+-- Each refusal with its SQLSTATE, from jwt_session_init, from a claim function and from auth.verify alike.
 \i fixtures/pyjwt.sql
 SELECT auth.init(:'jwks', issuer => :'issuer', audience => '{my-app}');
 
@@ -55,7 +55,7 @@ SELECT auth.verify(:'bob');
 \echo :LAST_ERROR_SQLSTATE
 UPDATE auth.issuers SET required_claims = '{exp}';
 
--- A reader raises what jwt_session_init raises, and goes on raising.
+-- A claim function raises what jwt_session_init raises, and goes on raising.
 SET pg_auth_jwt.token = :'other_audience';
 SELECT auth.user_id();
 \echo :LAST_ERROR_SQLSTATE

@@ -245,7 +245,7 @@ CREATE TABLE kept (n int, u uuid GENERATED ALWAYS AS (auth.uid()) STORED);
 CREATE TABLE kept (n int);
 CREATE INDEX ON kept ((auth.uid()));
 CREATE TABLE parts (u uuid) PARTITION BY HASH ((auth.uid()));
--- 33. places where a reader is rarely called
+-- 33. places where a claim function is rarely called
 SELECT count(*) FROM generate_series(1, 3) LIMIT (SELECT length(auth.user_id()));
 SELECT auth.user_id() FROM generate_series(1, 2) GROUP BY auth.user_id() HAVING auth.user_id() IS NOT NULL ORDER BY auth.user_id();
 SELECT string_agg(DISTINCT auth.email(), ',' ORDER BY auth.email()), row_number() OVER (PARTITION BY auth.uid()) FROM generate_series(1, 2);

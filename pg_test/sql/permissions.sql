@@ -1,4 +1,4 @@
--- What a role that only reads through policies may do: the readers and jwt_session_init, nothing else.
+-- What a role that only reads through policies may do: the claim functions and jwt_session_init, nothing else.
 \i fixtures/jose.sql
 SELECT auth.init(:'jwks', issuer => :'issuer', audience => '{my-app}');
 GRANT CREATE ON SCHEMA public TO authenticated;

@@ -3,13 +3,13 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ffi::{c_int, c_void};
+use std::ffi::{c_char, c_int, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pgrx::pg_catalog::pg_proc::PgProc;
 use pgrx::pg_sys::{self, NodeTag};
 
-use super::raw;
+use crate::pg::unguarded::nodes;
 use crate::session::claim_functions;
 
 /// `ClanguageId` (src/include/catalog/pg_language.dat), which pgrx does not name.
@@ -92,8 +92,30 @@ pub unsafe extern "C-unwind" fn calls_claim_function(
         if node.is_null() || (*node).type_ == NodeTag::T_Query {
             false
         } else {
-            is_claim_call(node) || raw::expression_tree_walker(node, calls_claim_function, context)
+            is_claim_call(node)
+                || nodes::expression_tree_walker(node, calls_claim_function, context)
         }
+    }
+}
+
+/// Whether the expression gives a value, and is made of claims, constants, and functions of these that
+/// give the same all through an execution.
+///
+/// # Safety
+///
+/// `node` must be one of an expression of a finished plan.
+pub unsafe fn is_made_of_claims(node: *mut pg_sys::Node) -> bool {
+    /// `TYPTYPE_PSEUDO` (src/include/catalog/pg_type.h).
+    const PSEUDO: c_char = b'p'.cast_signed();
+
+    // SAFETY: as the caller promises.
+    unsafe {
+        is_plain((*node).type_)
+            && calls_claim_function(node, std::ptr::null_mut())
+            && !depends_on_more(node)
+            && !nodes::expression_returns_set(node)
+            && !nodes::contain_volatile_functions(node)
+            && nodes::get_typtype(nodes::exprType(node)) != PSEUDO
     }
 }
 
@@ -155,7 +177,7 @@ unsafe extern "C-unwind" fn depends(node: *mut pg_sys::Node, context: *mut c_voi
         let inside = (&raw mut inside).cast();
         match (*node).type_ {
             NodeTag::T_Const | NodeTag::T_List => {
-                raw::expression_tree_walker(node, depends, context)
+                nodes::expression_tree_walker(node, depends, context)
             }
             // Postgres's own walker does not visit it, but its expressions.
             NodeTag::T_CaseWhen => {
@@ -186,7 +208,7 @@ unsafe extern "C-unwind" fn depends(node: *mut pg_sys::Node, context: *mut c_voi
             {
                 true
             }
-            tag if is_plain(tag) => raw::expression_tree_walker(node, depends, context),
+            tag if is_plain(tag) => nodes::expression_tree_walker(node, depends, context),
             _ => true,
         }
     }

@@ -15,7 +15,7 @@ use std::ffi::{c_char, c_void};
 use pgrx::pg_sys::{self, NodeTag};
 
 use super::claims::{calls_claim_function, depends_on_more, is_claim_function, is_plain};
-use super::raw;
+use crate::pg::unguarded::{self, nodes};
 
 /// Functions that never raise, but are not marked LEAKPROOF: `jsonb`'s `->`, `->>`, `#>`, `#>>`, `@>`,
 /// `<@`, `?`, `?|`, `?&` with their functions, and `text || text` (src/include/catalog/pg_proc.dat).
@@ -50,14 +50,14 @@ pub unsafe fn unwrap_all(query: *mut pg_sys::Query) -> *mut pg_sys::Query {
 unsafe fn has_sub_links(query: *mut pg_sys::Query) -> bool {
     // SAFETY: as the caller promises; these lists hold such nodes.
     unsafe {
-        raw::check_stack_depth();
+        unguarded::check_stack_depth();
         if query.is_null() {
             return false;
         }
         (*query).hasSubLinks
-            || raw::items::<pg_sys::RangeTblEntry>((*query).rtable)
+            || nodes::items::<pg_sys::RangeTblEntry>((*query).rtable)
                 .any(|entry| has_sub_links((*entry).subquery))
-            || raw::items::<pg_sys::CommonTableExpr>((*query).cteList)
+            || nodes::items::<pg_sys::CommonTableExpr>((*query).cteList)
                 .any(|cte| has_sub_links((*cte).ctequery.cast()))
     }
 }
@@ -74,14 +74,14 @@ unsafe extern "C-unwind" fn calls_in_sub_select(
         }
         match (*node).type_ {
             NodeTag::T_Query => {
-                raw::query_tree_walker(node.cast(), calls_in_sub_select, context, 0)
+                nodes::query_tree_walker(node.cast(), calls_in_sub_select, context, 0)
             }
             NodeTag::T_SubLink
                 if calls_claim_function(selected(node.cast()), std::ptr::null_mut()) =>
             {
                 true
             }
-            _ => raw::expression_tree_walker(node, calls_in_sub_select, context),
+            _ => nodes::expression_tree_walker(node, calls_in_sub_select, context),
         }
     }
 }
@@ -107,7 +107,7 @@ unsafe extern "C-unwind" fn unwrap(
                 let original = node.cast::<pg_sys::Query>();
                 let mut level = Level { keeps: false };
                 let level = (&raw mut level).cast();
-                let query = raw::query_tree_mutator(original, unwrap, level, 0);
+                let query = nodes::query_tree_mutator(original, unwrap, level, 0);
                 // Until Postgres 18 an expression that equals a grouping set's key is NULL in the rows of
                 // other sets, and the sub-select does not equal the key that its expression does.
                 if !(*original).groupingSets.is_null() {
@@ -118,15 +118,15 @@ unsafe extern "C-unwind" fn unwrap(
                 query.cast()
             }
             NodeTag::T_SubLink => {
-                let link = raw::expression_tree_mutator(node, unwrap, context);
+                let link = nodes::expression_tree_mutator(node, unwrap, context);
                 let expression = selected(link.cast());
                 if (*context.cast::<Level>()).keeps || !may_stand_alone(expression) {
                     return link;
                 }
-                raw::IncrementVarSublevelsUp(expression, -1, 1);
+                nodes::IncrementVarSublevelsUp(expression, -1, 1);
                 expression
             }
-            _ => raw::expression_tree_mutator(node, unwrap, context),
+            _ => nodes::expression_tree_mutator(node, unwrap, context),
         }
     }
 }
@@ -166,11 +166,11 @@ unsafe fn selected(link: *mut pg_sys::SubLink) -> *mut pg_sys::Node {
             && !query.hasAggs
             && !query.hasWindowFuncs
             && !query.hasTargetSRFs
-            && raw::length(query.targetList) == 1;
+            && nodes::length(query.targetList) == 1;
         if !plain {
             return nothing;
         }
-        raw::items::<pg_sys::TargetEntry>(query.targetList)
+        nodes::items::<pg_sys::TargetEntry>(query.targetList)
             .next()
             .map_or(nothing, |target| (*target).expr.cast())
     }
@@ -185,7 +185,7 @@ unsafe fn may_stand_alone(expression: *mut pg_sys::Node) -> bool {
     // SAFETY: as the caller promises.
     unsafe {
         calls_claim_function(expression, std::ptr::null_mut())
-            && !raw::contain_volatile_functions(expression)
+            && !nodes::contain_volatile_functions(expression)
             && !is_known_at_execution_only(expression, std::ptr::null_mut())
             && !has_claims_that_may_raise(expression, std::ptr::null_mut())
     }
@@ -203,7 +203,7 @@ unsafe extern "C-unwind" fn is_known_at_execution_only(
 
     unsafe extern "C-unwind" fn may_change(function: pg_sys::Oid, _: *mut c_void) -> bool {
         // SAFETY: the function stands in a query, so it is in the catalog.
-        unsafe { raw::func_volatile(function) != IMMUTABLE && !is_claim_function(function) }
+        unsafe { nodes::func_volatile(function) != IMMUTABLE && !is_claim_function(function) }
     }
     // SAFETY: Postgres's walkers pass nodes of their trees, or NULL.
     unsafe {
@@ -215,8 +215,8 @@ unsafe extern "C-unwind" fn is_known_at_execution_only(
             tag if is_plain(tag) => {}
             _ => return true,
         }
-        raw::check_functions_in_node(node, may_change, context)
-            || raw::expression_tree_walker(node, is_known_at_execution_only, context)
+        nodes::check_functions_in_node(node, may_change, context)
+            || nodes::expression_tree_walker(node, is_known_at_execution_only, context)
     }
 }
 
@@ -232,7 +232,7 @@ unsafe extern "C-unwind" fn has_claims_that_may_raise(
         } else if is_plain((*node).type_) && !depends_on_more(node) {
             may_raise(node, context)
         } else {
-            raw::expression_tree_walker(node, has_claims_that_may_raise, context)
+            nodes::expression_tree_walker(node, has_claims_that_may_raise, context)
         }
     }
 }
@@ -244,7 +244,7 @@ unsafe extern "C-unwind" fn may_raise(node: *mut pg_sys::Node, context: *mut c_v
         unsafe {
             !is_claim_function(function)
                 && !NEVER_RAISE.contains(&function.to_u32())
-                && !raw::get_func_leakproof(function)
+                && !nodes::get_func_leakproof(function)
         }
     }
     // SAFETY: Postgres's walkers pass nodes of their trees, or NULL.
@@ -259,7 +259,7 @@ unsafe extern "C-unwind" fn may_raise(node: *mut pg_sys::Node, context: *mut c_v
                 let coercion = node.cast::<pg_sys::CoerceViaIO>();
                 if (*coercion).resulttype != pg_sys::TEXTOID
                     || !matches!(
-                        raw::exprType((*coercion).arg.cast()),
+                        nodes::exprType((*coercion).arg.cast()),
                         pg_sys::TEXTOID | pg_sys::UUIDOID | pg_sys::JSONBOID
                     )
                 {
@@ -268,11 +268,11 @@ unsafe extern "C-unwind" fn may_raise(node: *mut pg_sys::Node, context: *mut c_v
             }
             NodeTag::T_ArrayCoerceExpr | NodeTag::T_SubscriptingRef => return true,
             _ => {
-                if raw::check_functions_in_node(node, function_may_raise, context) {
+                if nodes::check_functions_in_node(node, function_may_raise, context) {
                     return true;
                 }
             }
         }
-        raw::expression_tree_walker(node, may_raise, context)
+        nodes::expression_tree_walker(node, may_raise, context)
     }
 }

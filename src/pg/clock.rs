@@ -13,12 +13,12 @@ const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
 
 /// Tells one statement from another, and one transaction within a procedure from another.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Stamp {
+pub struct StatementId {
     statement: pg_sys::TimestampTz,
     transaction: pg_sys::TimestampTz,
 }
 
-impl Stamp {
+impl StatementId {
     /// Equal to no statement's.
     pub const NEVER: Self = Self {
         statement: i64::MIN,
@@ -34,16 +34,16 @@ impl Stamp {
         }
     }
 
-    /// Whether stamps tell statements apart here: where a client's messages begin them, or a leader's.
-    /// A background worker that announces no statement has the stamp of its start all its life.
-    pub fn tells_statements() -> bool {
+    /// Whether ids tell statements apart here: where a client's messages begin them, or a leader's.
+    /// A background worker that announces no statement has the id of its start all its life.
+    pub fn are_distinct() -> bool {
         // SAFETY: reads two variables of the backend.
         unsafe { !pg_sys::MyProcPort.is_null() || pg_sys::ParallelWorkerNumber >= 0 }
     }
 
     /// The time that it stands for.
     pub fn time(self) -> UnixTime {
-        if !Self::tells_statements() {
+        if !Self::are_distinct() {
             // Without this such a worker would accept whatever has expired since its start.
             // SAFETY: reads the system's clock and nothing else.
             return from_postgres(unsafe { pg_sys::GetCurrentTimestamp() });
@@ -59,4 +59,12 @@ pub fn from_postgres(timestamp: pg_sys::TimestampTz) -> UnixTime {
         i64::MIN | i64::MAX => timestamp,
         finite => finite.saturating_add(POSTGRES_EPOCH),
     })
+}
+
+/// Unix time as a `timestamptz`; the ends of the range are the two infinities.
+pub fn to_postgres(time: UnixTime) -> pg_sys::TimestampTz {
+    match time.as_micros() {
+        end @ (i64::MIN | i64::MAX) => end,
+        finite => finite.saturating_sub(POSTGRES_EPOCH),
+    }
 }

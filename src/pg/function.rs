@@ -2,11 +2,9 @@
 
 use pgrx::{pg_sys, varlena};
 
-use crate::errors;
-use crate::pg::encoding;
 use crate::pg::guard;
-use crate::pg::report::Report;
-use crate::pg::row;
+use crate::pg::report::{Report, SqlState};
+use crate::pg::row::{self, NotUtf8};
 
 /// What a SQL function gives: a value, NULL, or an error to raise.
 pub type SqlResult = Result<Option<pg_sys::Datum>, Report>;
@@ -90,14 +88,14 @@ impl Arguments {
         }
     }
 
-    /// The `n`th argument (from 0), a `text` that is a token, as the bytes that it has in the server's
-    /// encoding; `None` where it is NULL. Where it is neither compressed nor stored elsewhere, which
-    /// a parameter never is, they are those of the argument itself.
+    /// The `n`th argument (from 0), a `text` of at most `most` bytes, as the bytes that it has in the
+    /// server's encoding; `None` where it is NULL. Inline datums are borrowed; compressed or toasted ones
+    /// are copied first. Parameters are always inline.
     ///
     /// # Errors
     ///
-    /// Where it is longer than any token. Nothing of it is copied then.
-    pub fn token(&self, n: usize) -> Result<Option<&[u8]>, Report> {
+    /// Where it is longer. Nothing of it is copied then.
+    pub fn bytes_up_to(&self, n: usize, most: usize) -> Result<Option<&[u8]>, TooLong> {
         // SAFETY: the call info is Postgres's, for this call; the caller names an argument that is
         // declared text. Argument and copy stay in place until the call is over.
         unsafe {
@@ -112,8 +110,8 @@ impl Arguments {
             } else {
                 pg_sys::toast_raw_datum_size(datum).saturating_sub(pg_sys::VARHDRSZ)
             };
-            if bytes > jwt_verify::limits::MAX_TOKEN_BYTES {
-                return Err(errors::report(&jwt_verify::Error::TokenTooLong { bytes }));
+            if bytes > most {
+                return Err(TooLong { bytes });
             }
             if !is_inline {
                 text = pg_sys::pg_detoast_datum_packed(text);
@@ -127,10 +125,8 @@ impl Arguments {
     /// # Errors
     ///
     /// Where it is no UTF-8, and cannot become it.
-    pub fn text(&self, n: usize) -> Result<Option<String>, Report> {
-        self.bytes(n)
-            .map(|bytes| encoding::from_server(bytes).ok_or_else(errors::not_utf8))
-            .transpose()
+    pub fn text(&self, n: usize) -> Result<Option<String>, NotUtf8> {
+        self.bytes(n).map(row::utf8).transpose()
     }
 
     /// The `n`th argument (from 0), a `text`, as the bytes that it has in the server's encoding; `None`
@@ -151,10 +147,10 @@ impl Arguments {
     /// # Errors
     ///
     /// As for [`text`](Self::text).
-    pub fn json(&self, n: usize) -> Result<Option<String>, Report> {
+    pub fn json(&self, n: usize) -> Result<Option<String>, NotUtf8> {
         // SAFETY: as above; the caller names an argument that is declared jsonb.
         let json = self.datum(n).map(|datum| unsafe { row::json_text(datum) });
-        json.transpose().map_err(|row::NotUtf8| errors::not_utf8())
+        json.transpose()
     }
 
     /// The `n`th argument (from 0); `None` where it is NULL.
@@ -213,7 +209,7 @@ impl Arguments {
                 || (*set).type_ != pg_sys::NodeTag::T_ReturnSetInfo
                 || (*set).allowedModes as u32 & materialize == 0
             {
-                return Err(errors::set_not_accepted());
+                return Err(set_not_accepted());
             }
             let mut descriptor = std::ptr::null_mut();
             let memory = pg_sys::MemoryContextSwitchTo((*(*set).econtext).ecxt_per_query_memory);
@@ -223,7 +219,7 @@ impl Arguments {
             let store = pg_sys::tuplestore_begin_heap(is_random, false, pg_sys::work_mem);
             pg_sys::MemoryContextSwitchTo(memory);
             if descriptor.is_null() || (*descriptor).natts as usize != COLUMNS {
-                return Err(errors::set_not_accepted());
+                return Err(set_not_accepted());
             }
             for row in rows {
                 let mut nulls = row.map(|value| value.is_none());
@@ -253,10 +249,37 @@ impl Arguments {
         unsafe {
             let context = (*self.0).context;
             if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_TriggerData {
-                return Err(errors::not_called_as_trigger());
+                return Err(not_called_as_trigger());
             }
             Ok(&*context.cast::<pg_sys::TriggerData>())
         }
+    }
+}
+
+/// An argument that is longer than the function takes.
+#[derive(Debug)]
+pub struct TooLong {
+    pub bytes: usize,
+}
+
+/// A function that returns rows, called where a single value is wanted; in Postgres's words.
+fn set_not_accepted() -> Report {
+    Report {
+        sqlstate: SqlState(b"0A000"),
+        message: "set-valued function called in context that cannot accept a set".to_owned(),
+        detail: None,
+        hint: None,
+    }
+}
+
+/// A trigger function that was called in another way, or by a trigger of another kind; in Postgres's
+/// words.
+pub fn not_called_as_trigger() -> Report {
+    Report {
+        sqlstate: SqlState(b"39P01"),
+        message: "function was not called by trigger manager".to_owned(),
+        detail: None,
+        hint: None,
     }
 }
 

@@ -16,24 +16,7 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::panic::CaughtError;
 
 use crate::pg::report::{self, Report};
-
-/// Postgres's error handling (src/include/utils/elog.h), without the guard that `pg_sys` puts around
-/// it.
-mod elog {
-    use std::ffi::c_int;
-
-    use pgrx::pg_sys::ErrorData;
-
-    pub const ERROR: c_int = pgrx::PgLogLevel::ERROR as c_int;
-
-    unsafe extern "C-unwind" {
-        pub fn CopyErrorData() -> *mut ErrorData;
-        pub fn FreeErrorData(error: *mut ErrorData);
-        pub fn ThrowErrorData(error: *mut ErrorData);
-        pub fn errhidestmt(hide: bool) -> c_int;
-        pub fn errhidecontext(hide: bool) -> c_int;
-    }
-}
+use crate::pg::unguarded::elog;
 
 /// Keeps a copy of the last error that was raised while it was in place.
 struct Keeper {
@@ -161,5 +144,6 @@ unsafe fn raise_again(error: *mut pg_sys::ErrorData) -> ! {
         pg_sys::error_context_stack = &raw mut callback;
         elog::ThrowErrorData(error);
     }
-    unreachable!("ThrowErrorData returned from an ERROR")
+    // ThrowErrorData does not return from an ERROR.
+    std::process::abort()
 }

@@ -11,6 +11,7 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReportWithLevel;
 
 use crate::pg::encoding;
+use crate::pg::unguarded::elog;
 
 /// Five characters of digits and upper-case letters, as in the table of DESIGN's errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +121,8 @@ unsafe fn raise(parts: Parts) -> ! {
         elog::errhidestmt(true);
         elog::errfinish(c"pg_auth_jwt".as_ptr(), 0, std::ptr::null());
     }
-    unreachable!("errfinish returned from an ERROR")
+    // errfinish does not return from an ERROR.
+    std::process::abort()
 }
 
 /// Writes a line to the server's log and not to the client, without the statement, which may hold
@@ -153,6 +155,15 @@ pub fn warn(message: &str, detail: &str) {
 
 /// As [`warn`], of a report that is made already.
 pub fn warning(report: &Report) {
+    tell(elog::WARNING, report);
+}
+
+/// Raises a NOTICE.
+pub fn notice(report: &Report) {
+    tell(elog::NOTICE, report);
+}
+
+fn tell(level: c_int, report: &Report) {
     let sqlstate = report.sqlstate.encoded();
     let message = encoding::to_server_c_string(&report.message);
     let detail = report.detail.as_deref().map(encoding::to_server_c_string);
@@ -160,7 +171,7 @@ pub fn warning(report: &Report) {
     // SAFETY: as above.
     unsafe {
         pg_sys::ffi::pg_guard_ffi_boundary(|| {
-            if elog::errstart(elog::WARNING, std::ptr::null()) {
+            if elog::errstart(level, std::ptr::null()) {
                 elog::errcode(sqlstate);
                 elog::errmsg(c"%s".as_ptr(), message.as_ptr());
                 if let Some(detail) = &detail {
@@ -179,24 +190,4 @@ fn with_c_string(rust: String, copy: impl FnOnce(*const c_char) -> c_int) {
     // Takes the string, so that nothing is left to drop when the error leaves.
     let c: CString = encoding::to_server_c_string(&rust);
     copy(c.as_ptr());
-}
-
-/// Postgres's error reporting (src/include/utils/elog.h), which pgrx keeps to itself.
-mod elog {
-    use std::ffi::{c_char, c_int};
-
-    pub const ERROR: c_int = pgrx::PgLogLevel::ERROR as c_int;
-    pub const WARNING: c_int = pgrx::PgLogLevel::WARNING as c_int;
-    pub const LOG_SERVER_ONLY: c_int = pgrx::PgLogLevel::LOG_SERVER_ONLY as c_int;
-
-    unsafe extern "C-unwind" {
-        pub fn errstart(level: c_int, domain: *const c_char) -> bool;
-        pub fn errcode(code: c_int) -> c_int;
-        pub fn errmsg(format: *const c_char, ...) -> c_int;
-        pub fn errdetail(format: *const c_char, ...) -> c_int;
-        pub fn errdetail_log(format: *const c_char, ...) -> c_int;
-        pub fn errhint(format: *const c_char, ...) -> c_int;
-        pub fn errhidestmt(hide: bool) -> c_int;
-        pub fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
-    }
 }

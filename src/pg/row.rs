@@ -6,6 +6,7 @@ use pgrx::datum::{Array, FromDatum, Interval};
 use pgrx::{PgTupleDesc, pg_sys};
 
 use crate::pg::encoding;
+use crate::pg::uuid;
 
 /// The columns of a relation, in the order of its attributes; a dropped one is of no type.
 pub struct Columns(Vec<Column>);
@@ -13,6 +14,7 @@ pub struct Columns(Vec<Column>);
 struct Column {
     name: String,
     type_id: pg_sys::Oid,
+    is_generated: bool,
 }
 
 impl Columns {
@@ -27,8 +29,9 @@ impl Columns {
             // SAFETY: a name is NUL-terminated. It is in the server's encoding, so maybe no UTF-8.
             let name = unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) };
             Column {
-                name: name.to_string_lossy().into_owned(),
+                name: encoding::from_server_lossy(name.to_bytes()),
                 type_id: attribute.atttypid,
+                is_generated: attribute.attgenerated != 0,
             }
         };
         Self(descriptor.iter().map(column).collect())
@@ -39,7 +42,26 @@ impl Columns {
         self.0
             .iter()
             .position(|known| known.name == column)
-            .map(|index| index + 1)
+            .map(|index| index.saturating_add(1))
+    }
+
+    /// Whether there is a column of this name.
+    pub fn has(&self, column: &str) -> bool {
+        self.number(column).is_some()
+    }
+
+    /// The column's type, if it is there.
+    pub fn type_of(&self, column: &str) -> Option<pg_sys::Oid> {
+        self.named(column).map(|known| known.type_id)
+    }
+
+    /// Whether Postgres computes the column (`GENERATED ALWAYS AS`). A virtual one is in no row.
+    pub fn is_generated(&self, column: &str) -> bool {
+        self.named(column).is_some_and(|known| known.is_generated)
+    }
+
+    fn named(&self, column: &str) -> Option<&Column> {
+        self.0.iter().find(|known| known.name == column)
     }
 
     /// Whether all of these are there, and of these types.
@@ -85,6 +107,12 @@ impl<'a> Row<'a> {
             values,
             nulls,
         }
+    }
+
+    /// The column's type and value; `None` where it is NULL or not there.
+    fn any(&self, column: &str) -> Option<(pg_sys::Oid, pg_sys::Datum)> {
+        let type_id = self.columns.type_of(column)?;
+        Some((type_id, self.datum(column, type_id)?))
     }
 
     fn datum(&self, column: &str, type_id: pg_sys::Oid) -> Option<pg_sys::Datum> {
@@ -133,6 +161,68 @@ impl<'a> Row<'a> {
         bytes.map(utf8).transpose()
     }
 
+    /// A `text`, `varchar`, `uuid`, `smallint`, `integer` or `bigint`, in the one way that Postgres writes
+    /// it (see [`NAME_TYPES`]).
+    ///
+    /// # Errors
+    ///
+    /// As for [`text`](Self::text).
+    pub fn name(&self, column: &str) -> Result<Option<String>, NotUtf8> {
+        let Some((type_id, datum)) = self.any(column) else {
+            return Ok(None);
+        };
+        // SAFETY: the datum is of that type; a uuid is a pointer to its bytes.
+        unsafe {
+            Ok(match type_id {
+                pg_sys::TEXTOID | pg_sys::VARCHAROID => {
+                    Vec::from_datum(datum, false).map(utf8).transpose()?
+                }
+                pg_sys::UUIDOID => Some(uuid::format(*datum.cast_mut_ptr::<[u8; 16]>())),
+                pg_sys::INT2OID => i16::from_datum(datum, false).map(|value| value.to_string()),
+                pg_sys::INT4OID => i32::from_datum(datum, false).map(|value| value.to_string()),
+                pg_sys::INT8OID => i64::from_datum(datum, false).map(|value| value.to_string()),
+                _ => None,
+            })
+        }
+    }
+
+    /// A JSON text in a `text`, `varchar`, `json` or `jsonb` (see [`JSON_TYPES`]). One of more bytes than
+    /// `limit` is not read, so that a value of a gigabyte costs nothing.
+    ///
+    /// # Errors
+    ///
+    /// Where it is longer, or cannot become UTF-8.
+    pub fn json_text(&self, column: &str, limit: usize) -> Result<Option<String>, JsonUnreadable> {
+        let Some((type_id, datum)) = self.any(column) else {
+            return Ok(None);
+        };
+        // SAFETY: each of these types is a varlena; the datum is of that type.
+        unsafe {
+            if !JSON_TYPES.contains(&type_id) {
+                return Ok(None);
+            }
+            if pg_sys::toast_raw_datum_size(datum) > limit {
+                return Err(JsonUnreadable::TooLong);
+            }
+            let text = if type_id == pg_sys::JSONBOID {
+                json_text(datum)
+            } else {
+                Vec::from_datum(datum, false).map_or_else(|| Ok(String::new()), utf8)
+            };
+            text.map(Some).map_err(|NotUtf8| JsonUnreadable::NotUtf8)
+        }
+    }
+
+    /// A `timestamptz`, or a `timestamp` taken as UTC (see [`INSTANT_TYPES`]).
+    pub fn instant(&self, column: &str) -> Option<pg_sys::TimestampTz> {
+        let (type_id, datum) = self.any(column)?;
+        if !INSTANT_TYPES.contains(&type_id) {
+            return None;
+        }
+        // SAFETY: both types are microseconds in 64 bits.
+        unsafe { i64::from_datum(datum, false) }
+    }
+
     /// The elements of a `text[]` that are not NULL.
     ///
     /// # Errors
@@ -156,11 +246,46 @@ impl<'a> Row<'a> {
     }
 }
 
+/// The types that [`Row::name`] reads.
+pub const NAME_TYPES: [pg_sys::Oid; 6] = [
+    pg_sys::TEXTOID,
+    pg_sys::VARCHAROID,
+    pg_sys::UUIDOID,
+    pg_sys::INT2OID,
+    pg_sys::INT4OID,
+    pg_sys::INT8OID,
+];
+
+/// The types that [`Row::json_text`] reads.
+pub const JSON_TYPES: [pg_sys::Oid; 4] = [
+    pg_sys::TEXTOID,
+    pg_sys::VARCHAROID,
+    pg_sys::JSONOID,
+    pg_sys::JSONBOID,
+];
+
+/// The types that [`Row::instant`] reads.
+pub const INSTANT_TYPES: [pg_sys::Oid; 2] = [pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPOID];
+
+/// Why [`Row::json_text`] read nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JsonUnreadable {
+    /// It has more bytes than are allowed.
+    TooLong,
+    /// It cannot become UTF-8.
+    NotUtf8,
+}
+
 /// A text of the server's that is no UTF-8, and cannot become it.
 #[derive(Debug)]
 pub struct NotUtf8;
 
-fn utf8(bytes: Vec<u8>) -> Result<String, NotUtf8> {
+/// Text of the server's, as UTF-8.
+///
+/// # Errors
+///
+/// Where it is not UTF-8, and cannot become it.
+pub fn utf8(bytes: Vec<u8>) -> Result<String, NotUtf8> {
     encoding::from_server(bytes).ok_or(NotUtf8)
 }
 

@@ -9,17 +9,10 @@
 //! No hook is under pgrx's guard while it calls on: the guard would catch every error of every
 //! statement, and raise it again without what it does not know of it (SQLSTATEs, names of
 //! constraints). So errors pass through these frames by `longjmp`, and nothing in them needs a drop.
-//! A panic here would end the server, hence the lints.
+//! A panic here would end the server.
 //!
 //! A function may run thousands of statements, and a message hold as many, while the client's text
 //! stays the same. So a hook looks through that text once per message and not once per statement.
-#![deny(
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used
-)]
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -28,6 +21,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pgrx::pg_sys;
 
+use crate::pg::unguarded::{self, hooks};
 use crate::redaction::{Extent, holds_secret, redact};
 
 static mut PREVIOUS_EMIT_LOG: pg_sys::emit_log_hook_type = None;
@@ -35,38 +29,6 @@ static mut PREVIOUS_POST_PARSE_ANALYZE: pg_sys::post_parse_analyze_hook_type = N
 static mut PREVIOUS_EXECUTOR_START: pg_sys::ExecutorStart_hook_type = None;
 static mut PREVIOUS_EXECUTOR_RUN: pg_sys::ExecutorRun_hook_type = None;
 static mut PREVIOUS_PROCESS_UTILITY: pg_sys::ProcessUtility_hook_type = None;
-
-/// Postgres's own functions, without the guard that `pg_sys` puts around them.
-mod standard {
-    use std::ffi::{c_char, c_int};
-
-    use pgrx::pg_sys;
-
-    unsafe extern "C-unwind" {
-        pub fn pgstat_report_activity(state: pg_sys::BackendState::Type, statement: *const c_char);
-        pub fn MemoryContextRegisterResetCallback(
-            context: pg_sys::MemoryContext,
-            callback: *mut pg_sys::MemoryContextCallback,
-        );
-        pub fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, flags: c_int);
-        pub fn standard_ExecutorRun(
-            query: *mut pg_sys::QueryDesc,
-            direction: pg_sys::ScanDirection::Type,
-            count: u64,
-            #[cfg(not(feature = "pg18"))] execute_once: bool,
-        );
-        pub fn standard_ProcessUtility(
-            statement: *mut pg_sys::PlannedStmt,
-            text: *const c_char,
-            read_only_tree: bool,
-            context: pg_sys::ProcessUtilityContext::Type,
-            parameters: pg_sys::ParamListInfo,
-            environment: *mut pg_sys::QueryEnvironment,
-            destination: *mut pg_sys::DestReceiver,
-            completion: *mut pg_sys::QueryCompletion,
-        );
-    }
-}
 
 /// Installs the hooks; called once per backend, when the library is loaded.
 pub fn install() {
@@ -181,7 +143,7 @@ unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, flags:
     redact_activity();
     // SAFETY: hands on what Postgres passed.
     unsafe {
-        let start = PREVIOUS_EXECUTOR_START.unwrap_or(standard::standard_ExecutorStart);
+        let start = PREVIOUS_EXECUTOR_START.unwrap_or(hooks::standard_ExecutorStart);
         start(query, flags);
     }
 }
@@ -196,7 +158,7 @@ unsafe extern "C-unwind" fn executor_run(
     redact_activity();
     // SAFETY: hands on what Postgres passed.
     unsafe {
-        let run = PREVIOUS_EXECUTOR_RUN.unwrap_or(standard::standard_ExecutorRun);
+        let run = PREVIOUS_EXECUTOR_RUN.unwrap_or(hooks::standard_ExecutorRun);
         run(
             query,
             direction,
@@ -221,7 +183,7 @@ unsafe extern "C-unwind" fn process_utility(
     redact_activity();
     // SAFETY: hands on what Postgres passed.
     unsafe {
-        let process = PREVIOUS_PROCESS_UTILITY.unwrap_or(standard::standard_ProcessUtility);
+        let process = PREVIOUS_PROCESS_UTILITY.unwrap_or(hooks::standard_ProcessUtility);
         process(
             statement,
             text,
@@ -318,7 +280,7 @@ impl Statement {
             let context = pg_sys::MessageContext;
             if !pg_sys::MyProcPort.is_null() && !context.is_null() {
                 if !IS_REGISTERED.replace(true) {
-                    standard::MemoryContextRegisterResetCallback(context, &raw mut MESSAGE_ENDED);
+                    unguarded::MemoryContextRegisterResetCallback(context, &raw mut MESSAGE_ENDED);
                 }
                 KNOWN.set(Some(self));
                 let text = if self.holds_secret {
@@ -389,7 +351,7 @@ fn show_redacted(text: &[u8], state: pg_sys::BackendState::Type) {
     // SAFETY: the text is NUL-terminated and copied; the function writes to this backend's entry in
     // shared memory and cannot fail (src/backend/utils/activity/backend_status.c).
     unsafe {
-        standard::pgstat_report_activity(state, shown);
+        unguarded::pgstat_report_activity(state, shown);
     }
 }
 

@@ -5,11 +5,11 @@
 
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::session;
-use crate::session::identity::{Identity, Image, copy_to_datum};
+use crate::session::identity::{DatumImage, Identity, copy_to_datum};
 
-fn read(arguments: &Arguments, choose: impl FnOnce(&Identity) -> Option<&Image>) -> SqlResult {
+fn read(arguments: &Arguments, choose: impl FnOnce(&Identity) -> Option<&DatumImage>) -> SqlResult {
     let answer = session::with_identity(arguments.memory_context(), |identity| {
-        identity.and_then(choose).map(Image::bytes)
+        identity.and_then(choose).map(DatumImage::bytes)
     })?;
     // SAFETY: nothing that palloc calls can end the session's identity before the copy is made.
     Ok(answer.map(|bytes| unsafe { copy_to_datum(bytes) }))

@@ -21,13 +21,6 @@
 //!
 //! The hooks run without pgrx's guard: errors pass through them by `longjmp`, so they hold nothing
 //! that needs a drop, and they call nothing that can panic.
-#![deny(
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used
-)]
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -38,39 +31,13 @@ use pgrx::pg_sys;
 
 use crate::errors;
 use crate::pg::report::Report;
-use crate::pg::unguarded;
+use crate::pg::unguarded::{self, hooks};
 use crate::session::identity::Identity;
 
 static mut PREVIOUS_START: pg_sys::ExecutorStart_hook_type = None;
 static mut PREVIOUS_RUN: pg_sys::ExecutorRun_hook_type = None;
 static mut PREVIOUS_FINISH: pg_sys::ExecutorFinish_hook_type = None;
 static mut PREVIOUS_PLANNER: pg_sys::planner_hook_type = None;
-
-/// Postgres's own functions behind the hooks, without the guard that `pg_sys` puts around them.
-mod standard {
-    use std::ffi::{c_char, c_int};
-
-    use pgrx::pg_sys;
-
-    unsafe extern "C-unwind" {
-        pub fn RelationIdGetRelation(table: pg_sys::Oid) -> pg_sys::Relation;
-        pub fn RelationClose(relation: pg_sys::Relation);
-        pub fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, flags: c_int);
-        pub fn standard_ExecutorRun(
-            query: *mut pg_sys::QueryDesc,
-            direction: pg_sys::ScanDirection::Type,
-            count: u64,
-            #[cfg(not(feature = "pg18"))] execute_once: bool,
-        );
-        pub fn standard_ExecutorFinish(query: *mut pg_sys::QueryDesc);
-        pub fn standard_planner(
-            query: *mut pg_sys::Query,
-            text: *const c_char,
-            cursor_options: c_int,
-            parameters: pg_sys::ParamListInfo,
-        ) -> *mut pg_sys::PlannedStmt;
-    }
-}
 
 /// Whom an execution belongs to: the identity of a token, or `None` for "no token".
 type Owner = Option<Rc<Identity>>;
@@ -122,25 +89,25 @@ impl Frame {
         }
     }
 
+    /// Runs `work` with a frame for `query` on the stack.
+    ///
     /// # Safety
     ///
-    /// The frame must stay where it is until [`Self::pop`] or until an error leaves its function.
-    unsafe fn push(&mut self) {
-        self.callback.arg = (&raw mut *self).cast();
+    /// `query` must be NULL or valid until `work` ends, and `work` hold nothing that needs a drop: an error
+    /// leaves it, and this, by `longjmp`.
+    unsafe fn around<T>(query: *mut pg_sys::QueryDesc, work: impl FnOnce() -> T) -> T {
+        let mut frame = Self::new(query);
+        frame.callback.arg = (&raw mut frame).cast();
         // SAFETY: backends are single-threaded. This is what each user of the stack does
-        // (src/include/utils/elog.h).
+        // (src/include/utils/elog.h); the frame stays where it is until it is taken off, or an error
+        // has left its function.
         unsafe {
-            self.callback.previous = pg_sys::error_context_stack;
-            pg_sys::error_context_stack = &raw mut self.callback;
+            frame.callback.previous = pg_sys::error_context_stack;
+            pg_sys::error_context_stack = &raw mut frame.callback;
+            let result = work();
+            pg_sys::error_context_stack = frame.callback.previous;
+            result
         }
-    }
-
-    /// # Safety
-    ///
-    /// The frame must be the topmost one.
-    unsafe fn pop(&mut self) {
-        // SAFETY: as the caller promises.
-        unsafe { pg_sys::error_context_stack = self.callback.previous }
     }
 
     /// The memory context of the execution; NULL before it has one, and for the planner.
@@ -235,12 +202,12 @@ unsafe fn has_row_security(table: pg_sys::Oid) -> bool {
 unsafe fn has_row_security_unguarded(table: pg_sys::Oid) -> bool {
     // SAFETY: as above.
     unsafe {
-        let relation = standard::RelationIdGetRelation(table);
+        let relation = unguarded::RelationIdGetRelation(table);
         if relation.is_null() {
             return true;
         }
         let enabled = (*(*relation).rd_rel).relrowsecurity;
-        standard::RelationClose(relation);
+        unguarded::RelationClose(relation);
         enabled
     }
 }
@@ -295,12 +262,10 @@ pub fn install() {
 }
 
 unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, flags: c_int) {
-    let mut frame = Frame::new(query);
-    // SAFETY: the frame stays in place; hands on what Postgres passed.
+    // SAFETY: hands on what Postgres passed, and holds nothing to drop.
     unsafe {
-        frame.push();
-        PREVIOUS_START.unwrap_or(standard::standard_ExecutorStart)(query, flags);
-        frame.pop();
+        let start = PREVIOUS_START.unwrap_or(hooks::standard_ExecutorStart);
+        Frame::around(query, || start(query, flags));
     }
 }
 
@@ -310,7 +275,6 @@ unsafe extern "C-unwind" fn executor_run(
     count: u64,
     #[cfg(not(feature = "pg18"))] execute_once: bool,
 ) {
-    let mut frame = Frame::new(query);
     // SAFETY: as above. The executor starts no workers for a query that it has run before (ExecutePlan
     // in src/backend/executor/execMain.c); before the minor releases of February 2025 it looked at
     // `execute_once` for that.
@@ -321,15 +285,16 @@ unsafe extern "C-unwind" fn executor_run(
         }
         #[cfg(not(feature = "pg18"))]
         let execute_once = execute_once && !is_alone;
-        frame.push();
-        PREVIOUS_RUN.unwrap_or(standard::standard_ExecutorRun)(
-            query,
-            direction,
-            count,
-            #[cfg(not(feature = "pg18"))]
-            execute_once,
-        );
-        frame.pop();
+        let run = PREVIOUS_RUN.unwrap_or(hooks::standard_ExecutorRun);
+        Frame::around(query, || {
+            run(
+                query,
+                direction,
+                count,
+                #[cfg(not(feature = "pg18"))]
+                execute_once,
+            );
+        });
     }
 }
 
@@ -357,12 +322,10 @@ unsafe fn is_enclosed() -> bool {
 
 /// Runs what is left of data-modifying CTEs, and AFTER triggers.
 unsafe extern "C-unwind" fn executor_finish(query: *mut pg_sys::QueryDesc) {
-    let mut frame = Frame::new(query);
     // SAFETY: as above.
     unsafe {
-        frame.push();
-        PREVIOUS_FINISH.unwrap_or(standard::standard_ExecutorFinish)(query);
-        frame.pop();
+        let finish = PREVIOUS_FINISH.unwrap_or(hooks::standard_ExecutorFinish);
+        Frame::around(query, || finish(query));
     }
 }
 
@@ -372,14 +335,12 @@ unsafe extern "C-unwind" fn plan(
     cursor_options: c_int,
     parameters: pg_sys::ParamListInfo,
 ) -> *mut pg_sys::PlannedStmt {
-    let mut frame = Frame::new(std::ptr::null_mut());
     // SAFETY: as above.
     unsafe {
-        frame.push();
-        let plan = PREVIOUS_PLANNER.unwrap_or(standard::standard_planner);
-        let planned = plan(query, text, cursor_options, parameters);
-        frame.pop();
-        planned
+        let plan = PREVIOUS_PLANNER.unwrap_or(hooks::standard_planner);
+        Frame::around(std::ptr::null_mut(), || {
+            plan(query, text, cursor_options, parameters)
+        })
     }
 }
 
@@ -412,6 +373,16 @@ pub fn admit(caller: pg_sys::MemoryContext, serial: u64, current: &Owner) -> Res
         None if ADOPTED.get() == 0 => Ok(()),
         None => compare(stack, false, current),
     }
+}
+
+/// Whether a claim function that is called now is called by the planner, for its estimates. What it
+/// raises there would hide which rows need the answer: perhaps none.
+pub fn is_estimate() -> bool {
+    // SAFETY: reads a variable of the backend.
+    let stack = unsafe { pg_sys::error_context_stack };
+    frames(stack)
+        .next()
+        .is_some_and(|innermost| innermost.query.is_null())
 }
 
 /// Whether `context` is the execution's, or below it: EvalPlanQual evaluates the query's expressions

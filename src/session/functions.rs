@@ -1,10 +1,13 @@
 //! The SQL functions that take a token.
 
+use jwt_verify::limits::MAX_TOKEN_BYTES;
 use pgrx::prelude::*;
 
-use crate::pg::clock::Stamp;
+use crate::errors;
+use crate::pg::clock::StatementId;
 use crate::pg::encoding;
-use crate::pg::function::sql_function;
+use crate::pg::function::{Arguments, TooLong, sql_function};
+use crate::pg::report::Report;
 use crate::pg::unguarded;
 use crate::session;
 use crate::settings::{self, Scope};
@@ -16,7 +19,7 @@ sql_function!(
     pg_auth_jwt_session_init,
     |arguments| {
         settings::check()?;
-        let token = arguments.token(0)?.unwrap_or_default();
+        let token = token(&arguments, 0)?.unwrap_or_default();
         if !token.is_empty() {
             session::verify(token)?;
         }
@@ -31,11 +34,22 @@ sql_function!(
     /// `auth.verify(token text) RETURNS jsonb`: the token's claims, or the error.
     pg_auth_jwt_verify,
     |arguments| {
-        let Some(token) = arguments.token(0)? else { return Ok(None) };
+        let Some(token) = token(&arguments, 0)? else { return Ok(None) };
         let identity = session::verify(token)?;
         Ok(Some(identity.claims().to_datum()))
     }
 );
+
+/// The `n`th argument (from 0), a `text` that is a token.
+///
+/// # Errors
+///
+/// Where it is longer than any token.
+pub fn token(arguments: &Arguments, n: usize) -> Result<Option<&[u8]>, Report> {
+    arguments
+        .bytes_up_to(n, MAX_TOKEN_BYTES)
+        .map_err(|TooLong { bytes }| errors::report(&jwt_verify::Error::TokenTooLong { bytes }))
+}
 
 /// What the advice of `auth.inspect` names.
 const PLACES: jwt_verify::Places = jwt_verify::Places {
@@ -51,7 +65,7 @@ sql_function!(
         let Some(token) = arguments.bytes(0) else { return Ok(None) };
         session::synchronize();
         let text = String::from_utf8_lossy(&token);
-        let now = Stamp::current().time();
+        let now = StatementId::current().time();
         let steps = jwt_verify::inspect_with(&text, keys::find_for_advice, now, &PLACES);
         arguments.return_rows(steps.into_iter().map(|step| {
             [
@@ -107,7 +121,7 @@ fn set_token(token: &[u8], is_local: bool) {
     // passes for an ordinary role (src/backend/utils/misc/guc.c). Nothing needs a drop up to the SQL
     // function's own frame.
     unsafe {
-        let value = unguarded::palloc(token.len() + 1).cast::<u8>();
+        let value = unguarded::palloc(token.len().saturating_add(1)).cast::<u8>();
         std::ptr::copy_nonoverlapping(token.as_ptr(), value, token.len());
         value.add(token.len()).write(0);
         unguarded::set_config_option(

@@ -15,19 +15,20 @@ use crate::errors;
 use crate::pg::encoding;
 use crate::pg::report::Report;
 use crate::pg::unguarded;
+use crate::pg::uuid;
 
 /// The identity that a token gives its session.
 pub struct Identity {
     token: Rc<[u8]>,
     valid_from: UnixTime,
     valid_until: UnixTime,
-    claims: Image,
-    user_id: Option<Image>,
-    uid: Option<Image>,
-    role: OnceCell<Option<Image>>,
-    email: OnceCell<Option<Image>>,
-    organization: OnceCell<Option<Image>>,
-    organization_id: OnceCell<Option<Image>>,
+    claims: DatumImage,
+    user_id: Option<DatumImage>,
+    uid: Option<DatumImage>,
+    role: OnceCell<Option<DatumImage>>,
+    email: OnceCell<Option<DatumImage>>,
+    organization: OnceCell<Option<DatumImage>>,
+    organization_id: OnceCell<Option<DatumImage>>,
 }
 
 impl Identity {
@@ -45,7 +46,9 @@ impl Identity {
             valid_until: verified.valid_until,
             claims: claims_image(&verified.claims)?,
             user_id: subject.map(text_image).transpose()?,
-            uid: subject.and_then(parse_uuid).map(|bytes| Image::new(&bytes)),
+            uid: subject
+                .and_then(uuid::parse)
+                .map(|bytes| DatumImage::new(&bytes)),
             role: OnceCell::new(),
             email: OnceCell::new(),
             organization: OnceCell::new(),
@@ -64,36 +67,36 @@ impl Identity {
     }
 
     /// All claims, a `jsonb`.
-    pub fn claims(&self) -> &Image {
+    pub fn claims(&self) -> &DatumImage {
         &self.claims
     }
 
     /// `sub`, a `text`.
-    pub fn user_id(&self) -> Option<&Image> {
+    pub fn user_id(&self) -> Option<&DatumImage> {
         self.user_id.as_ref()
     }
 
     /// `sub`, a `uuid`.
-    pub fn uid(&self) -> Option<&Image> {
+    pub fn uid(&self) -> Option<&DatumImage> {
         self.uid.as_ref()
     }
 
     /// `role`, a `text`.
-    pub fn role(&self) -> Option<&Image> {
+    pub fn role(&self) -> Option<&DatumImage> {
         self.role
             .get_or_init(|| self.claims.member_text(c"role"))
             .as_ref()
     }
 
     /// `email`, a `text`.
-    pub fn email(&self) -> Option<&Image> {
+    pub fn email(&self) -> Option<&DatumImage> {
         self.email
             .get_or_init(|| self.claims.member_text(c"email"))
             .as_ref()
     }
 
     /// `o`, a `jsonb`, where it is an object.
-    pub fn organization(&self) -> Option<&Image> {
+    pub fn organization(&self) -> Option<&DatumImage> {
         self.organization
             .get_or_init(|| {
                 self.claims
@@ -104,7 +107,7 @@ impl Identity {
     }
 
     /// `id` of `o`, a `uuid`.
-    pub fn organization_id(&self) -> Option<&Image> {
+    pub fn organization_id(&self) -> Option<&DatumImage> {
         self.organization_id
             .get_or_init(|| {
                 let organization = self.organization()?;
@@ -112,17 +115,17 @@ impl Identity {
                     .member(c"id")
                     .filter(|id| id.json_type() == "string")?;
                 let id = organization.member_text(c"id")?;
-                let bytes = parse_uuid(std::str::from_utf8(id.text_bytes()).ok()?)?;
-                Some(Image::new(&bytes))
+                let bytes = uuid::parse(std::str::from_utf8(id.text_bytes()).ok()?)?;
+                Some(DatumImage::new(&bytes))
             })
             .as_ref()
     }
 }
 
 /// The bytes of a by-reference datum, outside of Postgres's memory.
-pub struct Image(Box<[u8]>);
+pub struct DatumImage(Box<[u8]>);
 
-impl Image {
+impl DatumImage {
     fn new(bytes: &[u8]) -> Self {
         Self(bytes.into())
     }
@@ -197,7 +200,7 @@ impl Image {
     }
 }
 
-/// As [`Image::to_datum`], for the path that runs once per row.
+/// As [`DatumImage::to_datum`], for the path that runs once per row.
 ///
 /// # Safety
 ///
@@ -214,7 +217,7 @@ pub unsafe fn copy_to_datum(bytes: *const [u8]) -> pg_sys::Datum {
 }
 
 /// A varlena of these bytes, with a four-byte header (`SET_VARSIZE`).
-fn varlena_image(bytes: &[u8]) -> Image {
+fn varlena_image(bytes: &[u8]) -> DatumImage {
     let mut image = vec![0; pg_sys::VARHDRSZ];
     image.extend_from_slice(bytes);
     // A token is at most 64 KiB, so its length fits.
@@ -222,24 +225,24 @@ fn varlena_image(bytes: &[u8]) -> Image {
     // SAFETY: the vector holds the header's four bytes; the function writes them as one u32, for
     // which the allocator's alignment suffices.
     unsafe { pgrx::varlena::set_varsize_4b(image.as_mut_ptr().cast(), size) };
-    Image(image.into())
+    DatumImage(image.into())
 }
 
-fn text_image(utf8: &str) -> Result<Image, Report> {
+fn text_image(utf8: &str) -> Result<DatumImage, Report> {
     let text = encoding::to_server(utf8).ok_or_else(errors::not_in_server_encoding)?;
     Ok(varlena_image(text.as_bytes()))
 }
 
 /// Has Postgres parse the payload as it was signed, so that `jsonb` keeps what JSON says, numbers to
 /// their last digit.
-fn claims_image(json: &str) -> Result<Image, Report> {
+fn claims_image(json: &str) -> Result<DatumImage, Report> {
     let json = encoding::to_server(json).ok_or_else(errors::not_in_server_encoding)?;
     // SAFETY: jsonb_in takes a NUL-terminated string and gives a jsonb. The verifier has refused
     // what it would refuse (U+0000, lone surrogates, numbers beyond numeric, depth).
     let parse = || unsafe {
         let argument = Some(pg_sys::Datum::from(json.as_ptr()));
         let datum = pgrx::direct_function_call_as_datum(pg_sys::jsonb_in, &[argument]);
-        datum.map(|datum| Image::from_varlena(datum))
+        datum.map(|datum| DatumImage::from_varlena(datum))
     };
     let image = if encoding::server_is_utf8() {
         parse()
@@ -251,36 +254,4 @@ fn claims_image(json: &str) -> Result<Image, Report> {
             .execute()
     };
     image.ok_or_else(errors::not_in_server_encoding)
-}
-
-/// The bytes of a uuid in the forms that Postgres reads (`string_to_uuid` in
-/// src/backend/utils/adt/uuid.c): 32 hexadecimal digits of either case, a hyphen allowed after each
-/// group of four, braces allowed around them. `None` where a cast would fail.
-pub fn parse_uuid(text: &str) -> Option<[u8; 16]> {
-    let text = text.as_bytes();
-    let mut digits = match text.strip_prefix(b"{") {
-        Some(braced) => braced.strip_suffix(b"}")?,
-        None => text,
-    };
-    let mut uuid = [0; 16];
-    for (place, byte) in uuid.iter_mut().enumerate() {
-        let [high, low, rest @ ..] = digits else {
-            return None;
-        };
-        *byte = hex(*high)? << 4 | hex(*low)?;
-        digits = match rest {
-            [b'-', rest @ ..] if place % 2 == 1 && place < 15 => rest,
-            rest => rest,
-        };
-    }
-    digits.is_empty().then_some(uuid)
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
 }

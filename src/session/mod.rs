@@ -4,6 +4,7 @@
 //! of what verifying such values gave: statics outlive DISCARD ALL and every transaction, so nothing
 //! here may be believed without the setting, the keys and the clock agreeing.
 
+mod access;
 mod audit;
 pub mod claim_functions;
 pub mod execution;
@@ -13,12 +14,12 @@ pub mod identity;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use jwt_verify::{UnixTime, Wanted};
+use jwt_verify::{ErrorKind, UnixTime, Wanted};
 use lru::LruCache;
 use pgrx::pg_sys;
 
 use crate::errors;
-use crate::pg::clock::Stamp;
+use crate::pg::clock::StatementId;
 use crate::pg::report::Report;
 use crate::session::identity::Identity;
 use crate::settings;
@@ -28,11 +29,11 @@ use crate::trust::keys::{Generation, Keys};
 /// The state of this backend's session.
 struct Session {
     /// The statement in which the invalidations were taken in and the clock was last looked at.
-    stamp: Cell<Stamp>,
+    statement: Cell<StatementId>,
     /// Whom the setting's present value stands for.
     current: RefCell<Option<Rc<Identity>>>,
     /// How far `current` may be believed.
-    standing: Cell<Standing>,
+    state: Cell<State>,
     /// Counts how often `current` was looked for: the same number means the same identity.
     serial: Cell<u64>,
     /// Tokens that were verified before, by the whole token.
@@ -49,9 +50,9 @@ struct Remembered {
 
 /// What is known of the session's identity.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Standing {
+enum State {
     /// Nothing: the token is to be looked at.
-    Unsettled,
+    Unresolved,
     /// There is no token, as long as none is assigned.
     Anonymous,
     /// The token is good, as long as none is assigned, no key changes and no statement begins.
@@ -60,9 +61,9 @@ enum Standing {
 
 thread_local! {
     static SESSION: Session = Session {
-        stamp: Cell::new(Stamp::NEVER),
+        statement: Cell::new(StatementId::NEVER),
         current: const { RefCell::new(None) },
-        standing: Cell::new(Standing::Unsettled),
+        state: Cell::new(State::Unresolved),
         serial: const { Cell::new(0) },
         verified: RefCell::new(LruCache::unbounded()),
     };
@@ -73,19 +74,24 @@ thread_local! {
 ///
 /// # Errors
 ///
-/// Where there is a token and it is not, or no longer, good, and where the query that the function is
-/// called in has used another one.
+/// Where there is a token and it is not, or no longer, good; where there is none and
+/// `pg_auth_jwt.require_token` is on; and where the query that the function is called in has used
+/// another one.
 #[inline]
 pub fn with_identity<T>(
     caller: pg_sys::MemoryContext,
     look: impl FnOnce(Option<&Identity>) -> T,
 ) -> Result<T, Report> {
     SESSION.with(|session| {
-        if !session.is_settled() {
-            session.settle()?;
+        if !session.is_resolved() {
+            session.resolve()?;
         }
         let current = session.current.borrow();
         execution::admit(caller, session.serial.get(), &current)?;
+        // Looked at in each call, and not kept with `state`: the setting may change at any time.
+        if current.is_none() && settings::require_token() && !execution::is_estimate() {
+            return Err(errors::no_token());
+        }
         Ok(look(current.as_deref()))
     })
 }
@@ -99,7 +105,7 @@ pub fn verify(token: &[u8]) -> Result<Rc<Identity>, Report> {
     settings::check()?;
     SESSION.with(|session| {
         session.synchronize();
-        let now = session.stamp.get().time();
+        let now = session.statement.get().time();
         match session.remembered(token, now) {
             Some(identity) => Ok(identity),
             None => session.verify(token, now),
@@ -112,33 +118,45 @@ pub fn synchronize() {
     SESSION.with(Session::synchronize);
 }
 
+/// The error for a token that was refused; with what is wrong with its issuer's source, if that may be why.
+fn refusal(error: &jwt_verify::Error, keys: Option<&Keys>) -> Report {
+    match keys.map(|keys| (keys.sight(), !keys.is_empty())) {
+        Some((Some(sight), has_row)) if error.kind() == ErrorKind::Key => {
+            sight.refusal(error, has_row)
+        }
+        _ => errors::report(error),
+    }
+}
+
 impl Session {
     /// Whether `current` still is the answer. Called for each row: a few loads and compares.
     #[inline]
-    fn is_settled(&self) -> bool {
+    fn is_resolved(&self) -> bool {
         !settings::token_was_assigned()
-            && match self.standing.get() {
-                Standing::Unsettled => false,
-                Standing::Anonymous => true,
-                Standing::Verified => !keys::are_stale() && self.stamp.get() == Stamp::current(),
+            && match self.state.get() {
+                State::Unresolved => false,
+                State::Anonymous => true,
+                State::Verified => {
+                    !keys::are_stale() && self.statement.get() == StatementId::current()
+                }
             }
     }
 
     /// Looks the identity up again.
     #[cold]
-    fn settle(&self) -> Result<(), Report> {
-        self.standing.set(Standing::Unsettled);
+    fn resolve(&self) -> Result<(), Report> {
+        self.state.set(State::Unresolved);
         self.current.replace(None);
         self.serial.set(self.serial.get().wrapping_add(1));
         settings::clear_token_assigned();
         settings::check()?;
         // Without a token no keys are needed; a new connection then reads none.
         if settings::with_token(<[u8]>::is_empty)? {
-            self.standing.set(Standing::Anonymous);
+            self.state.set(State::Anonymous);
             return Ok(());
         }
         self.synchronize();
-        let now = self.stamp.get().time();
+        let now = self.statement.get().time();
         let known = settings::with_token(|token| {
             self.remembered(token, now).ok_or_else(|| token.to_vec())
         })?;
@@ -148,8 +166,8 @@ impl Session {
         };
         self.current.replace(Some(identity));
         // Where statements are not told apart, each reading is one.
-        if Stamp::tells_statements() {
-            self.standing.set(Standing::Verified);
+        if StatementId::are_distinct() {
+            self.state.set(State::Verified);
         }
         Ok(())
     }
@@ -157,16 +175,16 @@ impl Session {
     /// Once per statement takes in what other backends have committed, and makes what was found in the
     /// tables doubtful where they may have changed.
     fn synchronize(&self) {
-        let stamp = Stamp::current();
-        if self.stamp.get() != stamp || !Stamp::tells_statements() {
+        let statement = StatementId::current();
+        if self.statement.get() != statement || !StatementId::are_distinct() {
             // `current` has not been compared with the new statement's clock; the
-            // next reader must not take the new stamp for a sign that it has.
-            self.standing.set(Standing::Unsettled);
+            // next claim function must not take the new id for a sign that it has.
+            self.state.set(State::Unresolved);
             keys::accept_invalidations();
-            self.stamp.set(stamp);
+            self.statement.set(statement);
         }
         if keys::are_stale() {
-            self.standing.set(Standing::Unsettled);
+            self.state.set(State::Unresolved);
             keys::renew();
         }
     }
@@ -186,15 +204,16 @@ impl Session {
             (Rc::clone(&known.identity), known.keys.clone(), known.as_of)
         };
         let generation = keys::generation();
-        if as_of != generation {
+        if as_of != generation || keys.are_due(now) {
             // With the same rules and keys the signature need not be checked again.
-            let still_hold = keys::still_hold(&keys);
+            let renewed = keys::renewed(&keys, now);
             let mut verified = self.verified.borrow_mut();
-            if !still_hold {
+            let Some(renewed) = renewed else {
                 verified.pop(token);
                 return None;
-            }
+            };
             if let Some(known) = verified.get_mut(token) {
+                known.keys = renewed;
                 known.as_of = generation;
             }
         }
@@ -207,10 +226,10 @@ impl Session {
         let text = String::from_utf8_lossy(token);
         let as_of = keys::generation();
         let mut used = None;
-        let find = |wanted: Wanted| used.insert(keys::find(wanted)).clone();
+        let find = |wanted: Wanted| used.insert(keys::find(wanted, now)).clone();
         let outcome = jwt_verify::verify_with(&text, find, now);
         audit::log(&text, &outcome);
-        let verified = outcome.map_err(|error| errors::report(&error))?;
+        let verified = outcome.map_err(|error| refusal(&error, used.as_ref()))?;
         let identity = Rc::new(Identity::new(token, &verified)?);
         if let Some(keys) = used {
             self.remember(Remembered {

@@ -48,9 +48,13 @@ static AUDIT_LOG: Setting = Setting::choice(
     c"off",
 );
 
-/// Whether the planner evaluates a reader once per execution; on by default. Off, it is called
-/// wherever the query says so: for whoever doubts the plan.
+/// Whether the planner evaluates claim functions once per execution; on by default. Off, they are called
+/// wherever the query says so: for those who doubt the plan.
 static EVALUATE_ONCE: Setting = Setting::boolean(EVALUATE_ONCE_NAME, c"on");
+
+/// Whether a claim function without a token raises an error; off by default. On, it is for roles that
+/// never work anonymously: there no token means that the application forgot it.
+static REQUIRE_TOKEN: Setting = Setting::boolean(REQUIRE_TOKEN_NAME, c"off");
 
 /// Set by Postgres's assignment of the token, by whatever way it changes.
 static TOKEN_ASSIGNED: AtomicBool = AtomicBool::new(true);
@@ -64,14 +68,16 @@ const SCOPE_NAME: &CStr = c"pg_auth_jwt.scope";
 const CACHE_SIZE_NAME: &CStr = c"pg_auth_jwt.cache_size";
 const AUDIT_LOG_NAME: &CStr = c"pg_auth_jwt.audit_log";
 const EVALUATE_ONCE_NAME: &CStr = c"pg_auth_jwt.evaluate_once";
+const REQUIRE_TOKEN_NAME: &CStr = c"pg_auth_jwt.require_token";
 
 /// The names of all settings.
-const NAMES: [&CStr; 5] = [
+const NAMES: [&CStr; 6] = [
     TOKEN_NAME,
     SCOPE_NAME,
     CACHE_SIZE_NAME,
     AUDIT_LOG_NAME,
     EVALUATE_ONCE_NAME,
+    REQUIRE_TOKEN_NAME,
 ];
 
 /// Values of `pg_auth_jwt.scope`: what `auth.jwt_session_init` does where `is_local` is NULL.
@@ -283,6 +289,12 @@ fn define() {
         GucContext::Userset,
         GucFlags::EXPLAIN,
     );
+    text::define::<4>(
+        c"Has auth.user_id() and the like raise an error where there is no token.",
+        c"Off, they return NULL, so that policies match no row.",
+        GucContext::Userset,
+        GucFlags::default(),
+    );
 }
 
 /// A token comes from the session, never from a default that is stored for a role or a database: any
@@ -396,4 +408,9 @@ pub fn audit_log() -> AuditLog {
 /// See [`EVALUATE_ONCE`]. The default, where it cannot be read.
 pub fn evaluate_once() -> bool {
     EVALUATE_ONCE.value() != Some(0)
+}
+
+/// See [`REQUIRE_TOKEN`]. On, where it cannot be read.
+pub fn require_token() -> bool {
+    REQUIRE_TOKEN.value() != Some(0)
 }

@@ -138,11 +138,12 @@ impl Setting {
 }
 
 /// The settings that are read here.
-static SETTINGS: [&Setting; 4] = [
+static SETTINGS: [&Setting; 5] = [
     &super::SCOPE,
     &super::CACHE_SIZE,
     &super::AUDIT_LOG,
     &super::EVALUATE_ONCE,
+    &super::REQUIRE_TOKEN,
 ];
 
 /// Defines the setting at place `I` of [`SETTINGS`].

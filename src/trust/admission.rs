@@ -7,7 +7,7 @@ use pgrx::prelude::*;
 
 use crate::errors;
 use crate::pg::encoding;
-use crate::pg::function::{Arguments, SqlResult, sql_function};
+use crate::pg::function::{Arguments, SqlResult, not_called_as_trigger, sql_function};
 use crate::pg::report::Report;
 use crate::pg::row::{self, Columns, NotUtf8, Row};
 use crate::trust::tables::KEY_COLUMNS;
@@ -67,7 +67,7 @@ const BEFORE_ROW: u32 = pg_sys::TRIGGER_EVENT_ROW | pg_sys::TRIGGER_EVENT_BEFORE
 fn admit_key(arguments: &Arguments) -> SqlResult {
     let trigger = arguments.trigger()?;
     if trigger.tg_event & BEFORE_ROW != BEFORE_ROW {
-        return Err(errors::not_called_as_trigger());
+        return Err(not_called_as_trigger());
     }
     // SAFETY: a BEFORE ROW trigger on auth.jwks has an open relation and, for an INSERT, the new
     // tuple in tg_trigtuple, for an UPDATE the old one there and the new one in tg_newtuple.
@@ -86,8 +86,7 @@ fn admit_key(arguments: &Arguments) -> SqlResult {
         } else {
             (None, trigger.tg_trigtuple)
         };
-        let row =
-            KeyColumns::read(&columns, relation, new).map_err(|NotUtf8| errors::not_utf8())?;
+        let row = KeyColumns::read(&columns, relation, new)?;
         let (Some(issuer), Some(jwk)) = (&row.issuer, &row.jwk) else {
             // Left to the NOT NULL constraints.
             return Ok(Some(pg_sys::Datum::from(new)));
@@ -142,12 +141,16 @@ fn agree(
 }
 
 /// The algorithms of the issuer's row; the default where there is none (the foreign key says so).
+///
+/// # Errors
+///
+/// Where the issuer's keys are followed elsewhere.
 fn algorithms_of(issuer: &str) -> Result<AlgorithmSet, Report> {
     Spi::connect(|client| {
         let rows = client
             .select(
-                "SELECT i.algorithms::pg_catalog.text[] FROM auth.issuers AS i \
-                 WHERE i.issuer OPERATOR(pg_catalog.=) $1",
+                "SELECT i.algorithms::pg_catalog.text[], i.source IS NOT NULL \
+                 FROM auth.issuers AS i WHERE i.issuer OPERATOR(pg_catalog.=) $1",
                 Some(1),
                 &[argument(issuer)?],
             )
@@ -155,7 +158,12 @@ fn algorithms_of(issuer: &str) -> Result<AlgorithmSet, Report> {
         if rows.is_empty() {
             return Ok(AlgorithmSet::ASYMMETRIC);
         }
-        let names = rows.first().get_datum_by_ordinal(1).map_err(errors::spi)?;
+        let row = rows.first();
+        let is_followed = row.get::<bool>(2).map_err(errors::spi)?;
+        if is_followed.unwrap_or(true) {
+            return Err(errors::issuer_is_followed(issuer));
+        }
+        let names = row.get_datum_by_ordinal(1).map_err(errors::spi)?;
         // SAFETY: the query gives a text[].
         unsafe { algorithms(names) }
     })
@@ -171,7 +179,7 @@ pub unsafe fn algorithms(names: Option<pg_sys::Datum>) -> Result<AlgorithmSet, R
         return Ok(AlgorithmSet::ASYMMETRIC);
     };
     // SAFETY: as the caller promises.
-    let names = unsafe { row::strings(names) }.map_err(|NotUtf8| errors::not_utf8())?;
+    let names = unsafe { row::strings(names) }?;
     AlgorithmSet::from_names(names.iter().map(String::as_str))
         .map_err(|unknown| errors::unknown_algorithm(&unknown))
 }

@@ -1,99 +1,206 @@
 //! Which index finds a table's rows by name.
 //!
 //! As Postgres does for its own catalogs (src/backend/access/index/genam.c), with the difference that
-//! the tables' indexes are not known beforehand: their owner may drop or replace them.
+//! the tables' indexes are not known beforehand: the owner of a table may drop or replace them.
 
+use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 
 use crate::pg::encoding;
 use crate::pg::row::Columns;
-use crate::trust::tables::Name;
+use crate::pg::uuid;
+
+/// A column that equals a text, or what a type of [`NAME_TYPES`](crate::pg::row::NAME_TYPES) writes so.
+pub type Name<'a> = (&'a str, &'a str);
 
 /// A table of no more pages than this is read through: to open an index for the first time in a
 /// connection costs more than to look at some dozen rows.
 const SMALL_TABLE_PAGES: u32 = 4;
 
-/// The index that finds the rows whose columns equal these texts (`InvalidOid`: by reading all rows), and
-/// the scan keys to do it with, which find those rows, and may find others. `None`: there are no such
-/// rows.
+/// The operator family `uuid_ops` of btree, in src/include/catalog/pg_opfamily.dat.
+const UUID_BTREE_FAMILY: pg_sys::Oid = pg_sys::Oid::from_u32(2968);
+
+const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+
+/// How to find rows: with these scan keys, by an index or by reading all rows. The rows that are wanted
+/// are found, and others may be.
+pub struct Path {
+    pub index: Option<LockedIndex>,
+    pub keys: Vec<pg_sys::ScanKeyData>,
+}
+
+/// An index that is locked (ACCESS SHARE) until this is dropped.
+pub struct LockedIndex(pg_sys::Oid);
+
+impl LockedIndex {
+    /// `None` where it is locked otherwise (REINDEX does that): waiting would stall a login.
+    fn lock(oid: pg_sys::Oid) -> Option<Self> {
+        // SAFETY: plain values.
+        unsafe { pg_sys::ConditionalLockRelationOid(oid, LOCK) }.then(|| Self(oid))
+    }
+
+    pub fn oid(&self) -> pg_sys::Oid {
+        self.0
+    }
+}
+
+impl Drop for LockedIndex {
+    fn drop(&mut self) {
+        // While an error unwinds, locks are Postgres's to release.
+        if !std::thread::panicking() {
+            // SAFETY: it was locked so.
+            unsafe { pg_sys::UnlockRelationOid(self.0, LOCK) }
+        }
+    }
+}
+
+/// A column that has to equal a value.
+struct Wanted {
+    column: pg_sys::AttrNumber,
+    value: pg_sys::Datum,
+    /// The type's function for `=`, and its operator family of btree.
+    equals: u32,
+    family: pg_sys::Oid,
+}
+
+/// How to find the rows whose columns equal these texts. `None`: there are no such rows.
 ///
 /// # Safety
 ///
-/// The relation must be an ordinary table that is open and locked, `columns` its own, and the columns
-/// named be of type `text`.
-pub unsafe fn plan(
-    relation: pg_sys::Relation,
-    columns: &Columns,
-    names: &[Name],
-) -> Option<(pg_sys::Oid, Vec<pg_sys::ScanKeyData>)> {
+/// The relation must be an ordinary table that is open and locked, and `columns` its own.
+pub unsafe fn plan(relation: pg_sys::Relation, columns: &Columns, names: &[Name]) -> Option<Path> {
     let mut wanted = Vec::with_capacity(names.len());
     for (column, name) in names {
         let number = columns.number(column)? as pg_sys::AttrNumber;
-        // Text that the server's encoding lacks is in no row.
-        let datum = encoding::to_datum(name)?;
+        let type_id = columns.type_of(column)?;
+        let (value, equals, family) = value(type_id, name)?;
         // Of some encodings two texts become the same in UTF-8, and an index tells them apart.
         if encoding::has_one_form(name) {
-            wanted.push((number, datum));
+            wanted.push(Wanted {
+                column: number,
+                value,
+                equals,
+                family,
+            });
         }
     }
     // SAFETY: as the caller promises.
     unsafe {
         let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
-        let mut index = pg_sys::InvalidOid;
-        if !wanted.is_empty()
-            && pg_sys::RelationGetNumberOfBlocksInFork(relation, fork) > SMALL_TABLE_PAGES
-        {
-            let numbers: Vec<_> = wanted.iter().map(|(number, _)| *number).collect();
-            if let Some((found, length)) = best(relation, &numbers) {
-                index = found;
-                wanted.truncate(length);
-            }
+        let is_small = pg_sys::RelationGetNumberOfBlocksInFork(relation, fork) <= SMALL_TABLE_PAGES;
+        let best = if wanted.is_empty() || is_small {
+            None
+        } else {
+            best(relation, &wanted)
+        };
+        let (index, collations) = best.unzip();
+        if let Some(collations) = &collations {
+            wanted.truncate(collations.len());
         }
         let keys = wanted
-            .into_iter()
-            .map(|(number, datum)| {
+            .iter()
+            .enumerate()
+            .map(|(place, wanted)| {
+                let collation = collations
+                    .as_ref()
+                    .and_then(|collations| collations.get(place).copied())
+                    // Byte by byte. Types without collations ignore it.
+                    .unwrap_or(pg_sys::C_COLLATION_OID);
                 let mut key = pg_sys::ScanKeyData::default();
                 pg_sys::ScanKeyEntryInitialize(
                     &raw mut key,
                     0,
-                    number,
+                    wanted.column,
                     pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
                     pg_sys::InvalidOid,
-                    pg_sys::C_COLLATION_OID,
-                    pg_sys::Oid::from(pg_sys::F_TEXTEQ),
-                    datum,
+                    collation,
+                    pg_sys::Oid::from(wanted.equals),
+                    wanted.value,
                 );
                 key
             })
             .collect();
-        Some((index, keys))
+        Some(Path { index, keys })
     }
 }
 
-/// The index that has the most of these columns in front, in this order, and how many.
+/// The value of this type that Postgres writes as `name`, with the type's function for `=` and its
+/// operator family. `None`: there is none, or the type is none of
+/// [`NAME_TYPES`](crate::pg::row::NAME_TYPES).
+fn value(type_id: pg_sys::Oid, name: &str) -> Option<(pg_sys::Datum, u32, pg_sys::Oid)> {
+    let integer = |value: i64| (value.to_string() == name).then_some(value);
+    match type_id {
+        pg_sys::TEXTOID | pg_sys::VARCHAROID => Some((
+            // Text that the server's encoding lacks is in no row.
+            encoding::to_datum(name)?,
+            pg_sys::F_TEXTEQ,
+            pg_sys::TEXT_BTREE_FAM_OID,
+        )),
+        pg_sys::UUIDOID => {
+            let bytes = uuid::parse(name).filter(|bytes| uuid::format(*bytes) == name)?;
+            // SAFETY: palloc gives that many bytes, or raises. A uuid is a pointer to its bytes.
+            let datum = unsafe {
+                let copy = pg_sys::palloc(bytes.len()).cast::<[u8; 16]>();
+                copy.write(bytes);
+                pg_sys::Datum::from(copy)
+            };
+            Some((datum, pg_sys::F_UUID_EQ, UUID_BTREE_FAMILY))
+        }
+        pg_sys::INT2OID => {
+            let value = i16::try_from(integer(name.parse().ok()?)?).ok()?;
+            Some((
+                value.into_datum()?,
+                pg_sys::F_INT2EQ,
+                pg_sys::INTEGER_BTREE_FAM_OID,
+            ))
+        }
+        pg_sys::INT4OID => {
+            let value = i32::try_from(integer(name.parse().ok()?)?).ok()?;
+            Some((
+                value.into_datum()?,
+                pg_sys::F_INT4EQ,
+                pg_sys::INTEGER_BTREE_FAM_OID,
+            ))
+        }
+        pg_sys::INT8OID => {
+            let value = integer(name.parse().ok()?)?;
+            Some((
+                value.into_datum()?,
+                pg_sys::F_INT8EQ,
+                pg_sys::INTEGER_BTREE_FAM_OID,
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// The index that has the most of these columns in front, in this order, and the collations of those.
 ///
 /// # Safety
 ///
 /// The relation must be open and locked.
 unsafe fn best(
     relation: pg_sys::Relation,
-    columns: &[pg_sys::AttrNumber],
-) -> Option<(pg_sys::Oid, usize)> {
+    columns: &[Wanted],
+) -> Option<(LockedIndex, Vec<pg_sys::Oid>)> {
     // SAFETY: the list is a copy of oids; each index is of the table that is locked, so it can't go
-    // away, and it is closed before the next one is opened. The table's lock is enough to look at it.
+    // away, and it is locked while it is open.
     unsafe {
-        let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
         let list = pg_sys::RelationGetIndexList(relation);
         let indexes: Vec<pg_sys::Oid> = pgrx::PgList::<pg_sys::Oid>::from_pg(list)
             .iter_oid()
             .collect();
-        let mut best = None;
+        let mut best: Option<(LockedIndex, Vec<pg_sys::Oid>)> = None;
         for oid in indexes {
-            let index = pg_sys::index_open(oid, lock);
-            let length = usable_columns(index, columns);
-            pg_sys::index_close(index, lock);
-            if length > best.map_or(0, |(_, length)| length) {
-                best = Some((oid, length));
+            let Some(locked) = LockedIndex::lock(oid) else {
+                continue;
+            };
+            let index = pg_sys::index_open(oid, pg_sys::NoLock as pg_sys::LOCKMODE);
+            let collations = usable_columns(index, columns);
+            pg_sys::index_close(index, pg_sys::NoLock as pg_sys::LOCKMODE);
+            let length = collations.len();
+            if length > best.as_ref().map_or(0, |(_, best)| best.len()) {
+                best = Some((locked, collations));
             }
             if length == columns.len() {
                 break;
@@ -103,13 +210,13 @@ unsafe fn best(
     }
 }
 
-/// How many of these columns the index has in front, in this order, as text that is compared byte by
-/// byte; 0 where it cannot be used.
+/// Of the columns that the index has in front, in this order, the collations that it compares them
+/// under; none where it cannot be used. Whatever the collation, what is equal byte by byte is equal.
 ///
 /// # Safety
 ///
 /// The index must be open.
-unsafe fn usable_columns(index: pg_sys::Relation, columns: &[pg_sys::AttrNumber]) -> usize {
+unsafe fn usable_columns(index: pg_sys::Relation, columns: &[Wanted]) -> Vec<pg_sys::Oid> {
     // SAFETY: as the caller promises: an open index has its row of pg_index, and for each of its key
     // columns an operator family and a collation.
     unsafe {
@@ -126,7 +233,7 @@ unsafe fn usable_columns(index: pg_sys::Relation, columns: &[pg_sys::AttrNumber]
             && !(*form).indcheckxmin
             && is_whole;
         if !is_usable {
-            return 0;
+            return Vec::new();
         }
         let length = (*form).indnkeyatts as usize;
         let numbers = (*form).indkey.values.as_slice(length);
@@ -135,11 +242,10 @@ unsafe fn usable_columns(index: pg_sys::Relation, columns: &[pg_sys::AttrNumber]
         columns
             .iter()
             .zip(numbers.iter().zip(families.iter().zip(collations)))
-            .take_while(|(column, (number, (family, collation)))| {
-                column == number
-                    && **family == pg_sys::TEXT_BTREE_FAM_OID
-                    && **collation == pg_sys::C_COLLATION_OID
+            .take_while(|(wanted, (number, (family, _)))| {
+                wanted.column == **number && wanted.family == **family
             })
-            .count()
+            .map(|(_, (_, (_, collation)))| *collation)
+            .collect()
     }
 }

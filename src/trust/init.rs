@@ -12,7 +12,7 @@ use crate::pg::encoding::ServerText;
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::{self, Report};
 use crate::trust::admission::{algorithms, argument};
-use crate::trust::tables;
+use crate::trust::lock;
 
 sql_function!(
     /// `auth.init(jwks jsonb, issuer text, audience text[]) RETURNS integer`.
@@ -28,7 +28,7 @@ fn init(arguments: &Arguments) -> SqlResult {
         .text(1)?
         .ok_or_else(|| errors::argument_is_null("issuer"))?;
     let trusted = Spi::connect_mut(|client| {
-        let _snapshot = lock_tables()?;
+        let _snapshot = lock::lock_tables("auth.init()")?;
         let audience = || {
             let datum = arguments.datum(2);
             // SAFETY: the argument is declared text[], and stays in place until the call is over.
@@ -37,6 +37,9 @@ fn init(arguments: &Arguments) -> SqlResult {
                 .unwrap_or_else(|| DatumWithOid::null_oid(pg_sys::TEXTARRAYOID))
         };
         let stored = stored_issuer(client, &issuer, audience())?;
+        if stored.as_ref().is_some_and(|stored| stored.is_followed) {
+            return Err(errors::issuer_is_followed(&issuer));
+        }
         let algorithms = stored
             .as_ref()
             .map_or(AlgorithmSet::ASYMMETRIC, |stored| stored.algorithms);
@@ -61,85 +64,13 @@ fn init(arguments: &Arguments) -> SqlResult {
     Ok(trusted.into_datum())
 }
 
-/// Takes one key set at a time: locks both tables against other writers, so that no two sets are
-/// interleaved; readers, and so verifications, do not wait. Until what it returns is dropped, queries
-/// see what was committed before the locks were had.
-///
-/// # Errors
-///
-/// Where nothing can be written, and where the caller may not lock the tables.
-fn lock_tables() -> Result<FreshSnapshot, Report> {
-    // SAFETY: reads two variables of the backend.
-    unsafe {
-        if pg_sys::RecoveryInProgress() {
-            return Err(errors::init_on_standby());
-        }
-        if pg_sys::XactReadOnly {
-            return Err(errors::init_in_read_only_transaction());
-        }
-    }
-    let (issuers, jwks) = tables::find().ok_or_else(errors::no_tables)?;
-    for (table, name) in [(issuers, c"issuers"), (jwks, c"jwks")] {
-        // As LOCK TABLE asks for in this mode (src/backend/commands/lockcmds.c).
-        let rights = pg_sys::ACL_UPDATE | pg_sys::ACL_DELETE | pg_sys::ACL_TRUNCATE;
-        // SAFETY: look-ups in the catalog. aclcheck_error raises as Postgres does, and does not return.
-        unsafe {
-            let outcome =
-                pg_sys::pg_class_aclcheck(table, pg_sys::GetUserId(), rights as pg_sys::AclMode);
-            if outcome != pg_sys::AclResult::ACLCHECK_OK {
-                let kind = pg_sys::ObjectType::OBJECT_TABLE;
-                pg_sys::aclcheck_error(outcome, kind, name.as_ptr());
-            }
-        }
-    }
-    lock_both(issuers, jwks);
-    // SAFETY: The snapshot is popped when its guard is dropped, or by Postgres if an error ends the
-    // transaction first.
-    unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
-    Ok(FreshSnapshot)
-}
-
-/// Locks both against other writers, and waits for neither while it holds the other: a transaction
-/// that has written one of them may go on to write the other.
-fn lock_both(issuers: pg_sys::Oid, jwks: pg_sys::Oid) {
-    /// How often the tables are tried before one is waited for with the other one locked. Writers come
-    /// between the two seldom, so this is never reached but by those who do nothing else.
-    const MAX_ATTEMPTS: usize = 100;
-    const MODE: pg_sys::LOCKMODE = pg_sys::ShareRowExclusiveLock as pg_sys::LOCKMODE;
-
-    let (mut first, mut second) = (issuers, jwks);
-    // SAFETY: plain values; a lock that is not released here is the transaction's until its end.
-    unsafe {
-        for _ in 0..MAX_ATTEMPTS {
-            pg_sys::LockRelationOid(first, MODE);
-            if pg_sys::ConditionalLockRelationOid(second, MODE) {
-                return;
-            }
-            pg_sys::UnlockRelationOid(first, MODE);
-            std::mem::swap(&mut first, &mut second);
-        }
-        pg_sys::LockRelationOid(first, MODE);
-        pg_sys::LockRelationOid(second, MODE);
-    }
-}
-
-struct FreshSnapshot;
-
-impl Drop for FreshSnapshot {
-    fn drop(&mut self) {
-        // While an error unwinds, the stack of snapshots is Postgres's to clear.
-        if !std::thread::panicking() {
-            // SAFETY: pops what lock_tables pushed; what was pushed later was popped before.
-            unsafe { pg_sys::PopActiveSnapshot() }
-        }
-    }
-}
-
 /// What the issuer's row says.
 struct StoredIssuer {
     algorithms: AlgorithmSet,
     /// Whether an audience is given, and the row's is not that.
     has_other_audience: bool,
+    /// Whether its keys come from elsewhere.
+    is_followed: bool,
 }
 
 /// `None` where there is no such issuer.
@@ -151,7 +82,8 @@ fn stored_issuer(
     let rows = client
         .select(
             "SELECT i.algorithms::pg_catalog.text[], \
-                    $2 IS NOT NULL AND i.audience IS DISTINCT FROM $2 \
+                    $2 IS NOT NULL AND i.audience IS DISTINCT FROM $2, \
+                    i.source IS NOT NULL \
              FROM auth.issuers AS i WHERE i.issuer OPERATOR(pg_catalog.=) $1",
             Some(1),
             &[argument(issuer)?, audience],
@@ -163,10 +95,12 @@ fn stored_issuer(
     let row = rows.first();
     let names = row.get_datum_by_ordinal(1).map_err(errors::spi)?;
     let has_other_audience = row.get::<bool>(2).map_err(errors::spi)?;
+    let is_followed = row.get::<bool>(3).map_err(errors::spi)?;
     Ok(Some(StoredIssuer {
         // SAFETY: the query gives a text[].
         algorithms: unsafe { algorithms(names) }?,
         has_other_audience: has_other_audience.unwrap_or(true),
+        is_followed: is_followed.unwrap_or(true),
     }))
 }
 
@@ -194,7 +128,7 @@ fn usable_keys(
             Err(error) => {
                 let name = match &entry.kid {
                     Some(kid) => format!("{:?}", errors::shorten(kid)),
-                    None => format!("number {}", entry.index + 1),
+                    None => format!("number {}", entry.index.saturating_add(1)),
                 };
                 has_secret |= matches!(error, KeyError::SymmetricNotAllowed);
                 reasons.push((name, error.to_string()));
@@ -309,7 +243,8 @@ fn trusted_keys(client: &SpiClient, issuer: &str) -> Result<i32, Report> {
         .map_err(errors::spi)
 }
 
-fn run(client: &mut SpiClient, sql: &str, arguments: &[DatumWithOid]) -> Result<(), Report> {
+/// Runs a statement that gives no rows.
+pub fn run(client: &mut SpiClient, sql: &str, arguments: &[DatumWithOid]) -> Result<(), Report> {
     client
         .update(sql, None, arguments)
         .map(drop)

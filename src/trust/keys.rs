@@ -9,15 +9,18 @@ use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
-use jwt_verify::{Keyring, Wanted};
+use jwt_verify::{Keyring, UnixTime, Wanted};
 use lru::LruCache;
 use pgrx::pg_sys;
 
 use crate::pg::report;
-use crate::trust::lookup;
+use crate::trust::lookup::{self, Answer, Sight, State};
+use crate::trust::news;
 use crate::trust::tables::Tables;
 use crate::trust::triggers::Faults;
+use crate::trust::watched;
 
 /// How many keys are kept: those of the tokens that come to one backend, at about 2 KiB each. Beyond
 /// this, those that were used the longest time ago are looked up again when a token needs them.
@@ -26,6 +29,17 @@ const MAX_KEPT: usize = 256;
 /// The longest names, together, for which keys are kept: a token chooses them freely where its issuer
 /// is `*`. Longer ones are looked up each time.
 const MAX_NAMES_BYTES: usize = 1_024;
+
+/// How long keys of a followed table are good where no trigger announces its changes.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// For how long keys that are known go on where the followed table is locked, by a migration for example.
+/// A key that was withdrawn right before the lock lives on for so long at most.
+const MAX_LOCKED: Duration = Duration::from_secs(120);
+
+/// For how long a login waits for a locked table of which it knows no key, and how often it tries.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_RETRY: Duration = Duration::from_millis(10);
 
 /// Set when what was found may no longer be what the tables hold.
 static STALE: AtomicBool = AtomicBool::new(true);
@@ -69,11 +83,58 @@ pub struct Keys(Rc<FoundKeys>);
 struct FoundKeys {
     names: Names,
     keyring: Keyring,
+    /// What was seen of the source, where the keys are followed.
+    sight: Option<Sight>,
+    /// From when on they must be looked up again, although nothing was announced.
+    due: Cell<UnixTime>,
+    /// Since when the source is locked, so that they could not be looked up again.
+    locked_since: Cell<Option<UnixTime>>,
 }
 
 impl Keys {
-    fn new(names: Names, keyring: Keyring) -> Self {
-        Self(Rc::new(FoundKeys { names, keyring }))
+    fn new(names: Names, answer: Answer) -> Self {
+        Self(Rc::new(FoundKeys {
+            names,
+            keyring: answer.keyring,
+            sight: answer.sight,
+            due: Cell::new(UnixTime::MAX),
+            locked_since: Cell::new(None),
+        }))
+    }
+
+    /// Whether they must be looked up again at that time.
+    #[inline]
+    pub fn are_due(&self, now: UnixTime) -> bool {
+        self.0.due.get() <= now
+    }
+
+    /// What was seen of the source, where the keys are followed.
+    pub fn sight(&self) -> Option<&Sight> {
+        self.0.sight.as_ref()
+    }
+
+    /// Notes that they were looked up at that time, and found to be these.
+    fn looked_up(&self, now: UnixTime) {
+        let is_polled = matches!(&self.0.sight, Some(sight) if sight.state != State::Live);
+        self.0.due.set(if is_polled {
+            now.saturating_add(POLL_INTERVAL)
+        } else {
+            UnixTime::MAX
+        });
+        self.0.locked_since.set(None);
+    }
+
+    /// Notes that they could not be looked up at that time. False, where that is so for too long.
+    fn go_on(&self, now: UnixTime) -> bool {
+        let since = self.0.locked_since.get().unwrap_or(now);
+        self.0.locked_since.set(Some(since));
+        self.0.due.set(UnixTime::MIN);
+        // A clock that was set back ends it too.
+        since <= now && now < since.saturating_add(MAX_LOCKED)
+    }
+
+    fn are_the_same(&self, answer: &Answer) -> bool {
+        self.0.keyring == answer.keyring && self.0.sight == answer.sight
     }
 }
 
@@ -125,7 +186,11 @@ pub fn register_invalidation_callback() {
 unsafe extern "C-unwind" fn relation_changed(_arg: pg_sys::Datum, relation: pg_sys::Oid) {
     let oid = relation.to_u32();
     // No oid: every relation may have changed.
-    if oid == 0 || oid == ISSUERS.load(Ordering::Relaxed) || oid == JWKS.load(Ordering::Relaxed) {
+    if oid == 0
+        || oid == ISSUERS.load(Ordering::Relaxed)
+        || oid == JWKS.load(Ordering::Relaxed)
+        || watched::contain(relation)
+    {
         STALE.store(true, Ordering::Relaxed);
     }
 }
@@ -162,47 +227,77 @@ pub fn generation() -> Generation {
     FOUND.with(|found| found.generation.get())
 }
 
-/// The keys for a token that names these. They are what the tables hold now only if [`are_stale`] is
-/// false.
-pub fn find(wanted: Wanted) -> Keys {
-    FOUND.with(|found| found.find(Names::of(wanted)))
+/// The keys for a token that names these, at the statement's time. They are what the tables hold now only
+/// if [`are_stale`] is false.
+pub fn find(wanted: Wanted, now: UnixTime) -> Keys {
+    FOUND.with(|found| found.find(Names::of(wanted), now))
 }
 
-/// Whether the tables hold the same as when these were found.
-pub fn still_hold(keys: &Keys) -> bool {
-    let now = FOUND.with(|found| found.find(keys.0.names.clone()));
-    Rc::ptr_eq(&now.0, &keys.0) || now.0.keyring == keys.0.keyring
+/// These keys, if the tables hold the same as when they were found.
+pub fn renewed(keys: &Keys, now: UnixTime) -> Option<Keys> {
+    let found = FOUND.with(|found| found.find(keys.0.names.clone(), now));
+    let are_the_same = Rc::ptr_eq(&found.0, &keys.0) || found.0.keyring == keys.0.keyring;
+    are_the_same.then_some(found)
 }
 
 /// As [`find`], with what else there is where the token's issuer or key is not known, as advice.
 pub fn find_for_advice(wanted: Wanted) -> Keys {
-    let keyring = FOUND.with(|found| {
+    let answer = FOUND.with(|found| {
         let tables = found.open();
         tables.map(|tables| lookup::keyring_for_advice(&tables, wanted))
     });
-    Keys::new(Names::of(wanted), keyring.unwrap_or_default())
+    Keys::new(Names::of(wanted), answer.unwrap_or_default())
 }
 
 impl Found {
-    fn find(&self, names: Names) -> Keys {
+    fn find(&self, names: Names, now: UnixTime) -> Keys {
         let generation = self.generation.get();
         let known = self.keys.borrow_mut().get(&names).cloned();
         if let Some((keys, found_in)) = &known
             && *found_in == generation
+            && !keys.are_due(now)
         {
             return keys.clone();
         }
-        let keyring = self
-            .open()
-            .map(|tables| lookup::keyring(&tables, names.wanted()))
-            .unwrap_or_default();
+        let known = known.map(|(keys, _)| keys);
+        let mut answer = self.look_up(&names);
+        if answer.is_locked() {
+            match known {
+                Some(keys) if keys.go_on(now) => return keys,
+                _ => answer = self.look_up_patiently(&names),
+            }
+        }
+        if let Some(sight) = &answer.sight {
+            news::tell(sight);
+        }
         // What is the same stays the same: keys that were admitted need not be admitted again.
         let keys = match known {
-            Some((keys, _)) if keys.0.keyring == keyring => keys,
-            _ => Keys::new(names, keyring),
+            Some(keys) if keys.are_the_same(&answer) => keys,
+            _ => Keys::new(names, answer),
         };
+        keys.looked_up(now);
         self.keep(&keys, generation);
         keys
+    }
+
+    fn look_up(&self, names: &Names) -> Answer {
+        self.open()
+            .map(|tables| lookup::keyring(&tables, names.wanted()))
+            .unwrap_or_default()
+    }
+
+    /// Tries again for a while where the followed table is locked: most locks are short.
+    fn look_up_patiently(&self, names: &Names) -> Answer {
+        let start = Instant::now();
+        loop {
+            let answer = self.look_up(names);
+            if !answer.is_locked() || start.elapsed() >= LOCK_PATIENCE {
+                return answer;
+            }
+            // SAFETY: sleeps; then raises what the client or an operator asks for meanwhile.
+            unsafe { pg_sys::pg_usleep(LOCK_RETRY.as_micros() as _) };
+            pgrx::check_for_interrupts!();
+        }
     }
 
     /// Opens the tables; `None` where there are none.
@@ -244,7 +339,7 @@ impl Found {
 
     /// Keeps what was found, if there are keys: what else a token may name is without end.
     fn keep(&self, keys: &Keys, generation: Generation) {
-        let FoundKeys { names, keyring } = &*keys.0;
+        let FoundKeys { names, keyring, .. } = &*keys.0;
         let mut kept = self.keys.borrow_mut();
         if let Some((_, (former, _))) = kept.pop_entry(names) {
             self.kept

@@ -5,9 +5,16 @@
 //! that a token names; [`triggers`] checks that changes are announced.
 
 pub mod admission;
+mod follow;
 mod index;
 pub mod init;
 pub mod keys;
+mod lock;
 pub mod lookup;
+mod news;
+mod source;
+mod status;
+mod stored;
 mod tables;
 mod triggers;
+mod watched;

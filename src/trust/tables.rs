@@ -7,8 +7,9 @@ use std::ffi::CStr;
 use pgrx::datum::{Array, FromDatum};
 use pgrx::pg_sys;
 
+use crate::pg::encoding;
 use crate::pg::row::{Columns, Row};
-use crate::trust::index;
+use crate::trust::index::{self, Name};
 use crate::trust::triggers::{self, Faults};
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
@@ -127,13 +128,27 @@ impl Look<'_> {
         // SAFETY: the snapshot is registered.
         unsafe { table.find(&KEY_COLUMNS, names, limit, self.snapshot, see) }
     }
+
+    /// As above, of another table.
+    ///
+    /// # Safety
+    ///
+    /// It must be an ordinary table, and `columns` its own.
+    pub unsafe fn rows(
+        &self,
+        table: &Table,
+        columns: &Columns,
+        names: &[Name],
+        limit: usize,
+        see: impl FnMut(&Row),
+    ) {
+        // SAFETY: as the caller promises; the snapshot is registered.
+        unsafe { table.scan(columns, names, limit, self.snapshot, see) }
+    }
 }
 
-/// A column that equals a text.
-pub type Name<'a> = (&'static str, &'a str);
-
 /// How many invalidations this backend has taken in.
-fn invalidations() -> u64 {
+pub fn invalidations() -> u64 {
     // SAFETY: reads a variable of the backend.
     unsafe { pg_sys::SharedInvalidMessageCounter }
 }
@@ -244,21 +259,100 @@ fn is_called(relation: pg_sys::Oid, schema: pg_sys::Oid, name: &CStr) -> bool {
     }
 }
 
-/// One of them, open and locked until this is dropped.
-struct Table(pg_sys::Relation);
+/// The role that owns the extension; `None` where there is no extension.
+pub fn extension_owner() -> Option<pg_sys::Oid> {
+    // SAFETY: a scan of a system catalog by its index on `oid`, as get_extension_name in
+    // src/backend/commands/extension.c; the tuple is read before the scan ends.
+    unsafe {
+        let extension = pg_sys::get_extension_oid(c"pg_auth_jwt".as_ptr(), true);
+        let table = Table::open(pg_sys::ExtensionRelationId)?;
+        let mut key = pg_sys::ScanKeyData::default();
+        pg_sys::ScanKeyInit(
+            &raw mut key,
+            pg_sys::Anum_pg_extension_oid as pg_sys::AttrNumber,
+            pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
+            pg_sys::Oid::from(pg_sys::F_OIDEQ),
+            pg_sys::Datum::from(extension),
+        );
+        let scan = pg_sys::systable_beginscan(
+            table.0,
+            pg_sys::Oid::from(pg_sys::ExtensionOidIndexId),
+            true,
+            std::ptr::null_mut(),
+            1,
+            &raw mut key,
+        );
+        let tuple = pg_sys::systable_getnext(scan);
+        let owner = (!tuple.is_null())
+            .then(|| (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_extension>()).extowner);
+        pg_sys::systable_endscan(scan);
+        owner
+    }
+}
+
+/// A relation, open and locked (ACCESS SHARE) until this is dropped.
+pub struct Table(pg_sys::Relation);
 
 impl Table {
     /// `None` where it is gone.
-    fn open(oid: pg_sys::Oid) -> Option<Self> {
+    pub fn open(oid: pg_sys::Oid) -> Option<Self> {
         // SAFETY: takes and returns plain values; the relation stays open until it is closed.
         let relation = unsafe { pg_sys::try_relation_open(oid, LOCK) };
         // Not `then_some`, which would make, and drop, one of NULL.
         (!relation.is_null()).then(|| Self(relation))
     }
 
-    fn oid(&self) -> pg_sys::Oid {
+    /// As [`open`](Self::open), but does not wait for the lock.
+    pub fn open_unless_locked(oid: pg_sys::Oid) -> Result<Option<Self>, IsLocked> {
+        // SAFETY: plain values. Of the two locks that are held while it is open, one is released.
+        unsafe {
+            if !pg_sys::ConditionalLockRelationOid(oid, LOCK) {
+                return Err(IsLocked);
+            }
+            let table = Self::open(oid);
+            pg_sys::UnlockRelationOid(oid, LOCK);
+            Ok(table)
+        }
+    }
+
+    /// The open relation.
+    pub fn relation(&self) -> pg_sys::Relation {
+        self.0
+    }
+
+    /// Its columns.
+    pub fn columns(&self) -> Columns {
+        // SAFETY: the relation is open.
+        unsafe { Columns::of(self.0) }
+    }
+
+    /// The names of its schema and its own; "?" for a schema that was dropped meanwhile.
+    pub fn names(&self) -> (String, String) {
+        // SAFETY: the relation is open, and its name NUL-terminated; the schema's is NULL, or palloc'd
+        // and NUL-terminated.
+        unsafe {
+            let form = (*self.0).rd_rel;
+            let schema = pg_sys::get_namespace_name((*form).relnamespace);
+            let name = |name| encoding::from_server_lossy(CStr::from_ptr(name).to_bytes());
+            let schema = if schema.is_null() {
+                "?".to_owned()
+            } else {
+                name(schema)
+            };
+            (schema, name((*form).relname.data.as_ptr()))
+        }
+    }
+
+    /// Its oid, as invalidations name it.
+    pub fn oid(&self) -> pg_sys::Oid {
         // SAFETY: the relation is open.
         unsafe { (*self.0).rd_id }
+    }
+
+    /// Whether it is an ordinary table: no view, and not partitioned.
+    pub fn is_ordinary(&self) -> bool {
+        // SAFETY: the relation is open.
+        unsafe { (*(*self.0).rd_rel).relkind as u8 == pg_sys::RELKIND_RELATION }
     }
 
     /// Shows `see` at most `limit` rows whose columns equal these texts, if the relation is an ordinary
@@ -274,41 +368,57 @@ impl Table {
         names: &[Name],
         limit: usize,
         snapshot: pg_sys::Snapshot,
+        see: impl FnMut(&Row),
+    ) {
+        let columns = self.columns();
+        if self.is_ordinary() && columns.have(needed) {
+            // SAFETY: as the caller promises.
+            unsafe { self.scan(&columns, names, limit, snapshot, see) }
+        }
+    }
+
+    /// Shows `see` at most `limit` rows whose columns equal these texts.
+    ///
+    /// # Safety
+    ///
+    /// The relation must be an ordinary table, `columns` its own, and `snapshot` registered.
+    unsafe fn scan(
+        &self,
+        columns: &Columns,
+        names: &[Name],
+        limit: usize,
+        snapshot: pg_sys::Snapshot,
         mut see: impl FnMut(&Row),
     ) {
         let relation = self.0;
         // SAFETY: the relation is open and locked, and the snapshot registered, as the caller
         // promises; each tuple is looked at before the next one is fetched. The scan keys outlive it.
         unsafe {
-            let columns = Columns::of(relation);
-            let is_table = (*(*relation).rd_rel).relkind as u8 == pg_sys::RELKIND_RELATION;
-            if !is_table || !columns.have(needed) {
-                return;
-            }
-            let Some((index, mut keys)) = index::plan(relation, &columns, names) else {
+            let Some(mut path) = index::plan(relation, columns, names) else {
                 return;
             };
+            let index = path.index.as_ref().map(index::LockedIndex::oid);
             let scan = pg_sys::systable_beginscan(
                 relation,
-                index,
-                index != pg_sys::InvalidOid,
+                index.unwrap_or(pg_sys::InvalidOid),
+                index.is_some(),
                 snapshot,
-                keys.len() as i32,
-                keys.as_mut_ptr(),
+                path.keys.len() as i32,
+                path.keys.as_mut_ptr(),
             );
-            let mut seen = 0;
+            let mut seen: usize = 0;
             while seen < limit {
                 let tuple = pg_sys::systable_getnext(scan);
                 if tuple.is_null() {
                     break;
                 }
-                let row = Row::new(&columns, (*relation).rd_att, tuple);
+                let row = Row::new(columns, (*relation).rd_att, tuple);
                 // By the characters, whatever the scan has compared.
                 let is_wanted = names.iter().all(|(column, wanted)| {
-                    matches!(row.text(column), Ok(Some(text)) if text == *wanted)
+                    matches!(row.name(column), Ok(Some(text)) if text == *wanted)
                 });
                 if is_wanted {
-                    seen += 1;
+                    seen = seen.saturating_add(1);
                     see(&row);
                 }
             }
@@ -316,6 +426,10 @@ impl Table {
         }
     }
 }
+
+/// Somebody holds, or waits for, a lock that excludes readers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IsLocked;
 
 impl Drop for Table {
     fn drop(&mut self) {

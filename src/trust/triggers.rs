@@ -66,6 +66,24 @@ const JWKS: [Expected; 3] = [
     },
 ];
 
+/// On a followed table, as `auth.follow` creates them.
+const SOURCE: [Expected; 2] = [
+    Expected {
+        name: SOURCE_ROW_TRIGGER,
+        fires: AFTER_ROW,
+        symbol: c"pg_auth_jwt_keys_changed",
+    },
+    Expected {
+        name: SOURCE_TRUNCATE_TRIGGER,
+        fires: AFTER_TRUNCATE,
+        symbol: c"pg_auth_jwt_keys_changed",
+    },
+];
+
+/// The names of the triggers on a followed table.
+pub const SOURCE_ROW_TRIGGER: &str = "pg_auth_jwt_keys_changed";
+pub const SOURCE_TRUNCATE_TRIGGER: &str = "pg_auth_jwt_keys_truncated";
+
 /// What is wrong with the triggers of both tables.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Faults(Vec<Fault>);
@@ -158,6 +176,53 @@ pub unsafe fn faults(issuers: pg_sys::Relation, jwks: pg_sys::Relation) -> Fault
     Faults(found.into_iter().flatten().collect())
 }
 
+/// Whether triggers of ours announce every change to a followed table.
+///
+/// # Safety
+///
+/// The relation must be open.
+pub unsafe fn announce(relation: pg_sys::Relation) -> bool {
+    // SAFETY: as the caller promises.
+    unsafe { faults_of(relation, "", &SOURCE) }.is_none()
+}
+
+/// The names of triggers, of those that `auth.follow` creates, that the relation has, whatever they do.
+///
+/// # Safety
+///
+/// The relation must be open.
+pub unsafe fn names_of_ours(relation: pg_sys::Relation) -> Vec<&'static str> {
+    // SAFETY: as the caller promises; a trigger's name is NUL-terminated.
+    unsafe {
+        let triggers = triggers_of(relation);
+        let has = |name: &str| {
+            triggers
+                .iter()
+                .any(|trigger| CStr::from_ptr(trigger.tgname).to_bytes() == name.as_bytes())
+        };
+        let names = SOURCE.iter().map(|expected| expected.name);
+        names.filter(|name| has(name)).collect()
+    }
+}
+
+/// The relation's triggers.
+///
+/// # Safety
+///
+/// The relation must be open, and stay so while they are used.
+unsafe fn triggers_of<'r>(relation: pg_sys::Relation) -> &'r [pg_sys::Trigger] {
+    // SAFETY: an open relation's trigger descriptor is NULL or has that many triggers, and stays in
+    // place while the relation is locked.
+    unsafe {
+        match (*relation).trigdesc.as_ref() {
+            Some(found) if found.numtriggers > 0 => {
+                std::slice::from_raw_parts(found.triggers, found.numtriggers as usize)
+            }
+            _ => &[],
+        }
+    }
+}
+
 /// # Safety
 ///
 /// The relation must be open.
@@ -166,20 +231,13 @@ unsafe fn faults_of(
     table: &'static str,
     expected: &[Expected],
 ) -> Option<Fault> {
-    // SAFETY: an open relation's trigger descriptor is NULL or has that many triggers, and stays in
-    // place while the relation is locked.
+    // SAFETY: as the caller promises.
     let triggers = unsafe {
         // Nothing is read of what is no ordinary table.
         if (*(*relation).rd_rel).relkind as u8 != pg_sys::RELKIND_RELATION {
             return None;
         }
-        let descriptor = (*relation).trigdesc;
-        match descriptor.as_ref() {
-            Some(found) if found.numtriggers > 0 => {
-                std::slice::from_raw_parts(found.triggers, found.numtriggers as usize)
-            }
-            _ => &[],
-        }
+        triggers_of(relation)
     };
     let mut fault = Fault {
         table,

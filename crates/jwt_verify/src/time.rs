@@ -42,6 +42,11 @@ impl UnixTime {
         self.0
     }
 
+    /// So long after it; saturates.
+    pub fn saturating_add(self, length: Duration) -> Self {
+        WideTime::from(self).plus(length).narrow()
+    }
+
     /// How far the two are apart, in either direction.
     pub fn abs_diff(self, other: Self) -> Duration {
         Duration::from_micros(self.0.abs_diff(other.0))
@@ -58,7 +63,7 @@ impl Add<Duration> for UnixTime {
     type Output = Self;
 
     fn add(self, length: Duration) -> Self {
-        WideTime::from(self).plus(length).narrow()
+        self.saturating_add(length)
     }
 }
 

@@ -160,7 +160,7 @@ impl Key {
 
     /// The algorithms that the key may be used with: the stated one, else
     /// those of its type, curve and length.
-    pub(crate) fn takes(&self) -> AlgorithmSet {
+    pub fn takes(&self) -> AlgorithmSet {
         self.takes
     }
 

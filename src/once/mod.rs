@@ -9,23 +9,20 @@
 //! Nothing here is under pgrx's guard, for the reason that [`crate::redaction::hooks`] gives: errors
 //! pass through by `longjmp`, and no frame that they pass holds anything to drop. A panic here would end
 //! the server.
-#![deny(
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used
-)]
 
+mod at_need;
 mod claims;
+mod part;
 mod plan;
-mod raw;
+mod subplans;
 mod subselect;
+mod walk;
 
 use std::ffi::{c_char, c_int};
 
 use pgrx::pg_sys;
 
+use crate::pg::unguarded::hooks;
 use crate::settings;
 
 static mut PREVIOUS_PLANNER: pg_sys::planner_hook_type = None;
@@ -54,7 +51,7 @@ unsafe extern "C-unwind" fn plan_statement(
         } else {
             query
         };
-        let planner = PREVIOUS_PLANNER.unwrap_or(raw::standard_planner);
+        let planner = PREVIOUS_PLANNER.unwrap_or(hooks::standard_planner);
         let statement = planner(query, text, cursor_options, parameters);
         if once {
             plan::evaluate_once(statement);

@@ -1,9 +1,14 @@
-//! Postgres's own functions, without the guard that `pg_sys` puts around them: an error leaves by
-//! `longjmp`, so no frame that calls one may hold anything that needs a drop.
+//! Trees of nodes, lists, and sets of numbers, and what the catalogs say of the functions and types in
+//! them.
+//!
+//! All of these may raise: where memory runs out, or the stack, or where a function or type is no
+//! longer in the catalogs. Those that only read say so.
 
 use std::ffi::{c_char, c_int, c_void};
 
 use pgrx::pg_sys;
+
+use crate::pg::unguarded::palloc0;
 
 /// Returns true to end the walk (src/backend/nodes/nodeFuncs.c).
 pub type Walker = unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut c_void) -> bool;
@@ -14,6 +19,7 @@ pub type FunctionChecker = unsafe extern "C-unwind" fn(pg_sys::Oid, *mut c_void)
 
 // Since Postgres 16 the tree functions' names are macros.
 unsafe extern "C-unwind" {
+    /// Calls `walker` for each node directly below the query.
     #[cfg_attr(
         not(any(feature = "pg14", feature = "pg15")),
         link_name = "query_tree_walker_impl"
@@ -24,6 +30,7 @@ unsafe extern "C-unwind" {
         context: *mut c_void,
         flags: c_int,
     ) -> bool;
+    /// Calls `walker` for each node directly below this one.
     #[cfg_attr(
         not(any(feature = "pg14", feature = "pg15")),
         link_name = "expression_tree_walker_impl"
@@ -33,6 +40,7 @@ unsafe extern "C-unwind" {
         walker: Walker,
         context: *mut c_void,
     ) -> bool;
+    /// A copy of the query, in which `mutator` gives each node directly below.
     #[cfg_attr(
         not(any(feature = "pg14", feature = "pg15")),
         link_name = "query_tree_mutator_impl"
@@ -43,6 +51,7 @@ unsafe extern "C-unwind" {
         context: *mut c_void,
         flags: c_int,
     ) -> *mut pg_sys::Query;
+    /// A copy of the node, in which `mutator` gives each node directly below.
     #[cfg_attr(
         not(any(feature = "pg14", feature = "pg15")),
         link_name = "expression_tree_mutator_impl"
@@ -52,49 +61,60 @@ unsafe extern "C-unwind" {
         mutator: Mutator,
         context: *mut c_void,
     ) -> *mut pg_sys::Node;
+    /// Whether `checker` holds of a function that the node itself calls.
     pub fn check_functions_in_node(
         node: *mut pg_sys::Node,
         checker: FunctionChecker,
         context: *mut c_void,
     ) -> bool;
+    /// Whether a volatile function is anywhere in the expression.
     pub fn contain_volatile_functions(node: *mut pg_sys::Node) -> bool;
+    /// Whether a function that returns a set is in the expression.
     pub fn expression_returns_set(node: *mut pg_sys::Node) -> bool;
+    /// The type that the expression gives. Raises for a node that is no expression.
     pub fn exprType(node: *const pg_sys::Node) -> pg_sys::Oid;
     pub fn exprTypmod(node: *const pg_sys::Node) -> i32;
     pub fn exprCollation(node: *const pg_sys::Node) -> pg_sys::Oid;
+    /// `pg_type.typtype`.
     pub fn get_typtype(type_oid: pg_sys::Oid) -> c_char;
+    /// `pg_proc.provolatile`.
     pub fn func_volatile(function: pg_sys::Oid) -> c_char;
+    /// `pg_proc.proparallel`.
     pub fn func_parallel(function: pg_sys::Oid) -> c_char;
+    /// `pg_proc.proleakproof`.
     pub fn get_func_leakproof(function: pg_sys::Oid) -> bool;
+    /// Changes, in place, how many query levels above their own the variables refer to, where that is at
+    /// least `min_sublevels_up`.
     pub fn IncrementVarSublevelsUp(
         node: *mut pg_sys::Node,
         delta_sublevels_up: c_int,
         min_sublevels_up: c_int,
     );
+    /// A deep copy of a node, of the same type; NULL of NULL.
     pub fn copyObjectImpl(node: *const c_void) -> *mut c_void;
+    /// Whether two nodes say the same, wherever they stand in the text.
     pub fn equal(a: *const c_void, b: *const c_void) -> bool;
+    /// A column of a target list; the expression becomes part of it.
     pub fn makeTargetEntry(
         expression: *mut pg_sys::Expr,
         number: pg_sys::AttrNumber,
         name: *mut c_char,
         is_junk: bool,
     ) -> *mut pg_sys::TargetEntry;
+    /// The list with one more item, NULL being the empty list. The list passed must not be used any more.
     pub fn lappend(list: *mut pg_sys::List, item: *mut c_void) -> *mut pg_sys::List;
     pub fn lappend_int(list: *mut pg_sys::List, item: c_int) -> *mut pg_sys::List;
     pub fn lappend_oid(list: *mut pg_sys::List, item: pg_sys::Oid) -> *mut pg_sys::List;
+    /// The first list with the items of the other. The first must not be used any more.
     pub fn list_concat(list: *mut pg_sys::List, other: *const pg_sys::List) -> *mut pg_sys::List;
+    /// A copy of a set, NULL being the empty one.
     pub fn bms_copy(set: *const pg_sys::Bitmapset) -> *mut pg_sys::Bitmapset;
+    /// The set with that member. The set passed must not be used any more.
     pub fn bms_add_member(set: *mut pg_sys::Bitmapset, member: c_int) -> *mut pg_sys::Bitmapset;
+    /// The least member above `previous`, or a negative number. Only reads.
     pub fn bms_next_member(set: *const pg_sys::Bitmapset, previous: c_int) -> c_int;
+    /// A text in the current memory context, formatted as by C's `printf`.
     pub fn psprintf(format: *const c_char, ...) -> *mut c_char;
-    pub fn palloc0(size: usize) -> *mut c_void;
-    pub fn check_stack_depth();
-    pub fn standard_planner(
-        query: *mut pg_sys::Query,
-        text: *const c_char,
-        cursor_options: c_int,
-        parameters: pg_sys::ParamListInfo,
-    ) -> *mut pg_sys::PlannedStmt;
 }
 
 /// A zeroed node, as makeNode gives it.

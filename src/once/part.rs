@@ -1,0 +1,138 @@
+//! The parts of a statement's plan, and the InitPlans that are added to each.
+
+use std::ffi::{c_char, c_int};
+
+use pgrx::pg_sys::{self, NodeTag};
+
+use super::subplans::final_id;
+use super::walk::each_node_of;
+use crate::pg::unguarded::nodes;
+
+/// A statement that is being changed.
+pub struct Changes {
+    pub statement: *mut pg_sys::PlannedStmt,
+    /// The statement's plan, or that of its subplans that is being changed.
+    pub tree: *mut pg_sys::Plan,
+    /// Whether a call is left that is nothing but a call of a claim function: the plan looks at few rows.
+    pub keeps_bare_calls: bool,
+    /// The greatest `plan_node_id`; -1 until one is needed. The ids tell the nodes of a plan apart, in
+    /// shared memory too, and nothing is sized by them.
+    pub last_node_id: c_int,
+    /// The plans that have to stand before the statement's own subplans.
+    pub first: *mut pg_sys::List,
+    /// Whether new plans go there.
+    pub to_first: bool,
+}
+
+/// A part of a plan that one executor state runs.
+pub struct Part {
+    pub changes: *mut Changes,
+    /// The node that all others of the part are below: here its InitPlans hang.
+    pub top: *mut pg_sys::Plan,
+    /// Whether the part's InitPlans are sent to workers.
+    pub goes_to_workers: bool,
+    /// The parameters that tell of rechecks.
+    ///
+    /// A recheck has an executor state of its own, which the next recheck uses again. To the values of
+    /// its parameters the next one copies those of the statement itself, which may not have evaluated
+    /// these yet; so what is evaluated here depends on the recheck, as each scan does, and is then
+    /// evaluated again at need (`EvalPlanQualBegin`, `ExecReScan`).
+    pub rechecks: *mut pg_sys::Bitmapset,
+    /// The expressions replaced so far, and their parameters.
+    pub expressions: *mut pg_sys::List,
+    pub parameters: *mut pg_sys::List,
+}
+
+/// The parameter that stands for the expression in this part.
+///
+/// # Safety
+///
+/// `expression` must be a node.
+pub unsafe fn parameter(part: &mut Part, expression: *mut pg_sys::Node) -> *mut pg_sys::Node {
+    // SAFETY: as the caller promises; the lists hold nodes, and the structs are those of their tags.
+    unsafe {
+        let known = nodes::items::<pg_sys::Node>(part.expressions)
+            .zip(nodes::items::<pg_sys::Param>(part.parameters))
+            .find(|(known, _)| nodes::equal((*known).cast(), expression.cast()));
+        if let Some((_, parameter)) = known {
+            return nodes::copyObjectImpl(parameter.cast()).cast();
+        }
+        let changes = &mut *part.changes;
+        let statement = &mut *changes.statement;
+        let (typ, typmod) = (nodes::exprType(expression), nodes::exprTypmod(expression));
+        let collation = nodes::exprCollation(expression);
+
+        let parameter = nodes::make_node::<pg_sys::Param>(NodeTag::T_Param);
+        (*parameter).paramkind = pg_sys::ParamKind::PARAM_EXEC;
+        (*parameter).paramid = nodes::length(statement.paramExecTypes);
+        (*parameter).paramtype = typ;
+        (*parameter).paramtypmod = typmod;
+        (*parameter).paramcollid = collation;
+        (*parameter).location = -1;
+        statement.paramExecTypes = nodes::lappend_oid(statement.paramExecTypes, typ);
+
+        if changes.last_node_id < 0 {
+            each_node_of(changes.statement, &mut |node| {
+                changes.last_node_id = changes.last_node_id.max((*node).plan_node_id);
+            });
+        }
+        changes.last_node_id = changes.last_node_id.wrapping_add(1);
+        let result = nodes::make_node::<pg_sys::Result>(NodeTag::T_Result);
+        let plan = &mut (*result).plan;
+        let target = nodes::makeTargetEntry(
+            nodes::copyObjectImpl(expression.cast()).cast(),
+            1,
+            std::ptr::null_mut(),
+            false,
+        );
+        plan.targetlist = nodes::lappend(std::ptr::null_mut(), target.cast());
+        // What Postgres gives a Result without a source.
+        plan.total_cost = 0.01;
+        plan.plan_rows = 1.0;
+        plan.plan_width = 32;
+        plan.parallel_safe = part.goes_to_workers;
+        plan.plan_node_id = changes.last_node_id;
+        plan.extParam = nodes::bms_copy(part.rechecks);
+        plan.allParam = nodes::bms_copy(part.rechecks);
+
+        let number = nodes::length(statement.subplans)
+            .wrapping_add(nodes::length(changes.first))
+            .wrapping_add(1);
+        let sub_plan = nodes::make_node::<pg_sys::SubPlan>(NodeTag::T_SubPlan);
+        (*sub_plan).subLinkType = pg_sys::SubLinkType::EXPR_SUBLINK;
+        (*sub_plan).plan_name = plan_name(number, (*parameter).paramid);
+        (*sub_plan).firstColType = typ;
+        (*sub_plan).firstColTypmod = typmod;
+        (*sub_plan).firstColCollation = collation;
+        (*sub_plan).parallel_safe = part.goes_to_workers;
+        (*sub_plan).setParam = nodes::lappend_int(std::ptr::null_mut(), (*parameter).paramid);
+        (*sub_plan).per_call_cost = plan.total_cost;
+        if changes.to_first {
+            changes.first = nodes::lappend(changes.first, result.cast());
+            (*sub_plan).plan_id = final_id(nodes::length(changes.first));
+        } else {
+            statement.subplans = nodes::lappend(statement.subplans, result.cast());
+            (*sub_plan).plan_id = number;
+        }
+        (*part.top).initPlan = nodes::lappend((*part.top).initPlan, sub_plan.cast());
+        part.expressions = nodes::lappend(part.expressions, expression.cast());
+        part.parameters = nodes::lappend(part.parameters, parameter.cast());
+        parameter.cast()
+    }
+}
+
+/// As the planner names them (src/backend/optimizer/plan/subselect.c).
+///
+/// # Safety
+///
+/// None but that an error leaves by `longjmp`.
+unsafe fn plan_name(number: c_int, parameter: c_int) -> *mut c_char {
+    // SAFETY: the formats take what is given.
+    unsafe {
+        if cfg!(any(feature = "pg14", feature = "pg15", feature = "pg16")) {
+            nodes::psprintf(c"InitPlan %d (returns $%d)".as_ptr(), number, parameter)
+        } else {
+            nodes::psprintf(c"InitPlan %d".as_ptr(), number)
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Postgres's functions, declared without the guard that `pg_sys` puts around each of them. The guard
+//! pays a sigsetjmp at each call, turns an error of Postgres's into a Rust panic so that destructors
+//! run, and forgets some of the error's fields. It has no place on the paths that run once per row or
+//! once per transaction, nor in hooks, which the errors of all statements pass.
+//!
+//! An error leaves such a function by `longjmp`. So these rules hold for the callers of those that may
+//! raise:
+//!
+//! - Nothing that needs a drop is held, in that frame and in every one up to the nearest frame of
+//!   Postgres's or of [`crate::pg::guard::run`], which hold nothing either. A borrowed `RefCell` is
+//!   held, too.
+//! - Nothing there can panic in a hook or a callback: no frame below would catch it, and it would end
+//!   the server.
+//!
+//! A function that is declared `safe` takes no pointer and cannot raise. Each of the others says when it
+//! raises; its pointers must be what Postgres's own callers pass.
+
+pub mod elog;
+pub mod hooks;
+pub mod nodes;
+
+use std::ffi::{c_char, c_int, c_void};
+
+use pgrx::pg_sys;
+
+unsafe extern "C-unwind" {
+    /// Only returns a static (src/backend/access/transam/xact.c): cannot raise.
+    pub safe fn GetCurrentStatementStartTimestamp() -> pg_sys::TimestampTz;
+    /// Only returns a static (src/backend/access/transam/xact.c): cannot raise.
+    pub safe fn GetCurrentTransactionStartTimestamp() -> pg_sys::TimestampTz;
+    /// Raises where memory runs out.
+    pub fn palloc(size: usize) -> *mut c_void;
+    /// Raises where memory runs out.
+    pub fn palloc0(size: usize) -> *mut c_void;
+    /// Only puts the callback into a list (src/backend/utils/mmgr/mcxt.c): cannot raise.
+    pub fn MemoryContextRegisterResetCallback(
+        context: pg_sys::MemoryContext,
+        callback: *mut pg_sys::MemoryContextCallback,
+    );
+    /// Raises where the stack is deeper than `max_stack_depth`.
+    pub fn check_stack_depth();
+    /// Only reads statics (src/backend/access/transam/xact.c): cannot raise.
+    pub safe fn IsInTransactionBlock(is_top_level: bool) -> bool;
+    /// Only reads a static (src/backend/access/transam/xact.c): cannot raise.
+    pub safe fn GetCurrentTransactionNestLevel() -> c_int;
+    /// As a `boolean` setting is read (src/backend/utils/adt/bool.c): cannot raise.
+    pub fn parse_bool(text: *const c_char, value: *mut bool) -> bool;
+    /// As an `integer` setting is read (src/backend/utils/misc/guc.c): cannot raise.
+    pub fn parse_int(
+        text: *const c_char,
+        value: *mut c_int,
+        flags: c_int,
+        hint: *mut *const c_char,
+    ) -> bool;
+    /// Only sets a static (src/backend/utils/misc/guc.c): cannot raise.
+    pub safe fn GUC_check_errcode(code: c_int);
+    /// Only reads a static (src/backend/access/transam/xact.c): cannot raise.
+    pub safe fn IsTransactionState() -> bool;
+    /// Only reads a static (src/backend/utils/init/miscinit.c): cannot raise.
+    pub safe fn GetSessionUserId() -> pg_sys::Oid;
+    /// Raises where the catalogs cannot be read.
+    pub fn superuser_arg(role: pg_sys::Oid) -> bool;
+    /// Raises where the value is refused and `level` is 0 or an error's.
+    pub fn set_config_option(
+        name: *const c_char,
+        value: *const c_char,
+        context: pg_sys::GucContext::Type,
+        source: pg_sys::GucSource::Type,
+        action: pg_sys::GucAction::Type,
+        change_value: bool,
+        level: c_int,
+        is_reload: bool,
+    ) -> c_int;
+    /// Raises where the catalogs cannot be read. The relation stays open until [`RelationClose`], or
+    /// until the transaction's end where an error leaves; NULL where there is none of that oid.
+    pub fn RelationIdGetRelation(table: pg_sys::Oid) -> pg_sys::Relation;
+    /// Raises nothing for a relation that was opened by [`RelationIdGetRelation`].
+    pub fn RelationClose(relation: pg_sys::Relation);
+    /// Writes to this backend's entry in shared memory
+    /// (src/backend/utils/activity/backend_status.c): cannot raise. The text is copied.
+    pub fn pgstat_report_activity(state: pg_sys::BackendState::Type, text: *const c_char);
+}

@@ -1,0 +1,433 @@
+//! `auth.follow` and `auth.unfollow`: has an issuer's keys read in the table that the issuer keeps them in.
+
+use std::time::Duration;
+
+use pgrx::datum::{DatumWithOid, FromDatum, Interval};
+use pgrx::prelude::*;
+use pgrx::spi::SpiClient;
+
+use crate::errors;
+use crate::pg::clock::StatementId;
+use crate::pg::encoding::ServerText;
+use crate::pg::function::{Arguments, SqlResult, sql_function};
+use crate::pg::report::{self, Report, SqlState};
+use crate::trust::admission::argument;
+use crate::trust::init::run;
+use crate::trust::lock;
+use crate::trust::lookup;
+use crate::trust::source::{self, Choice, Choices, Fault, MEMBERS, Source};
+use crate::trust::tables::{self, Table, Tables};
+use crate::trust::triggers;
+
+sql_function!(
+    /// `auth.follow(source regclass, issuer text, audience text[], grace interval, columns jsonb) RETURNS
+    /// integer`.
+    pg_auth_jwt_follow,
+    |arguments| follow(&arguments)
+);
+
+sql_function!(
+    /// `auth.unfollow(issuer text) RETURNS boolean`.
+    pg_auth_jwt_unfollow,
+    |arguments| {
+        let issuer = arguments
+            .text(0)?
+            .ok_or_else(|| errors::argument_is_null("issuer"))?;
+        Ok(unfollow(&issuer)?.into_datum())
+    }
+);
+
+fn follow(arguments: &Arguments) -> SqlResult {
+    let table = arguments
+        .datum(0)
+        .ok_or_else(|| errors::argument_is_null("source"))?;
+    let table = pg_sys::Oid::from(table.value() as u32);
+    let issuer = arguments
+        .text(1)?
+        .ok_or_else(|| errors::argument_is_null("issuer"))?;
+    let grace = grace(arguments)?;
+    let choices = choices(arguments)?;
+    let source = examine(table, grace, choices)?;
+
+    Spi::connect_mut(|client| {
+        let _snapshot = lock::lock_tables("auth.follow()")?;
+        let audience = || {
+            let datum = arguments.datum(2);
+            // SAFETY: the argument is declared text[], and stays in place until the call is over.
+            datum
+                .map(|datum| unsafe { DatumWithOid::new(datum, pg_sys::TEXTARRAYOID) })
+                .unwrap_or_else(|| DatumWithOid::null_oid(pg_sys::TEXTARRAYOID))
+        };
+        let stored = Stored::read(client, &issuer, audience())?;
+        if !stored.has_audience {
+            return Err(errors::audience_required());
+        }
+        remove_keys(client, &issuer)?;
+        if stored.source.as_ref() != Some(&source) || stored.has_other_audience {
+            run(
+                client,
+                "INSERT INTO auth.issuers AS i (issuer, audience, source) \
+                 VALUES ($1, $2, $3::pg_catalog.jsonb) ON CONFLICT (issuer) DO UPDATE \
+                 SET audience = coalesce(excluded.audience, i.audience), source = excluded.source",
+                &[argument(&issuer)?, audience(), argument(&source.to_json())?],
+            )?;
+        }
+        if let Some(former) = stored
+            .source
+            .filter(|former| former.table_name() != source.table_name())
+        {
+            remove_triggers(client, &former)?;
+        }
+        add_triggers(client, &source)?;
+        warn_of_other_writers(client, table, &source)
+    })?;
+    Ok(trusted_keys(&issuer)?.into_datum())
+}
+
+/// Whether it was followed.
+fn unfollow(issuer: &str) -> Result<bool, Report> {
+    Spi::connect_mut(|client| {
+        let _snapshot = lock::lock_tables("auth.unfollow()")?;
+        let no_audience = DatumWithOid::null_oid(pg_sys::TEXTARRAYOID);
+        let stored = Stored::read(client, issuer, no_audience)?;
+        if !stored.is_followed {
+            return Ok(false);
+        }
+        run(
+            client,
+            "UPDATE auth.issuers AS i SET source = NULL WHERE i.issuer OPERATOR(pg_catalog.=) $1",
+            &[argument(issuer)?],
+        )?;
+        if let Some(source) = stored.source {
+            remove_triggers(client, &source)?;
+        }
+        Ok(true)
+    })
+}
+
+fn grace(arguments: &Arguments) -> Result<Duration, Report> {
+    let datum = arguments
+        .datum(3)
+        .ok_or_else(|| errors::argument_is_null("grace"))?;
+    // SAFETY: the argument is declared interval.
+    let grace = unsafe { Interval::from_datum(datum, false) }
+        .ok_or_else(|| errors::argument_is_null("grace"))?;
+    let is_negative = grace.months() < 0 || grace.days() < 0 || grace.micros() < 0;
+    if is_negative {
+        return Err(errors::negative_interval("grace"));
+    }
+    // Stored in whole seconds.
+    Ok(Duration::from_secs(lookup::length(&grace).as_secs()))
+}
+
+fn choices(arguments: &Arguments) -> Result<Choices, Report> {
+    let Some(json) = arguments.json(4)? else {
+        return Ok(std::array::from_fn(|_| Choice::ByDefault));
+    };
+    let known = || MEMBERS.map(|member| member.name).join(", ");
+    match serde_json::from_str(&json) {
+        Ok(serde_json::Value::Object(members)) => source::choices(&members)
+            .map_err(|member| errors::columns_not_acceptable(Some(&member), &known())),
+        _ => Err(errors::columns_not_acceptable(None, &known())),
+    }
+}
+
+/// What is to be stored of the table, if it may be followed, and by the current role.
+fn examine(oid: pg_sys::Oid, grace: Duration, choices: Choices) -> Result<Source, Report> {
+    let table = Table::open(oid).ok_or_else(|| errors::no_such_table(oid.to_u32()))?;
+    let (schema, name) = table.names();
+    let refuse = |fault: Fault| fault.report(&name);
+    let owner = source::check_kind(&table).map_err(refuse)?;
+    source::check_public(&table).map_err(refuse)?;
+    let columns = table.columns();
+    let mapped = source::resolve(&columns, &choices).map_err(refuse)?;
+    // SAFETY: reads a variable of the backend.
+    let caller = unsafe { pg_sys::GetUserId() };
+    for role in [Some(caller), tables::extension_owner()] {
+        let role = role.ok_or_else(errors::no_tables)?;
+        source::check_readable(&table, &columns, &mapped, role).map_err(refuse)?;
+    }
+    // SAFETY: a look-up in the catalogs, for the current role; raises nothing.
+    let row_security = unsafe { pg_sys::check_enable_rls(oid, pg_sys::InvalidOid, true) };
+    if row_security == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32 {
+        let detail = errors::ROW_SECURITY_DETAIL.to_owned();
+        return Err(errors::table_not_followed(
+            SqlState(b"42501"),
+            &name,
+            detail,
+            None,
+        ));
+    }
+    // What makes the rules stricter today must be there tomorrow.
+    let mut pinned = choices;
+    for ((choice, column), member) in pinned.iter_mut().zip(mapped).zip(&MEMBERS) {
+        if let Some(column) = column.filter(|_| member.is_pinned()) {
+            *choice = Choice::Named(column);
+        }
+    }
+    Ok(Source {
+        schema,
+        table: name,
+        owner: owner.unwrap_or_default(),
+        grace,
+        columns: pinned,
+    })
+}
+
+/// What `auth.issuers` says of the issuer.
+#[derive(Default)]
+struct Stored {
+    is_followed: bool,
+    /// `None` also where it cannot be read.
+    source: Option<Source>,
+    /// Whether an audience is, or will be, checked.
+    has_audience: bool,
+    /// Whether an audience is given, and the row's is not that.
+    has_other_audience: bool,
+}
+
+impl Stored {
+    fn read(client: &SpiClient, issuer: &str, audience: DatumWithOid) -> Result<Self, Report> {
+        // One row, also where the issuer has none.
+        let row = client
+            .select(
+                "SELECT i.source IS NOT NULL, i.source::pg_catalog.text, \
+                        coalesce($2, i.audience) IS NOT NULL, \
+                        $2 IS NOT NULL AND i.audience IS DISTINCT FROM $2 \
+                 FROM (SELECT) AS one LEFT JOIN auth.issuers AS i \
+                 ON i.issuer OPERATOR(pg_catalog.=) $1",
+                Some(1),
+                &[argument(issuer)?, audience],
+            )
+            .map_err(errors::spi)?
+            .first();
+        let truth = |column| row.get::<bool>(column).map_err(errors::spi);
+        let source: Option<ServerText> = row.get(2).map_err(errors::spi)?;
+        Ok(Self {
+            is_followed: truth(1)?.unwrap_or_default(),
+            source: source.and_then(|ServerText(json)| Source::from_json(&json)),
+            has_audience: truth(3)?.unwrap_or_default(),
+            has_other_audience: truth(4)?.unwrap_or_default(),
+        })
+    }
+}
+
+/// What was loaded by `auth.init` or SQL gives way to the table.
+fn remove_keys(client: &mut SpiClient, issuer: &str) -> Result<(), Report> {
+    let count = client
+        .select(
+            "SELECT 1 FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1",
+            None,
+            &[argument(issuer)?],
+        )
+        .map_err(errors::spi)?
+        .len();
+    // A statement that may write takes a transaction id, even if it writes nothing.
+    if count > 0 {
+        run(
+            client,
+            "DELETE FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1",
+            &[argument(issuer)?],
+        )?;
+        report::notice(&errors::keys_removed(count));
+    }
+    Ok(())
+}
+
+/// The statements that make the triggers which announce changes of the table.
+fn trigger_statements(source: &Source) -> [String; 5] {
+    let table = source.qualified_name();
+    let (row, truncate) = (
+        triggers::SOURCE_ROW_TRIGGER,
+        triggers::SOURCE_TRUNCATE_TRIGGER,
+    );
+    [
+        format!(
+            "CREATE TRIGGER {row} AFTER INSERT OR UPDATE OR DELETE ON {table} \
+             FOR EACH ROW EXECUTE FUNCTION auth.keys_changed()"
+        ),
+        format!(
+            "CREATE TRIGGER {truncate} AFTER TRUNCATE ON {table} \
+             FOR EACH STATEMENT EXECUTE FUNCTION auth.keys_changed()"
+        ),
+        format!(
+            "ALTER TABLE {table} ENABLE ALWAYS TRIGGER {row}, ENABLE ALWAYS TRIGGER {truncate}"
+        ),
+        // So that DROP EXTENSION takes them along.
+        format!("ALTER TRIGGER {row} ON {table} DEPENDS ON EXTENSION pg_auth_jwt"),
+        format!("ALTER TRIGGER {truncate} ON {table} DEPENDS ON EXTENSION pg_auth_jwt"),
+    ]
+}
+
+/// Makes the triggers where they are not as they should be and the current role may; else says how.
+fn add_triggers(client: &mut SpiClient, source: &Source) -> Result<(), Report> {
+    let Some(state) = TriggerState::of(source) else {
+        return Ok(());
+    };
+    if state.announce {
+        return Ok(());
+    }
+    if !state.is_owner || !may_use_function(client, None)? {
+        let owner = pgrx::spi::quote_identifier(&source.owner);
+        let grant = (!may_use_function(client, Some(&source.owner))?)
+            .then(|| format!("GRANT EXECUTE ON FUNCTION auth.keys_changed() TO {owner};"));
+        report::notice(&errors::changes_not_announced(
+            &source.qualified_name(),
+            grant.as_deref(),
+            &trigger_statements(source).join("; "),
+        ));
+        return Ok(());
+    }
+    drop_triggers(client, source, &state)?;
+    for statement in trigger_statements(source) {
+        run(client, &statement, &[])?;
+    }
+    Ok(())
+}
+
+/// Removes the triggers from a table that nobody follows any more.
+fn remove_triggers(client: &mut SpiClient, source: &Source) -> Result<(), Report> {
+    let is_used = client
+        .select(
+            "SELECT 1 FROM auth.issuers AS i \
+             WHERE i.source OPERATOR(pg_catalog.->>) 'schema' OPERATOR(pg_catalog.=) $1 \
+             AND i.source OPERATOR(pg_catalog.->>) 'table' OPERATOR(pg_catalog.=) $2",
+            Some(1),
+            &[argument(&source.schema)?, argument(&source.table)?],
+        )
+        .map(|rows| !rows.is_empty())
+        .map_err(errors::spi)?;
+    match TriggerState::of(source) {
+        Some(state) if !is_used && !state.names.is_empty() => {
+            if state.is_owner {
+                drop_triggers(client, source, &state)
+            } else {
+                report::notice(&errors::triggers_left(&source.qualified_name()));
+                Ok(())
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+fn drop_triggers(
+    client: &mut SpiClient,
+    source: &Source,
+    state: &TriggerState,
+) -> Result<(), Report> {
+    for name in &state.names {
+        let table = source.qualified_name();
+        run(client, &format!("DROP TRIGGER {name} ON {table}"), &[])?;
+    }
+    Ok(())
+}
+
+/// What triggers of ours there are on a table.
+struct TriggerState {
+    /// Whether they announce every change.
+    announce: bool,
+    /// The names of those that are there.
+    names: Vec<&'static str>,
+    /// Whether the current role owns the table, and so may alter it.
+    is_owner: bool,
+}
+
+impl TriggerState {
+    /// `None` where the table is gone. The table is closed again, or else it could not be altered.
+    fn of(source: &Source) -> Option<Self> {
+        let table = Table::open(source.find()?)?;
+        let relation = table.relation();
+        // SAFETY: the relation is open.
+        unsafe {
+            let owner = (*(*relation).rd_rel).relowner;
+            Some(Self {
+                announce: triggers::announce(relation),
+                names: triggers::names_of_ours(relation),
+                is_owner: pg_sys::has_privs_of_role(pg_sys::GetUserId(), owner),
+            })
+        }
+    }
+}
+
+/// Whether the role (`None`: the current one) may make triggers that announce changes.
+fn may_use_function(client: &SpiClient, role: Option<&str>) -> Result<bool, Report> {
+    let role = role.map_or_else(|| Ok(DatumWithOid::null_oid(pg_sys::TEXTOID)), argument)?;
+    client
+        .select(
+            "SELECT pg_catalog.has_function_privilege( \
+                 coalesce($1, current_user), 'auth.keys_changed()', 'EXECUTE')",
+            Some(1),
+            &[role],
+        )
+        .and_then(|rows| rows.first().get_one::<bool>())
+        .map(Option::unwrap_or_default)
+        .map_err(errors::spi)
+}
+
+/// Names the roles that can write to the table: each is an issuer. Its owner is one anyway, and so is the
+/// extension's owner, who may write `auth.jwks`.
+fn warn_of_other_writers(
+    client: &SpiClient,
+    table: pg_sys::Oid,
+    source: &Source,
+) -> Result<(), Report> {
+    let roles: Option<ServerText> = client
+        .select(
+            "SELECT pg_catalog.string_agg(DISTINCT pg_catalog.quote_ident(r.rolname), ', ') \
+             FROM pg_catalog.pg_class AS c \
+             CROSS JOIN LATERAL ( \
+                 SELECT a.grantee, a.privilege_type FROM pg_catalog.aclexplode(c.relacl) AS a \
+                 UNION ALL \
+                 SELECT a.grantee, a.privilege_type FROM pg_catalog.pg_attribute AS t, \
+                        pg_catalog.aclexplode(t.attacl) AS a \
+                 WHERE t.attrelid OPERATOR(pg_catalog.=) c.oid) AS g \
+             JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) g.grantee \
+             WHERE c.oid OPERATOR(pg_catalog.=) $1 AND r.oid OPERATOR(pg_catalog.<>) c.relowner \
+             AND r.oid OPERATOR(pg_catalog.<>) ALL ( \
+                 SELECT e.extowner FROM pg_catalog.pg_extension AS e \
+                 WHERE e.extname OPERATOR(pg_catalog.=) 'pg_auth_jwt') \
+             AND g.privilege_type OPERATOR(pg_catalog.=) \
+                 ANY ('{INSERT,UPDATE,DELETE,TRUNCATE,TRIGGER}'::pg_catalog.text[])",
+            Some(1),
+            &[table.into()],
+        )
+        .and_then(|rows| rows.first().get_one())
+        .map_err(errors::spi)?;
+    if let Some(ServerText(roles)) = roles {
+        report::warning(&errors::other_writers(&source.qualified_name(), &roles));
+    }
+    Ok(())
+}
+
+/// How many keys of the table are trusted now; says which rows are none.
+fn trusted_keys(issuer: &str) -> Result<i32, Report> {
+    let tables = Tables::open().ok_or_else(errors::no_tables)?;
+    let now = StatementId::current().time();
+    let Some(inventory) = lookup::inventory(&tables, issuer) else {
+        return Ok(0);
+    };
+    let mut trusted = 0_i32;
+    let mut reasons = Vec::new();
+    for (kid, key) in inventory.keys {
+        let admitted = key.map_err(|odd| odd.reason()).and_then(|key| {
+            let admitted = key.admit(inventory.policy.algorithms);
+            admitted.map_err(|error| error.to_string()).map(|_| key)
+        });
+        match admitted {
+            Ok(key) if key.valid_until.is_some_and(|end| end <= now) => {}
+            Ok(_) => trusted = trusted.saturating_add(1),
+            Err(reason) => {
+                let name = kid.map_or_else(
+                    || "NULL".to_owned(),
+                    |kid| format!("{:?}", errors::shorten(&kid)),
+                );
+                reasons.push((name, reason));
+            }
+        }
+    }
+    if !reasons.is_empty() {
+        let table = inventory.sight.map(|sight| sight.source_name());
+        report::warning(&errors::odd_rows(&table.unwrap_or_default(), &reasons));
+    }
+    Ok(trusted)
+}

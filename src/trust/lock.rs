@@ -1,0 +1,82 @@
+//! The lock that functions take which write the key tables.
+
+use pgrx::pg_sys;
+
+use crate::errors;
+use crate::pg::report::Report;
+use crate::trust::tables;
+
+/// Takes one change at a time: locks both tables against other writers, so that no two key sets are
+/// interleaved; readers, and so verifications, do not wait. `function` is on whose behalf. Until what it returns is dropped, queries
+/// see what was committed before the locks were had.
+///
+/// # Errors
+///
+/// Where nothing can be written, and where the caller may not lock the tables.
+pub fn lock_tables(function: &str) -> Result<FreshSnapshot, Report> {
+    // SAFETY: reads two variables of the backend.
+    unsafe {
+        if pg_sys::RecoveryInProgress() {
+            return Err(errors::on_standby(function));
+        }
+        if pg_sys::XactReadOnly {
+            return Err(errors::in_read_only_transaction(function));
+        }
+    }
+    let (issuers, jwks) = tables::find().ok_or_else(errors::no_tables)?;
+    for (table, name) in [(issuers, c"issuers"), (jwks, c"jwks")] {
+        // As LOCK TABLE asks for in this mode (src/backend/commands/lockcmds.c).
+        let rights = pg_sys::ACL_UPDATE | pg_sys::ACL_DELETE | pg_sys::ACL_TRUNCATE;
+        // SAFETY: look-ups in the catalog. aclcheck_error raises as Postgres does, and does not return.
+        unsafe {
+            let outcome =
+                pg_sys::pg_class_aclcheck(table, pg_sys::GetUserId(), rights as pg_sys::AclMode);
+            if outcome != pg_sys::AclResult::ACLCHECK_OK {
+                let kind = pg_sys::ObjectType::OBJECT_TABLE;
+                pg_sys::aclcheck_error(outcome, kind, name.as_ptr());
+            }
+        }
+    }
+    lock_both(issuers, jwks);
+    // SAFETY: The snapshot is popped when its guard is dropped, or by Postgres if an error ends the
+    // transaction first.
+    unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
+    Ok(FreshSnapshot)
+}
+
+/// Locks both against other writers, and waits for neither while it holds the other: a transaction
+/// that has written one of them may go on to write the other.
+fn lock_both(issuers: pg_sys::Oid, jwks: pg_sys::Oid) {
+    /// How often the tables are tried before one is waited for with the other one locked. Writers come
+    /// between the two seldom, so this is never reached but by those who do nothing else.
+    const MAX_ATTEMPTS: usize = 100;
+    const MODE: pg_sys::LOCKMODE = pg_sys::ShareRowExclusiveLock as pg_sys::LOCKMODE;
+
+    let (mut first, mut second) = (issuers, jwks);
+    // SAFETY: plain values; a lock that is not released here is the transaction's until its end.
+    unsafe {
+        for _ in 0..MAX_ATTEMPTS {
+            pg_sys::LockRelationOid(first, MODE);
+            if pg_sys::ConditionalLockRelationOid(second, MODE) {
+                return;
+            }
+            pg_sys::UnlockRelationOid(first, MODE);
+            std::mem::swap(&mut first, &mut second);
+        }
+        pg_sys::LockRelationOid(first, MODE);
+        pg_sys::LockRelationOid(second, MODE);
+    }
+}
+
+/// The snapshot that [`lock_tables`] took, until this is dropped.
+pub struct FreshSnapshot;
+
+impl Drop for FreshSnapshot {
+    fn drop(&mut self) {
+        // While an error unwinds, the stack of snapshots is Postgres's to clear.
+        if !std::thread::panicking() {
+            // SAFETY: pops what lock_tables pushed; what was pushed later was popped before.
+            unsafe { pg_sys::PopActiveSnapshot() }
+        }
+    }
+}

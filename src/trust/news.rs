@@ -1,0 +1,42 @@
+//! One line in the server's log when a session sees a source in another state than before.
+
+use std::cell::RefCell;
+use std::num::NonZeroUsize;
+
+use lru::LruCache;
+use pgrx::pg_sys;
+
+use crate::pg::report;
+use crate::trust::lookup::{Sight, State};
+
+/// Of how many sources the last state is kept, for so few bytes each that no one has more.
+const MAX_SOURCES: NonZeroUsize = NonZeroUsize::new(1_000).expect("not 0");
+
+thread_local! {
+    /// By issuer.
+    static SEEN: RefCell<LruCache<Box<str>, State>> = RefCell::new(LruCache::new(MAX_SOURCES));
+}
+
+/// Logs the state if it is news: another one than before, or at first one in which the source cannot be
+/// used. A lock is none, for it passes.
+pub fn tell(sight: &Sight) {
+    // Parallel workers leave it to their leader.
+    // SAFETY: reads a variable of the backend.
+    if sight.state == State::Locked || unsafe { pg_sys::ParallelWorkerNumber } >= 0 {
+        return;
+    }
+    let before = SEEN.with_borrow_mut(|seen| {
+        let known = seen.get(&sight.issuer).cloned();
+        if known.as_ref() != Some(&sight.state) {
+            seen.put(sight.issuer.clone(), sight.state.clone());
+        }
+        known
+    });
+    let is_news = match &before {
+        None => matches!(sight.state, State::Missing(_)),
+        Some(before) => *before != sight.state,
+    };
+    if is_news {
+        report::log_to_server(&sight.log_line());
+    }
+}

@@ -1,0 +1,605 @@
+//! A table in which an issuer's keys are followed: read in place, as `auth.jwks` is.
+//!
+//! The table belongs to somebody else, who may alter, drop and re-create it, so what it is and who owns
+//! it is looked at each time before a row is believed.
+
+use std::ffi::{CStr, CString};
+use std::time::Duration;
+
+use jwt_verify::limits::MAX_JWK_BYTES;
+use pgrx::pg_sys;
+use serde_json::{Map, Value};
+
+use crate::errors;
+use crate::pg::clock;
+use crate::pg::encoding;
+use crate::pg::report::{Report, SqlState};
+use crate::pg::row::{Columns, INSTANT_TYPES, JSON_TYPES, NAME_TYPES, NotUtf8, Row};
+use crate::trust::index::Name;
+use crate::trust::stored::{OddRow, StoredKey};
+use crate::trust::tables::{self, IsLocked, Look, Table};
+use crate::trust::triggers;
+
+/// How often the table is looked for where others drop, rename or replace it meanwhile.
+const MAX_ATTEMPTS: usize = 10;
+
+/// Whoever has one of these on the table can make keys of the issuer, or withdraw them. TRIGGER counts:
+/// a BEFORE trigger changes what others write.
+pub const WRITE_RIGHTS: u32 = pg_sys::ACL_INSERT
+    | pg_sys::ACL_UPDATE
+    | pg_sys::ACL_DELETE
+    | pg_sys::ACL_TRUNCATE
+    | pg_sys::ACL_TRIGGER;
+
+/// What a column of a followed table is for.
+pub struct Member {
+    /// Its name in the argument `columns` of `auth.follow`.
+    pub name: &'static str,
+    /// What Better Auth and its like call the column; one of them at most may be there.
+    defaults: &'static [&'static str],
+    types: &'static [pg_sys::Oid],
+    /// The types in words.
+    types_in_words: &'static str,
+    presence: Presence,
+}
+
+#[derive(PartialEq)]
+enum Presence {
+    /// There is no key without it.
+    Required,
+    /// May be absent. Once it is mapped it makes the rules stricter, so it must not go missing.
+    Optional,
+    /// Is shown and decides nothing.
+    Informative,
+}
+
+pub const KID: usize = 0;
+pub const PUBLIC_KEY: usize = 1;
+pub const EXPIRES_AT: usize = 2;
+pub const ALG: usize = 3;
+pub const REVOKED_AT: usize = 4;
+pub const CREATED_AT: usize = 5;
+
+/// By the constants above.
+pub const MEMBERS: [Member; 6] = [
+    Member {
+        name: "kid",
+        defaults: &["id", "kid"],
+        types: &NAME_TYPES,
+        types_in_words: "text, varchar, uuid, smallint, integer or bigint",
+        presence: Presence::Required,
+    },
+    Member {
+        name: "public_key",
+        defaults: &["publicKey", "public_key"],
+        types: &JSON_TYPES,
+        types_in_words: "text, varchar, json or jsonb",
+        presence: Presence::Required,
+    },
+    Member {
+        name: "expires_at",
+        defaults: &["expiresAt", "expires_at"],
+        types: &INSTANT_TYPES,
+        types_in_words: "timestamp with or without time zone",
+        presence: Presence::Optional,
+    },
+    Member {
+        name: "alg",
+        defaults: &["alg"],
+        types: &[pg_sys::TEXTOID, pg_sys::VARCHAROID],
+        types_in_words: "text or varchar",
+        presence: Presence::Optional,
+    },
+    Member {
+        name: "revoked_at",
+        defaults: &["revokedAt", "revoked_at"],
+        types: &INSTANT_TYPES,
+        types_in_words: "timestamp with or without time zone",
+        presence: Presence::Optional,
+    },
+    Member {
+        name: "created_at",
+        defaults: &["createdAt", "created_at"],
+        types: &INSTANT_TYPES,
+        types_in_words: "timestamp with or without time zone",
+        presence: Presence::Informative,
+    },
+];
+
+impl Member {
+    /// Whether the column must stay, once it is there.
+    pub fn is_pinned(&self) -> bool {
+        self.presence != Presence::Informative
+    }
+}
+
+/// Which column serves a [`Member`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The one that has a default name, if there is one.
+    ByDefault,
+    /// None, even where one has a default name.
+    NotUsed,
+    /// This one, which must be there.
+    Named(String),
+}
+
+/// For each of [`MEMBERS`].
+pub type Choices = [Choice; MEMBERS.len()];
+
+/// For each of [`MEMBERS`], its column if it has one.
+pub type Mapped = [Option<String>; MEMBERS.len()];
+
+/// The column `source` of a row of `auth.issuers`, as `auth.follow` writes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    pub schema: String,
+    pub table: String,
+    /// The role that owned the table when it was followed.
+    pub owner: String,
+    /// How long a key counts after it has expired; whole seconds.
+    pub grace: Duration,
+    pub columns: Choices,
+}
+
+/// What is wrong with a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The column `source` holds something else than `auth.follow` writes.
+    Unreadable,
+    NoTable,
+    NotATable,
+    NotPermanent,
+    HasChildren,
+    NoColumn(String),
+    AmbiguousColumn(Vec<String>),
+    ColumnType {
+        column: String,
+        wanted: &'static str,
+    },
+    GeneratedColumn(String),
+    OtherOwner(String),
+    PublicMayWrite,
+    NotReadable {
+        role: String,
+        column: String,
+    },
+}
+
+/// Why a source was not opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotOpened {
+    /// The table is locked by somebody, and waiting would stall a login.
+    Locked,
+    Fault(Fault),
+}
+
+impl From<Fault> for NotOpened {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<IsLocked> for NotOpened {
+    fn from(_: IsLocked) -> Self {
+        Self::Locked
+    }
+}
+
+impl Source {
+    /// Of the column's JSON; `None` where it is not what [`to_json`](Self::to_json) writes.
+    pub fn from_json(json: &str) -> Option<Self> {
+        let Value::Object(mut members) = serde_json::from_str(json).ok()? else {
+            return None;
+        };
+        let mut text = |name: &str| match members.remove(name)? {
+            Value::String(text) => Some(text),
+            _ => None,
+        };
+        let (schema, table, owner) = (text("schema")?, text("table")?, text("owner")?);
+        let grace = Duration::from_secs(members.remove("grace")?.as_u64()?);
+        let columns = choices(members.remove("columns")?.as_object()?).ok()?;
+        members.is_empty().then_some(Self {
+            schema,
+            table,
+            owner,
+            grace,
+            columns,
+        })
+    }
+
+    /// What is stored in the column.
+    pub fn to_json(&self) -> String {
+        let mut columns = Map::new();
+        for (member, choice) in MEMBERS.iter().zip(&self.columns) {
+            match choice {
+                Choice::ByDefault => continue,
+                Choice::NotUsed => columns.insert(member.name.to_owned(), Value::Null),
+                Choice::Named(column) => {
+                    columns.insert(member.name.to_owned(), Value::from(column.as_str()))
+                }
+            };
+        }
+        let members = [
+            ("schema", Value::from(self.schema.as_str())),
+            ("table", Value::from(self.table.as_str())),
+            ("owner", Value::from(self.owner.as_str())),
+            ("grace", Value::from(self.grace.as_secs())),
+            ("columns", Value::from(columns)),
+        ];
+        Value::Object(
+            members
+                .map(|(name, value)| (name.to_owned(), value))
+                .into_iter()
+                .collect(),
+        )
+        .to_string()
+    }
+
+    /// The table's schema and name.
+    pub fn table_name(&self) -> (&str, &str) {
+        (&self.schema, &self.table)
+    }
+
+    /// The table's name, qualified and quoted as SQL wants it.
+    pub fn qualified_name(&self) -> String {
+        [&self.schema, &self.table]
+            .map(pgrx::spi::quote_identifier)
+            .join(".")
+    }
+
+    /// Opens the table, if it is still the one that was followed.
+    ///
+    /// # Errors
+    ///
+    /// Where it is not, and where it is locked.
+    pub fn open(&self) -> Result<OpenSource, NotOpened> {
+        let table = self.locate()?;
+        Ok(self.check(table)?)
+    }
+
+    /// Opens the table of this name, as [`Tables::open`](tables::Tables::open) does.
+    fn locate(&self) -> Result<Table, NotOpened> {
+        let mut oid = self.find().ok_or(Fault::NoTable)?;
+        for _ in 0..MAX_ATTEMPTS {
+            let before = tables::invalidations();
+            let opened = Table::open_unless_locked(oid)?;
+            let still = if opened.is_some() && tables::invalidations() == before {
+                oid
+            } else {
+                self.find().ok_or(Fault::NoTable)?
+            };
+            if let Some(table) = opened.filter(|_| still == oid) {
+                return Ok(table);
+            }
+            oid = still;
+        }
+        Err(Fault::NoTable.into())
+    }
+
+    /// The oid of the relation that has the name now.
+    pub fn find(&self) -> Option<pg_sys::Oid> {
+        let (schema, table) = (c_string(&self.schema)?, c_string(&self.table)?);
+        // SAFETY: look-ups in the system catalogs by NUL-terminated names.
+        unsafe {
+            let schema = pg_sys::get_namespace_oid(schema.as_ptr(), true);
+            if schema == pg_sys::InvalidOid {
+                return None;
+            }
+            let oid = pg_sys::get_relname_relid(table.as_ptr(), schema);
+            (oid != pg_sys::InvalidOid).then_some(oid)
+        }
+    }
+
+    /// Whether the table's rows may be believed, and the extension's owner may read them.
+    fn check(&self, table: Table) -> Result<OpenSource, Fault> {
+        let owner = check_kind(&table)?;
+        if owner.as_deref() != Some(self.owner.as_str()) {
+            return Err(Fault::OtherOwner(owner.unwrap_or_default()));
+        }
+        check_public(&table)?;
+        let columns = table.columns();
+        let mapped = resolve(&columns, &self.columns)?;
+        let reader = tables::extension_owner().unwrap_or(pg_sys::InvalidOid);
+        check_readable(&table, &columns, &mapped, reader)?;
+        Ok(OpenSource {
+            // SAFETY: the relation is open.
+            is_announced: unsafe { triggers::announce(table.relation()) },
+            table,
+            columns,
+            mapped,
+            grace: self.grace,
+        })
+    }
+}
+
+/// The object `columns` that `auth.follow` takes and stores.
+///
+/// # Errors
+///
+/// The name of the first member that is unknown, or neither a string nor null.
+pub fn choices(members: &Map<String, Value>) -> Result<Choices, String> {
+    let mut choices = std::array::from_fn(|_| Choice::ByDefault);
+    for (name, value) in members {
+        let place = MEMBERS.iter().position(|member| member.name == name);
+        let choice = match value {
+            Value::String(column) => Choice::Named(column.clone()),
+            Value::Null => Choice::NotUsed,
+            _ => return Err(name.clone()),
+        };
+        match place.and_then(|place| choices.get_mut(place)) {
+            Some(place) => *place = choice,
+            None => return Err(name.clone()),
+        }
+    }
+    Ok(choices)
+}
+
+/// Whether rows of the table are where they seem to be. Gives its owner's name.
+pub fn check_kind(table: &Table) -> Result<Option<String>, Fault> {
+    // SAFETY: the relation is open. The owner's name is NULL, or palloc'd and NUL-terminated.
+    unsafe {
+        let form = (*table.relation()).rd_rel;
+        if !table.is_ordinary() {
+            return Err(Fault::NotATable);
+        }
+        if (*form).relpersistence as u8 != pg_sys::RELPERSISTENCE_PERMANENT {
+            return Err(Fault::NotPermanent);
+        }
+        if (*form).relhassubclass {
+            return Err(Fault::HasChildren);
+        }
+        Ok(role_name((*form).relowner))
+    }
+}
+
+/// The role's name; `None` where there is no such role.
+pub fn role_name(role: pg_sys::Oid) -> Option<String> {
+    // SAFETY: the name is NULL, or palloc'd and NUL-terminated.
+    unsafe {
+        let name = pg_sys::GetUserNameFromId(role, true);
+        (!name.is_null()).then(|| encoding::from_server_lossy(CStr::from_ptr(name).to_bytes()))
+    }
+}
+
+/// Refuses a table that everyone may write to.
+pub fn check_public(table: &Table) -> Result<(), Fault> {
+    let public = pg_sys::InvalidOid;
+    let rights = WRITE_RIGHTS as pg_sys::AclMode;
+    // SAFETY: look-ups in the catalogs. Oid 0 is PUBLIC (ACL_ID_PUBLIC).
+    let may_write = unsafe {
+        let any = pg_sys::AclMaskHow::ACLMASK_ANY;
+        let ok = pg_sys::AclResult::ACLCHECK_OK;
+        pg_sys::pg_class_aclcheck(table.oid(), public, rights) == ok
+            || pg_sys::pg_attribute_aclcheck_all(table.oid(), public, rights, any) == ok
+    };
+    if may_write {
+        Err(Fault::PublicMayWrite)
+    } else {
+        Ok(())
+    }
+}
+
+/// Refuses a table of which the role may not read the mapped columns.
+pub fn check_readable(
+    table: &Table,
+    columns: &Columns,
+    mapped: &Mapped,
+    role: pg_sys::Oid,
+) -> Result<(), Fault> {
+    let select = pg_sys::ACL_SELECT as pg_sys::AclMode;
+    let ok = pg_sys::AclResult::ACLCHECK_OK;
+    // SAFETY: look-ups in the catalogs.
+    unsafe {
+        if pg_sys::pg_class_aclcheck(table.oid(), role, select) == ok {
+            return Ok(());
+        }
+        for column in mapped.iter().flatten() {
+            let number = columns.number(column).unwrap_or_default() as pg_sys::AttrNumber;
+            if pg_sys::pg_attribute_aclcheck(table.oid(), number, role, select) != ok {
+                return Err(Fault::NotReadable {
+                    role: role_name(role).unwrap_or_else(|| "?".to_owned()),
+                    column: column.clone(),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The column of each member.
+pub fn resolve(columns: &Columns, choices: &Choices) -> Result<Mapped, Fault> {
+    let mut mapped: Mapped = Default::default();
+    for ((member, choice), place) in MEMBERS.iter().zip(choices).zip(&mut mapped) {
+        let column = match choice {
+            Choice::Named(column) if columns.has(column) => Some(column.clone()),
+            Choice::Named(_) if member.presence == Presence::Informative => None,
+            Choice::Named(column) => return Err(Fault::NoColumn(column.clone())),
+            Choice::NotUsed => None,
+            Choice::ByDefault => {
+                let found: Vec<_> = member
+                    .defaults
+                    .iter()
+                    .filter(|name| columns.has(name))
+                    .collect();
+                if found.len() > 1 {
+                    let names = found.into_iter().map(|name| (*name).to_owned());
+                    return Err(Fault::AmbiguousColumn(names.collect()));
+                }
+                found.first().map(|name| (**name).to_owned())
+            }
+        };
+        if column.is_none() && member.presence == Presence::Required {
+            return Err(Fault::NoColumn(member.defaults.join("\" or \"")));
+        }
+        if let Some(column) = &column {
+            if !columns
+                .type_of(column)
+                .is_some_and(|known| member.types.contains(&known))
+            {
+                return Err(Fault::ColumnType {
+                    column: column.clone(),
+                    wanted: member.types_in_words,
+                });
+            }
+            if columns.is_generated(column) {
+                return Err(Fault::GeneratedColumn(column.clone()));
+            }
+        }
+        *place = column;
+    }
+    Ok(mapped)
+}
+
+fn c_string(name: &str) -> Option<CString> {
+    encoding::to_server(name)
+}
+
+/// A followed table, open and locked (ACCESS SHARE) until this is dropped.
+pub struct OpenSource {
+    table: Table,
+    columns: Columns,
+    mapped: Mapped,
+    grace: Duration,
+    /// Whether a trigger makes every change known to every backend.
+    pub is_announced: bool,
+}
+
+impl OpenSource {
+    /// Its oid, as invalidations name it.
+    pub fn oid(&self) -> pg_sys::Oid {
+        self.table.oid()
+    }
+
+    /// Shows `see` the key ids and keys of at most `limit` rows, those with this key id where it is given.
+    pub fn keys(
+        &self,
+        look: &Look,
+        kid: Option<&str>,
+        limit: usize,
+        mut see: impl FnMut(Option<&str>, Result<StoredKey, OddRow>),
+    ) {
+        let names: Vec<Name> = self.column(KID).zip(kid).into_iter().collect();
+        let show = |row: &Row| match self.kid(row) {
+            Ok(kid) => see(kid.as_deref(), self.key(row, kid.clone())),
+            Err(NotUtf8) => see(None, Err(OddRow::NotUtf8)),
+        };
+        // SAFETY: it was checked that the table is an ordinary one; the columns are its own.
+        unsafe { look.rows(&self.table, &self.columns, &names, limit, show) }
+    }
+
+    fn column(&self, member: usize) -> Option<&str> {
+        self.mapped.get(member)?.as_deref()
+    }
+
+    fn kid(&self, row: &Row) -> Result<Option<String>, NotUtf8> {
+        self.column(KID).map_or(Ok(None), |column| row.name(column))
+    }
+
+    fn key(&self, row: &Row, kid: Option<String>) -> Result<StoredKey, OddRow> {
+        let column = self.column(PUBLIC_KEY).ok_or(OddRow::NoKey)?;
+        let jwk = match row.json_text(column, MAX_JWK_BYTES) {
+            Ok(jwk) => jwk.ok_or(OddRow::NoKey)?,
+            Err(unreadable) => return Err(unreadable.into()),
+        };
+        let alg = self.column(ALG).map_or(Ok(None), |column| row.name(column));
+        let instant = |member| {
+            let instant = row.instant(self.column(member)?)?;
+            Some(clock::from_postgres(instant))
+        };
+        let expires_at = instant(EXPIRES_AT).map(|end| end.saturating_add(self.grace));
+        let revoked_at = instant(REVOKED_AT);
+        Ok(StoredKey {
+            kid,
+            jwk,
+            alg: alg.map_err(|NotUtf8| OddRow::NotUtf8)?,
+            valid_until: expires_at.into_iter().chain(revoked_at).min(),
+            created_at: instant(CREATED_AT),
+        })
+    }
+}
+
+impl Fault {
+    /// What is wrong, as a sentence; of the source where there is one.
+    pub fn detail(&self, source: Option<&Source>) -> String {
+        let name = source.map_or_else(
+            || "the table".to_owned(),
+            |source| format!("table {}", source.qualified_name()),
+        );
+        errors::sentence(&match self {
+            Self::Unreadable => {
+                "column \"source\" of auth.issuers does not hold what auth.follow() writes"
+                    .to_owned()
+            }
+            Self::NoTable => format!("{name} does not exist"),
+            Self::NotATable => format!("{name} is not an ordinary table"),
+            Self::NotPermanent => format!("{name} is temporary or unlogged"),
+            Self::HasChildren => format!("{name} has tables that inherit from it"),
+            Self::NoColumn(column) => format!("{name} has no column \"{column}\""),
+            Self::AmbiguousColumn(names) => {
+                format!("{name} has both columns \"{}\"", names.join("\" and \""))
+            }
+            Self::ColumnType { column, wanted } => {
+                format!("column \"{column}\" of {name} is not of type {wanted}")
+            }
+            Self::GeneratedColumn(column) => {
+                format!("column \"{column}\" of {name} is a generated column")
+            }
+            Self::OtherOwner(owner) => {
+                let pinned = source.map_or("", |source| &source.owner);
+                format!(
+                    "{name} belongs to role \"{owner}\", and was followed as that of role \"{pinned}\""
+                )
+            }
+            Self::PublicMayWrite => format!("PUBLIC may write to {name}"),
+            Self::NotReadable { role, column } => {
+                format!("role \"{role}\" may not read column \"{column}\" of {name}")
+            }
+        })
+    }
+
+    /// The error that `auth.follow` raises.
+    pub fn report(&self, name: &str) -> Report {
+        let (sqlstate, hint) = match self {
+            Self::Unreadable => (b"55000", None),
+            Self::NoTable => (b"42P01", None),
+            Self::NotATable | Self::NotPermanent | Self::HasChildren | Self::GeneratedColumn(_) => {
+                (
+                    b"0A000",
+                    Some("Follow the ordinary table that the issuer writes its keys to."),
+                )
+            }
+            Self::NoColumn(_) | Self::AmbiguousColumn(_) => (
+                if matches!(self, Self::NoColumn(_)) {
+                    b"42703"
+                } else {
+                    b"42702"
+                },
+                Some(
+                    "Name the columns: columns => '{\"kid\": \"...\", \"public_key\": \"...\", \
+                     \"expires_at\": null}'; null is for what the table does not have.",
+                ),
+            ),
+            Self::ColumnType { .. } => (
+                b"42804",
+                Some("Name another column with the argument columns, or null for none."),
+            ),
+            Self::OtherOwner(_) => (b"42501", None),
+            Self::PublicMayWrite => (
+                b"42501",
+                Some(
+                    "Who can write there can be any user of the issuer. Run: REVOKE INSERT, UPDATE, \
+                     DELETE, TRUNCATE, TRIGGER ON the table FROM PUBLIC.",
+                ),
+            ),
+            Self::NotReadable { .. } => (
+                b"42501",
+                Some(
+                    "Both the caller and the owner of the extension need SELECT on the mapped \
+                     columns. The private key's column needs no right.",
+                ),
+            ),
+        };
+        errors::table_not_followed(SqlState(sqlstate), name, self.detail(None), hint)
+    }
+}

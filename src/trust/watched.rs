@@ -1,0 +1,33 @@
+//! The relations whose changes make what was found doubtful.
+//!
+//! Postgres may call the callback at almost any point, so this is a set that neither allocates nor
+//! locks. It may hold more than was put into it, at the cost of a look-up; never less.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// So many that other relations are rarely taken for a watched one.
+const BITS: u32 = 4_096;
+
+static WATCHED: [AtomicU64; (BITS / u64::BITS) as usize] =
+    [const { AtomicU64::new(0) }; (BITS / u64::BITS) as usize];
+
+fn place(relation: pgrx::pg_sys::Oid) -> (Option<&'static AtomicU64>, u64) {
+    let bit = relation.to_u32() % BITS;
+    let word = WATCHED.get((bit / u64::BITS) as usize);
+    (word, 1 << (bit % u64::BITS))
+}
+
+/// Watches the relation for the rest of the session.
+pub fn add(relation: pgrx::pg_sys::Oid) {
+    if let (Some(word), bit) = place(relation) {
+        word.fetch_or(bit, Ordering::Relaxed);
+    }
+}
+
+/// Whether the relation is watched; rarely, true of one that is not.
+pub fn contain(relation: pgrx::pg_sys::Oid) -> bool {
+    match place(relation) {
+        (Some(word), bit) => word.load(Ordering::Relaxed) & bit != 0,
+        (None, _) => true,
+    }
+}
