@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Draws docs/performance.svg from what bench/run.py measured, which calls it; by itself it draws the same again:
+"""Draws docs/performance.svg from what bench/run.py measured, which calls it; by itself it draws the
+same again:
 
   bench/plot.py"""
 
@@ -34,8 +35,8 @@ def heading(title, note, top):
 
 
 def bars(title, note, unit, groups, top, base=None):
-    """`groups` are (what its bars have in common, whether they are ours, [(name, number)]). `base` is a number to be marked, and
-    its name. Returns the drawing and where it ends."""
+    """`groups` are (what its bars have in common, whether they are ours, [(name, number)]). `base` is
+    a number to be marked, and its name. Returns the drawing and its end."""
     drawn, y = heading(title, note, top)
     scale = (WIDTH - LEFT - RIGHT) / max(number for _, _, values in groups for _, number in values)
     begin = y
@@ -55,7 +56,8 @@ def bars(title, note, unit, groups, top, base=None):
 
 
 def lines(title, note, across_name, across, series, top, to_scale=False):
-    """`series` are (name, whether it is ours, numbers), one number for each of `across`, which are evenly apart or to scale."""
+    """`series` are (name, whether it is ours, numbers), one number for each of `across`, which are
+    evenly apart or to scale."""
     drawn, top = heading(title, note, top)
     left, height = 70, 150
     most = max(number for _, _, numbers in series for number in numbers)
@@ -83,7 +85,7 @@ def lines(title, note, across_name, across, series, top, to_scale=False):
 
 
 def panels(figures):
-    """Functions of where to begin, which give a drawing and where it ends."""
+    """Functions from a start to a drawing and its end."""
     scans, connections, transactions, sizes = (figures[part] for part in ("scans", "connections", "transactions", "sizes"))
     yield lambda top: bars(
         "How long it takes to read 1,000,000 rows through a row-level security policy",
@@ -132,7 +134,8 @@ def known():
 
 
 def keep_and_draw(figures):
-    """Those of the parts that were run now, beside the others that were kept, once there are all that are drawn."""
+    """Keeps the figures of the parts that were run now beside the others, and draws them once all that
+    are drawn are there."""
     figures = {**known(), **figures}
     with open(FIGURES, "w") as file:
         json.dump(figures, file, indent=1)

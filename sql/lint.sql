@@ -1,11 +1,11 @@
--- What is wrong, or likely to be, with how row-level security is set up here: mistakes that Postgres
--- itself keeps silent about, because they show all rows or none without an error.
+-- What is wrong, or likely to be, with how row-level security is set up here: mistakes that
+-- Postgres itself keeps silent about, because they show all rows or none without an error.
 --
--- It runs with its caller's rights, and reads the catalogs, which everyone may, and the two key tables.
--- What the caller may not see it says nothing about. With this search_path every name that is not
--- qualified, operators too, is one of pg_catalog: pg_temp is searched last for tables, and never for
--- functions and operators. Not BEGIN ATOMIC, which pg_upgrade would have to parse with the catalogs of
--- the next version.
+-- It runs with its caller's rights, and reads the catalogs, which everyone may, and the two key
+-- tables. What the caller may not see it says nothing about. With this search_path every name that
+-- is not qualified, operators too, is one of pg_catalog: pg_temp is searched last for tables, and
+-- never for functions and operators. Not BEGIN ATOMIC, which pg_upgrade would have to parse with
+-- the catalogs of the next version.
 CREATE FUNCTION auth.lint()
     RETURNS TABLE (level text, code text, object text, detail text, fix text)
     LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 10 COST 100000
@@ -51,7 +51,8 @@ policies AS (
            format('policy %I on %s', p.polname, t.name) AS name,
            coalesce(pg_get_expr(p.polqual, p.polrelid), '') AS passes,
            coalesce(pg_get_expr(p.polwithcheck, p.polrelid), '') AS checks,
-           -- By the node, and not by the text, which may say so in a string: the two forms of current_setting().
+           -- By the node, and not by the text, which may say so in a string: the two forms of
+           -- current_setting().
            coalesce(p.polqual::text, '') || coalesce(p.polwithcheck::text, '') ~ format(':funcid (%s|%s) ',
                'pg_catalog.current_setting(text)'::regprocedure::oid,
                'pg_catalog.current_setting(text, boolean)'::regprocedure::oid) AS reads_setting,
@@ -74,7 +75,8 @@ app_roles AS (
      WHERE EXISTS (SELECT FROM identity_policies AS p JOIN tables AS t ON t.oid = p.polrelid, aclexplode(t.relacl) AS a
                     WHERE 0 = ANY (p.polroles) AND a.grantee = 0)
 ),
--- What these can do with each relation. Superusers and roles with BYPASSRLS have a check of their own.
+-- What these can do with each relation. Superusers and roles with BYPASSRLS have a check of their
+-- own.
 reach AS (
     SELECT r.oid AS role, r.rolname, t.oid AS relation,
            has_table_privilege(r.oid, t.oid, 'SELECT') OR has_any_column_privilege(r.oid, t.oid, 'SELECT') AS can_read,
@@ -283,8 +285,8 @@ policy_for_no_login AS (
            SELECT FROM unnest(p.polroles) AS named (role), pg_roles AS l
             WHERE l.rolcanlogin AND (NOT l.rolsuper OR l.oid = named.role) AND pg_has_role(l.oid, named.role, 'MEMBER'))
 ),
--- A column that a policy compares with a claim, as `owner = auth.user_id()` or `(SELECT auth.session() ->> 'x') = x`:
--- in the text, where Postgres writes our functions qualified.
+-- A column that a policy compares with a claim, as `owner = auth.user_id()` or `(SELECT
+-- auth.session() ->> 'x') = x`: in the text, where Postgres writes our functions qualified.
 missing_index AS (
     SELECT 'info', 'missing_index', 'pg_class'::regclass, t.oid, format('table %s', t.name),
            format('Policy %s compares column %I with a claim, and no index begins with it: each query reads all %s rows or so.',
@@ -309,8 +311,8 @@ view_reads AS (
       JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
      WHERE r.rulename = '_RETURN' AND d.refobjid <> r.ev_class
 ),
--- From each view that an application role may read (`top`) down to the tables. A table is read with the
--- rights of the owner of `as_of`: the last view on the way that is not security_invoker, or the
+-- From each view that an application role may read (`top`) down to the tables. A table is read with
+-- the rights of the owner of `as_of`: the last view on the way that is not security_invoker, or the
 -- materialized view, which was filled with the rights of its owner.
 readings (top, relation, as_of) AS (
     SELECT v.oid, v.oid, CASE WHEN v.relkind = 'm' OR NOT v.is_invoker THEN v.oid END
@@ -365,7 +367,10 @@ definer_search_path AS (
 key_tables AS (
     SELECT c.oid, c.oid::regclass::text AS name, c.relowner, c.relacl
       FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-     WHERE n.nspname = 'auth' AND c.relname IN ('issuers', 'jwks') AND c.relkind = 'r'
+     WHERE c.relkind = 'r'
+       AND (n.nspname = 'auth' AND c.relname IN ('issuers', 'jwks')
+            -- Those that auth.follow() reads keys from.
+            OR (n.nspname, c.relname) IN (SELECT i.source ->> 'schema', i.source ->> 'table' FROM issuers AS i))
 ),
 key_privilege AS (
     -- Whatever the way: a grant to the role, to one that it is a member of, or to PUBLIC.
@@ -467,7 +472,8 @@ tokens_never_expire AS (
            format('UPDATE auth.issuers SET required_claims = ''{exp}'' WHERE issuer = %L;', i.issuer)
       FROM issuers AS i WHERE NOT 'exp' = ANY (i.required_claims) AND i.max_age IS NULL
 ),
--- Each key that can be used: of issuers whose keys are rows of auth.jwks, and of those that are followed.
+-- Each key that can be used: of issuers whose keys are rows of auth.jwks, and of those that are
+-- followed.
 usable_keys AS (
     SELECT i.issuer, k.expires_at AS until, k.jwk ->> 'kty' = 'oct' AS is_secret
       FROM issuers AS i JOIN auth.jwks AS k ON k.issuer = i.issuer
@@ -500,12 +506,10 @@ keys_expire AS (
 ),
 -- 8. Where keys come from, if not from auth.jwks. A further kind of source has its codes here.
 sources AS (
-    SELECT i.issuer, i.audience, s.source AS name, min(s.state) AS state, min(s.last_error) AS remark,
-           (SELECT t.oid FROM tables AS t JOIN pg_class AS c ON c.oid = t.oid JOIN pg_namespace AS n ON n.oid = c.relnamespace
-             WHERE n.nspname = i.source ->> 'schema' AND c.relname = i.source ->> 'table') AS source_table
+    SELECT i.issuer, i.audience, s.source AS name, min(s.state) AS state, min(s.last_error) AS remark
       FROM issuers AS i JOIN auth.key_status AS s ON s.issuer = i.issuer
      WHERE i.source IS NOT NULL
-     GROUP BY i.issuer, i.audience, i.source, s.source
+     GROUP BY i.issuer, i.audience, s.source
 ),
 source_missing AS (
     SELECT 'error', 'source_missing', NULL::regclass, NULL::oid, format('issuer %s', s.issuer),
@@ -517,16 +521,6 @@ source_polled AS (
     SELECT 'info', 'source_polled', NULL::regclass, NULL::oid, format('issuer %s', s.issuer), s.remark,
            format('SELECT auth.follow(%L, issuer => %L, audience => %L); -- as a role that may add triggers to the table', s.name, s.issuer, s.audience)
       FROM sources AS s WHERE s.state = 'polled'
-),
-source_writable AS (
-    SELECT 'error', 'source_writable', 'pg_class'::regclass, s.source_table, format('table %s', s.name),
-           format('Issuer %s keeps its keys there, and role %s may write it, and so make a key and be every user.', s.issuer,
-               string_agg(quote_ident(r.rolname), ', ' ORDER BY r.rolname)),
-           format('REVOKE INSERT, UPDATE, DELETE, TRUNCATE, TRIGGER ON %s FROM %s;', s.name,
-               string_agg(quote_ident(r.rolname), ', ' ORDER BY r.rolname))
-      FROM sources AS s JOIN reach AS r ON r.relation = s.source_table
-     WHERE r.can_write OR r.can_truncate OR r.can_add_triggers
-     GROUP BY s.source_table, s.name, s.issuer
 ),
 shared_secret AS (
     SELECT 'warning', 'shared_secret', NULL::regclass, NULL::oid, format('issuer %s', k.issuer),
@@ -545,7 +539,7 @@ findings (level, code, classid, objid, object, detail, fix) AS (
     UNION ALL TABLE key_privilege UNION ALL TABLE claim_function_replaced UNION ALL TABLE trigger_not_always
     UNION ALL TABLE audience_not_checked UNION ALL TABLE any_issuer UNION ALL TABLE tokens_never_expire
     UNION ALL TABLE no_keys UNION ALL TABLE keys_expire UNION ALL TABLE shared_secret
-    UNION ALL TABLE source_missing UNION ALL TABLE source_polled UNION ALL TABLE source_writable
+    UNION ALL TABLE source_missing UNION ALL TABLE source_polled
 ),
 -- 9. What the owners ignore on purpose.
 database_comment AS (

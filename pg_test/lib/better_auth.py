@@ -1,5 +1,6 @@
-"""Better Auth, the real one, on Node.js: pg_test/better_auth/app.mjs as a process with a database behind it,
-its users and their tokens. Its packages are installed by npm into .pg/better_auth, once for each lock file."""
+"""Better Auth, the real one, on Node.js: pg_test/better_auth/app.mjs as a process with a database
+behind it, its users and their tokens. Its packages are installed by npm into .pg/better_auth, once
+for each lock file."""
 
 import base64
 import filecmp
@@ -23,7 +24,8 @@ NODE = 20
 
 
 def install(checks):
-    """The folder with the packages and app.mjs. Where they cannot be had, the test is skipped; but in CI it fails."""
+    """The folder with the packages and app.mjs. Where they cannot be had, the test is skipped; but
+    in CI it fails."""
     environ = {**os.environ, "PATH": shell("echo $PATH")}
 
     def missing(reason):

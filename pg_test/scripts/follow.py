@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""auth.follow: an issuer's keys are read in the table where the issuer keeps them. Which tables and whom
-it refuses; how soon a change counts, with triggers and without; what becomes of a table that others
-alter, lock, drop or re-create."""
+"""auth.follow: an issuer's keys are read in the table where the issuer keeps them. Which tables and
+whom it refuses; how soon a change counts, with triggers and without; what becomes of a table that
+others alter, lock, drop or re-create."""
 
 import json
 import time
@@ -36,7 +36,8 @@ def insert(table, kid, key=0, columns='id, "publicKey", "privateKey"', private="
 
 
 class Database:
-    """A database of its own with the extension, an issuer and, if wanted, a table that is followed."""
+    """A database of its own with the extension, an issuer and, if wanted, a table that is
+    followed."""
 
     def __init__(self, cluster, name, follow=True):
         self.cluster, self.name = cluster, cluster.create_db(f"test_follow_{name}")
@@ -135,6 +136,10 @@ def times_and_revocation(checks, cluster):
     db.owner.query("UPDATE keys SET alg = NULL")
     checks.equal("grace: what is shown",
                  db.owner.value("UPDATE keys SET expires_at = '2040-01-01 00:00'; SELECT valid_until = '2040-01-01 01:00+00' FROM auth.key_status"), "t")
+    for expiry, shown in (("-infinity", "-infinity"), ("infinity", "infinity"), ("294276-12-31 23:59:59", "infinity")):
+        db.owner.query((FOLLOW % "keys")[:-1] + ", grace => '100000 years')")
+        checks.equal(f"{expiry}, and a long grace",
+                     db.owner.value(f"UPDATE keys SET expires_at = '{expiry}'; SELECT valid_until FROM auth.key_status"), shown)
     checks.equal("negative grace", db.owner.code((FOLLOW % "keys")[:-1] + ", grace => '-1 s')"), "22023")
     db.owner.query((FOLLOW % "keys")[:-1] + ", grace => '0')")
     key(f"expires_at = {now} - interval '1 second'", "28J03", "no grace")
@@ -268,7 +273,8 @@ def one_source_only(checks, cluster):
 
 
 def changes_count_at_once(checks, cluster):
-    """Live: at the next statement, also in open transactions, prepared plans and as a replication worker."""
+    """Live: at the next statement, also in open transactions, prepared plans and as a replication
+    worker."""
     db = Database(cluster, "live")
     owner = db.owner
     db.root.query("CREATE TABLE things AS SELECT 'u1' AS owner; ALTER TABLE things ENABLE ROW LEVEL SECURITY;"
@@ -360,7 +366,8 @@ def polled_within_a_second(checks, cluster):
 
 
 def what_migrations_do(checks, cluster):
-    """The table is dropped, re-created, renamed, changed, given away: what is not as it was does not count."""
+    """The table is dropped, re-created, renamed, changed, given away: what is not as it was does
+    not count."""
     db = Database(cluster, "migrations")
     owner, root = db.owner, db.root
     session = db.signed_in()
@@ -433,7 +440,8 @@ def what_migrations_do(checks, cluster):
 
 
 def locks_stall_no_login(checks, cluster):
-    """ACCESS EXCLUSIVE, as of a migration: known keys go on, unknown ones are refused after a second."""
+    """ACCESS EXCLUSIVE, as of a migration: known keys go on, unknown ones are refused after a
+    second."""
     db = Database(cluster, "locks")
     session, locker = db.signed_in(), db.session("owner_role")
     checks.equal("before", session.value(WHO), "u1")

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Logical replication of the two tables into another database: a key that arrives is known to the
-sessions there, and one that goes is refused, just as if it had been written there."""
+sessions there, and a deleted one is refused, just as if it had been written there."""
 
 import sys
 import time
@@ -17,7 +17,7 @@ def main():
         here, there = cluster.create_db("here"), cluster.create_db("there")
         owner = cluster.session(here, "owner_role")
         root_here, root_there = (cluster.session(db, "postgres") for db in (here, there))
-        # In one cluster the slot has to be there first.
+        # In one cluster the slot has to exist first.
         # A table that is followed there as it is here.
         table = tokens.follow().replace("INSERT INTO public.followed_keys VALUES ;", "")
         for db in (here, there):

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """A streaming replica verifies tokens, and refuses what the primary withdrew as soon as it has
-replayed that: in sessions too that had used it before."""
+replayed that: also in sessions that had used it before."""
 
 import sys
 import time
@@ -12,7 +12,7 @@ WHO = "SELECT auth.user_id()"
 
 
 def replayed(primary, standby):
-    """Waits until the standby has come as far as the primary is now."""
+    """Waits until the standby has replayed what the primary has written by now."""
     position = primary.value("SELECT pg_current_wal_flush_lsn()")
     for _ in range(600):
         if standby.value(f"SELECT pg_last_wal_replay_lsn() >= '{position}'") == "t":

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""pg_upgrade to the next major version that is here with the extension installed: keys, issuers,
-grants and policies come along, and the tokens of before verify. Skipped, and counted so, where there is none.
+"""pg_upgrade to the next major version that is installed with the extension: keys, issuers, grants
+and policies are kept, and the same tokens verify. Skipped, and counted as skipped, where there is
+none.
 
   scripts/setup pg16 && scripts/install .pg/pg16/bin/pg_config
   scripts/setup pg18 && scripts/install .pg/pg18/bin/pg_config
@@ -18,7 +19,7 @@ TOGETHER = {14: 19, 15: 14, 16: 10, 17: 6, 18: 0}
 
 
 def release(major):
-    """Which of those releases is here, with the extension in it; None if none is."""
+    """The first of those releases that is installed with the extension, or None."""
     describe = 'if [ -x "$PG_BIN/pg_config" ]; then "$PG_BIN/pg_config" --pkglibdir --version; fi'
     described = shell(describe, env={**os.environ, "PG": str(major)})
     if described:
@@ -34,7 +35,7 @@ def main():
     if new_major is None:
         checks.skip_all(f"no Postgres newer than {old_major} is built here with the extension")
     if release(new_major) < release(old_major):
-        # Whose pg_upgrade need not know what a later release of an older major has changed.
+        # An older pg_upgrade may not know what a later release of an older major has changed.
         checks.skip_all(f"the Postgres {new_major} here was released before the Postgres {old_major}")
 
     with Cluster("upgrade_from") as old, Cluster("upgrade_to", bare=True, major=str(new_major)) as new:
@@ -52,7 +53,7 @@ def main():
         for cluster in (old, new):
             cluster.as_pg("pg_ctl", "stop", "--silent", "-D", f"{cluster.dir}/data")
         if new_major >= 18 > old_major:
-            # Which initdb turns on from 18 on; pg_upgrade wants both alike.
+            # initdb enables checksums from 18 on; pg_upgrade requires the same in both clusters.
             new.as_pg("pg_checksums", "--disable", "-D", f"{new.dir}/data")
         new.as_pg("pg_upgrade", "-b", shell("echo $PG_BIN"), "-B", shell("echo $PG_BIN", env=new.environ),
                   "-d", f"{old.dir}/data", "-D", f"{new.dir}/data", "-U", "postgres", "-s", new.dir)

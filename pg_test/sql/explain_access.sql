@@ -1,4 +1,5 @@
--- auth.explain_access: why no rows, why all rows; changes nothing, and runs policies with the rights of the role.
+-- auth.explain_access: why no rows, why all rows; changes nothing, and runs policies with the
+-- rights of the role.
 \i fixtures/jose.sql
 SELECT auth.init(:'jwks', issuer => :'issuer', audience => '{my-app}');
 \pset format unaligned
@@ -58,8 +59,8 @@ SELECT subject, rows FROM auth.explain_access('posts', :'alice') WHERE rows IS N
 SELECT count(*) AS written FROM seen;
 DROP POLICY noted ON posts;
 
--- Policies that look elsewhere, with the rights of the role: a table of their own name, a sub-select with the table's name,
--- functions that need the caller's search_path, the whole row.
+-- Policies that look elsewhere, with the rights of the role: a table of their own name, a
+-- sub-select with the table's name, functions that need the caller's search_path, the whole row.
 CREATE FUNCTION is_member(team text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
 BEGIN RETURN EXISTS (SELECT FROM memberships AS m WHERE m.team = is_member.team AND m.member = auth.user_id()); END $$;
 CREATE FUNCTION is_published(p posts) RETURNS boolean LANGUAGE sql STABLE AS $$ SELECT p.published $$;
@@ -86,7 +87,8 @@ GRANT SELECT ON posts TO explain_other;
 \i fixtures/jose.sql
 SELECT subject, applies, rows, detail FROM auth.explain_access('posts', :'alice', role => 'explain_other');
 
--- A superuser asks about a table whose owner set a trap: policies run as the role, and find no way back.
+-- A superuser asks about a table whose owner set a trap: policies run as the role, and find no way
+-- back.
 CREATE TABLE trapped (who text, session_role text);
 GRANT SELECT ON trapped TO authenticated;
 ALTER TABLE trapped ENABLE ROW LEVEL SECURITY;

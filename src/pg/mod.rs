@@ -1,6 +1,6 @@
-//! What pgrx lacks: the calling convention of SQL functions, errors with an SQLSTATE of our own, rows and
-//! encodings, the statement clock, Postgres's functions without pgrx's guard. Knows no token and no
-//! key.
+//! What pgrx lacks: the calling convention of SQL functions, errors with an SQLSTATE of our own,
+//! rows and encodings, the statement clock, and Postgres's functions without pgrx's guard. Nothing
+//! here depends on tokens or keys.
 
 pub mod clock;
 pub mod encoding;

@@ -8,7 +8,7 @@ use pgrx::{PgTupleDesc, pg_sys};
 use crate::pg::encoding;
 use crate::pg::uuid;
 
-/// The columns of a relation, in the order of its attributes; a dropped one is of no type.
+/// The columns of a relation, in the order of its attributes; a dropped column has no type.
 pub struct Columns(Vec<Column>);
 
 struct Column {
@@ -22,11 +22,12 @@ impl Columns {
     ///
     /// `relation` must be open.
     pub unsafe fn of(relation: pg_sys::Relation) -> Self {
-        // SAFETY: as the caller promises; the descriptor lives as long as the relation is open. (The
-        // catalog's cache would have to be filled first, column by column.)
+        // SAFETY: as the caller promises; the descriptor lives as long as the relation is open.
+        // (The catalog's cache would first have to be filled, column by column.)
         let descriptor = unsafe { PgTupleDesc::from_pg_unchecked((*relation).rd_att) };
         let column = |attribute: &pg_sys::FormData_pg_attribute| {
-            // SAFETY: a name is NUL-terminated. It is in the server's encoding, so maybe no UTF-8.
+            // SAFETY: a name is NUL-terminated. It is in the server's encoding, so it may not be
+            // UTF-8.
             let name = unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) };
             Column {
                 name: encoding::from_server_lossy(name.to_bytes()),
@@ -78,8 +79,8 @@ impl Columns {
     }
 }
 
-/// One row. A column that is not there reads as NULL, and so does one of another type than is asked
-/// for: the tables' owner, who is no superuser, may alter both.
+/// One row. A missing column reads as NULL, and so does a column of another type than the requested
+/// one: a superuser may have altered the tables.
 pub struct Row<'a> {
     columns: &'a Columns,
     values: Vec<pg_sys::Datum>,
@@ -89,8 +90,8 @@ pub struct Row<'a> {
 impl<'a> Row<'a> {
     /// # Safety
     ///
-    /// `tuple` must be one of the relation that `columns` and `descriptor` are of, and outlive the
-    /// row.
+    /// `tuple` must belong to the relation that `columns` and `descriptor` describe, and outlive
+    /// the row.
     pub unsafe fn new(
         columns: &'a Columns,
         descriptor: pg_sys::TupleDesc,
@@ -98,7 +99,8 @@ impl<'a> Row<'a> {
     ) -> Self {
         let mut values = vec![pg_sys::Datum::from(0); columns.0.len()];
         let mut nulls = vec![true; columns.0.len()];
-        // SAFETY: it fills one value for each attribute of the descriptor, which are as many.
+        // SAFETY: it fills one value for each attribute of the descriptor; the vectors have that
+        // length.
         unsafe {
             pg_sys::heap_deform_tuple(tuple, descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
         }
@@ -126,7 +128,7 @@ impl<'a> Row<'a> {
 
     /// # Safety
     ///
-    /// The type must be one that `T` reads.
+    /// `T` must be able to read the type.
     unsafe fn get<T: FromDatum>(&self, column: &str, type_id: pg_sys::Oid) -> Option<T> {
         // SAFETY: as the caller promises; the datum is of this type.
         unsafe { T::from_datum(self.datum(column, type_id)?, false) }
@@ -154,7 +156,7 @@ impl<'a> Row<'a> {
     ///
     /// # Errors
     ///
-    /// Where it is no UTF-8, and cannot become it.
+    /// Where it is not UTF-8 and cannot be converted.
     pub fn text(&self, column: &str) -> Result<Option<String>, NotUtf8> {
         // SAFETY: a text is read as its bytes.
         let bytes = unsafe { self.get::<Vec<u8>>(column, pg_sys::TEXTOID) };
@@ -162,12 +164,13 @@ impl<'a> Row<'a> {
     }
 
     /// A `text`, `varchar`, `uuid`, `smallint`, `integer` or `bigint`, in the one way that Postgres writes
-    /// it (see [`NAME_TYPES`]).
+    /// it (see [`NAME_TYPES`]). A text of more bytes than `limit` is not read, so that a value of a gigabyte
+    /// costs nothing.
     ///
     /// # Errors
     ///
-    /// As for [`text`](Self::text).
-    pub fn name(&self, column: &str) -> Result<Option<String>, NotUtf8> {
+    /// Where it is longer, or cannot become UTF-8.
+    pub fn name(&self, column: &str, limit: usize) -> Result<Option<String>, Unreadable> {
         let Some((type_id, datum)) = self.any(column) else {
             return Ok(None);
         };
@@ -175,6 +178,9 @@ impl<'a> Row<'a> {
         unsafe {
             Ok(match type_id {
                 pg_sys::TEXTOID | pg_sys::VARCHAROID => {
+                    if text_bytes(datum) > limit {
+                        return Err(Unreadable::TooLong);
+                    }
                     Vec::from_datum(datum, false).map(utf8).transpose()?
                 }
                 pg_sys::UUIDOID => Some(uuid::format(*datum.cast_mut_ptr::<[u8; 16]>())),
@@ -187,12 +193,12 @@ impl<'a> Row<'a> {
     }
 
     /// A JSON text in a `text`, `varchar`, `json` or `jsonb` (see [`JSON_TYPES`]). One of more bytes than
-    /// `limit` is not read, so that a value of a gigabyte costs nothing.
+    /// `limit` is not read.
     ///
     /// # Errors
     ///
     /// Where it is longer, or cannot become UTF-8.
-    pub fn json_text(&self, column: &str, limit: usize) -> Result<Option<String>, JsonUnreadable> {
+    pub fn json_text(&self, column: &str, limit: usize) -> Result<Option<String>, Unreadable> {
         let Some((type_id, datum)) = self.any(column) else {
             return Ok(None);
         };
@@ -201,15 +207,16 @@ impl<'a> Row<'a> {
             if !JSON_TYPES.contains(&type_id) {
                 return Ok(None);
             }
-            if pg_sys::toast_raw_datum_size(datum) > limit {
-                return Err(JsonUnreadable::TooLong);
+            let is_jsonb = type_id == pg_sys::JSONBOID;
+            if text_bytes(datum) > limit || is_jsonb && numbers_are_longer(datum, limit) {
+                return Err(Unreadable::TooLong);
             }
-            let text = if type_id == pg_sys::JSONBOID {
+            let text = if is_jsonb {
                 json_text(datum)
             } else {
                 Vec::from_datum(datum, false).map_or_else(|| Ok(String::new()), utf8)
             };
-            text.map(Some).map_err(|NotUtf8| JsonUnreadable::NotUtf8)
+            Ok(text.map(Some)?)
         }
     }
 
@@ -267,24 +274,72 @@ pub const JSON_TYPES: [pg_sys::Oid; 4] = [
 /// The types that [`Row::instant`] reads.
 pub const INSTANT_TYPES: [pg_sys::Oid; 2] = [pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPOID];
 
-/// Why [`Row::json_text`] read nothing.
+/// Why [`Row::name`] or [`Row::json_text`] read nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JsonUnreadable {
+pub enum Unreadable {
     /// It has more bytes than are allowed.
     TooLong,
     /// It cannot become UTF-8.
     NotUtf8,
 }
 
+impl From<NotUtf8> for Unreadable {
+    fn from(NotUtf8: NotUtf8) -> Self {
+        Self::NotUtf8
+    }
+}
+
+/// The length of a varlena's data, which is not read for it.
+///
+/// # Safety
+///
+/// `datum` must be that of a varlena.
+unsafe fn text_bytes(datum: pg_sys::Datum) -> usize {
+    // SAFETY: as the caller promises.
+    unsafe { pg_sys::toast_raw_datum_size(datum) }.saturating_sub(pg_sys::VARHDRSZ)
+}
+
+/// Whether the numbers alone take more bytes than `limit` as text: `1e131000` is stored in a few bytes.
+///
+/// # Safety
+///
+/// `datum` must be that of a `jsonb`.
+unsafe fn numbers_are_longer(datum: pg_sys::Datum, limit: usize) -> bool {
+    // SAFETY: as the caller promises. The iterator goes through the detoasted copy, and says of each value
+    // what it is; a value of type jbvNumeric is a numeric.
+    unsafe {
+        let jsonb = pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast::<pg_sys::Jsonb>();
+        let mut iterator = pg_sys::JsonbIteratorInit(&raw mut (*jsonb).root);
+        let mut value = std::mem::zeroed::<pg_sys::JsonbValue>();
+        let mut bytes: usize = 0;
+        loop {
+            use pg_sys::JsonbIteratorToken::{WJB_DONE, WJB_ELEM, WJB_VALUE};
+            match pg_sys::JsonbIteratorNext(&raw mut iterator, &raw mut value, false) {
+                WJB_DONE => return false,
+                WJB_ELEM | WJB_VALUE if value.type_ == pg_sys::jbvType::jbvNumeric => {
+                    let number = pg_sys::Datum::from(value.val.numeric);
+                    let text =
+                        pgrx::direct_function_call::<&CStr>(pg_sys::numeric_out, &[Some(number)]);
+                    bytes = bytes.saturating_add(text.map_or(0, |text| text.to_bytes().len()));
+                    if bytes > limit {
+                        return true;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
 /// A text of the server's that is no UTF-8, and cannot become it.
 #[derive(Debug)]
 pub struct NotUtf8;
 
-/// Text of the server's, as UTF-8.
+/// Text of the server, as UTF-8.
 ///
 /// # Errors
 ///
-/// Where it is not UTF-8, and cannot become it.
+/// Where it is not UTF-8 and cannot be converted.
 pub fn utf8(bytes: Vec<u8>) -> Result<String, NotUtf8> {
     encoding::from_server(bytes).ok_or(NotUtf8)
 }
@@ -293,7 +348,7 @@ pub fn utf8(bytes: Vec<u8>) -> Result<String, NotUtf8> {
 ///
 /// # Errors
 ///
-/// Where one is no UTF-8, and cannot become it.
+/// Where one is not UTF-8 and cannot be converted.
 ///
 /// # Safety
 ///
@@ -313,13 +368,13 @@ pub unsafe fn strings(datum: pg_sys::Datum) -> Result<Vec<String>, NotUtf8> {
 ///
 /// # Errors
 ///
-/// Where it is no UTF-8, and cannot become it.
+/// Where it is not UTF-8 and cannot be converted.
 ///
 /// # Safety
 ///
 /// `datum` must be that of a `jsonb`.
 pub unsafe fn json_text(datum: pg_sys::Datum) -> Result<String, NotUtf8> {
-    // SAFETY: as the caller promises; jsonb_out gives a NUL-terminated palloc'd string.
+    // SAFETY: as the caller promises; jsonb_out returns a NUL-terminated palloc'd string.
     let json = unsafe {
         pgrx::direct_function_call::<&CStr>(pg_sys::jsonb_out, &[Some(datum)])
             .map(|json| json.to_bytes().to_vec())

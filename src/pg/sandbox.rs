@@ -1,5 +1,5 @@
-//! Running SQL that others wrote, so that it leaves nothing behind and has no more rights than a role
-//! that it is meant to have.
+//! Running SQL that others wrote, so that it leaves nothing behind and has no more rights than a
+//! role that it is meant to have.
 
 use std::ffi::{CStr, c_int, c_long};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -8,13 +8,13 @@ use pgrx::{IntoDatum, pg_sys};
 
 use crate::pg::encoding;
 
-/// Runs `body` in a subtransaction that is rolled back at its end: what it writes, and what it sets, is
-/// undone.
+/// Runs `body` in a subtransaction that is rolled back at its end: what it writes, and what it
+/// sets, is undone.
 ///
 /// `body` must return nothing that lies in Postgres's memory.
 pub fn undone<T>(body: impl FnOnce() -> T) -> T {
-    // SAFETY: as PL/pgSQL does it for a block with EXCEPTION (src/pl/plpgsql/src/pl_exec.c). A panic,
-    // which an error of Postgres's has become, goes on once the subtransaction is gone.
+    // SAFETY: as PL/pgSQL does it for a block with EXCEPTION (src/pl/plpgsql/src/pl_exec.c). A
+    // panic, which an error of Postgres's has become, goes on once the subtransaction is gone.
     unsafe {
         let memory = pg_sys::CurrentMemoryContext;
         let owner = pg_sys::CurrentResourceOwner;
@@ -28,14 +28,15 @@ pub fn undone<T>(body: impl FnOnce() -> T) -> T {
     }
 }
 
-/// Runs `body` as that role, in a restricted operation as ANALYZE runs the functions of an index: what it
-/// calls cannot go back to the caller's role, nor leave anything to run later. To be called inside of
-/// [`undone`], which gives the role back where an error leaves.
+/// Runs `body` as that role, in a restricted operation as ANALYZE runs the functions of an index:
+/// what it calls cannot go back to the caller's role, nor leave anything to run later. To be called
+/// inside of [`undone`], which gives the role back where an error leaves.
 pub fn as_role<T>(role: pg_sys::Oid, body: impl FnOnce() -> T) -> T {
     const RESTRICTIONS: u32 =
         pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION;
     let (mut user, mut restrictions): (pg_sys::Oid, c_int) = (pg_sys::InvalidOid, 0);
-    // SAFETY: reads and sets variables of the backend. The role exists: the caller has looked it up.
+    // SAFETY: reads and sets variables of the backend. The role exists: the caller has looked it
+    // up.
     unsafe {
         pg_sys::GetUserIdAndSecContext(&raw mut user, &raw mut restrictions);
         pg_sys::SetUserIdAndSecContext(role, restrictions | RESTRICTIONS as c_int);
@@ -64,8 +65,9 @@ pub fn set_local(name: &CStr, value: &CStr) {
 
 /// Runs `body` with a search_path in which all unqualified names are those of pg_catalog.
 pub fn with_safe_search_path<T>(body: impl FnOnce() -> T) -> T {
-    // SAFETY: as for the SET clause of a function (fmgr_security_definer in src/backend/utils/fmgr). An
-    // error takes the setting back with its transaction, or subtransaction.
+    // SAFETY: as for the SET clause of a function (fmgr_security_definer in
+    // src/backend/utils/fmgr). An error takes the setting back with its transaction, or
+    // subtransaction.
     unsafe {
         let level = pg_sys::NewGUCNestLevel();
         pg_sys::set_config_option(
@@ -92,8 +94,8 @@ impl Prepared {
     pub fn new(query: &str, parameter: Option<pg_sys::Oid>) -> Self {
         let query = encoding::to_server_c_string(query);
         let mut types = parameter.unwrap_or(pg_sys::InvalidOid);
-        // SAFETY: the query is NUL-terminated; there are as many types as parameters. It raises for a query
-        // that is wrong, and gives NULL only outside of a connection.
+        // SAFETY: the query is NUL-terminated; there are as many types as parameters. It raises for
+        // a query that is wrong, and gives NULL only outside of a connection.
         Self(unsafe {
             pg_sys::SPI_prepare(
                 query.as_ptr(),
@@ -103,14 +105,16 @@ impl Prepared {
         })
     }
 
-    /// The first row that the query gives, one value for each column of type `bigint`; NULL counts as 0.
+    /// The first row that the query gives, one value for each column of type `bigint`; NULL counts
+    /// as 0.
     pub fn numbers(&self, argument: Option<pg_sys::Datum>) -> Vec<u64> {
         self.first_row(argument, |value| {
             u64::try_from(value.value() as i64).unwrap_or(0)
         })
     }
 
-    /// The first row that the query gives, one value for each column of type `text`; NULL counts as empty.
+    /// The first row that the query gives, one value for each column of type `text`; NULL counts as
+    /// empty.
     pub fn texts(&self) -> Vec<String> {
         self.first_row(None, |value| {
             // SAFETY: a text, which is not NULL, is read as its bytes.
@@ -124,8 +128,8 @@ impl Prepared {
         argument: Option<pg_sys::Datum>,
         read: impl Fn(pg_sys::Datum) -> T,
     ) -> Vec<T> {
-        // SAFETY: the plan is of the present connection, and has one parameter where there is an argument. The
-        // table of rows is SPI's, until it is freed.
+        // SAFETY: the plan is of the present connection, and has one parameter where there is an
+        // argument. The table of rows is SPI's, until it is freed.
         unsafe {
             let mut argument = argument.unwrap_or(pg_sys::Datum::from(0));
             pg_sys::SPI_execute_plan(self.0, &raw mut argument, std::ptr::null(), true, 1);
@@ -180,8 +184,8 @@ pub struct Batch {
 impl Cursor {
     /// The next rows, at most that many: none at the end.
     pub fn fetch(&self, count: usize, row_type: pg_sys::Oid) -> Batch {
-        // SAFETY: the portal is open. Its rows have one column, a composite, and so a varlena. The array's
-        // element type is that of the column.
+        // SAFETY: the portal is open. Its rows have one column, a composite, and so a varlena. The
+        // array's element type is that of the column.
         unsafe {
             pg_sys::SPI_cursor_fetch(self.0, true, c_long::try_from(count).unwrap_or(1));
             let table = pg_sys::SPI_tuptable;

@@ -1,10 +1,11 @@
 //! `auth.explain_access`: which rows a role sees with a token, policy by policy, and why.
 //!
-//! Policies are code of the table's owner, and run with the rights of whoever reads the table. Here the
-//! reader may be a superuser, whom such code could trick. So rows are read with the caller's rights, by a
-//! query without any expression of the owner's; and the policies' expressions are evaluated on arrays of
-//! these rows, with the rights of the role that is asked about and no way back to the caller's
-//! ([`sandbox::as_role`]). The caller must be able to become that role. All is rolled back.
+//! Policies are code of the table's owner, and run with the rights of the role that reads it. Here
+//! the reader may be a superuser, whom such code could trick. So rows are read with the caller's
+//! rights, by a query without any expression of the owner's; and the policies' expressions are
+//! evaluated on arrays of these rows, with the rights of the role that is asked about and no way
+//! back to the caller's ([`sandbox::as_role`]). The caller must be able to become that role. All is
+//! rolled back.
 
 use std::ffi::CStr;
 use std::fmt::Write;
@@ -109,8 +110,8 @@ struct Facts {
     uncountable: String,
 }
 
-/// With a safe search_path. $1 is the table, $2 the role, $3 the command, $4 what membership lets the
-/// caller become the role.
+/// With a safe search_path. $1 is the table, $2 the role, $3 the command, $4 what membership lets
+/// the caller become the role.
 const FACTS: &str = "
 SELECT r.oid, quote_ident(r.rolname), c.relkind IN ('r', 'p'), c.oid::regclass::text, quote_ident(c.relname),
        c.reltype, coalesce(t.typarray, 0::oid),
@@ -142,7 +143,7 @@ SELECT p.oid, quote_ident(p.polname), p.polcmd::text, p.polpermissive,
        (SELECT string_agg(f.proname, ',' ORDER BY f.proname)
           FROM pg_depend AS d JOIN pg_proc AS f ON f.oid = d.refobjid JOIN pg_namespace AS s ON s.oid = f.pronamespace
          WHERE d.classid = 'pg_policy'::regclass AND d.objid = p.oid AND d.refclassid = 'pg_proc'::regclass
-           AND s.nspname = 'auth' AND f.pronargs = 0)
+           AND s.nspname = 'auth' AND f.pronargs = 0 AND NOT f.proretset AND f.prosrc ~ '^pg_auth_jwt_')
   FROM pg_policy AS p WHERE p.polrelid = $1
  ORDER BY p.polpermissive DESC, p.polname";
 
@@ -222,7 +223,8 @@ fn facts(
     } else {
         "SET"
     };
-    // SAFETY: the arguments are declared regclass and name, and stay in place until the call is over.
+    // SAFETY: the arguments are declared regclass and name, and stay in place until the call is
+    // over.
     let (relation, name) = unsafe {
         (
             DatumWithOid::new(relation, pg_sys::OIDOID),
@@ -387,8 +389,8 @@ impl Policy {
         }
     }
 
-    /// The calls of claim functions in the expression, and of session() the members that are read: as
-    /// they are shown, and as SQL for a `jsonb`.
+    /// The calls of claim functions in the expression, and of session() the members that are read:
+    /// as they are shown, and as SQL for a `jsonb`.
     fn claims(&self) -> Vec<(String, String)> {
         let mut claims: Vec<(String, String)> = Vec::new();
         for function in &self.functions {
@@ -541,7 +543,8 @@ fn passing(policies: &[Policy], is_one: impl Fn(&Policy) -> bool) -> String {
     )
 }
 
-/// The lines above the policies: what would keep the role from the table, or the policies from the role.
+/// The lines above the policies: what would keep the role from the table, or the policies from the
+/// role.
 fn introduction(
     facts: &Facts,
     command: Command,

@@ -1,4 +1,5 @@
-//! `auth.follow` and `auth.unfollow`: has an issuer's keys read in the table that the issuer keeps them in.
+//! `auth.follow` and `auth.unfollow`: an issuer's keys are read in the table where the issuer keeps
+//! them.
 
 use std::time::Duration;
 
@@ -8,15 +9,15 @@ use pgrx::spi::SpiClient;
 
 use crate::errors;
 use crate::pg::clock::StatementId;
-use crate::pg::encoding::ServerText;
+use crate::pg::encoding::{self, ServerText};
 use crate::pg::function::{Arguments, SqlResult, sql_function};
-use crate::pg::report::{self, Report, SqlState};
+use crate::pg::report::{self, Report};
 use crate::trust::admission::argument;
 use crate::trust::init::run;
 use crate::trust::lock;
-use crate::trust::lookup;
+use crate::trust::lookup::{self, MAX_LISTED};
 use crate::trust::source::{self, Choice, Choices, Fault, MEMBERS, Source};
-use crate::trust::tables::{self, Table, Tables};
+use crate::trust::tables::{self, IsLocked, Table, Tables};
 use crate::trust::triggers;
 
 sql_function!(
@@ -84,7 +85,7 @@ fn follow(arguments: &Arguments) -> SqlResult {
     Ok(trusted_keys(&issuer)?.into_datum())
 }
 
-/// Whether it was followed.
+/// Stops following, and returns whether the issuer was followed.
 fn unfollow(issuer: &str) -> Result<bool, Report> {
     Spi::connect_mut(|client| {
         let _snapshot = lock::lock_tables("auth.unfollow()")?;
@@ -132,7 +133,7 @@ fn choices(arguments: &Arguments) -> Result<Choices, Report> {
     }
 }
 
-/// What is to be stored of the table, if it may be followed, and by the current role.
+/// The source to store for the table, if it may be followed, and by the current role.
 fn examine(oid: pg_sys::Oid, grace: Duration, choices: Choices) -> Result<Source, Report> {
     let table = Table::open(oid).ok_or_else(|| errors::no_such_table(oid.to_u32()))?;
     let (schema, name) = table.names();
@@ -146,17 +147,6 @@ fn examine(oid: pg_sys::Oid, grace: Duration, choices: Choices) -> Result<Source
     for role in [Some(caller), tables::extension_owner()] {
         let role = role.ok_or_else(errors::no_tables)?;
         source::check_readable(&table, &columns, &mapped, role).map_err(refuse)?;
-    }
-    // SAFETY: a look-up in the catalogs, for the current role; raises nothing.
-    let row_security = unsafe { pg_sys::check_enable_rls(oid, pg_sys::InvalidOid, true) };
-    if row_security == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32 {
-        let detail = errors::ROW_SECURITY_DETAIL.to_owned();
-        return Err(errors::table_not_followed(
-            SqlState(b"42501"),
-            &name,
-            detail,
-            None,
-        ));
     }
     // What makes the rules stricter today must be there tomorrow.
     let mut pinned = choices;
@@ -174,15 +164,15 @@ fn examine(oid: pg_sys::Oid, grace: Duration, choices: Choices) -> Result<Source
     })
 }
 
-/// What `auth.issuers` says of the issuer.
+/// The relevant columns of the issuer's row of `auth.issuers`.
 #[derive(Default)]
 struct Stored {
     is_followed: bool,
-    /// `None` also where it cannot be read.
+    /// Also `None` where it cannot be read.
     source: Option<Source>,
     /// Whether an audience is, or will be, checked.
     has_audience: bool,
-    /// Whether an audience is given, and the row's is not that.
+    /// Whether an audience is given that differs from the row's.
     has_other_audience: bool,
 }
 
@@ -212,7 +202,7 @@ impl Stored {
     }
 }
 
-/// What was loaded by `auth.init` or SQL gives way to the table.
+/// Keys that were stored by `auth.init` or SQL are replaced by those of the table.
 fn remove_keys(client: &mut SpiClient, issuer: &str) -> Result<(), Report> {
     let count = client
         .select(
@@ -222,7 +212,7 @@ fn remove_keys(client: &mut SpiClient, issuer: &str) -> Result<(), Report> {
         )
         .map_err(errors::spi)?
         .len();
-    // A statement that may write takes a transaction id, even if it writes nothing.
+    // A statement that may write gets a transaction id, even if it writes nothing.
     if count > 0 {
         run(
             client,
@@ -234,7 +224,7 @@ fn remove_keys(client: &mut SpiClient, issuer: &str) -> Result<(), Report> {
     Ok(())
 }
 
-/// The statements that make the triggers which announce changes of the table.
+/// The statements that create the triggers which announce changes of the table.
 fn trigger_statements(source: &Source) -> [String; 5] {
     let table = source.qualified_name();
     let (row, truncate) = (
@@ -253,13 +243,14 @@ fn trigger_statements(source: &Source) -> [String; 5] {
         format!(
             "ALTER TABLE {table} ENABLE ALWAYS TRIGGER {row}, ENABLE ALWAYS TRIGGER {truncate}"
         ),
-        // So that DROP EXTENSION takes them along.
+        // So that DROP EXTENSION drops them too.
         format!("ALTER TRIGGER {row} ON {table} DEPENDS ON EXTENSION pg_auth_jwt"),
         format!("ALTER TRIGGER {truncate} ON {table} DEPENDS ON EXTENSION pg_auth_jwt"),
     ]
 }
 
-/// Makes the triggers where they are not as they should be and the current role may; else says how.
+/// Creates the triggers where they are missing or wrong and the current role may; otherwise says
+/// how to create them.
 fn add_triggers(client: &mut SpiClient, source: &Source) -> Result<(), Report> {
     let Some(state) = TriggerState::of(source) else {
         return Ok(());
@@ -280,12 +271,21 @@ fn add_triggers(client: &mut SpiClient, source: &Source) -> Result<(), Report> {
     }
     drop_triggers(client, source, &state)?;
     for statement in trigger_statements(source) {
-        run(client, &statement, &[])?;
+        run_with_names(client, &statement)?;
     }
     Ok(())
 }
 
-/// Removes the triggers from a table that nobody follows any more.
+/// Runs a statement with names in it, which may be of any characters.
+fn run_with_names(client: &mut SpiClient, statement: &str) -> Result<(), Report> {
+    let statement = encoding::to_server(statement).ok_or_else(errors::not_in_server_encoding)?;
+    client
+        .update(statement.as_c_str(), None, &[])
+        .map(drop)
+        .map_err(errors::spi)
+}
+
+/// Removes the triggers from a table that no issuer follows any more.
 fn remove_triggers(client: &mut SpiClient, source: &Source) -> Result<(), Report> {
     let is_used = client
         .select(
@@ -297,17 +297,32 @@ fn remove_triggers(client: &mut SpiClient, source: &Source) -> Result<(), Report
         )
         .map(|rows| !rows.is_empty())
         .map_err(errors::spi)?;
-    match TriggerState::of(source) {
-        Some(state) if !is_used && !state.names.is_empty() => {
-            if state.is_owner {
-                drop_triggers(client, source, &state)
-            } else {
-                report::notice(&errors::triggers_left(&source.qualified_name()));
-                Ok(())
-            }
+    // An issuer must not be able to keep itself by a lock.
+    let state = match source.find().map(Table::open_unless_locked) {
+        None | Some(Ok(None)) => return Ok(()),
+        Some(Ok(Some(table))) => Some(TriggerState::of_table(&table)),
+        Some(Err(IsLocked)) => None,
+    };
+    match state {
+        Some(state) if is_used || state.names.is_empty() => Ok(()),
+        Some(state) if state.is_owner && lock_to_alter(source) => {
+            drop_triggers(client, source, &state)
         }
-        _ => Ok(()),
+        _ => {
+            report::notice(&errors::triggers_left(&source.qualified_name()));
+            Ok(())
+        }
     }
+}
+
+/// Takes the lock that dropping a trigger needs until the transaction's end, if it is to be had at once.
+fn lock_to_alter(source: &Source) -> bool {
+    const MODE: pg_sys::LOCKMODE = pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE;
+    source.find().is_some_and(|oid| {
+        // SAFETY: plain values. What is locked and not altered is released at the transaction's end.
+        let is_locked = unsafe { pg_sys::ConditionalLockRelationOid(oid, MODE) };
+        is_locked && source.find() == Some(oid)
+    })
 }
 
 fn drop_triggers(
@@ -317,39 +332,43 @@ fn drop_triggers(
 ) -> Result<(), Report> {
     for name in &state.names {
         let table = source.qualified_name();
-        run(client, &format!("DROP TRIGGER {name} ON {table}"), &[])?;
+        run_with_names(client, &format!("DROP TRIGGER {name} ON {table}"))?;
     }
     Ok(())
 }
 
-/// What triggers of ours there are on a table.
+/// Our triggers on a table.
 struct TriggerState {
     /// Whether they announce every change.
     announce: bool,
-    /// The names of those that are there.
+    /// The names of the existing ones.
     names: Vec<&'static str>,
     /// Whether the current role owns the table, and so may alter it.
     is_owner: bool,
 }
 
 impl TriggerState {
-    /// `None` where the table is gone. The table is closed again, or else it could not be altered.
+    /// `None` where the table no longer exists. The table is closed again, because otherwise it
+    /// could not be altered.
     fn of(source: &Source) -> Option<Self> {
-        let table = Table::open(source.find()?)?;
+        Some(Self::of_table(&Table::open(source.find()?)?))
+    }
+
+    fn of_table(table: &Table) -> Self {
         let relation = table.relation();
         // SAFETY: the relation is open.
         unsafe {
             let owner = (*(*relation).rd_rel).relowner;
-            Some(Self {
+            Self {
                 announce: triggers::announce(relation),
                 names: triggers::names_of_ours(relation),
                 is_owner: pg_sys::has_privs_of_role(pg_sys::GetUserId(), owner),
-            })
+            }
         }
     }
 }
 
-/// Whether the role (`None`: the current one) may make triggers that announce changes.
+/// Whether the role (`None`: the current one) may create triggers that announce changes.
 fn may_use_function(client: &SpiClient, role: Option<&str>) -> Result<bool, Report> {
     let role = role.map_or_else(|| Ok(DatumWithOid::null_oid(pg_sys::TEXTOID)), argument)?;
     client
@@ -364,8 +383,8 @@ fn may_use_function(client: &SpiClient, role: Option<&str>) -> Result<bool, Repo
         .map_err(errors::spi)
 }
 
-/// Names the roles that can write to the table: each is an issuer. Its owner is one anyway, and so is the
-/// extension's owner, who may write `auth.jwks`.
+/// Names the roles that can write to the table: each can issue keys. The owner of the table can
+/// anyway, and so can the extension's owner, who may write `auth.jwks`.
 fn warn_of_other_writers(
     client: &SpiClient,
     table: pg_sys::Oid,
@@ -399,7 +418,7 @@ fn warn_of_other_writers(
     Ok(())
 }
 
-/// How many keys of the table are trusted now; says which rows are none.
+/// The number of keys of the table that are trusted now. Reports the rows that are not keys.
 fn trusted_keys(issuer: &str) -> Result<i32, Report> {
     let tables = Tables::open().ok_or_else(errors::no_tables)?;
     let now = StatementId::current().time();
@@ -408,16 +427,12 @@ fn trusted_keys(issuer: &str) -> Result<i32, Report> {
     };
     let mut trusted = 0_i32;
     let mut reasons = Vec::new();
-    for (kid, key) in inventory.keys {
-        let admitted = key.map_err(|odd| odd.reason()).and_then(|key| {
-            let admitted = key.admit(inventory.policy.algorithms);
-            admitted.map_err(|error| error.to_string()).map(|_| key)
-        });
-        match admitted {
-            Ok(key) if key.valid_until.is_some_and(|end| end <= now) => {}
+    for key in inventory.keys {
+        match key.takes {
+            Ok(_) if key.valid_until.is_some_and(|end| end <= now) => {}
             Ok(_) => trusted = trusted.saturating_add(1),
             Err(reason) => {
-                let name = kid.map_or_else(
+                let name = key.kid.map_or_else(
                     || "NULL".to_owned(),
                     |kid| format!("{:?}", errors::shorten(&kid)),
                 );
@@ -425,9 +440,13 @@ fn trusted_keys(issuer: &str) -> Result<i32, Report> {
             }
         }
     }
+    let table = inventory.sight.map(|sight| sight.source_name());
+    let table = table.unwrap_or_default();
+    if !inventory.is_complete {
+        report::warning(&errors::not_all_rows(&table, MAX_LISTED));
+    }
     if !reasons.is_empty() {
-        let table = inventory.sight.map(|sight| sight.source_name());
-        report::warning(&errors::odd_rows(&table.unwrap_or_default(), &reasons));
+        report::warning(&errors::odd_rows(&table, &reasons));
     }
     Ok(trusted)
 }

@@ -1,11 +1,12 @@
-//! A table in which an issuer's keys are followed: read in place, as `auth.jwks` is.
+//! A table in which an issuer's keys are followed: read in place, like `auth.jwks`.
 //!
-//! The table belongs to somebody else, who may alter, drop and re-create it, so what it is and who owns
-//! it is looked at each time before a row is believed.
+//! The table belongs to another role, who may alter, drop and re-create it. So its kind and its
+//! owner are checked each time before its rows are used.
 
 use std::ffi::{CStr, CString};
 use std::time::Duration;
 
+use jwt_verify::UnixTime;
 use jwt_verify::limits::MAX_JWK_BYTES;
 use pgrx::pg_sys;
 use serde_json::{Map, Value};
@@ -14,28 +15,29 @@ use crate::errors;
 use crate::pg::clock;
 use crate::pg::encoding;
 use crate::pg::report::{Report, SqlState};
-use crate::pg::row::{Columns, INSTANT_TYPES, JSON_TYPES, NAME_TYPES, NotUtf8, Row};
+use crate::pg::row::{Columns, INSTANT_TYPES, JSON_TYPES, NAME_TYPES, Row};
 use crate::trust::index::Name;
-use crate::trust::stored::{OddRow, StoredKey};
+use crate::trust::stored::{MAX_NAME_BYTES, OddRow, StoredKey};
 use crate::trust::tables::{self, IsLocked, Look, Table};
 use crate::trust::triggers;
 
-/// How often the table is looked for where others drop, rename or replace it meanwhile.
+/// How often the table is looked up where others drop, rename or replace it meanwhile.
 const MAX_ATTEMPTS: usize = 10;
 
-/// Whoever has one of these on the table can make keys of the issuer, or withdraw them. TRIGGER counts:
-/// a BEFORE trigger changes what others write.
+/// Each of these privileges on the table lets its holder make keys of the issuer, or withdraw them.
+/// TRIGGER counts too: a BEFORE trigger changes what others write.
 pub const WRITE_RIGHTS: u32 = pg_sys::ACL_INSERT
     | pg_sys::ACL_UPDATE
     | pg_sys::ACL_DELETE
     | pg_sys::ACL_TRUNCATE
     | pg_sys::ACL_TRIGGER;
 
-/// What a column of a followed table is for.
+/// The purpose of a column of a followed table.
 pub struct Member {
     /// Its name in the argument `columns` of `auth.follow`.
     pub name: &'static str,
-    /// What Better Auth and its like call the column; one of them at most may be there.
+    /// The names of the column in Better Auth and similar software; the table may have at most one
+    /// of them.
     defaults: &'static [&'static str],
     types: &'static [pg_sys::Oid],
     /// The types in words.
@@ -45,11 +47,11 @@ pub struct Member {
 
 #[derive(PartialEq)]
 enum Presence {
-    /// There is no key without it.
+    /// Without it there is no key.
     Required,
-    /// May be absent. Once it is mapped it makes the rules stricter, so it must not go missing.
+    /// It may be absent. Once it is mapped it makes the rules stricter, so it must not disappear.
     Optional,
-    /// Is shown and decides nothing.
+    /// It is shown and has no effect.
     Informative,
 }
 
@@ -60,7 +62,7 @@ pub const ALG: usize = 3;
 pub const REVOKED_AT: usize = 4;
 pub const CREATED_AT: usize = 5;
 
-/// By the constants above.
+/// The constants above are indexes into it.
 pub const MEMBERS: [Member; 6] = [
     Member {
         name: "kid",
@@ -107,18 +109,18 @@ pub const MEMBERS: [Member; 6] = [
 ];
 
 impl Member {
-    /// Whether the column must stay, once it is there.
+    /// Whether the column must stay, once it is mapped.
     pub fn is_pinned(&self) -> bool {
         self.presence != Presence::Informative
     }
 }
 
-/// Which column serves a [`Member`].
+/// The column for a [`Member`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Choice {
     /// The one that has a default name, if there is one.
     ByDefault,
-    /// None, even where one has a default name.
+    /// None, even if a column has a default name.
     NotUsed,
     /// This one, which must be there.
     Named(String),
@@ -145,12 +147,13 @@ pub struct Source {
 /// What is wrong with a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The column `source` holds something else than `auth.follow` writes.
+    /// The column `source` holds something that `auth.follow` does not write.
     Unreadable,
     NoTable,
     NotATable,
     NotPermanent,
     HasChildren,
+    HasParent,
     NoColumn(String),
     AmbiguousColumn(Vec<String>),
     ColumnType {
@@ -160,6 +163,9 @@ pub enum Fault {
     GeneratedColumn(String),
     OtherOwner(String),
     PublicMayWrite,
+    /// Which rows the role sees is for its owner to say, and rows are read here without policies.
+    RowSecurity(String),
+    SchemaNotUsable(String),
     NotReadable {
         role: String,
         column: String,
@@ -169,7 +175,7 @@ pub enum Fault {
 /// Why a source was not opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotOpened {
-    /// The table is locked by somebody, and waiting would stall a login.
+    /// Another session has locked the table, and waiting would block a login.
     Locked,
     Fault(Fault),
 }
@@ -187,7 +193,7 @@ impl From<IsLocked> for NotOpened {
 }
 
 impl Source {
-    /// Of the column's JSON; `None` where it is not what [`to_json`](Self::to_json) writes.
+    /// From the column's JSON; `None` where it is not what [`to_json`](Self::to_json) writes.
     pub fn from_json(json: &str) -> Option<Self> {
         let Value::Object(mut members) = serde_json::from_str(json).ok()? else {
             return None;
@@ -252,7 +258,7 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// Where it is not, and where it is locked.
+    /// Where it is another one, and where it is locked.
     pub fn open(&self) -> Result<OpenSource, NotOpened> {
         let table = self.locate()?;
         Ok(self.check(table)?)
@@ -291,7 +297,7 @@ impl Source {
         }
     }
 
-    /// Whether the table's rows may be believed, and the extension's owner may read them.
+    /// Checks that the table's rows may be used, and that the extension's owner may read them.
     fn check(&self, table: Table) -> Result<OpenSource, Fault> {
         let owner = check_kind(&table)?;
         if owner.as_deref() != Some(self.owner.as_str()) {
@@ -335,7 +341,7 @@ pub fn choices(members: &Map<String, Value>) -> Result<Choices, String> {
     Ok(choices)
 }
 
-/// Whether rows of the table are where they seem to be. Gives its owner's name.
+/// Checks that rows of the table are really stored in it. Returns its owner's name.
 pub fn check_kind(table: &Table) -> Result<Option<String>, Fault> {
     // SAFETY: the relation is open. The owner's name is NULL, or palloc'd and NUL-terminated.
     unsafe {
@@ -348,6 +354,10 @@ pub fn check_kind(table: &Table) -> Result<Option<String>, Fault> {
         }
         if (*form).relhassubclass {
             return Err(Fault::HasChildren);
+        }
+        // Whoever may write to the parent writes here too, without a right on this table.
+        if (*form).relispartition || table.is_inheriting() {
+            return Err(Fault::HasParent);
         }
         Ok(role_name((*form).relowner))
     }
@@ -380,7 +390,7 @@ pub fn check_public(table: &Table) -> Result<(), Fault> {
     }
 }
 
-/// Refuses a table of which the role may not read the mapped columns.
+/// Refuses a table of which the role may not read the mapped columns, or not every row.
 pub fn check_readable(
     table: &Table,
     columns: &Columns,
@@ -389,8 +399,16 @@ pub fn check_readable(
 ) -> Result<(), Fault> {
     let select = pg_sys::ACL_SELECT as pg_sys::AclMode;
     let ok = pg_sys::AclResult::ACLCHECK_OK;
+    let name = || role_name(role).unwrap_or_else(|| "?".to_owned());
     // SAFETY: look-ups in the catalogs.
     unsafe {
+        let row_security = pg_sys::check_enable_rls(table.oid(), role, true);
+        if row_security == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32 {
+            return Err(Fault::RowSecurity(name()));
+        }
+        if !may_use_schema(table, role) {
+            return Err(Fault::SchemaNotUsable(name()));
+        }
         if pg_sys::pg_class_aclcheck(table.oid(), role, select) == ok {
             return Ok(());
         }
@@ -398,13 +416,27 @@ pub fn check_readable(
             let number = columns.number(column).unwrap_or_default() as pg_sys::AttrNumber;
             if pg_sys::pg_attribute_aclcheck(table.oid(), number, role, select) != ok {
                 return Err(Fault::NotReadable {
-                    role: role_name(role).unwrap_or_else(|| "?".to_owned()),
+                    role: name(),
                     column: column.clone(),
                 });
             }
         }
     }
     Ok(())
+}
+
+/// Whether the role may look for objects in the table's schema.
+fn may_use_schema(table: &Table, role: pg_sys::Oid) -> bool {
+    let usage = pg_sys::ACL_USAGE as pg_sys::AclMode;
+    // SAFETY: the relation is open; a look-up in the catalogs.
+    unsafe {
+        let schema = (*(*table.relation()).rd_rel).relnamespace;
+        #[cfg(any(feature = "pg14", feature = "pg15"))]
+        let outcome = pg_sys::pg_namespace_aclcheck(schema, role, usage);
+        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+        let outcome = pg_sys::object_aclcheck(pg_sys::NamespaceRelationId, schema, role, usage);
+        outcome == pg_sys::AclResult::ACLCHECK_OK
+    }
 }
 
 /// The column of each member.
@@ -471,7 +503,8 @@ impl OpenSource {
         self.table.oid()
     }
 
-    /// Shows `see` the key ids and keys of at most `limit` rows, those with this key id where it is given.
+    /// Calls `see` with the key ids and keys of at most `limit` rows, those with this key id where
+    /// it is given.
     pub fn keys(
         &self,
         look: &Look,
@@ -482,7 +515,7 @@ impl OpenSource {
         let names: Vec<Name> = self.column(KID).zip(kid).into_iter().collect();
         let show = |row: &Row| match self.kid(row) {
             Ok(kid) => see(kid.as_deref(), self.key(row, kid.clone())),
-            Err(NotUtf8) => see(None, Err(OddRow::NotUtf8)),
+            Err(odd) => see(None, Err(odd)),
         };
         // SAFETY: it was checked that the table is an ordinary one; the columns are its own.
         unsafe { look.rows(&self.table, &self.columns, &names, limit, show) }
@@ -492,27 +525,36 @@ impl OpenSource {
         self.mapped.get(member)?.as_deref()
     }
 
-    fn kid(&self, row: &Row) -> Result<Option<String>, NotUtf8> {
-        self.column(KID).map_or(Ok(None), |column| row.name(column))
+    fn kid(&self, row: &Row) -> Result<Option<String>, OddRow> {
+        self.name(row, KID)
+    }
+
+    fn name(&self, row: &Row, member: usize) -> Result<Option<String>, OddRow> {
+        self.column(member).map_or(Ok(None), |column| {
+            row.name(column, MAX_NAME_BYTES).map_err(OddRow::of_name)
+        })
     }
 
     fn key(&self, row: &Row, kid: Option<String>) -> Result<StoredKey, OddRow> {
         let column = self.column(PUBLIC_KEY).ok_or(OddRow::NoKey)?;
         let jwk = match row.json_text(column, MAX_JWK_BYTES) {
             Ok(jwk) => jwk.ok_or(OddRow::NoKey)?,
-            Err(unreadable) => return Err(unreadable.into()),
+            Err(unreadable) => return Err(OddRow::of_key(unreadable)),
         };
-        let alg = self.column(ALG).map_or(Ok(None), |column| row.name(column));
         let instant = |member| {
             let instant = row.instant(self.column(member)?)?;
             Some(clock::from_postgres(instant))
         };
-        let expires_at = instant(EXPIRES_AT).map(|end| end.saturating_add(self.grace));
+        let expires_at = instant(EXPIRES_AT).map(|end| match end {
+            // -infinity stays so, whatever the grace.
+            UnixTime::MIN => end,
+            end => end.saturating_add(self.grace),
+        });
         let revoked_at = instant(REVOKED_AT);
         Ok(StoredKey {
             kid,
             jwk,
-            alg: alg.map_err(|NotUtf8| OddRow::NotUtf8)?,
+            alg: self.name(row, ALG)?,
             valid_until: expires_at.into_iter().chain(revoked_at).min(),
             created_at: instant(CREATED_AT),
         })
@@ -520,7 +562,7 @@ impl OpenSource {
 }
 
 impl Fault {
-    /// What is wrong, as a sentence; of the source where there is one.
+    /// The problem, as a sentence about the source where there is one.
     pub fn detail(&self, source: Option<&Source>) -> String {
         let name = source.map_or_else(
             || "the table".to_owned(),
@@ -535,6 +577,9 @@ impl Fault {
             Self::NotATable => format!("{name} is not an ordinary table"),
             Self::NotPermanent => format!("{name} is temporary or unlogged"),
             Self::HasChildren => format!("{name} has tables that inherit from it"),
+            Self::HasParent => {
+                format!("{name} is written by way of a parent: it is a partition, or inherits")
+            }
             Self::NoColumn(column) => format!("{name} has no column \"{column}\""),
             Self::AmbiguousColumn(names) => {
                 format!("{name} has both columns \"{}\"", names.join("\" and \""))
@@ -552,6 +597,12 @@ impl Fault {
                 )
             }
             Self::PublicMayWrite => format!("PUBLIC may write to {name}"),
+            Self::RowSecurity(role) => {
+                format!("row security of {name} applies to role \"{role}\"")
+            }
+            Self::SchemaNotUsable(role) => {
+                format!("role \"{role}\" has no right USAGE on the schema of {name}")
+            }
             Self::NotReadable { role, column } => {
                 format!("role \"{role}\" may not read column \"{column}\" of {name}")
             }
@@ -563,12 +614,14 @@ impl Fault {
         let (sqlstate, hint) = match self {
             Self::Unreadable => (b"55000", None),
             Self::NoTable => (b"42P01", None),
-            Self::NotATable | Self::NotPermanent | Self::HasChildren | Self::GeneratedColumn(_) => {
-                (
-                    b"0A000",
-                    Some("Follow the ordinary table that the issuer writes its keys to."),
-                )
-            }
+            Self::NotATable
+            | Self::NotPermanent
+            | Self::HasChildren
+            | Self::HasParent
+            | Self::GeneratedColumn(_) => (
+                b"0A000",
+                Some("Follow the ordinary table that the issuer writes its keys to."),
+            ),
             Self::NoColumn(_) | Self::AmbiguousColumn(_) => (
                 if matches!(self, Self::NoColumn(_)) {
                     b"42703"
@@ -584,7 +637,7 @@ impl Fault {
                 b"42804",
                 Some("Name another column with the argument columns, or null for none."),
             ),
-            Self::OtherOwner(_) => (b"42501", None),
+            Self::OtherOwner(_) | Self::RowSecurity(_) => (b"42501", None),
             Self::PublicMayWrite => (
                 b"42501",
                 Some(
@@ -592,11 +645,11 @@ impl Fault {
                      DELETE, TRUNCATE, TRIGGER ON the table FROM PUBLIC.",
                 ),
             ),
-            Self::NotReadable { .. } => (
+            Self::SchemaNotUsable(_) | Self::NotReadable { .. } => (
                 b"42501",
                 Some(
-                    "Both the caller and the owner of the extension need SELECT on the mapped \
-                     columns. The private key's column needs no right.",
+                    "Both the caller and the owner of the extension need USAGE on the schema and SELECT \
+                     on the mapped columns. The private key's column needs no right.",
                 ),
             ),
         };

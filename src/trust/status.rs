@@ -1,4 +1,4 @@
-//! What there is of each issuer's keys, for the view `auth.key_status`.
+//! The state of each issuer's keys, for the view `auth.key_status`.
 
 use pgrx::prelude::*;
 
@@ -6,7 +6,7 @@ use crate::errors;
 use crate::pg::clock;
 use crate::pg::encoding;
 use crate::pg::function::{Arguments, SqlResult, sql_function};
-use crate::trust::lookup::{self, Inventory, State};
+use crate::trust::lookup::{self, Inventory, MAX_LISTED, State};
 use crate::trust::tables::Tables;
 
 sql_function!(
@@ -42,7 +42,7 @@ fn list_keys(arguments: &Arguments) -> SqlResult {
     Ok(None)
 }
 
-/// A line for each key; one without a key for an issuer that has none.
+/// A line for each key; for an issuer without keys, a line without a key.
 fn add_lines(lines: &mut Vec<Line>, issuer: String, inventory: &Inventory, are_announced: bool) {
     let of_issuer = match &inventory.sight {
         Some(sight) => Line {
@@ -64,23 +64,26 @@ fn add_lines(lines: &mut Vec<Line>, issuer: String, inventory: &Inventory, are_a
             ..Line::default()
         },
     };
-    for (kid, key) in &inventory.keys {
+    for key in &inventory.keys {
         let mut line = Line {
-            kid: kid.clone(),
+            kid: key.kid.clone(),
+            since: key.created_at.map(clock::to_postgres),
+            valid_until: key.valid_until.map(clock::to_postgres),
             ..of_issuer.clone()
         };
-        match key {
-            Ok(key) => {
-                line.since = key.created_at.map(clock::to_postgres);
-                line.valid_until = key.valid_until.map(clock::to_postgres);
-                match key.admit(inventory.policy.algorithms) {
-                    Ok(admitted) => line.alg = Some(admitted.takes().to_string()),
-                    Err(error) => line.last_error = Some(errors::sentence(&error.to_string())),
-                }
-            }
-            Err(odd) => line.last_error = Some(errors::sentence(&odd.reason())),
+        match &key.takes {
+            Ok(algorithms) => line.alg = Some(algorithms.to_string()),
+            Err(reason) => line.last_error = Some(errors::sentence(reason)),
         }
         lines.push(line);
+    }
+    if !inventory.is_complete {
+        lines.push(Line {
+            last_error: Some(format!(
+                "There are more than {MAX_LISTED} rows, and the others are not listed."
+            )),
+            ..of_issuer.clone()
+        });
     }
     if inventory.keys.is_empty() {
         lines.push(of_issuer);
@@ -88,8 +91,8 @@ fn add_lines(lines: &mut Vec<Line>, issuer: String, inventory: &Inventory, are_a
 }
 
 impl Line {
-    /// In the order of the view's columns. The last five but one are those of endpoints, which tables do
-    /// not have.
+    /// In the order of the view's columns. The last five but one are for endpoints; tables do not
+    /// have them.
     fn into_datums(self) -> [Option<pg_sys::Datum>; 12] {
         // The datum of a bytea is that of a text of the same bytes.
         let text = |text: String| encoding::to_server_lossy(&text).into_bytes().into_datum();

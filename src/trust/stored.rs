@@ -1,43 +1,59 @@
-//! A key as a table holds it: `auth.jwks`, or a followed one.
+//! A key as a table stores it: `auth.jwks`, or a followed table.
 
 use jwt_verify::limits::MAX_JWK_BYTES;
 use jwt_verify::{AlgorithmSet, Key, KeyError, UnixTime};
 
-use crate::pg::row::JsonUnreadable;
+use crate::pg::row::Unreadable;
 
-/// What a row says of its key.
+/// The columns of a row that describe its key.
 pub struct StoredKey {
     pub kid: Option<String>,
     pub jwk: String,
     pub alg: Option<String>,
-    /// From when on the key does not count, grace included.
+    /// From this time on the key is not used, grace included.
     pub valid_until: Option<UnixTime>,
     pub created_at: Option<UnixTime>,
 }
+
+/// The longest key id, and the longest name of an algorithm, that is read in a table of somebody else's.
+pub const MAX_NAME_BYTES: usize = 1_024;
 
 /// A row that is no key.
 pub enum OddRow {
     /// Its JWK is NULL.
     NoKey,
-    TooLong,
+    KeyTooLong,
+    NameTooLong,
     NotUtf8,
 }
 
-impl From<JsonUnreadable> for OddRow {
-    fn from(unreadable: JsonUnreadable) -> Self {
+impl OddRow {
+    /// One whose JWK cannot be read.
+    pub fn of_key(unreadable: Unreadable) -> Self {
         match unreadable {
-            JsonUnreadable::TooLong => Self::TooLong,
-            JsonUnreadable::NotUtf8 => Self::NotUtf8,
+            Unreadable::TooLong => Self::KeyTooLong,
+            Unreadable::NotUtf8 => Self::NotUtf8,
+        }
+    }
+
+    /// One whose key id or algorithm cannot be read.
+    pub fn of_name(unreadable: Unreadable) -> Self {
+        match unreadable {
+            Unreadable::TooLong => Self::NameTooLong,
+            Unreadable::NotUtf8 => Self::NotUtf8,
         }
     }
 }
 
 impl OddRow {
-    /// What is odd, in the words of [`KeyError`]'s.
+    /// The problem, in the words of [`KeyError`].
     pub fn reason(&self) -> String {
         match self {
             Self::NoKey => "the row has no key".to_owned(),
-            Self::TooLong => format!("the JWK is longer than {MAX_JWK_BYTES} bytes"),
+            Self::KeyTooLong => format!("the JWK is longer than {MAX_JWK_BYTES} bytes"),
+            Self::NameTooLong => {
+                format!("the key id is longer than {MAX_NAME_BYTES} bytes, or the algorithm")
+            }
             Self::NotUtf8 => "text cannot be converted to UTF-8".to_owned(),
         }
     }
