@@ -6,8 +6,8 @@ docs/performance.svg.
   bench/run.py [PART ...]    parts: scans indexes skew transactions connections instructions keys
   sizes memory verifier
 
-Without parts it runs all of them; `instructions` only where valgrind is. The extension must be
-installed (scripts/install)."""
+Without parts it runs all of them; `instructions` only where valgrind is. With parts it replaces
+their tables and leaves the others as they are. The extension must be installed (scripts/install)."""
 
 import contextlib
 import json
@@ -47,19 +47,31 @@ GRANT USAGE ON SCHEMA supabase TO PUBLIC;
 """
 
 
+# What a policy is called in the drawing, if not by its expression.
+DRAWN_AS = {
+    "auth.user_id(), called for each row": "owner = auth.user_id(), with evaluate_once = off",
+    "a C function that returns a text it has, called for each row": "owner = a C function that returns a text it has",
+    "current_setting('request.jwt.claims')::json ->> 'sub'": "PostgREST: owner = current_setting(…)::json ->> 'sub'",
+    "Supabase's SQL auth.uid()": "Supabase: uid = auth.uid()",
+    "(select Supabase's SQL auth.uid())": "Supabase: uid = (select auth.uid())",
+}
+
+
 class Results:
-    """Rows of the table: what, against what, the ratio, and the goal if there is one."""
+    """Rows of the table: what, against what, the ratio, and the goal if there is one; and the figures
+    that are drawn."""
 
     def __init__(self):
-        self.sections = []
-        self.panels = []
+        self.sections = {}
+        self.figures = {}
+        self.part = None
 
     def section(self, title, columns):
         print(f"\n{title}")
-        self.sections.append((title, columns, []))
+        self.sections.setdefault(self.part, []).append((title, columns, []))
 
     def row(self, *cells):
-        self.sections[-1][2].append(cells)
+        self.sections[self.part][-1][2].append(cells)
         print("   " + "  ".join(str(cell) for cell in cells))
 
 
@@ -143,9 +155,13 @@ def scans(cluster, db, results):
         ratio = "" if "constant" in name else f"{ms.ratio(name, base):.2f}×"
         goal = f"≤ {goals[name]}×" if name in goals else ""
         results.row(f"`{name}`", f"`{base}`" if ratio else "", ratio, goal, f"{ms[name]:.0f}")
-    bars = [(name, ms.ratio(name, against.get(name, "constant")), "auth." in name and "Supabase" not in name)
-            for name in policies if "constant" not in name]
-    results.panels.append(lambda top: plot.bars("A scan of 1M rows under a policy: times what a constant costs", bars, top))
+    drawn = {
+        "ours": [name for name in goals if "for each row" not in name] + ["auth.user_id(), called for each row"],
+        "each row": ["a C function that returns a text it has, called for each row"],
+        "setting": [name for name in policies if "current_setting" in name or "Supabase" in name],
+    }
+    results.figures["scans"] = [(DRAWN_AS.get(name, policies[name].replace("SELECT", "select")), ms.ratio(name, against.get(name, "constant")), kind)
+                                for kind, names in drawn.items() for name in names]
     call = ms.difference("auth.user_id(), called for each row", "a C function that returns a text it has, called for each row") * 1e6 / ROWS
     results.section("A call for each row, against one of a C function that returns a text it has",
                     ("more for each call", "goal"))
@@ -204,7 +220,7 @@ def create_bare_function(cluster, db):
     subprocess.run(["cc", "-O2", "-shared", "-fPIC", f"-I{includes}", f"{HERE}/bare.c", "-o", library], check=True)
     os.chmod(library, 0o755)
     root = cluster.session(db, "postgres")
-    root.query(f"CREATE FUNCTION bare_user_id() RETURNS text LANGUAGE c STABLE PARALLEL SAFE AS '{library}'")
+    root.query(f"CREATE OR REPLACE FUNCTION bare_user_id() RETURNS text LANGUAGE c STABLE PARALLEL SAFE AS '{library}'")
     root.close()
 
 
@@ -305,8 +321,7 @@ def transactions(cluster, db, results):
         for name in scripts:
             curves[name].append(statistics.median(rates[name]))
         results.row(clients, f"{statistics.median(ratios):.2f}×", "≥ 0.97×", *(f"{curves[name][-1]:,.0f}" for name in scripts))
-    results.panels.append(lambda top: plot.lines("The pooled transaction, both kinds at the same time: how many per second", "connections of each", across, [
-        ("set_config", curves["set_config"], False), ("jwt_session_init", curves["jwt_session_init"], True)], top))
+    results.figures["transactions"] = {"across": across, **curves}
 
 
 def instructions(cluster, db, results):
@@ -358,22 +373,49 @@ def instructions(cluster, db, results):
 
 
 def connections(cluster, db, results):
-    """A new connection and its first statement, until that is answered."""
-    statements = {"SELECT 1": (), "SELECT auth.user_id()": (), "SELECT auth.jwt_session_init($1)": (tokens.token(ALICE),)}
+    """A new connection and its first statements, until they are answered; by a server that loads the
+    library at its first use, and by one that has loaded it."""
+    create_bare_function(cluster, db)
+    nothing, bare, who, init = "SELECT 1", "SELECT bare_user_id()", "SELECT auth.user_id()", "SELECT auth.jwt_session_init($1)"
+    put, get = "SELECT set_config('request.jwt.claims', $1, false)", "SELECT current_setting('request.jwt.claims')"
+    at_first_use = {nothing: [nothing], f"`{bare}`, a C function": [bare], f"`{put}`, then `{get}`": [put, get],
+                    f"`{who}`": [who], f"`{init}`": [init], f"`{init}`, then `{who}`": [init, who]}
+    arguments = {init: [tokens.token(ALICE)], put: [CLAIMS]}
+    with Cluster("bench_preloaded", shared_buffers="512MB", autovacuum="off", shared_preload_libraries="pg_auth_jwt") as preloaded:
+        preloaded.create_db(db)
+        preloaded.session(db, "owner_role").query(tokens.setup())
+        note = ", `shared_preload_libraries`"
+        parts = {name: (cluster, statements) for name, statements in at_first_use.items()}
+        parts |= {f"`{nothing}`{note}": (preloaded, [nothing]), f"`{init}`, then `{who}`{note}": (preloaded, [init, who])}
 
-    def milliseconds(sql):
-        began = time.perf_counter()
-        session = cluster.session(db)
-        session.execute(sql, *statements[sql])
-        took = time.perf_counter() - began
-        session.close()
-        return took * 1e3
+        def milliseconds(name):
+            server, statements = parts[name]
+            began = time.perf_counter()
+            session = server.session(db)
+            for sql in statements:
+                session.execute(sql, *arguments.get(sql, ()))
+            took = time.perf_counter() - began
+            with open(f"/proc/{session.backend}/schedstat") as file:
+                cpu[name].append(int(file.read().split()[0]) / 1e6)
+            session.close()
+            return took * 1e3
 
-    ms = Rounds(milliseconds, list(statements), 500)
-    results.section("A new connection and its first statement", ("statement", "more than `SELECT 1`", "goal", "ms in all"))
-    for sql in statements:
-        more = "" if sql == "SELECT 1" else f"{ms.difference(sql, 'SELECT 1'):+.2f} ms"
-        results.row(f"`{sql}`", more, "≤ 1 ms" if "user_id" in sql else "", f"{ms[sql]:.2f}")
+        cpu = {name: [] for name in parts}
+        ms = Rounds(milliseconds, list(parts), 400)
+    results.section("A new connection and its first statements: until they are answered, and the backend's own time",
+                    ("statements", "against `SELECT 1`", "more", "goal", "ms in all", "more of the backend's CPU time"))
+    for name in parts:
+        against = ("", "") if name == nothing else (f"{ms.ratio(name, nothing):.2f}×", f"{ms.difference(name, nothing):+.2f} ms")
+        own = statistics.median(value - other for value, other in zip(cpu[name], cpu[nothing]))
+        results.row(name if name.startswith("`") else f"`{name}`", *against, "≤ 0.5 ms" if who in name and init in name else "", f"{ms[name]:.2f}",
+                    "" if name == nothing else f"{own:+.2f} ms")
+    drawn = {
+        "without": {nothing: nothing, "SELECT a C function that returns a text it has": f"`{bare}`, a C function",
+                    "SELECT set_config(…); SELECT current_setting(…)": f"`{put}`, then `{get}`"},
+        "at first use": {who: f"`{who}`", f"{init}; {who}": f"`{init}`, then `{who}`"},
+        "with the server": {nothing: f"`{nothing}`{note}", f"{init}; {who}": f"`{init}`, then `{who}`{note}"},
+    }
+    results.figures["connections"] = {kind: [(name, ms[part]) for name, part in names.items()] for kind, names in drawn.items()}
 
 
 def verifications(session, token, count, cache_size=0):
@@ -540,8 +582,7 @@ def sizes(cluster, db, results):
         results.row(f"{len(token):,}", f"{first:.1f}", f"{seen:.1f}")
         lengths.append(len(token))
         curve.append((first, seen))
-    results.panels.append(lambda top: plot.lines("A token's verification, by its length: microseconds", "bytes", lengths, [
-        ("the first one", [first for first, _ in curve], True), ("seen before", [seen for _, seen in curve], True)], top, to_scale=True))
+    results.figures["sizes"] = {"across": lengths, "first": [first for first, _ in curve], "seen": [seen for _, seen in curve]}
     admin.close()
 
 
@@ -582,31 +623,39 @@ PARTS = (scans, indexes, skew, transactions, connections, instructions, keys, fo
 
 
 def write(results):
-    lines = []
-    for title, columns, rows in results.sections:
-        lines += [f"### {title}", "", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-        lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows] + [""]
+    """Puts the tables of the parts that were run in the place of those that are there."""
     path = f"{ROOT}/docs/performance.md"
     with open(path) as file:
         text = file.read()
     begin, end = "<!-- measured: begin -->\n", "<!-- measured: end -->"
     head, rest = text.split(begin)
+    former, rest = rest.split(end)
+    parts = dict(re.findall(r"<!-- part: (\w+) -->\n(.*?)(?=<!-- part: |\Z)", former, re.S))
+    for part, sections in results.sections.items():
+        lines = []
+        for title, columns, rows in sections:
+            lines += ["", f"### {title}", "", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+            lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
+        parts[part] = "\n".join(lines) + "\n\n"
+    tables = "".join(f"<!-- part: {part.__name__} -->\n{parts[part.__name__]}" for part in PARTS if part.__name__ in parts)
     with open(path, "w") as file:
-        file.write(head + begin + "\n" + "\n".join(lines) + "\n" + end + rest.split(end)[1])
+        file.write(f"{head}{begin}\n{tables}{end}{rest}")
 
 
 def main():
     wanted = sys.argv[1:] or [part.__name__ for part in PARTS]
+    if unknown := set(wanted) - {part.__name__ for part in PARTS}:
+        sys.exit(f"no part {', '.join(unknown)}\n{__doc__}")
     results = Results()
     with Cluster("bench", shared_buffers="512MB", autovacuum="off", max_connections=300) as cluster:
         db = cluster.create_db("bench")
         cluster.session(db, "owner_role").query(tokens.setup())
         for part in PARTS:
             if part.__name__ in wanted:
+                results.part = part.__name__
                 part(cluster, db, results)
-    if not sys.argv[1:]:
-        write(results)
-        plot.write(f"{ROOT}/docs/performance.svg", results.panels)
+    write(results)
+    plot.keep_and_draw(results.figures)
 
 
 main()

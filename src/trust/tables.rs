@@ -177,6 +177,7 @@ pub fn find() -> Option<(pg_sys::Oid, pg_sys::Oid)> {
 /// The extension's row of `pg_extension`.
 struct Extension {
     oid: pg_sys::Oid,
+    owner: pg_sys::Oid,
     /// The tables whose rows pg_dump takes along, in `extconfig`. Only an extension's own script can
     /// put a table there, and Postgres takes it out with the table's membership.
     dumped: Vec<pg_sys::Oid>,
@@ -220,6 +221,7 @@ impl Extension {
                 let dumped = Array::<pg_sys::Oid>::from_datum(dumped, is_null);
                 Self {
                     oid: (*form).oid,
+                    owner: (*form).extowner,
                     dumped: dumped.iter().flat_map(Array::iter).flatten().collect(),
                 }
             });
@@ -263,33 +265,7 @@ fn is_called(relation: pg_sys::Oid, schema: pg_sys::Oid, name: &CStr) -> bool {
 
 /// The role that owns the extension; `None` where there is no extension.
 pub fn extension_owner() -> Option<pg_sys::Oid> {
-    // SAFETY: a scan of a system catalog by its index on `oid`, as get_extension_name in
-    // src/backend/commands/extension.c; the tuple is read before the scan ends.
-    unsafe {
-        let extension = pg_sys::get_extension_oid(c"pg_auth_jwt".as_ptr(), true);
-        let table = Table::open(pg_sys::ExtensionRelationId)?;
-        let mut key = pg_sys::ScanKeyData::default();
-        pg_sys::ScanKeyInit(
-            &raw mut key,
-            pg_sys::Anum_pg_extension_oid as pg_sys::AttrNumber,
-            pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
-            pg_sys::Oid::from(pg_sys::F_OIDEQ),
-            pg_sys::Datum::from(extension),
-        );
-        let scan = pg_sys::systable_beginscan(
-            table.0,
-            pg_sys::Oid::from(pg_sys::ExtensionOidIndexId),
-            true,
-            std::ptr::null_mut(),
-            1,
-            &raw mut key,
-        );
-        let tuple = pg_sys::systable_getnext(scan);
-        let owner = (!tuple.is_null())
-            .then(|| (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_extension>()).extowner);
-        pg_sys::systable_endscan(scan);
-        owner
-    }
+    Extension::find().map(|extension| extension.owner)
 }
 
 /// A relation, open and locked (ACCESS SHARE) until this is dropped.
