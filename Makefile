@@ -1,8 +1,8 @@
-# One word for each thing that is done to this project. The work is in scripts/ and pg_test/.
+# One target for each task in this project. The work is in scripts/ and pg_test/.
 
-# For install, uninstall and package: the Postgres that they are for.
+# The Postgres for install, uninstall and package.
 PG_CONFIG ?= pg_config
-# For the others: its major version; 15, 16 or 18.
+# The major version for the other targets: 15, 16 or 18.
 export PG ?= 15
 # Which crypto stack checks signatures: aws_lc_rs, or rust_crypto for a build in pure Rust.
 export CRYPTO ?= aws_lc_rs

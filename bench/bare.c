@@ -1,6 +1,6 @@
 /*
- * The least that a C function can do for a policy: give a text that it has. What a claim function's call costs
- * is held against it.
+ * The least work of a C function for a policy: it returns a text that it has. The cost of a claim function's
+ * call is compared with it.
  */
 #include "postgres.h"
 

@@ -1,6 +1,6 @@
-"""Counts instructions of a backend with callgrind. What the machine does meanwhile changes nothing, so
-that differences of a percent, which no clock can tell here, are told; what happens in the kernel, in
-the client and between caches is not in it."""
+"""Counts instructions of a backend with callgrind. Other load on the machine changes nothing, so
+that differences of a percent, which no clock can tell here, are told; what happens in the kernel,
+in the client and between caches is not in it."""
 
 import os
 import re
@@ -37,8 +37,8 @@ class Counting:
         return self.cluster.client("pg_config", "--bindir").strip() + "/postgres"
 
     def of(self, dbname, use, user="authenticated"):
-        """Instructions of one backend in which use(session) is done, to its end; among them those of the
-        postmaster before it forked, so that only differences say anything."""
+        """Instructions of one backend in which use(session) is done, to its end; among them those
+        of the postmaster before it forked, so that only differences say anything."""
         session = self.cluster.session(dbname, user)
         use(session)
         backend = session.backend

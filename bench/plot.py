@@ -14,7 +14,7 @@ def _all(attributes):
 
 
 def bars(title, values, top):
-    """`values` are (name, number, whether it is ours). Returns the drawing and where it ends."""
+    """`values` are (name, number, whether it is ours). Returns the drawing and its end."""
     scale = (WIDTH - LEFT - RIGHT) / max(value for _, value, _ in values)
     drawn = [text(10, top + 20, title, font_weight="bold")]
     for index, (name, value, ours) in enumerate(values):
@@ -26,8 +26,8 @@ def bars(title, values, top):
 
 
 def lines(title, unit, across, series, top, to_scale=False):
-    """`series` are (name, numbers, whether it is ours), one number for each of `across`, which are evenly
-    apart or to scale."""
+    """`series` are (name, numbers, whether it is ours), one number for each of `across`, which are
+    evenly apart or to scale."""
     left, height = 70, 150
     most = max(number for _, numbers, _ in series for number in numbers)
     width, base = WIDTH - left - 190, top + 40 + height
@@ -55,7 +55,7 @@ def lines(title, unit, across, series, top, to_scale=False):
 
 
 def write(path, panels):
-    """`panels` are functions of where to begin that give a drawing and where it ends."""
+    """`panels` are functions from a start to a drawing and its end."""
     drawn, top = [], 0
     for panel in panels:
         more, top = panel(top)

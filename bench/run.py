@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Measures what the extension costs, each thing beside what it is compared with, in one run: rounds
-that alternate between the two, and their medians. Writes docs/performance.md and docs/performance.svg.
+that alternate between the two, and their medians. Writes docs/performance.md and
+docs/performance.svg.
 
-  bench/run.py [PART ...]    parts: scans indexes skew transactions connections instructions keys sizes memory verifier
+  bench/run.py [PART ...]    parts: scans indexes skew transactions connections instructions keys
+  sizes memory verifier
 
 Without parts it runs all of them; `instructions` only where valgrind is. The extension must be
 installed (scripts/install)."""
@@ -62,7 +64,8 @@ class Results:
 
 
 class Rounds:
-    """measure(name) for each name in turn, so many rounds; the first round is a warm-up."""
+    """Calls measure(name) for each name in turn, in this number of rounds; the first round is a
+    warm-up."""
 
     def __init__(self, measure, names, rounds=ROUNDS):
         self.found = {name: [] for name in names}
@@ -77,11 +80,12 @@ class Rounds:
         return statistics.median(self.found[name])
 
     def ratio(self, name, base):
-        """The median of the rounds' ratios: each is of two that were measured one after the other."""
+        """The median of the rounds' ratios: each is of two that were measured one after the
+        other."""
         return statistics.median(value / other for value, other in zip(self.found[name], self.found[base]))
 
     def difference(self, name, base):
-        """Likewise."""
+        """The median of the rounds' differences."""
         return statistics.median(value - other for value, other in zip(self.found[name], self.found[base]))
 
 
@@ -236,7 +240,7 @@ def skew(cluster, db, results):
 
 
 def pgbench(cluster, db, script, clients=1, seconds=3, variables=(), user="authenticated", name="bench"):
-    """What it prints."""
+    """The output of pgbench."""
     path = f"{cluster.dir}/{name}.pgb"
     with open(path, "w") as file:
         file.write(script)
@@ -271,7 +275,7 @@ def create_posts(cluster, db):
 def transactions(cluster, db, results):
     """The pooled transaction with a token seen before, and with set_config in its place."""
     create_posts(cluster, db)
-    # A pooler's connection has long loaded the library.
+    # A connection of a pooler has already loaded the library.
     root = cluster.session(db, "postgres")
     root.query("""CREATE ROLE pooled LOGIN IN ROLE authenticated;
                   ALTER ROLE pooled SET session_preload_libraries = 'pg_auth_jwt'""")
@@ -289,8 +293,7 @@ def transactions(cluster, db, results):
     for clients in across:
         ratios, rates = [], {name: [] for name in scripts}
         for turn in range(41):
-            # Side by side in the same seconds, of which the machine gives each as much: whatever else it
-            # does meanwhile, it does to both.
+            # Alternating within the same seconds, so that other load on the machine affects both.
             order = list(scripts) if turn % 2 else list(reversed(scripts))
             with ThreadPoolExecutor() as pool:
                 runs = {name: pool.submit(pgbench, cluster, db, scripts[name], clients, 1, variables, user=users[name], name=name)
@@ -307,7 +310,7 @@ def transactions(cluster, db, results):
 
 
 def instructions(cluster, db, results):
-    """What no clock can tell on a busy machine."""
+    """Instructions, because timing is unreliable on a busy machine."""
     if not Counting.is_possible():
         print("\nno valgrind here: no instructions are counted")
         return
@@ -385,7 +388,8 @@ def verifications(session, token, count, cache_size=0):
 
 
 def keys(cluster, _db, results):
-    """Many keys and issuers, each number of them in a database of its own: what they cost a verification, and a connection."""
+    """Many keys and issuers, each number of them in a database of its own: what they cost a
+    verification, and a connection."""
     token = tokens.token(ALICE)
     sizes = (1, 1), (100, 1), (10_000, 1), (10_000, 1_000)
     name = lambda which: f"keys_{which[0]}_{which[1]}"
@@ -401,7 +405,7 @@ def keys(cluster, _db, results):
             session.query("VACUUM ANALYZE auth.issuers, auth.jwks")
 
     def verify(which):
-        # By a backend of its own each time: one that is kept also keeps to its core, and no core is like the other.
+        # By a new backend each time: a backend stays on its core, and cores differ.
         with contextlib.closing(cluster.session(name(which), "postgres")) as session:
             return verifications(session, token, 4_000)
 

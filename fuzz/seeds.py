@@ -29,7 +29,7 @@ for case in cases:
     if len(parts) == 3:
         write("header", name, decode(parts[0]))
         write("claims", name, decode(parts[1]))
-        # Two slices: libFuzzer's structured input has the first one's length at the end.
+        # Two slices: libFuzzer's structured input has the length of the first one at the end.
         write("signature", name, decode(parts[2]))
     jwks = case["jwks_text"] if case.get("jwks_text") else json.dumps(case["jwks"])
     write("jwks", name, jwks.encode())

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034
-# Shared by the scripts: where things are, and as whom Postgres runs. Sourced, never run.
+# Shared by the scripts: paths, and the user that Postgres runs as. Sourced, never run.
 
 set -euo pipefail
 
@@ -8,8 +8,8 @@ fail() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 
-# All that the scripts make: .pg in the clone, or where that links to (see make_room in setup).
-# Resolved, because the server's user may reach that place and not the clone.
+# Everything that the scripts create: .pg in the clone, or the place that it links to (see make_room
+# in setup). Resolved, because the server's user may be able to reach that place and not the clone.
 PGROOT=$(readlink -f "$ROOT/.pg")
 
 # The major version to build for and to test with.
@@ -21,20 +21,20 @@ CRYPTO=${CRYPTO:-aws_lc_rs}
 export PGRX_HOME=$ROOT/.pg/pgrx
 export PATH=$PGROOT/tools/bin:$PATH
 
-# The caller's settings for his own databases are not for ours.
+# The caller's settings for other databases must not affect ours.
 unset PGHOST PGHOSTADDR PGPORT PGUSER PGPASSWORD PGDATABASE PGDATA PGOPTIONS PGSERVICE PGSSLMODE
 
-# Postgres refuses to run as root, so root runs it as the user that its package made.
+# Postgres refuses to run as root, so root runs it as the user that its package created.
 if [ "$(id -u)" -eq 0 ]; then
     PG_USER=postgres
-    # From a folder that this user can enter: Postgres asks where it is.
+    # From a folder that this user can enter: Postgres looks up its working directory.
     as_pg() { (cd "$PGROOT" && runuser -u "$PG_USER" -- "$@"); }
 else
     PG_USER=$(id -un)
     as_pg() { (cd "$PGROOT" && "$@"); }
 fi
 
-# For what only root may do: packages, and a Postgres of the system's.
+# For what only root may do: packages, and a Postgres of the system.
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
         "$@"
@@ -44,8 +44,8 @@ as_root() {
     fi
 }
 
-# rustup would download the toolchain that rust-toolchain.toml names. Where its stable one is the same
-# version, take that.
+# rustup would download the toolchain that rust-toolchain.toml names. If its stable toolchain is the
+# same version, use that.
 use_installed_rust() {
     local channel
     [ -z "${RUSTUP_TOOLCHAIN-}" ] && command -v rustup >/dev/null || return 0

@@ -1,4 +1,4 @@
--- The triggers through which every key enters, whatever statement brings it.
+-- The trigger functions of the key tables. Every statement that stores a key runs them.
 
 CREATE FUNCTION auth.admit_key() RETURNS trigger
     LANGUAGE c VOLATILE PARALLEL UNSAFE

@@ -1,5 +1,5 @@
--- STABLE: within one statement the answer does not change. PARALLEL SAFE: a worker gets the
--- setting from its leader and verifies it for itself. Not STRICT, for there is no argument.
+-- STABLE: the answer does not change within one statement. PARALLEL SAFE: a worker gets the setting
+-- from its leader and verifies it itself. Not STRICT, because there is no argument.
 
 CREATE FUNCTION auth.session() RETURNS jsonb
     LANGUAGE c STABLE PARALLEL SAFE

@@ -1,11 +1,11 @@
--- What is wrong, or likely to be, with how row-level security is set up here: mistakes that Postgres
--- itself keeps silent about, because they show all rows or none without an error.
+-- What is wrong, or likely to be, with how row-level security is set up here: mistakes that
+-- Postgres itself keeps silent about, because they show all rows or none without an error.
 --
--- It runs with its caller's rights, and reads the catalogs, which everyone may, and the two key tables.
--- What the caller may not see it says nothing about. With this search_path every name that is not
--- qualified, operators too, is one of pg_catalog: pg_temp is searched last for tables, and never for
--- functions and operators. Not BEGIN ATOMIC, which pg_upgrade would have to parse with the catalogs of
--- the next version.
+-- It runs with its caller's rights, and reads the catalogs, which everyone may, and the two key
+-- tables. What the caller may not see it says nothing about. With this search_path every name that
+-- is not qualified, operators too, is one of pg_catalog: pg_temp is searched last for tables, and
+-- never for functions and operators. Not BEGIN ATOMIC, which pg_upgrade would have to parse with
+-- the catalogs of the next version.
 CREATE FUNCTION auth.lint()
     RETURNS TABLE (level text, code text, object text, detail text, fix text)
     LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 10 COST 100000
@@ -51,7 +51,8 @@ policies AS (
            format('policy %I on %s', p.polname, t.name) AS name,
            coalesce(pg_get_expr(p.polqual, p.polrelid), '') AS passes,
            coalesce(pg_get_expr(p.polwithcheck, p.polrelid), '') AS checks,
-           -- By the node, and not by the text, which may say so in a string: the two forms of current_setting().
+           -- By the node, and not by the text, which may say so in a string: the two forms of
+           -- current_setting().
            coalesce(p.polqual::text, '') || coalesce(p.polwithcheck::text, '') ~ format(':funcid (%s|%s) ',
                'pg_catalog.current_setting(text)'::regprocedure::oid,
                'pg_catalog.current_setting(text, boolean)'::regprocedure::oid) AS reads_setting,
@@ -74,7 +75,8 @@ app_roles AS (
      WHERE EXISTS (SELECT FROM identity_policies AS p JOIN tables AS t ON t.oid = p.polrelid, aclexplode(t.relacl) AS a
                     WHERE 0 = ANY (p.polroles) AND a.grantee = 0)
 ),
--- What these can do with each relation. Superusers and roles with BYPASSRLS have a check of their own.
+-- What these can do with each relation. Superusers and roles with BYPASSRLS have a check of their
+-- own.
 reach AS (
     SELECT r.oid AS role, r.rolname, t.oid AS relation,
            has_table_privilege(r.oid, t.oid, 'SELECT') OR has_any_column_privilege(r.oid, t.oid, 'SELECT') AS can_read,
@@ -283,8 +285,8 @@ policy_for_no_login AS (
            SELECT FROM unnest(p.polroles) AS named (role), pg_roles AS l
             WHERE l.rolcanlogin AND (NOT l.rolsuper OR l.oid = named.role) AND pg_has_role(l.oid, named.role, 'MEMBER'))
 ),
--- A column that a policy compares with a claim, as `owner = auth.user_id()` or `(SELECT auth.session() ->> 'x') = x`:
--- in the text, where Postgres writes our functions qualified.
+-- A column that a policy compares with a claim, as `owner = auth.user_id()` or `(SELECT
+-- auth.session() ->> 'x') = x`: in the text, where Postgres writes our functions qualified.
 missing_index AS (
     SELECT 'info', 'missing_index', 'pg_class'::regclass, t.oid, format('table %s', t.name),
            format('Policy %s compares column %I with a claim, and no index begins with it: each query reads all %s rows or so.',
@@ -309,8 +311,8 @@ view_reads AS (
       JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
      WHERE r.rulename = '_RETURN' AND d.refobjid <> r.ev_class
 ),
--- From each view that an application role may read (`top`) down to the tables. A table is read with the
--- rights of the owner of `as_of`: the last view on the way that is not security_invoker, or the
+-- From each view that an application role may read (`top`) down to the tables. A table is read with
+-- the rights of the owner of `as_of`: the last view on the way that is not security_invoker, or the
 -- materialized view, which was filled with the rights of its owner.
 readings (top, relation, as_of) AS (
     SELECT v.oid, v.oid, CASE WHEN v.relkind = 'm' OR NOT v.is_invoker THEN v.oid END
@@ -470,31 +472,62 @@ tokens_never_expire AS (
            format('UPDATE auth.issuers SET required_claims = ''{exp}'' WHERE issuer = %L;', i.issuer)
       FROM issuers AS i WHERE NOT 'exp' = ANY (i.required_claims) AND i.max_age IS NULL
 ),
--- Keys of issuers that have theirs in auth.jwks. What becomes of others is in auth.key_status.
-keys AS (
-    SELECT i.issuer, count(k.thumbprint) AS number, count(k.thumbprint) FILTER (WHERE k.expires_at IS NULL) AS endless,
-           max(k.expires_at) AS until, count(*) FILTER (WHERE k.jwk ->> 'kty' = 'oct') AS secrets
-      FROM issuers AS i LEFT JOIN auth.jwks AS k ON k.issuer = i.issuer
+-- Each key that can be used: of issuers whose keys are rows of auth.jwks, and of those that are
+-- followed.
+usable_keys AS (
+    SELECT i.issuer, k.expires_at AS until, k.jwk ->> 'kty' = 'oct' AS is_secret
+      FROM issuers AS i JOIN auth.jwks AS k ON k.issuer = i.issuer
      WHERE i.source IS NULL
-     GROUP BY i.issuer
+    UNION ALL
+    SELECT s.issuer, s.valid_until, s.alg ~ 'HS'
+      FROM issuers AS i JOIN auth.key_status AS s ON s.issuer = i.issuer
+     WHERE i.source IS NOT NULL AND s.alg IS NOT NULL AND s.state <> 'missing'
+),
+keys AS (
+    SELECT i.issuer, i.source IS NOT NULL AS is_followed, count(k.issuer) AS number,
+           count(k.issuer) FILTER (WHERE k.until IS NULL) AS endless, max(k.until) AS until,
+           count(k.issuer) FILTER (WHERE k.is_secret) AS secrets,
+           CASE WHEN i.source IS NULL THEN format('SELECT auth.init(''{"keys": [...]}'', issuer => %L); -- with its JWKS', i.issuer)
+                ELSE format('SELECT * FROM auth.key_status WHERE issuer = %L; -- what there is of them', i.issuer) END AS fix
+      FROM issuers AS i LEFT JOIN usable_keys AS k ON k.issuer = i.issuer
+     GROUP BY i.issuer, i.source
 ),
 no_keys AS (
     SELECT 'warning', 'no_keys', NULL::regclass, NULL::oid, format('issuer %s', k.issuer),
-           'It has no key, so each of its tokens is refused with 28J03.',
-           format('SELECT auth.init(''{"keys": [...]}'', issuer => %L); -- with the issuer''s JWKS', k.issuer)
+           'It has no key, so each of its tokens is refused with 28J03.', k.fix
       FROM keys AS k WHERE k.number = 0
+       AND NOT EXISTS (SELECT FROM sources AS s WHERE s.issuer = k.issuer AND s.state = 'missing')
 ),
 keys_expire AS (
     SELECT CASE WHEN k.until <= now() THEN 'error' ELSE 'warning' END, 'keys_expire', NULL::regclass, NULL::oid, format('issuer %s', k.issuer),
            CASE WHEN k.until <= now() THEN format('Its last key ran out at %s, so each of its tokens is refused with 28J03.', k.until)
-                ELSE format('Its last key runs out at %s, and none comes after it.', k.until) END,
-           format('SELECT auth.init(''{"keys": [...]}'', issuer => %L); -- with the issuer''s new JWKS', k.issuer)
+                ELSE format('Its last key runs out at %s, and none comes after it.', k.until) END, k.fix
       FROM keys AS k WHERE k.number > 0 AND k.endless = 0 AND k.until <= now() + interval '7 days'
+),
+-- 8. Where keys come from, if not from auth.jwks. A further kind of source has its codes here.
+sources AS (
+    SELECT i.issuer, i.audience, s.source AS name, min(s.state) AS state, min(s.last_error) AS remark
+      FROM issuers AS i JOIN auth.key_status AS s ON s.issuer = i.issuer
+     WHERE i.source IS NOT NULL
+     GROUP BY i.issuer, i.audience, s.source
+),
+source_missing AS (
+    SELECT 'error', 'source_missing', NULL::regclass, NULL::oid, format('issuer %s', s.issuer),
+           coalesce(s.remark, 'Its source is missing.') || ' Each of its tokens is refused with 28J03.',
+           format('SELECT auth.follow(%L, issuer => %L, audience => %L);', s.name, s.issuer, s.audience)
+      FROM sources AS s WHERE s.state = 'missing'
+),
+source_polled AS (
+    SELECT 'info', 'source_polled', NULL::regclass, NULL::oid, format('issuer %s', s.issuer), s.remark,
+           format('SELECT auth.follow(%L, issuer => %L, audience => %L); -- as a role that may add triggers to the table', s.name, s.issuer, s.audience)
+      FROM sources AS s WHERE s.state = 'polled'
 ),
 shared_secret AS (
     SELECT 'warning', 'shared_secret', NULL::regclass, NULL::oid, format('issuer %s', k.issuer),
-           'It has a shared secret: who can read auth.jwks, a dump or a replica can sign as any of its users.',
-           format('DELETE FROM auth.jwks WHERE issuer = %L AND jwk ->> ''kty'' = ''oct''; -- once it signs with an asymmetric key', k.issuer)
+           'It has a shared secret: who can read it in the table of its keys, a dump or a replica can sign as any of its users.',
+           CASE WHEN k.is_followed THEN format('UPDATE auth.issuers SET algorithms = NULL WHERE issuer = %L;', k.issuer)
+                ELSE format('DELETE FROM auth.jwks WHERE issuer = %L AND jwk ->> ''kty'' = ''oct'';', k.issuer) END
+               || ' -- once it signs with an asymmetric key'
       FROM keys AS k WHERE k.secrets > 0
 ),
 findings (level, code, classid, objid, object, detail, fix) AS (
@@ -506,8 +539,9 @@ findings (level, code, classid, objid, object, detail, fix) AS (
     UNION ALL TABLE key_privilege UNION ALL TABLE claim_function_replaced UNION ALL TABLE trigger_not_always
     UNION ALL TABLE audience_not_checked UNION ALL TABLE any_issuer UNION ALL TABLE tokens_never_expire
     UNION ALL TABLE no_keys UNION ALL TABLE keys_expire UNION ALL TABLE shared_secret
+    UNION ALL TABLE source_missing UNION ALL TABLE source_polled
 ),
--- 8. What the owners ignore on purpose.
+-- 9. What the owners ignore on purpose.
 database_comment AS (
     SELECT coalesce(shobj_description(d.oid, 'pg_database'), '') AS text FROM pg_database AS d WHERE d.datname = current_database()
 )

@@ -1,17 +1,18 @@
--- Who may do what. Everyone may hand over a token and read its claims. The owner of the extension may
--- manage issuers and keys, and let others do so, but owns none of the objects: they belong to the
--- superuser as whom a trusted extension's script runs. So neither the owner, nor a migration tool that
--- runs as the owner, can alter the key tables, add triggers to them or disable ours, or create
--- anything in the schema.
+-- Everyone may pass a token and read its claims. The owner of the extension may manage issuers and
+-- keys, and let others do so, but owns none of the objects: they belong to the superuser as whom a
+-- trusted extension's script runs. So neither the owner, nor a migration tool that runs as the
+-- owner, can alter the key tables, add triggers to them or disable ours, or create anything in the
+-- schema.
 
--- First, everything that anybody but the objects' owner has is taken away: EXECUTE, which PUBLIC has
--- on a new function, and whatever ALTER DEFAULT PRIVILEGES gives, to any role. Default privileges of
--- the superuser as whom a trusted extension's script runs apply to the objects that it creates; a
--- default grant on tables would let its grantee insert a key and be any user.
+-- First, all privileges of everyone except the objects' owner are revoked: EXECUTE, which PUBLIC
+-- has on a new function, and whatever ALTER DEFAULT PRIVILEGES grants, to any role. Default
+-- privileges of the superuser as whom a trusted extension's script runs apply to the objects that
+-- it creates; a default grant on tables would let its grantee insert a key and be any user.
 --
--- What everyone may call keeps the privileges that it was created with, NULL in the catalog: a list,
--- though it said the same, would be taken apart each time that a statement is about to call it. Only
--- where default privileges have made a list already is it corrected.
+-- Functions for everyone keep the privileges that they were created with, which are NULL in the
+-- catalog. An explicit list with the same privileges would be evaluated each time that a statement
+-- is about to call the function. It is only corrected where default privileges have already made a
+-- list.
 DO $$
 DECLARE
     everyones CONSTANT pg_catalog.regprocedure[] := ARRAY[
@@ -59,6 +60,7 @@ GRANT USAGE ON SCHEMA auth TO @extowner@ WITH GRANT OPTION;
 GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON auth.issuers, auth.jwks TO @extowner@ WITH GRANT OPTION;
 GRANT EXECUTE ON FUNCTION
     auth.init(jsonb, text, text[]), auth.follow(regclass, text, text[], interval, jsonb), auth.unfollow(text),
-    auth.list_keys(), auth.keys_changed(), auth.verify(text), auth.inspect(text), auth.lint()
+    auth.list_keys(), auth.keys_changed(), auth.verify(text), auth.inspect(text), auth.lint(),
+    auth.explain_access(regclass, text, text, name), auth.list_stats(), auth.reset_stats()
     TO @extowner@ WITH GRANT OPTION;
-GRANT SELECT ON auth.key_status TO @extowner@ WITH GRANT OPTION;
+GRANT SELECT ON auth.key_status, auth.stats TO @extowner@ WITH GRANT OPTION;

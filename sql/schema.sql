@@ -1,6 +1,5 @@
--- The extension's objects live in a schema of its own, named auth. It is not the extension's
--- "schema" in the sense of the control file, so that the script can run with a search_path of
--- pg_catalog alone.
+-- The extension's objects are in a schema of its own, named auth. The control file does not set it
+-- as the extension's "schema", so that the script can run with a search_path of pg_catalog alone.
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_catalog.pg_namespace AS n WHERE n.nspname OPERATOR(pg_catalog.=) 'auth') THEN
@@ -8,10 +7,10 @@ BEGIN
             ERRCODE = 'duplicate_schema',
             MESSAGE = 'schema "auth" already exists',
             DETAIL = 'pg_auth_jwt keeps its tables and functions in a schema "auth" of its own.',
-            -- Not "drop it": the schema of this name that Better Auth or Supabase made has the users in it.
+            -- Not "drop it": a schema auth made by Better Auth or Supabase contains the users.
             HINT = 'Move or rename that schema first (ALTER SCHEMA auth RENAME TO ...). Policies, defaults and '
                 'views that call functions of the renamed schema go on calling the old functions until you '
-                'change them; the README of pg_auth_jwt has a query that lists them.';
+                'change them; auth.lint() then names them.';
     END IF;
 END
 $$;

@@ -1,4 +1,4 @@
--- Names are compared byte by byte, by an index too and without SQL: hence COLLATE "C".
+-- Names are compared byte by byte, also by index scans without SQL: hence COLLATE "C".
 CREATE TABLE auth.issuers (
     issuer text COLLATE pg_catalog."C" PRIMARY KEY
         CONSTRAINT issuer_not_empty CHECK (issuer OPERATOR(pg_catalog.<>) ''),
@@ -31,17 +31,17 @@ COMMENT ON COLUMN auth.issuers.issuer IS 'the exact iss that a token must carry;
 COMMENT ON COLUMN auth.issuers.audience IS 'a token must carry one of these in aud; NULL: not checked';
 COMMENT ON COLUMN auth.issuers.algorithms IS 'what a token may be signed with; NULL: every asymmetric algorithm';
 COMMENT ON COLUMN auth.issuers.required_claims IS 'claims that a token must carry';
-COMMENT ON COLUMN auth.issuers.leeway IS 'by how much the issuer''s clock may differ';
+COMMENT ON COLUMN auth.issuers.leeway IS 'how far the issuer''s clock may differ';
 COMMENT ON COLUMN auth.issuers.max_age IS 'how old a token may be, from its iat; NULL: any age';
-COMMENT ON COLUMN auth.issuers.token_types IS 'what typ may say; a token without it counts as JWT; NULL: not looked at';
+COMMENT ON COLUMN auth.issuers.token_types IS 'accepted values of typ; a token without it counts as JWT; NULL: not checked';
 COMMENT ON COLUMN auth.issuers.enabled IS 'false: no token of this issuer is accepted';
 COMMENT ON COLUMN auth.issuers.source IS 'where the keys are, as auth.follow() writes it; NULL: in auth.jwks';
-COMMENT ON CONSTRAINT issuer_not_empty ON auth.issuers IS 'a token without iss is the business of the row *';
+COMMENT ON CONSTRAINT issuer_not_empty ON auth.issuers IS 'the row * is for tokens without iss';
 COMMENT ON CONSTRAINT audience_not_empty ON auth.issuers IS 'an empty list would accept no token';
 COMMENT ON CONSTRAINT algorithms_known ON auth.issuers IS 'the JWA names that pg_auth_jwt verifies';
 COMMENT ON CONSTRAINT required_claims_named ON auth.issuers IS 'no NULL elements';
-COMMENT ON CONSTRAINT leeway_not_negative ON auth.issuers IS 'a leeway only ever widens';
-COMMENT ON CONSTRAINT max_age_positive ON auth.issuers IS 'an age of nothing would accept no token';
+COMMENT ON CONSTRAINT leeway_not_negative ON auth.issuers IS 'a leeway only extends the times';
+COMMENT ON CONSTRAINT max_age_positive ON auth.issuers IS 'an age of zero would accept no token';
 COMMENT ON CONSTRAINT source_is_object ON auth.issuers IS 'as auth.follow() writes it';
 COMMENT ON CONSTRAINT token_types_named ON auth.issuers IS 'no NULL elements';
 
@@ -55,7 +55,8 @@ CREATE TABLE auth.jwks (
     expires_at timestamptz,
     PRIMARY KEY (issuer, thumbprint)
 );
--- Backs the trigger's own look, which cannot see what another session has not committed yet.
+-- Enforces what the trigger checks, because the trigger cannot see uncommitted rows of other
+-- sessions.
 CREATE UNIQUE INDEX jwks_kid_key ON auth.jwks
     (issuer, kid, (jwk OPERATOR(pg_catalog.->>) 'kty'));
 COMMENT ON TABLE auth.jwks IS 'the issuers'' keys';
@@ -65,16 +66,16 @@ COMMENT ON COLUMN auth.jwks.jwk IS 'the key, as RFC 7517 writes it';
 COMMENT ON COLUMN auth.jwks.alg IS 'the only algorithm that the key takes; NULL: those of its type and curve';
 COMMENT ON COLUMN auth.jwks.thumbprint IS 'RFC 7638, SHA-256; filled in by trigger';
 COMMENT ON COLUMN auth.jwks.created_at IS 'when the key was first stored';
-COMMENT ON COLUMN auth.jwks.expires_at IS 'from when on the key is not used; NULL: never';
+COMMENT ON COLUMN auth.jwks.expires_at IS 'the key is not used from this time on; NULL: no limit';
 COMMENT ON INDEX auth.jwks_kid_key IS 'an issuer''s kid names one key of each type';
 
 CREATE TRIGGER admit_key BEFORE INSERT OR UPDATE ON auth.jwks
     FOR EACH ROW EXECUTE FUNCTION auth.admit_key();
-COMMENT ON TRIGGER admit_key ON auth.jwks IS 'refuses what is no acceptable key';
+COMMENT ON TRIGGER admit_key ON auth.jwks IS 'refuses keys that are not acceptable';
 
--- After each row and not after each statement, because a logical replication worker fires no
--- statement triggers, and because a statement that changes no row then says nothing. After and not
--- before, because what is read again must include the change.
+-- FOR EACH ROW, because a logical replication worker fires no statement triggers, and so that a
+-- statement that changes no row announces nothing. AFTER, because the keys that are read again must
+-- include the change.
 CREATE TRIGGER keys_changed AFTER INSERT OR UPDATE OR DELETE ON auth.jwks
     FOR EACH ROW EXECUTE FUNCTION auth.keys_changed();
 CREATE TRIGGER keys_truncated AFTER TRUNCATE ON auth.jwks
@@ -88,13 +89,13 @@ COMMENT ON TRIGGER keys_truncated ON auth.jwks IS 'makes the change known to eve
 COMMENT ON TRIGGER issuers_changed ON auth.issuers IS 'makes the change known to every backend';
 COMMENT ON TRIGGER issuers_truncated ON auth.issuers IS 'makes the change known to every backend';
 
--- Also under session_replication_role = replica: a key that is replicated is a key.
+-- Also under session_replication_role = replica: replicated keys count like others.
 ALTER TABLE auth.jwks ENABLE ALWAYS TRIGGER admit_key;
 ALTER TABLE auth.jwks ENABLE ALWAYS TRIGGER keys_changed;
 ALTER TABLE auth.jwks ENABLE ALWAYS TRIGGER keys_truncated;
 ALTER TABLE auth.issuers ENABLE ALWAYS TRIGGER issuers_changed;
 ALTER TABLE auth.issuers ENABLE ALWAYS TRIGGER issuers_truncated;
 
--- The rows are the owner's configuration, so pg_dump takes them along.
+-- The rows are the owner's configuration, so pg_dump includes them.
 SELECT pg_catalog.pg_extension_config_dump('auth.issuers', '');
 SELECT pg_catalog.pg_extension_config_dump('auth.jwks', '');

@@ -1,8 +1,8 @@
 //! The one table of what we raise: SQLSTATE, message, DETAIL and HINT. (Only the calling convention's
 //! own errors are in [`crate::pg::function`].)
 //!
-//! Messages name the claim and the rule; never the token, a signature or a key. What comes from a
-//! token is quoted, escaped and cut by the verifier before it gets here.
+//! Messages name the claim and the rule, never the token, a signature or a key. The verifier has
+//! already quoted, escaped and cut what comes from a token.
 
 // A new error of the verifier must not get the code or the hint of another by default.
 #![deny(clippy::wildcard_enum_match_arm)]
@@ -15,7 +15,7 @@ use crate::pg::row::NotUtf8;
 /// A JWKS or a JWK, or another argument, that is not acceptable.
 const INVALID_PARAMETER_VALUE: SqlState = SqlState(b"22023");
 
-/// A right that is missing.
+/// A missing privilege.
 pub const INSUFFICIENT_PRIVILEGE: SqlState = SqlState(b"42501");
 
 /// The SQLSTATE of a refused token. Class 28 (invalid authorization), so that a client can tell a
@@ -49,7 +49,7 @@ fn message(kind: ErrorKind) -> &'static str {
     }
 }
 
-/// What to do about it, where that can be said without knowing more.
+/// What to do about it, where the error alone tells that.
 fn hint(error: &Error) -> Option<&'static str> {
     match error {
         Error::PartCount { .. } | Error::NotBase64url(_) => {
@@ -62,6 +62,10 @@ fn hint(error: &Error) -> Option<&'static str> {
             Some("After a rotation, load the issuer's new JWKS with auth.init().")
         }
         Error::Expired { .. } | Error::TooOld { .. } => Some("Get a new token from the issuer."),
+        // Not what is accepted: anybody may send a token.
+        Error::MissingAudience | Error::Audience { .. } => {
+            Some("The extension's owner sees what is accepted with auth.inspect().")
+        }
         Error::NotYetValid { .. } | Error::IssuedInFuture { .. } => {
             Some("Compare the clock of the issuer with that of this server.")
         }
@@ -83,8 +87,6 @@ fn hint(error: &Error) -> Option<&'static str> {
         | Error::IssuerType { .. }
         | Error::MissingIssuer
         | Error::AudienceType { .. }
-        | Error::MissingAudience
-        | Error::Audience { .. }
         | Error::MissingClaim { .. }
         | Error::ClaimType { .. } => None,
     }
@@ -150,7 +152,7 @@ impl From<NotUtf8> for Report {
     }
 }
 
-/// Text of a key that the encoding of the database lacks.
+/// Text of a key with characters that the encoding of the database lacks.
 pub fn not_storable() -> Report {
     Report {
         sqlstate: SqlState(b"22P05"),
@@ -169,9 +171,9 @@ fn invalid(message: String, detail: Option<String>, hint: Option<&str>) -> Repor
     }
 }
 
-/// A claim function that finds another session token than the query that it is called in has used.
-/// `could_be_caught`: inside of that query an exception handler may be in place, which must not turn
-/// the error into an answer. `query_canceled` is what `WHEN OTHERS` of PL/pgSQL lets pass.
+/// A claim function found another session token than the query around it has used.
+/// `could_be_caught`: an exception handler inside of that query may be active, and must not turn
+/// the error into an answer. `WHEN OTHERS` of PL/pgSQL does not catch `query_canceled`.
 pub fn token_changed(could_be_caught: bool) -> Report {
     Report {
         sqlstate: SqlState(if could_be_caught { b"57014" } else { b"28J12" }),
@@ -238,13 +240,49 @@ pub fn private_key() -> Report {
     )
 }
 
-/// A JWKS that is none.
-pub fn jwks(error: &JwksError) -> Report {
+/// A JWKS that is none. `text` is what was given, as `jsonb` writes it.
+pub fn jwks(error: &JwksError, text: &str) -> Report {
+    const PEM: &str = "Turn the PEM into a JWK first, for example with Node.js: node -e \
+                       'console.log(JSON.stringify(require(\"crypto\").createPublicKey(require(\"fs\")\
+                       .readFileSync(0)).export({format:\"jwk\"})))' < key.pem";
+    let hint = match text.trim_start() {
+        text if text.starts_with("\"-----BEGIN") => Some(PEM),
+        text if text.starts_with("\"http") => {
+            Some("Nothing is fetched here: pass what this URL answers.")
+        }
+        text if text.starts_with("\"<") => {
+            Some("This is a web page: look for the URL of the JWKS, and pass what that answers.")
+        }
+        text if text.starts_with("\"eyJ") => {
+            Some("This is a token: pass the public keys of its issuer.")
+        }
+        text if text.contains("\"jwks_uri\"") => Some(
+            "This is the discovery document: pass what the URL in its member \"jwks_uri\" answers.",
+        ),
+        _ => None,
+    };
     invalid(
         "JWKS is not acceptable".to_owned(),
         Some(sentence(&error.to_string())),
-        None,
+        hint,
     )
+}
+
+/// Keys of an issuer whose audience is not checked; a NOTICE.
+pub fn audience_not_checked(issuer: &str) -> Report {
+    let quoted = pgrx::spi::quote_literal(issuer);
+    let issuer = shorten(issuer);
+    Report {
+        sqlstate: SqlState(b"00000"),
+        message: format!("audience of issuer \"{issuer}\" is not checked"),
+        detail: Some(
+            "Its tokens are accepted whatever their \"aud\" says, also those for other applications."
+                .to_owned(),
+        ),
+        hint: Some(format!(
+            "Name the audience: SELECT auth.init(..., issuer => {quoted}, audience => '{{my-app}}');"
+        )),
+    }
 }
 
 /// A JWKS of which no key can be used; `reasons` are (name, reason) of each. `secrets_of` is the
@@ -305,6 +343,50 @@ pub fn argument_is_null(name: &str) -> Report {
         sqlstate: SqlState(b"22004"),
         message: format!("{name} must not be null"),
         detail: None,
+        hint: None,
+    }
+}
+
+/// A role that is not there, in Postgres's words.
+pub fn no_such_role(name: &str) -> Report {
+    Report {
+        sqlstate: SqlState(b"42704"),
+        message: format!("role \"{name}\" does not exist"),
+        detail: None,
+        hint: None,
+    }
+}
+
+/// `auth.explain_access` of what has no policies.
+pub fn not_a_table(name: &str) -> Report {
+    Report {
+        sqlstate: SqlState(b"42809"),
+        message: format!("{name} is not a table"),
+        detail: Some("Only tables have policies.".to_owned()),
+        hint: Some(
+            "Ask about the tables that a view reads; auth.lint() lists the views that get around their \
+             policies."
+                .to_owned(),
+        ),
+    }
+}
+
+/// `auth.explain_access` of another command.
+pub fn unknown_command(command: &str) -> Report {
+    let command = shorten(command);
+    invalid(
+        format!("command \"{command}\" is not known"),
+        None,
+        Some("Available values: SELECT, INSERT, UPDATE, DELETE."),
+    )
+}
+
+/// A query of the catalogs whose outcome is not what they give.
+pub fn catalogs(error: pgrx::spi::SpiError) -> Report {
+    Report {
+        sqlstate: SqlState(b"55000"),
+        message: "could not read the catalogs".to_owned(),
+        detail: Some(sentence(&error.to_string())),
         hint: None,
     }
 }
@@ -535,7 +617,7 @@ pub fn triggers_altered(faults: &str, repair: &str) -> Report {
     }
 }
 
-/// The library's first use, where Postgres would forget its settings.
+/// The first use of the library in a place where Postgres would forget its settings.
 pub fn loaded_too_late() -> Report {
     Report {
         sqlstate: SqlState(b"55000"),
@@ -548,7 +630,7 @@ pub fn loaded_too_late() -> Report {
     }
 }
 
-/// A connection option that is not the client's to give; in Postgres's words.
+/// A connection option that the client may not set; in Postgres's words.
 pub fn setting_denied(name: &str) -> Report {
     Report {
         sqlstate: INSUFFICIENT_PRIVILEGE,
@@ -577,7 +659,8 @@ pub fn setting_unreadable(
     }
 }
 
-/// A name under our prefix that is none of our settings. Its value is not shown: it may be a token.
+/// A name with our prefix that is not one of our settings. Its value is not shown: it may be a
+/// token.
 pub fn setting_unknown(name: &str, place: &str, remedy: &str) -> Report {
     let name = shorten(name);
     Report {
@@ -590,8 +673,8 @@ pub fn setting_unknown(name: &str, place: &str, remedy: &str) -> Report {
     }
 }
 
-/// A query of ours whose outcome is not what the extension's own tables give; an error of Postgres's
-/// own is raised as it is.
+/// A query of ours with a result that the extension's own tables cannot give. Postgres's own errors
+/// are raised as they are.
 pub fn spi(error: pgrx::spi::SpiError) -> Report {
     Report {
         sqlstate: SqlState(b"55000"),
@@ -604,7 +687,7 @@ pub fn spi(error: pgrx::spi::SpiError) -> Report {
     }
 }
 
-/// A line of the verifier's as a DETAIL: a sentence.
+/// A line of the verifier as a DETAIL: a sentence.
 pub fn sentence(line: &str) -> String {
     let mut chars = line.chars();
     match chars.next() {

@@ -1,14 +1,14 @@
 //! Verifies JSON Web Tokens inside Postgres, so that row-level security can trust their claims.
 //!
 //! Imports go one way, which `scripts/lint` checks: this module → [`once`] → [`session`] → [`trust`],
-//! [`settings`] → [`errors`], [`redaction`] → [`pg`].
+//! [`settings`] → [`errors`], [`stats`], [`redaction`] → [`pg`].
 //!
 //! A claim function asks the [`session`] who the user is. The session verifies the value of
 //! `pg_auth_jwt.token` with the `jwt_verify` crate, against the keys that [`trust`] reads from the
 //! tables.
 //!
-//! A panic under [`pg::guard::run`] is an error of the statement; in a hook or a callback of Postgres's
-//! it ends the server. So nothing here may panic, tests apart.
+//! A panic under [`pg::guard::run`] becomes an error of the statement; in a hook or a callback of
+//! Postgres it ends the server. So nothing here may panic, except in tests.
 
 #![cfg_attr(
     not(any(test, feature = "pg_test")),
@@ -32,6 +32,7 @@ mod pg;
 mod redaction;
 mod session;
 mod settings;
+mod stats;
 #[cfg(any(test, feature = "pg_test"))]
 mod tests;
 mod trust;
@@ -43,7 +44,7 @@ pub mod pg_test {
     /// Nothing to prepare.
     pub fn setup(_options: Vec<&str>) {}
 
-    /// The tests run on stock settings.
+    /// The tests run with the default settings.
     #[must_use]
     pub fn postgresql_conf_options() -> Vec<&'static str> {
         vec![]
@@ -52,7 +53,7 @@ pub mod pg_test {
 
 #[unsafe(no_mangle)]
 extern "C-unwind" fn _PG_init() {
-    // SAFETY: Postgres calls this, and nothing here is left to drop.
+    // SAFETY: Postgres calls this, and nothing here needs a drop.
     unsafe {
         pg::guard::run(|| {
             settings::register()?;
@@ -60,6 +61,9 @@ extern "C-unwind" fn _PG_init() {
             redaction::hooks::install();
             once::install();
             session::execution::install();
+            if settings::is_loaded_by_server() {
+                stats::request_shared_memory();
+            }
             // The statement that loads the library came before the hooks.
             redaction::hooks::redact_activity();
             Ok(())
@@ -95,5 +99,15 @@ pgrx::extension_sql_file!(
     "../sql/lint.sql",
     name = "lint",
     requires = ["claim_functions"]
+);
+pgrx::extension_sql_file!(
+    "../sql/explain_access.sql",
+    name = "explain_access",
+    requires = ["lint"]
+);
+pgrx::extension_sql_file!(
+    "../sql/stats.sql",
+    name = "stats",
+    requires = ["explain_access"]
 );
 pgrx::extension_sql_file!("../sql/privileges.sql", name = "privileges", finalize);

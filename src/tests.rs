@@ -1,4 +1,4 @@
-//! What needs the server's own functions beside ours; everything seen from SQL is in pg_test/.
+//! Tests that need the server's own functions beside ours. What SQL can show is tested in pg_test/.
 
 #[pgrx::pg_schema]
 mod tests {
@@ -106,7 +106,8 @@ mod tests {
                 Spi::get_one::<pgrx::datum::Interval>(&format!("SELECT interval '{text}'"))
                     .expect("an interval")
                     .expect("not NULL");
-            // interval_cmp counts a month as 30 days, so two of equal length compare as equal.
+            // interval_cmp counts a month as 30 days, so intervals such as 1 month and 30 days are
+            // equal.
             let micros = crate::trust::lookup::length(&interval).as_micros();
             let equal = Spi::get_one_with_args::<bool>(
                 "SELECT interval '1 microsecond' * $1 = $2",
@@ -116,8 +117,8 @@ mod tests {
         }
     }
 
-    /// What `unannounced_statements_are_told_apart` runs. It announces no statement, so that to Postgres
-    /// all of them begin when the worker did.
+    /// The body of `unannounced_statements_are_told_apart`. It announces no statement, so for
+    /// Postgres all of them begin when the worker did.
     #[pg_guard]
     #[unsafe(no_mangle)]
     extern "C-unwind" fn pg_auth_jwt_test_worker(_argument: pg_sys::Datum) {

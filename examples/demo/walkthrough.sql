@@ -1,5 +1,5 @@
--- What `make demo` shows: an issuer's key set and its users' tokens at work. See run.
--- The tokens stand in psql variables here; an application binds them as parameters.
+-- What `make demo` shows: an issuer's key set and its users' tokens in use. See run. The tokens are
+-- in psql variables here; an application binds them as parameters.
 \ir ../../pg_test/fixtures/jose.sql
 \set ECHO all
 -- 1. The database's owner, who is no superuser, installs the extension and tells it whom to trust.
@@ -54,5 +54,23 @@ SELECT auth.jwt_session_init(:'expired');
 SELECT auth.jwt_session_init(:'bob');
 SELECT auth.email();
 \! psql -X -U app_owner -c "DELETE FROM auth.jwks WHERE kid = 'ed-1'" demo
+SELECT auth.email();
+\echo SQLSTATE :LAST_ERROR_SQLSTATE
+
+-- 9. An issuer that keeps its keys in this database, as Better Auth does: its table is followed.
+\connect - app_owner
+CREATE TABLE issuer_keys (id text PRIMARY KEY, public_key jsonb NOT NULL, expires_at timestamptz);
+SELECT auth.follow('issuer_keys', issuer => 'https://auth.example.com', audience => '{my-app}');
+CREATE TABLE next_keys AS SELECT key ->> 'kid' AS id, key AS public_key
+  FROM jsonb_array_elements(:'jwks'::jsonb -> 'keys') AS key;
+
+-- 10. A rotation: the issuer's new key counts as soon as its row is there, and no longer.
+\connect - authenticated
+SELECT auth.jwt_session_init(:'alice');
+\echo SQLSTATE :LAST_ERROR_SQLSTATE
+\! psql -X -U app_owner -c "INSERT INTO issuer_keys SELECT * FROM next_keys" demo
+SELECT auth.jwt_session_init(:'alice');
+SELECT auth.email();
+\! psql -X -U app_owner -c "DELETE FROM issuer_keys WHERE id = 'es-1'" demo
 SELECT auth.email();
 \echo SQLSTATE :LAST_ERROR_SQLSTATE

@@ -1,4 +1,4 @@
-//! A good token, changed: no change of what is signed is ever accepted.
+//! A good token with changes: no change of signed bytes is ever accepted.
 #![no_main]
 
 #[path = "../../crates/jwt_verify/tests/common/mod.rs"]
@@ -8,7 +8,7 @@ use common::harness::{changed_token, good_token};
 use common::sign::Signer;
 use std::sync::LazyLock;
 
-/// One good token by each key and algorithm: signing takes longer than checking.
+/// One good token for each key and algorithm: signing takes longer than checking.
 static GOOD: LazyLock<Vec<(Signer, String)>> = LazyLock::new(|| {
     let algorithms = |signer: Signer| signer.algorithms().iter().map(move |alg| (signer, alg));
     Signer::ALL
@@ -18,8 +18,8 @@ static GOOD: LazyLock<Vec<(Signer, String)>> = LazyLock::new(|| {
         .collect()
 });
 
-// The first byte chooses the token; then each three bytes are a place and what to put there: a byte,
-// a deletion, or a piece of another token.
+// The first byte chooses the token. Then each three bytes are a position and what to put there: a
+// byte, a deletion, or a piece of another token.
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let Some((choice, changes)) = data.split_first() else { return };
     let (signer, good) = &GOOD[usize::from(*choice) % GOOD.len()];
@@ -40,7 +40,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
             _ => {}
         }
     }
-    // What became another good token as a whole was not changed, but swapped.
+    // If the result is another complete good token, the token was swapped and not changed.
     if GOOD.iter().any(|(_, other)| other != good && other.as_bytes() == changed) {
         return;
     }

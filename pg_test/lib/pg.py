@@ -13,7 +13,8 @@ ROOT = os.path.dirname(HERE)
 
 
 class PgError(Exception):
-    """An ERROR of the server's; `fields` by the protocol's letters (M message, D detail, H hint)."""
+    """An ERROR from the server; `fields` by the protocol's letters (M message, D detail, H
+    hint)."""
 
     def __init__(self, fields):
         super().__init__(f"{fields['C']} {fields['M']}" + (f" ({fields['D']})" if "D" in fields else ""))
@@ -58,7 +59,7 @@ class Session:
         self.socket.sendall(b"".join(messages))
 
     def receive(self):
-        """The rows of all that was sent since the last call; raises the first error among it."""
+        """The rows up to the end of the next Sync or query; raises the first error among them."""
         return self._until_ready()
 
     # Whole statements.
@@ -88,7 +89,7 @@ class Session:
         return rows[0][0] if rows else None
 
     def code(self, sql, *params):
-        """The SQLSTATE that it raises, or None."""
+        """The SQLSTATE of its error, or None."""
         try:
             self.value(sql, *params)
         except PgError as error:
@@ -99,7 +100,7 @@ class Session:
         self.die()
 
     def die(self):
-        """Goes without a word."""
+        """Closes the socket without a message."""
         self.stream.close()
         self.socket.close()
 
@@ -144,9 +145,9 @@ class Session:
 
 
 class Cluster:
-    """A private cluster, by scripts/cluster: removed on leaving the `with`. It has the roles and the
-    template of template.sql, unless `bare`, or is a standby of another one. It is of the Postgres that
-    is being tested, or of that major version. `dir` is where its data, log and socket are."""
+    """A private cluster, by scripts/cluster: removed on leaving the `with`. It has the roles and
+    the template of template.sql, unless `bare`, or is a standby of another one. Its Postgres is the
+    tested one, or that of the given major version. `dir` has its data, log and socket."""
 
     def __init__(self, name, bare=False, standby_of=None, major=None, **settings):
         self.name = f"test_{name}"
@@ -178,7 +179,7 @@ class Cluster:
         return shell(script, self.dir, program, *args, env=self.environ)
 
     def client(self, program, *args, check=True, **options):
-        """Runs one of Postgres's programs as a client; returns what it prints."""
+        """Runs one of Postgres's programs as a client; returns its output."""
         environ = {**self.environ, "PGHOST": self.dir, "PGUSER": "postgres"}
         options = {"text": True, "stdout": subprocess.PIPE, "cwd": HERE, **options}
         program = shell("echo $PG_BIN", env=self.environ) + "/" + program
@@ -200,7 +201,7 @@ class Cluster:
 
 
 class SharedCluster(Cluster):
-    """The one that pg_test/run started."""
+    """The cluster that pg_test/run started."""
 
     def __init__(self):
         self.dir, self.environ = os.environ["PGHOST"], os.environ
@@ -210,7 +211,7 @@ class SharedCluster(Cluster):
 
 
 def shell(script, *args, env=None):
-    """What a line of shell prints, with the scripts' lib.sh at hand."""
+    """The output of a line of shell that may use the scripts' lib.sh."""
     command = ["bash", "-c", f'. "$0/scripts/lib.sh"; {script}', ROOT, *args]
     run = subprocess.run(command, check=False, text=True, stdout=subprocess.PIPE, env=env)
     if run.returncode:
@@ -219,7 +220,7 @@ def shell(script, *args, env=None):
 
 
 def has_library(name):
-    """Whether Postgres's contrib/ is there, or that of it."""
+    """Whether this module of Postgres's contrib/ is installed."""
     return os.path.exists(shell('"$PG_BIN/pg_config" --pkglibdir') + f"/{name}.so")
 
 
@@ -245,11 +246,11 @@ class Checks:
         self.equal(what, bool(got), True)
 
     def skip(self, reason):
-        """Says that a part was not run. pg_test/run counts these lines."""
+        """Prints that a part was not run. pg_test/run counts these lines."""
         print(f"SKIPPED {os.path.splitext(os.path.basename(sys.argv[0]))[0]}: {reason}")
 
     def skip_all(self, reason):
-        """Ends a test of which nothing was run: it counts as skipped and not as passed."""
+        """Ends a test that ran nothing: it counts as skipped and not as passed."""
         self.skip(reason)
         sys.exit(77)
 

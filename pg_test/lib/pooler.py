@@ -28,7 +28,7 @@ READ = "SELECT owner FROM things"
 
 
 class Pooler:
-    """PgBouncer with a socket beside the cluster's own, for the length of a `with`."""
+    """PgBouncer with a socket beside the cluster's, while a `with` lasts."""
 
     def __init__(self, cluster, dbname, mode, servers):
         self.dir = f"{cluster.dir}/pooler"
@@ -61,7 +61,7 @@ log_pooler_errors = 0
             try:
                 Session(dbname, host=self.dir, port=6432).close()
                 return
-            except OSError:  # not there yet, or there and not listening
+            except OSError:  # missing, or not listening yet
                 time.sleep(0.02)
         sys.exit("PgBouncer does not start")
 
@@ -74,22 +74,22 @@ log_pooler_errors = 0
         os.kill(pid, signal.SIGTERM)
         while os.path.exists(self.pidfile):
             time.sleep(0.01)
-        while os.path.exists(self.dir):  # from which it may still be removing its socket
+        while os.path.exists(self.dir):  # it may still be removing its socket
             shutil.rmtree(self.dir, ignore_errors=True)
 
 
 class Client(threading.Thread):
     """Comes and goes, as a different user in each transaction, until the time is up.
 
-    `is_local` is what it passes to auth.jwt_session_init: "true", "false", or None for nothing. With
-    "false" it relies on pg_auth_jwt.scope or on the pooler's DISCARD ALL between two clients.
+    `is_local` is what it passes to auth.jwt_session_init: "true", "false", or None for nothing.
+    With "false" it relies on pg_auth_jwt.scope or on the pooler's DISCARD ALL between two clients.
     """
 
     def __init__(self, host, dbname, until, is_local, whole_session):
         super().__init__()
         self.where, self.until = (dbname, "authenticated", host, 6432), until
         self.is_local = f", {is_local}" if is_local else ""
-        # Its token outlives the transaction, as far as this client goes.
+        # This client lets its token outlive the transaction.
         self.keeps_identity = is_local == "false" and whole_session
         self.random = random.Random()
         self.counts = collections.Counter()
@@ -100,7 +100,7 @@ class Client(threading.Thread):
         try:
             while time.time() < self.until:
                 self.session()
-        except Exception as error:  # Whatever it is, the test has to hear of it.
+        except Exception as error:  # Any failure must reach the test.
             self.failure = error
 
     def session(self):
@@ -122,11 +122,11 @@ class Client(threading.Thread):
             self.crossings.append(f"{what}: as {owner} read {rows}")
 
     def begin(self, s):
-        """Begins a transaction as some user, and reads as that one."""
+        """Begins a transaction as some user, and reads as this user."""
         user = f"u{self.random.randrange(USERS)}"
         token = tokens.token(user)
         if self.random.random() < 0.3:
-            # As a driver does that pipelines.
+            # As a pipelining driver does.
             s.send(s.parse("BEGIN"), s.bind(), s.run(),
                    s.parse(f"SELECT auth.jwt_session_init($1{self.is_local})"), s.bind([token]), s.run(),
                    s.parse(READ), s.bind(), s.run(), s.SYNC)
@@ -168,12 +168,12 @@ class Client(threading.Thread):
         return True
 
     def anonymous(self, s):
-        """No token given, so none there."""
+        """Without a token, no identity."""
         self.check("without a token", s.query(READ), None)
         return True
 
     def killed(self, s):
-        """Dies in its transaction, some in the middle of a statement."""
+        """Dies in its transaction, sometimes in the middle of a statement."""
         self.begin(s)
         if self.random.random() < 0.5:
             s.begin_query("SELECT pg_sleep(0.01) FROM things")
@@ -189,7 +189,7 @@ class Client(threading.Thread):
 
 
 def play(cluster, dbname, mode, clients, servers, seconds, is_local=None):
-    """Lets them play, and returns what was counted and what crossed."""
+    """Runs the clients, and returns the counts and the crossings."""
     with Pooler(cluster, dbname, mode, servers) as pooler:
         until = time.time() + seconds
         threads = [Client(pooler.dir, dbname, until, is_local, mode == "session") for _ in range(clients)]

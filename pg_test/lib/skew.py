@@ -1,5 +1,6 @@
-"""A table nine tenths of which belong to one user, and statements whose best plan depends on whose they
-are. scripts/estimates.py looks at plans and pages, which are the same each time; bench/run.py at times."""
+"""A table of which one user owns nine tenths, and statements whose best plan depends on the user.
+scripts/estimates.py checks plans and pages, which are the same each time; bench/run.py measures
+times."""
 
 import json
 import re
@@ -26,7 +27,7 @@ ALL = "SELECT count(note) FROM docs"
 SOME = "SELECT * FROM docs WHERE n = 3"
 JOINED = "SELECT sum(l.n) FROM docs d JOIN lines l ON l.doc = d.id"
 PAGE = "SELECT * FROM docs ORDER BY id LIMIT 20"
-# With this the last one is cheap for everyone, whoever it was planned for.
+# With this the last one is cheap for everyone, for any user that it was planned for.
 INDEX = "CREATE INDEX docs_page ON docs (owner, id)"
 
 
@@ -39,7 +40,8 @@ def make(cluster, db):
 
 
 def session(cluster, db, user, once):
-    """As that user, with claim functions evaluated once or, if `once` is off, for each row."""
+    """A session of that user, with claim functions evaluated once or, if `once` is off, for each
+    row."""
     found = cluster.session(db)
     found.query("SET jit = off; SET max_parallel_workers_per_gather = 0")
     found.query(f"SET pg_auth_jwt.evaluate_once = {once}")
@@ -52,8 +54,8 @@ def sign_in(found, user):
 
 
 class Run:
-    """One execution of a statement: the rows of `docs` that the planner expected, the scans and joins of
-    the plan, the pages that it looked at, and its milliseconds."""
+    """One execution of a statement: the rows of `docs` that the planner expected, the scans and
+    joins of the plan, the pages that it read, and its milliseconds."""
 
     def __init__(self, found, statement):
         lines = found.query(f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT json) {statement}")

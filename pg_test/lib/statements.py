@@ -1,8 +1,8 @@
-"""Random statements under random policies, each run with claim functions evaluated once and with those called
-for each row, which must give the same: rows and errors. scripts/random_plans.py runs some of them in seconds,
-`make fuzz-plans` as many as the time allows, and the soak for minutes.
+"""Random statements under random policies, each run with claim functions evaluated once and with
+those called for each row, which must give the same: rows and errors. scripts/random_plans.py runs
+some of them in seconds, `make fuzz-plans` as many as the time allows, and the soak for minutes.
 
-Each statement follows from the seed and its number alone, so that one that fails can be run again."""
+Each statement depends only on the seed and its number, so that one that fails can be run again."""
 
 import random
 import select
@@ -12,7 +12,7 @@ from lib import tokens
 from lib.pg import PgError
 
 CLAIMS = {"tenant": "t1", "age": "7", "email": "u1@example.com", "role": "authenticated", "orgs": ["t1", "t2"]}
-# Whose token is the session's; none, the same token again, and one that has another tenant among them.
+# The session's tokens: among them none, the same token again, and one with another tenant.
 USERS = {
     "u1": {"tenant": "t1"}, "u2": {"tenant": "t2"}, "u3": {"tenant": "t1"},
     "0b9d8c3e-6f0a-4f5e-9a51-3a1f6d0c7a11": {"tenant": "t0"}, None: {},
@@ -57,7 +57,8 @@ CREATE TABLE p_before AS TABLE p;
 
 
 class Statements:
-    """A source of statements. Every alias has the same columns, so that any of them may be asked of any."""
+    """A source of statements. Every alias has the same columns, so that each column may be used
+    with each alias."""
 
     def __init__(self, seed):
         self.random = random.Random(seed)
@@ -67,7 +68,7 @@ class Statements:
         return self.random.random() < share
 
     def one(self, *choices):
-        """One of them; those that are functions are called."""
+        """One of the choices; functions are called."""
         choice = self.random.choice(choices)
         return choice() if callable(choice) else choice
 
@@ -94,15 +95,16 @@ class Statements:
             "coalesce((auth.session() ->> 'none')::int, 3)", "count_teams(auth.user_id())", "CASE WHEN auth.uid() IS NULL THEN 2 ELSE 3 END")
 
     def truth(self):
-        """Of claims alone."""
+        """A condition on claims alone."""
         return self.one(
             "auth.user_id() = 'u1'", "auth.uid() IS NULL", "auth.session() ? 'age'", "auth.user_id() IS NOT NULL", "(SELECT auth.role() = 'authenticated')",
             "auth.session() @> '{\"tenant\": \"t1\"}'", "coalesce(auth.user_id() LIKE 'u%', false)", f"({self.text()} <> {self.text()})",
             f"({self.number()} > {self.number()})")
 
     def raises(self):
-        """Raises for most tokens, wherever it is evaluated. (Not a sub-select: those that depend on no row Postgres
-        evaluates before it starts workers, be they reached or not, and whether it does may depend on the rest of the plan.)"""
+        """Raises for most tokens, wherever it is evaluated. (Not a sub-select: Postgres evaluates
+        those that depend on no row before it starts workers, reached or not, and whether it does
+        may depend on the rest of the plan.)"""
         return self.one("(auth.session() ->> 'sub')::int", "(1 / (length(auth.user_id()) - length(auth.user_id())))")
 
     # Of rows.
@@ -117,7 +119,7 @@ class Statements:
         return f"{alias}.{self.one('id', 'n')}"
 
     def condition(self, alias, depth=2):
-        """About a row of the alias."""
+        """A condition on a row of the alias."""
         text, number = self.text, self.number
         simple = (
             lambda: f"{self.string(alias)} = {text()}", lambda: f"{text()} = {self.string(alias)}", lambda: f"{self.string(alias)} <> {text()}",
@@ -151,7 +153,7 @@ class Statements:
             lambda: f"EXISTS (SELECT FROM members m WHERE m.team = {alias}.n AND m.who = {self.text()})")
 
     def inner(self, outer, depth, column="id", correlated=0.6):
-        """A sub-select, perhaps about the outer row."""
+        """A sub-select, perhaps with a condition on the outer row."""
         alias = self.alias()
         where = [self.condition(alias, depth)]
         if self.chance(correlated):
@@ -159,7 +161,7 @@ class Statements:
         return f"SELECT {alias}.{column} FROM {self.one(*TABLES)} {alias} WHERE {' AND '.join(where)}"
 
     def value(self, alias):
-        """Something to select of a row."""
+        """An expression to select from a row."""
         return self.one(
             lambda: self.column(alias), lambda: self.column(alias), self.text, self.number, lambda: f"({self.truth()})",
             lambda: f"{self.string(alias)} || {self.text()}", lambda: f"{self.int(alias)} + {self.number()}",
@@ -170,7 +172,7 @@ class Statements:
             lambda: f"({self.condition(alias, 0)})", lambda: f"EXISTS ({self.inner(alias, 1)})")
 
     def relation(self, depth):
-        """Something to select from, with its alias."""
+        """A relation to select from, with its alias."""
         alias = self.alias()
         if depth <= 0 or self.chance(0.6):
             return f"{self.one(*TABLES)} {alias}", alias
@@ -240,7 +242,7 @@ class Statements:
         return f"SELECT {self.value(alias)}::text FROM {source} {where} {self.one('UNION', 'UNION ALL', 'EXCEPT', 'INTERSECT')} SELECT {self.text()}::text {self.one('', 'FROM b')}"
 
     def change(self):
-        """DML; what it leaves behind is looked at afterwards."""
+        """DML; its effects are compared afterwards."""
         table = self.one("a", "b", "p", "va", "vb")
         base = {"va": "a", "vb": "b"}.get(table, table)
         returning = self.one("", f" RETURNING t.id, {self.value('t')}", f" RETURNING t.*, {self.text()}")
@@ -265,8 +267,9 @@ class Statements:
         return [statement, f"TABLE {base}"]
 
     def locked(self):
-        """What rechecks rows that another transaction has changed. (Not those of views: which of their conditions
-        are below the locking, and so are asked of a row before it is locked, depends on how they are written.)"""
+        """A statement that rechecks rows that another transaction has changed. (Not rows of views:
+        it depends on how views are written which of their conditions are below the locking, and so
+        are checked before it.)"""
         table = self.one("a", "b", "p")
         order = self.one("", " ORDER BY t.id")
         return self.one(
@@ -279,14 +282,14 @@ class Statements:
         return self.condition("t", self.one(0, 1, 2)).replace("t.", "")
 
     def settings(self):
-        """Of the planner."""
+        """Settings of the planner."""
         chosen = [f"SET enable_{name} = {self.one('on', 'on', 'off')}" for name in
                   ("seqscan", "indexscan", "indexonlyscan", "bitmapscan", "hashjoin", "mergejoin", "nestloop", "hashagg", "sort", "material", "memoize", "parallel_hash",
                    "partitionwise_join", "partitionwise_aggregate", "incremental_sort", "partition_pruning")]
         if self.chance(0.4):
             chosen.append("SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET min_parallel_index_scan_size = 0;"
                           f"SET parallel_leader_participation = {self.one('on', 'off')}")
-        if self.chance(0.8):  # these few rows count as many: for a few, mere calls stay calls
+        if self.chance(0.8):  # makes these few rows as costly as many: for a few, mere calls stay calls
             chosen.append("SET cpu_tuple_cost = 1;")
         # Compiling takes a hundred times as long as such a statement.
         chosen.append("SET jit = on; SET jit_above_cost = 0" if self.chance(0.02) else "SET jit = off")
@@ -295,7 +298,7 @@ class Statements:
 
 
 class Pair:
-    """Two sessions that differ in pg_auth_jwt.evaluate_once alone."""
+    """Two sessions that differ only in pg_auth_jwt.evaluate_once."""
 
     def __init__(self, cluster, db, settings):
         self.sessions = []
@@ -310,7 +313,7 @@ class Pair:
             session.execute("SELECT auth.jwt_session_init($1)", token)
 
     def outcomes(self, steps):
-        """What the steps give, in a transaction that is rolled back."""
+        """The results of the steps, in a transaction that is rolled back."""
         return [self.outcome(session, steps) for session in self.sessions]
 
     @staticmethod
@@ -329,7 +332,7 @@ class Pair:
 
 
 def outcome_after(other, session, statement):
-    """What it gives once another session's changes, which it may have to wait for, are committed."""
+    """Its result after the commit of another session's changes, for which it may have to wait."""
     other.query("BEGIN; UPDATE a SET n = 100, owner = 'u1' WHERE id % 4 = 0; UPDATE a SET tenant = 't1', n = n + 1 WHERE id % 5 = 1;"
                 "UPDATE b SET n = n + 1 WHERE id % 3 = 0; UPDATE b SET owner = 'u1' WHERE id % 7 = 0; UPDATE p SET n = 100, tenant = 't1' WHERE id % 4 = 0")
     session.query("BEGIN")
@@ -349,7 +352,8 @@ def outcome_after(other, session, statement):
 
 
 def fuzz(cluster, db, checks, seed, seconds=None, count=None, first=0):
-    """Runs statements for so long, or so many; returns how many, and how many of them raised."""
+    """Runs statements for a time, or a number of them; returns how many ran, and how many of them
+    raised."""
     owner = cluster.session(db, "owner_role")
     owner.query(tokens.setup(0) + SCHEMA)
     other = cluster.session(db, "owner_role")
@@ -364,7 +368,7 @@ def fuzz(cluster, db, checks, seed, seconds=None, count=None, first=0):
                         owner.query(f"ALTER POLICY own ON {table} USING ({chooser.policy()})")
                     break
                 except PgError:
-                    continue  # recursion among the policies, or a policy that cannot be written so
+                    continue  # recursion among the policies, or an invalid policy
             if pair:
                 pair.close()
             settings = chooser.settings()

@@ -2,7 +2,7 @@
 """Mints HS256 tokens, for tests that need many users or tokens that run out in seconds.
 
   tokens.py setup                 SQL that makes the issuer and its keys k0 to k3
-  tokens.py token SUB [SECONDS]   a token, good for an hour or that many seconds
+  tokens.py token SUB [SECONDS]   a token, valid for an hour or that many seconds
   tokens.py rows COUNT            COUNT lines "sub<TAB>token" for COPY, users u1 to uCOUNT
   tokens.py sql                   the function test_token(sub, seconds), which mints in the database
 """
@@ -30,6 +30,11 @@ def jwk(key=0):
     return {"kty": "oct", "kid": f"k{key}", "alg": "HS256", "k": base64url(secret(key))}
 
 
+def public_part(key=0):
+    """The key as Better Auth's table has it: without kid and alg."""
+    return json.dumps({name: value for name, value in jwk(key).items() if name in ("kty", "k")})
+
+
 def jwks(*keys):
     return json.dumps({"keys": [jwk(key) for key in keys]})
 
@@ -39,21 +44,39 @@ def sign(signed, key=0):
 
 
 def token(sub, seconds=3600, key=0, space="", **claims):
-    """`seconds` is counted from now on, to the microsecond; other claims may be added. `space` is
-    what is written before both JSON texts."""
+    """`seconds` counts from now, to the microsecond; other claims may be added. `space` is
+    written before both JSON texts."""
     header = {"alg": "HS256", "kid": f"k{key}"}
     payload = {"iss": ISSUER, "sub": sub, "exp": time.time() + seconds, **claims}
     return sign(".".join(base64url((space + json.dumps(part)).encode()) for part in (header, payload)), key)
 
 
 def setup(*keys):
-    """No leeway, so that a token runs out when it says."""
+    """No leeway, so that a token expires exactly at its exp."""
     return (f"INSERT INTO auth.issuers (issuer, algorithms, leeway) VALUES ('{ISSUER}', '{{HS256}}', '0 s');"
             f"SELECT auth.init('{jwks(*(keys or range(KEYS)))}', issuer => '{ISSUER}');")
 
 
+FOLLOWED = "https://followed.test.example"
+AUDIENCE = "https://app.test.example"
+
+
+def followed_token(sub, key=0, **claims):
+    return token(sub, key=key, **{"iss": FOLLOWED, "aud": AUDIENCE, **claims})
+
+
+def follow(*keys, table="public.followed_keys"):
+    """A table as Better Auth makes it, with these keys, that is followed."""
+    rows = ", ".join(f"('k{key}', '{public_part(key)}', 'private')" for key in keys)
+    return (f"""CREATE TABLE {table} (id text PRIMARY KEY, "publicKey" text NOT NULL, "privateKey" text NOT NULL,
+                "createdAt" timestamptz NOT NULL DEFAULT now(), "expiresAt" timestamptz);"""
+            f"INSERT INTO {table} VALUES {rows};"
+            f"INSERT INTO auth.issuers (issuer, algorithms, leeway) VALUES ('{FOLLOWED}', '{{HS256}}', '0 s');"
+            f"SELECT auth.follow('{table}', '{FOLLOWED}', '{{{AUDIENCE}}}');")
+
+
 def sql():
-    """HMAC (RFC 2104) by the sha256() of Postgres, because pgcrypto need not be there."""
+    """HMAC (RFC 2104) by the sha256() of Postgres, because pgcrypto may be missing."""
     key = secret(0).ljust(64, b"\0")
     header = base64url(json.dumps({"alg": "HS256", "kid": "k0"}).encode())
     return SQL.format(

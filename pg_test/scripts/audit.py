@@ -24,7 +24,7 @@ def main():
             return given[-1]
 
         def lines(what, *wanted):
-            """The audit lines since the last look."""
+            """The audit lines since the last call."""
             nonlocal seen
             log = [line for line in cluster.log().splitlines() if line.startswith(("LOG:  token ", "LOG:  00000: token "))]
             checks.equal(what, [line.removeprefix("LOG:  ") for line in log[seen:]], list(wanted))
@@ -47,7 +47,7 @@ def main():
         s.query(WHO)
         lines("verified anew, under other rules", accepted('"u1"', '"id-1"'))
 
-        # A cache that is turned off answers nothing, also not from what it kept.
+        # A cache that is turned off is not used, even for what it still holds.
         root.value("SELECT auth.verify($1)", token("u5"))
         root.value("SELECT auth.verify($1)", given[-1])
         lines("verified once", accepted('"u5"'))
@@ -55,7 +55,7 @@ def main():
         root.value("SELECT auth.verify($1)", given[-1])
         lines("verified anew, without a cache", accepted('"u5"'))
 
-        # What nobody vouches for is quoted as it was claimed; it can neither end its line nor grow long.
+        # Unverified values are quoted as claimed; they can neither end the line nor make it long.
         claims = f'issuer "{tokens.ISSUER}", kid "k0", sub "u2", jti -'
         s.code("SELECT auth.jwt_session_init($1)", token("u2", -9))
         s.code("SELECT auth.jwt_session_init($1)", "x")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""A library is replaced for the whole server at once, the SQL of each database when its owner says so.
-So the library has to serve the install scripts of all versions before it (tables as they were: see
-sql/altered.sql), and the update has to pass under those who are at work."""
+"""A library is replaced for the whole server at once, the SQL of each database when its owner says
+so. So the library has to serve the install scripts of all versions before it (tables as they were:
+see sql/altered.sql), and an update must not disturb sessions at work."""
 
 import json
 import os
@@ -17,7 +17,7 @@ SETTINGS = ["token", "scope", "cache_size", "audit_log", "evaluate_once", "requi
 CLAIM_FUNCTIONS = {"user_id": CLAIMS["sub"], "uid": CLAIMS["sub"], "role": "r", "email": "e",
                    "organization": json.dumps(ORGANIZATION), "organization_id": ORGANIZATION["id"]}
 
-# What a newer version may bring.
+# What a newer version may add.
 UPDATE = """
 ALTER TABLE auth.issuers ADD COLUMN note text NOT NULL DEFAULT 'none';
 CREATE FUNCTION auth.subject() RETURNS text LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'pg_auth_jwt_user_id';
@@ -58,7 +58,7 @@ def frozen(checks, cluster, db):
     for setting in SETTINGS:
         checks.equal(setting, root.code(f"SHOW pg_auth_jwt.{setting}"), None)
 
-    # Whether the list is whole can be told only of the script that it was taken from.
+    # Whether the list is complete can only be checked with the script that it was taken from.
     if root.value("SELECT extversion FROM pg_extension WHERE extname = 'pg_auth_jwt'") == "0.1.0":
         symbols = ("SELECT DISTINCT prosrc FROM pg_proc WHERE pronamespace = '%s'::regnamespace AND prolang = "
                    "(SELECT oid FROM pg_language WHERE lanname = 'c') ORDER BY 1")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""What pg_dump saves of a database, pg_restore brings back in another cluster: issuers, keys, grants
-and policies, so that the tokens verified there before verify there again. What it cannot bring back,
-the privileges of an owner who is not the one that restores, the grants of docs/security.md do."""
+"""pg_restore brings back what pg_dump saved of a database, in another cluster: issuers, keys,
+grants and policies, so that the same tokens verify there. It cannot bring back the privileges of an
+owner who does not run the restore; the grants of docs/security.md do."""
 
 import json
 import subprocess
@@ -33,7 +33,7 @@ GRANT SELECT, INSERT ON posts TO authenticated;
 GRANT SELECT ON my_claims TO authenticated;
 """
 
-# More than what everyone may do.
+# More than the privileges of everyone.
 GRANTS = """
 GRANT EXECUTE ON FUNCTION auth.verify(text) TO authenticated;
 GRANT SELECT ON auth.issuers TO auditor;
@@ -41,6 +41,9 @@ GRANT SELECT ON auth.issuers TO auditor;
 
 ISSUERS = "SELECT * FROM auth.issuers ORDER BY 1"
 KEYS = "SELECT * FROM auth.jwks ORDER BY issuer, thumbprint"
+
+
+FOLLOWS = f"SELECT DISTINCT state FROM auth.key_status WHERE issuer = '{tokens.FOLLOWED}'"
 
 
 OWNER_GRANTS = subprocess.run([f"{HERE}/doc_sql", "docs/security.md", "new_owner"], check=True, text=True,
@@ -57,11 +60,16 @@ def look(check, cluster, db, saved, by_superuser):
     check("view", s.value("SELECT claims ->> 'email' FROM my_claims"), "alice@acme.example")
     check("function", s.value("SELECT whoami()"), "alice@acme.example")
     check("grant", s.code("SELECT auth.verify('x')"), "28J01")
-    if by_superuser:  # Nobody else may revoke what everyone may do.
+    if by_superuser:  # Only a superuser may revoke what everyone may do.
         check("revoke", s.code("SELECT auth.organization()"), "42501")
     check("not granted", s.code("SELECT * FROM auth.jwks"), "42501")
     check("grant of a table", cluster.session(db, "auditor").code(ISSUERS), None)
+    followed = cluster.session(db)
+    check("followed", followed.code("SELECT auth.jwt_session_init($1)", tokens.followed_token("u1")), None)
     o = cluster.session(db, "owner_role")
+    check("follows", o.value(FOLLOWS), "live")
+    o.query("DELETE FROM followed_keys")
+    check("deleted where it is followed", followed.code("SELECT auth.user_id()"), "28J03")
     check("issuers", o.query(ISSUERS), saved[ISSUERS])
     check("keys", o.query(KEYS), saved[KEYS])
     check("admission", o.code("INSERT INTO auth.jwks (issuer, jwk) VALUES ('https://gone.example.com', '{}')"), "22023")
@@ -90,10 +98,10 @@ def main():
     with Cluster("dump_from") as source, Cluster("dump_to", bare=True) as target:
         db = source.create_db("app")
         source.psql("-c", "CREATE ROLE auditor LOGIN; GRANT USAGE ON SCHEMA auth TO auditor", db)
-        # And less, for which it takes the superuser, whose function that is.
+        # Fewer privileges: only the superuser, who owns the function, can revoke this.
         source.psql("-c", "REVOKE EXECUTE ON FUNCTION auth.organization() FROM PUBLIC", db)
         owner = source.session(db, "owner_role")
-        owner.query(tokens.setup(0) + SCHEMA + GRANTS)
+        owner.query(tokens.setup(0) + tokens.follow(0) + SCHEMA + GRANTS)
         saved = {query: owner.query(query) for query in (ISSUERS, KEYS)}
 
         # By the server's user, in its folder.
@@ -112,8 +120,8 @@ def main():
             target.client("pg_restore", "-U", "owner_role", "--exit-on-error", "-d", to, custom)
 
         def in_parallel(to):
-            # Loads tables in an order of its own, in which a key may come before its issuer and is
-            # refused. What did not get in is loaded once more.
+            # Loads tables in any order, so a key may come before its issuer and be refused. The
+            # missing rows are loaded once more.
             target.client("pg_restore", "--role=owner_role", "-j2", "-d", to, custom, check=False, stderr=subprocess.DEVNULL)
             target.psql("-c", "DELETE FROM auth.jwks", to)
             target.client("pg_restore", "--role=owner_role", "--data-only", "--schema=auth", "--table=jwks",

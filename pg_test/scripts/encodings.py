@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Issuers, key ids, audiences and other names beyond ASCII, in databases of other encodings than UTF8:
-they are stored as the database writes text, and are those of the tokens, whose text is UTF-8."""
+"""Issuers, key ids, audiences and other names beyond ASCII, in databases with other encodings than
+UTF8: they are stored in the database's encoding, and match those of tokens, which are UTF-8."""
 
 import json
 import time
@@ -8,7 +8,8 @@ import time
 from lib import tokens
 from lib.pg import Checks, Cluster
 
-# What each can write. `other` has, in the server's encoding, the bytes that `name` has in UTF-8.
+# Names that each encoding has. `other` has, in the server's encoding, the bytes that `name` has in
+# UTF-8.
 NAMES = {"LATIN1": ("zoë", "zoÃ«"), "WIN1252": ("zoë€", "zoÃ«â‚¬"), "EUC_JP": ("日本", None), "UTF8": ("zoë日本", None)}
 PUBLIC = '{"kty":"OKP","crv":"Ed25519","x":"bPCrYRrU9-L5nSHD1FR2r6qboUSWUYfpAfCL8hE59DI"}'
 
@@ -36,7 +37,7 @@ def database(cluster, encoding):
 
 
 def outcome(session, sql, *params):
-    """What it gives, or the SQLSTATE that it raises."""
+    """Its value, or the SQLSTATE of its error."""
     return session.code(sql, *params) or session.value(sql, *params)
 
 
@@ -68,7 +69,7 @@ def convertible(checks, cluster, encoding, name, other):
         f"INSERT INTO auth.jwks (issuer, jwk) VALUES ('{iss}', '{jwk(name)}'::jsonb || '{{\"k\":\"{tokens.jwk(1)['k']}\"}}')"), "22023")
     check("another value of the column", s.code(f"UPDATE auth.jwks SET kid = '{name}x' WHERE issuer = '{iss}'"), "22023")
 
-    # Nothing else is them.
+    # No other name matches them.
     for wrong in ("\ufffd", name[:-1] + "\ufffd", other or "x", "?"):
         check(f"issuer {wrong}", verdict(s, f"https://{wrong}.example", name, name), "28J03")
         check(f"audience {wrong}", verdict(s, iss, wrong, name), "28J08")
@@ -98,7 +99,8 @@ def convertible(checks, cluster, encoding, name, other):
 
 
 def not_convertible(checks, cluster):
-    """MULE_INTERNAL has no conversion to UTF8: ASCII works, and the rest is refused where it enters."""
+    """MULE_INTERNAL has no conversion to UTF8: ASCII works, and the rest is refused where it
+    enters."""
     _, s = database(cluster, "MULE_INTERNAL")
     s.query(tokens.setup(0))
     checks.equal("MULE_INTERNAL: ASCII", outcome(s, "SELECT auth.verify($1) ->> 'sub'", tokens.token("u1")), "u1")
@@ -111,7 +113,7 @@ def not_convertible(checks, cluster):
         f"INSERT INTO auth.jwks (issuer, kid, jwk) VALUES ('{tokens.ISSUER}', {e}, '{PUBLIC}')"), "22P05")
     for change in (f"audience = ARRAY[{e}]", f"required_claims = ARRAY['exp', {e}]", f"token_types = ARRAY['JWT', {e}]"):
         s.query(f"BEGIN; UPDATE auth.issuers SET {change}")
-        # A rule that cannot be read is not one that is left out.
+        # A rule that cannot be read is not ignored.
         checks.equal(f"MULE_INTERNAL: {change}", outcome(s, "SELECT auth.verify($1)", tokens.token("u1", aud="x")), "28J03")
         s.query("ROLLBACK")
     checks.equal("MULE_INTERNAL: claims", outcome(s, "SELECT auth.verify($1)", token(tokens.ISSUER, kid="k0", name="é")), "28J01")

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Plans where one user owns nine tenths of the rows: with claim functions evaluated once they are those that
-Postgres makes without, for the heavy user and for a light one. Plans and pages; bench/run.py skew measures
-the times."""
+"""Plans where one user owns nine tenths of the rows: with claim functions evaluated once they are
+the same as without, for the heavy user and for a light one. Compares plans and pages; bench/run.py
+skew measures the times."""
 
 
 from lib import skew, tokens
 from lib.pg import Checks, SharedCluster
 
-# Ways to write the policy, each with whether the planner knows the user's share of the rows from it.
+# Ways to write the policy, each with whether the planner knows the user's share of the rows from
+# it.
 POLICIES = {
     "owner = auth.user_id()": True,
     "owner = (SELECT auth.user_id())": True,
@@ -41,13 +42,14 @@ def main():
                     checks.equal(f"{note}{user}: {statement}: {what}", getattr(on, what), getattr(off, what))
 
     same("")
-    # It is the heavy user's plan: all rows by a scan of the table, a page of them by walking along the other index.
+    # The plan is the heavy user's: all rows by a scan of the table, a page of them by the other
+    # index.
     checks.equal("all rows", run("heavy", skew.ALL, "on").nodes, ["Seq Scan docs"])
     checks.equal("all rows of a light user", run("u5", skew.ALL, "on").nodes, ["Index Scan docs_owner_idx"])
     checks.equal("joined", run("heavy", skew.JOINED, "on").nodes[0], "Hash Join")
     checks.true("a page of rows", run("heavy", skew.PAGE, "on").pages <= 20)
 
-    # However the policy is written.
+    # For each way to write the policy.
     for policy, is_known in POLICIES.items():
         owner.query(f"ALTER POLICY own ON docs USING ({policy})")
         for user, rows in skew.USERS.items():
@@ -58,7 +60,8 @@ def main():
         checks.equal(f"by index for a light user: {policy}", run("u5", skew.ALL, "on").nodes, ["Index Scan docs_owner_idx"])
     owner.query("ALTER POLICY own ON docs USING (owner = auth.user_id())")
 
-    # A plan that is kept is the one for whom it was planned, as anywhere in Postgres, and gives each user their rows.
+    # A cached plan stays the plan for the user of its planning, as always in Postgres, and gives
+    # each user their rows.
     def kept(first, second, statement, once):
         session = skew.session(cluster, db, first, once)
         session.query(f"PREPARE kept AS {statement}")
@@ -77,7 +80,7 @@ def main():
             checks.equal(f"{what}: nodes", nodes, run(first, statement, "on").nodes)
             checks.equal(f"{what}: rows", rows, skew.session(cluster, db, second, "on").query(statement))
 
-    # An index that has the order as well.
+    # An index that has the order too.
     owner.query(skew.INDEX)
     same("with an index on owner and id: ")
     checks.done("plans for the user who asks, where one owns nine tenths")

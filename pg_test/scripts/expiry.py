@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""A token that runs out stops working at the next statement, wherever it is in use.
+"""An expired token stops working at the next statement, wherever it is in use.
 
-Each case below is a session of its own that reads twice: while the token is good, and once it is not.
+Each case below is a session of its own that reads twice: while the token is good, and once it is
+not.
 """
 
 import sys
@@ -10,7 +11,8 @@ import time
 from lib import tokens
 from lib.pg import Checks, PgError, SharedCluster
 
-# Seconds until the expiry. Where a machine needs longer for what comes before it, the next one is tried.
+# Seconds until the expiry. If a machine is too slow to prepare all cases in that time, the next one
+# is tried.
 LIVES = (3.0, 12.0, 48.0)
 WHO = "SELECT auth.user_id()"
 
@@ -117,8 +119,9 @@ def parallel_worker(s):
 parallel_worker.after = "28J05 in a worker"
 
 
-# Cursors. A claim function that Postgres evaluates for each row is evaluated at each FETCH. One that it
-# evaluates once, in an InitPlan, was evaluated at the first FETCH, as a snapshot is taken once.
+# Cursors. A claim function that Postgres evaluates for each row is evaluated at each FETCH. One
+# that it evaluates once, in an InitPlan, was evaluated at the first FETCH, as a snapshot is taken
+# once.
 
 def fetch(s, query):
     s.query(f"BEGIN; DECLARE c CURSOR FOR {query}")
@@ -156,7 +159,7 @@ def portal(s):
     yield outcome(s.receive)
 
 
-# One message of the client's is one statement, unless it commits.
+# One message from the client is one statement, unless it commits.
 
 def call(s, commits):
     s.begin_query(f"CALL outlive({s.life}, {commits})")
@@ -173,7 +176,7 @@ def procedure_that_commits(s):
     yield from call(s, "true")
 
 
-# Other clocks than exp.
+# Other times than exp.
 
 def key_expires(s):
     s.query("RESET pg_auth_jwt.token")
@@ -203,7 +206,7 @@ CASES = [claim_function, not_cached, never_read_before, policy, insert_under_pol
 
 
 def attempt(cluster, life):
-    """All cases with a token of that life; None where it ran out before they were ready."""
+    """All cases with a token of that life; None where it expired before they were ready."""
     checks = Checks()
     db = cluster.create_db(f"test_expiry_{life:.0f}")
     owner = cluster.session(db, "owner_role")

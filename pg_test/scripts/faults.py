@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Backends killed, servers crashed, statements cancelled, and the extension dropped under those who
-use it: what comes after is refused or right, and never an identity that should be gone."""
+"""Backends are killed, servers crash, statements are cancelled, and the extension is dropped while
+sessions use it: what follows is refused or right, and never an identity that should be gone."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from lib.pg import Checks, Cluster, PgError, shell
 
 WHO = "SELECT auth.user_id()"
 
-# Verifies without end, each time another token.
+# Verifies endlessly, each time another token.
 LOOP = """DO $$
 BEGIN
     FOR n IN 1 .. 2000000000 LOOP
@@ -33,7 +33,7 @@ def dies(session):
 
 
 def cancelled(checks, cluster, db):
-    """In the middle of verifying. What the session was before, it still is."""
+    """Cancelled during verification. The session's identity stays as it was before."""
     s, root = init(cluster.session(db)), cluster.session(db, "postgres")
     for delay in (0.05, 0.1, 0.2):
         s.begin_query(LOOP)
@@ -54,7 +54,7 @@ def cancelled(checks, cluster, db):
 
 
 def cancelled_while_logging(checks, cluster, db):
-    """Where a cancel is seen first after a token was verified. Nothing of the token may stay."""
+    """Cancelled directly after a token was verified. No effect of the token may stay."""
     root = cluster.session(db, "postgres")
     root.query(f"ALTER DATABASE {db} SET pg_auth_jwt.audit_log = 'all'; ALTER DATABASE {db} SET pg_auth_jwt.cache_size = 0")
     s = cluster.session(db)
@@ -97,7 +97,7 @@ def too_long_for_memory(checks, cluster, db):
 
 
 def dropped(checks, cluster, db):
-    """The extension, with a session on it that had cached its token."""
+    """Drops the extension while a session has cached its token."""
     owner = cluster.session(db, "owner_role")
     s = init(cluster.session(db))
     s.query("PREPARE who AS SELECT auth.user_id()")
@@ -113,7 +113,7 @@ def dropped(checks, cluster, db):
 
     checks.equal("with a policy that needs it", owner.code("DROP EXTENSION pg_auth_jwt"), "2BP01")
     checks.equal("and still there", s.value(WHO), "u1")
-    # Nobody is left without rules by mistake: the policies go with it, row-level security stays.
+    # No table becomes open: its policies are dropped too, and row-level security stays enabled.
     owner.query("BEGIN; DROP EXTENSION pg_auth_jwt CASCADE")
     s.query("SET lock_timeout = 200")
     checks.true("while it is being dropped", s.code("SELECT count(*) FROM things") in (None, "55P03"))
@@ -125,7 +125,7 @@ def dropped(checks, cluster, db):
     for reading in readings:
         checks.true(f"{reading}, dropped", s.code(reading) in ("3F000", "42883"))
     checks.equal("rows without the policy", s.value("SELECT count(*) FROM things"), "0")
-    # Tables of these names that are somebody's own are not the extension's.
+    # Tables of these names that do not belong to the extension are not used.
     owner.query("CREATE SCHEMA auth; CREATE TABLE auth.issuers AS SELECT * FROM saved_issuers;"
                 "CREATE TABLE auth.jwks AS SELECT * FROM saved_jwks")
     checks.equal("look-alikes", s.code("SELECT left_behind()"), "28J03")
@@ -141,7 +141,7 @@ def dropped(checks, cluster, db):
     checks.equal("withdrawn from the new tables", s.code(WHO), "28J03")
     owner.query(f"SELECT auth.init('{tokens.jwks(0)}', issuer => '{tokens.ISSUER}');"
                 "CREATE POLICY own ON things TO authenticated USING (owner = auth.user_id())")
-    # Under those who wait for it: a new session, and one that has to look again.
+    # While others wait for it: a new session, and one that has to read the keys again.
     policy = "CREATE POLICY own ON things TO authenticated USING (owner = auth.user_id());"
     for ending, after in (("COMMIT", "28J03"), ("CREATE EXTENSION pg_auth_jwt; COMMIT", "28J03"), ("ROLLBACK", None)):
         waiting = [cluster.session(db) for _ in range(2)]
@@ -163,14 +163,14 @@ def dropped(checks, cluster, db):
                 code = error.code
             checks.equal(f"waiting for DROP EXTENSION, {ending}", code, after)
         owner.query("" if ending == "ROLLBACK" else "CREATE EXTENSION IF NOT EXISTS pg_auth_jwt;" + tokens.setup(0) + policy)
-    # In one transaction, in front of a session that never saw it gone.
+    # In one transaction, while a session never sees it missing.
     owner.query("BEGIN; DROP EXTENSION pg_auth_jwt CASCADE; CREATE EXTENSION pg_auth_jwt; COMMIT")
     checks.equal("replaced", s.code(WHO), "28J03")
     owner.query(tokens.setup(0) + "CREATE POLICY own ON things TO authenticated USING (owner = auth.user_id())")
 
 
 def killed(checks, cluster, db):
-    """A backend that verifies is killed: the server starts all over, with the keys that it had."""
+    """A backend that verifies is killed: the server restarts, with the same keys."""
     s = cluster.session(db)
     s.begin_query(LOOP)
     time.sleep(0.2)
@@ -182,7 +182,7 @@ def killed(checks, cluster, db):
 
 
 def shut_down_at_once(checks, cluster, db):
-    """In the middle of verifying and of a change of keys that was not committed."""
+    """The server crashes during verification and during an uncommitted change of keys."""
     s, owner = cluster.session(db), cluster.session(db, "owner_role")
     s.begin_query(LOOP)
     owner.query("BEGIN; DELETE FROM auth.jwks")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""auth.follow: an issuer's keys are read in the table where the issuer keeps them. Which tables and whom
-it refuses; how soon a change counts, with triggers and without; what becomes of a table that others
-alter, lock, drop or re-create."""
+"""auth.follow: an issuer's keys are read in the table where the issuer keeps them. Which tables and
+whom it refuses; how soon a change counts, with triggers and without; what becomes of a table that
+others alter, lock, drop or re-create."""
 
 import json
 import time
@@ -21,11 +21,6 @@ TABLE = """CREATE TABLE public.jwks (id text PRIMARY KEY, "publicKey" text NOT N
 ISSUER = f"INSERT INTO auth.issuers (issuer, algorithms, leeway) VALUES ('{tokens.ISSUER}', '{{HS256}}', '0 s')"
 
 
-def public_key(key=0):
-    """As Better Auth writes it: without kid and alg."""
-    return json.dumps({name: value for name, value in tokens.jwk(key).items() if name in ("kty", "k")})
-
-
 def token(sub="u1", key=0, kid=None, **claims):
     claims = {"aud": AUDIENCE, **claims}
     if kid is None:
@@ -37,11 +32,12 @@ def token(sub="u1", key=0, kid=None, **claims):
 
 def insert(table, kid, key=0, columns='id, "publicKey", "privateKey"', private="'private'"):
     more = f", {private}" if private else ""
-    return f"INSERT INTO {table} ({columns}) VALUES ('{kid}', '{public_key(key)}'{more})"
+    return f"INSERT INTO {table} ({columns}) VALUES ('{kid}', '{tokens.public_part(key)}'{more})"
 
 
 class Database:
-    """A database of its own with the extension, an issuer and, if wanted, a table that is followed."""
+    """A database of its own with the extension, an issuer and, if wanted, a table that is
+    followed."""
 
     def __init__(self, cluster, name, follow=True):
         self.cluster, self.name = cluster, cluster.create_db(f"test_follow_{name}")
@@ -140,6 +136,10 @@ def times_and_revocation(checks, cluster):
     db.owner.query("UPDATE keys SET alg = NULL")
     checks.equal("grace: what is shown",
                  db.owner.value("UPDATE keys SET expires_at = '2040-01-01 00:00'; SELECT valid_until = '2040-01-01 01:00+00' FROM auth.key_status"), "t")
+    for expiry, shown in (("-infinity", "-infinity"), ("infinity", "infinity"), ("294276-12-31 23:59:59", "infinity")):
+        db.owner.query((FOLLOW % "keys")[:-1] + ", grace => '100000 years')")
+        checks.equal(f"{expiry}, and a long grace",
+                     db.owner.value(f"UPDATE keys SET expires_at = '{expiry}'; SELECT valid_until FROM auth.key_status"), shown)
     checks.equal("negative grace", db.owner.code((FOLLOW % "keys")[:-1] + ", grace => '-1 s')"), "22023")
     db.owner.query((FOLLOW % "keys")[:-1] + ", grace => '0')")
     key(f"expires_at = {now} - interval '1 second'", "28J03", "no grace")
@@ -273,7 +273,8 @@ def one_source_only(checks, cluster):
 
 
 def changes_count_at_once(checks, cluster):
-    """Live: at the next statement, also in open transactions, prepared plans and as a replication worker."""
+    """Live: at the next statement, also in open transactions, prepared plans and as a replication
+    worker."""
     db = Database(cluster, "live")
     owner = db.owner
     db.root.query("CREATE TABLE things AS SELECT 'u1' AS owner; ALTER TABLE things ENABLE ROW LEVEL SECURITY;"
@@ -295,7 +296,7 @@ def changes_count_at_once(checks, cluster):
         owner.query(insert("jwks", "k0"))
 
     changes = {"DELETE": "DELETE FROM jwks", "TRUNCATE": "TRUNCATE jwks", "another kid": "UPDATE jwks SET id = 'x'",
-               "another key": f"UPDATE jwks SET \"publicKey\" = '{public_key(2)}'",
+               "another key": f"UPDATE jwks SET \"publicKey\" = '{tokens.public_part(2)}'",
                "expired": "UPDATE jwks SET \"expiresAt\" = '2020-01-01'"}
     for role in ("origin", "replica"):
         for what, change in changes.items():
@@ -317,6 +318,8 @@ def changes_count_at_once(checks, cluster):
     for kid, value in {"nothing": "", "no JSON": "x", "private": json.dumps({"kty": "OKP", "crv": "Ed25519", "x": "x", "d": "x"}), "long": "x" * 200_000}.items():
         checks.equal(f"{kid}: written", owner.code(f"INSERT INTO jwks VALUES ('{kid}', '{value}', '')"), None)
         checks.equal(f"{kid}: no key", db.signed_in(kid=kid).code(WHO), "28J03")
+        # What is too long to be read is as if absent.
+        checks.equal(f"{kid}: says so", "cannot be used" in detail(db.signed_in(kid=kid)), kid != "long")
     checks.equal("the others count", session.value(WHO), "u1")
     checks.equal("odd rows are listed", owner.value("SELECT count(*) FROM auth.key_status WHERE last_error IS NOT NULL"), "4")
     owner.notices.clear()
@@ -363,7 +366,8 @@ def polled_within_a_second(checks, cluster):
 
 
 def what_migrations_do(checks, cluster):
-    """The table is dropped, re-created, renamed, changed, given away: what is not as it was does not count."""
+    """The table is dropped, re-created, renamed, changed, given away: what is not as it was does
+    not count."""
     db = Database(cluster, "migrations")
     owner, root = db.owner, db.root
     session = db.signed_in()
@@ -436,7 +440,8 @@ def what_migrations_do(checks, cluster):
 
 
 def locks_stall_no_login(checks, cluster):
-    """ACCESS EXCLUSIVE, as of a migration: known keys go on, unknown ones are refused after a second."""
+    """ACCESS EXCLUSIVE, as of a migration: known keys go on, unknown ones are refused after a
+    second."""
     db = Database(cluster, "locks")
     session, locker = db.signed_in(), db.session("owner_role")
     checks.equal("before", session.value(WHO), "u1")

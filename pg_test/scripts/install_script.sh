@@ -1,6 +1,6 @@
 #!/bin/bash
-# The install script and the control file that scripts/install writes are what pgrx makes of the list in
-# src/lib.rs, except for comments and blank lines; and --uninstall removes what was installed, no more.
+# The install script and the control file that scripts/install writes equal pgrx's output for the list in
+# src/lib.rs, except for comments and blank lines; and --uninstall removes exactly what was installed.
 
 . "$(dirname "$0")/../../scripts/lib.sh"
 cd "$ROOT"
@@ -11,7 +11,7 @@ extension=$("$PG_BIN/pg_config" --sharedir)/extension
 version=$(cargo pkgid)
 version=${version##*[#@]}
 
-# Of comments: whole lines, and pgrx's notice, which is the one comment that takes several.
+# Removes comments: whole lines, and pgrx's notice, which is the only comment of several lines.
 statements() { sed -e '/^\/\*$/,/^\*\/$/d' -e '/^\/\*.*\*\/$/d' -e '/^ *--/d' -e '/^ *$/d' "$1"; }
 
 cargo pgrx schema "pg$PG" --release --skip-build --no-default-features --features "$CRYPTO" \

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""A token, wherever it is put and whatever becomes of it, is not to be read afterwards: not in the
-server's log, not in pg_stat_activity, not in pg_stat_statements, not by SHOW. Nor is the secret member
-of a JWK, which no error message to the client may hold either.
+"""A token cannot be read after its use, in any statement and with any outcome: not in the server's
+log, pg_stat_activity or pg_stat_statements, and not by SHOW. The same holds for the secret member
+of a JWK, which must not be in an error message to the client either.
 
-Each attempt has a token of its own, whose signature is looked for afterwards, or a key, of which a few
-characters are. The server logs all that it can, and the connection loads the library at its start
-(session_preload_libraries). Some attempts are made again without that, with usual logging.
+Each attempt has a token of its own, whose signature is searched for afterwards, or a key, of which
+a few characters are. The server logs as much as possible, and the connection loads the library at
+its start (session_preload_libraries). Some attempts are repeated without that, with usual logging.
 """
 
 import base64
@@ -18,7 +18,7 @@ import time
 from lib import tokens
 from lib.pg import Checks, Cluster, PgError, has_library
 
-# These two come with contrib/, which is not everywhere.
+# Modules of contrib/, which not every installation has.
 WANTED = ("pg_stat_statements", "auto_explain")
 CONTRIB = [name for name in WANTED if has_library(name)]
 
@@ -41,7 +41,7 @@ SETTINGS = {
     "track_activity_query_size": "64kB",
 }
 
-# Each is given a token that is good; where the name says so, one that is not.
+# Each gets a good token; where the name says so, a bad one.
 SIMPLE = {
     "init": "SELECT auth.jwt_session_init('{t}')",
     "init, local": "BEGIN; SELECT auth.jwt_session_init('{t}', true); COMMIT",
@@ -91,7 +91,7 @@ SIMPLE = {
     "default of XMLTABLE": "SELECT x, 'c' FROM XMLTABLE('/a' PASSING '<a/>' COLUMNS x text DEFAULT '{t}')",
 }
 
-# Those of whose text pg_stat_statements keeps more than the constants, for whoever runs the same next.
+# The token is not in a constant, so pg_stat_statements would keep it with the statement's text.
 SAME = ["comment", "alias", "default of XMLTABLE", "url-encoded, comment"]
 
 # By the extended protocol: a literal, or bound to $1.
@@ -112,7 +112,7 @@ EXTENDED = {
     "comment, alone": "/* {t} */",
 }
 
-# What the owner does with a JWK whose secret member is {k}. COPY gets what follows its line.
+# The owner's statements with a JWK whose secret member is {k}. The lines after COPY are its data.
 INIT = "SELECT auth.init('%s', issuer => 'https://keys.test.example')"
 OCT = '{"kty": "oct", "kid": "k9", "alg": "HS256", "k": "{k}"}'
 OKP = '{"kty": "OKP", "crv": "Ed25519", "x": "bPCrYRrU9-L5nSHD1FR2r6qboUSWUYfpAfCL8hE59DI", "d": "{k}"}'
@@ -163,8 +163,8 @@ KEYS = {
     "copy, columns": "COPY auth.jwks (issuer, jwk) FROM STDIN\nhttps://keys.test.example\t" + OKP + "\t1",
 }
 
-# Those that keep the promise also as the first statement of a connection which did not load the
-# library at its start: their token is seen only by what they call, and that loads it.
+# These keep the promise also as the first statement of a connection that did not load the library
+# at its start: only the function that they call reads the token, and the call loads the library.
 FIRST = ["init", "init, local", "init, of many", "init, refused", "init, malformed", "init, prefixed",
          "init, timed out", "init, bound", "init, bound, refused", "init, bound, timed out",
          "init, then an error in another statement", "init, parameter of EXECUTE, refused"]
@@ -217,12 +217,12 @@ class Leaks:
         session.close()
 
     def look_at_activity(self, what, session):
-        """As another session of the same role, which is the one that may."""
+        """From another session of the same role, which may see the text."""
         query = self.other.value("SELECT query FROM pg_stat_activity WHERE pid = $1", session.backend)
         self.checks.equal(f"{what}: pg_stat_activity", found(self.tokens[what], query), None)
 
     def look_at_statements(self):
-        """Of a text that is kept since before its statement ran, another execution tells."""
+        """Another execution shows a text that was stored before its statement ran."""
         for what in SAME:
             self.other.query(SIMPLE[what].replace("{t}", "x"))
         statements = "\n".join(row[0] for row in self.root.query("SELECT query FROM pg_stat_statements"))
@@ -235,12 +235,12 @@ class Leaks:
             self.checks.equal(f"{what}: log", found(token, log), None)
 
     def configure(self, **settings):
-        """For the connections that follow."""
+        """Sets defaults for later connections."""
         for name, value in settings.items():
             value = f"= '{value}'" if value else "= DEFAULT"
             self.root.query(f"ALTER DATABASE {self.db} SET {name} {value}")
 
-    # What takes more than one statement.
+    # Attempts with more than one statement.
 
     def failed_transaction(self):
         session = self.connect()
@@ -251,15 +251,17 @@ class Leaks:
         session.close()
 
     def one_by_one(self, what, sql, *messages):
-        """Messages of the extended protocol, given the session and the statement with a token in it;
-        afterwards what is shown is looked at."""
+        """Messages of the extended protocol, given the session and the statement with a token in
+        it; afterwards the shown text is checked."""
         session = self.connect()
         sql = sql.replace("{t}", self.new_token(what))
-        session.send(*(part for message in messages for part in message(session, sql)))
-        try:
-            session.receive()
-        except PgError:
-            pass
+        parts = [part for message in messages for part in message(session, sql)]
+        session.send(*parts)
+        for _ in range(parts.count(session.SYNC)):
+            try:
+                session.receive()
+            except PgError:
+                pass
         self.look_at_activity(what, session)
         session.close()
 
@@ -297,7 +299,8 @@ class Leaks:
             self.attempt(f"not logged, extended, {what}", EXTENDED[what], extended)
 
     def waiting(self):
-        """LOG lines about a lock, and the end of a session by somebody else, quote the statement."""
+        """LOG lines about a lock, and about a session that another one ends, quote the
+        statement."""
         holder, waiter = self.connect(), self.connect()
         holder.query("BEGIN; LOCK TABLE locked")
         waiter.begin_query(f"SELECT auth.jwt_session_init('{self.new_token('waiting')}'); SELECT FROM locked")
@@ -308,7 +311,7 @@ class Leaks:
         holder.close()
 
     def deadlock(self):
-        """Its DETAIL in the log quotes the statements of all who are in it."""
+        """Its DETAIL in the log quotes the statements of all sessions in it."""
         one, two = self.connect(), self.connect()
         one.query("BEGIN; LOCK TABLE locked")
         two.query("BEGIN; SELECT pg_advisory_xact_lock(1)")

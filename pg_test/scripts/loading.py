@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The library is loaded at its first use in a connection, unless session_preload_libraries loads it
-from the start. What was set before is in force after, wherever that first use is."""
+from the start. Settings from before stay in force, wherever that first use is."""
 
 import time
 
@@ -30,7 +30,7 @@ def refused(cluster, db, user, options):
 
 
 def with_the_server(checks):
-    """By shared_preload_libraries: what the backends do not load, but are born with."""
+    """By shared_preload_libraries: backends inherit the library instead of loading it."""
     with Cluster("loading", shared_preload_libraries="pg_auth_jwt") as cluster:
         db = cluster.create_db("test_shared")
         owner, root = cluster.session(db, "owner_role"), cluster.session(db, "postgres")
@@ -65,8 +65,29 @@ def with_the_server(checks):
                 checks.true("corrected in postgresql.conf", becomes(lambda: s.code(WHO), None))
 
 
+def among_all_settings(checks, cluster, db):
+    """Postgres lists all settings in the order of their names, ours among them, and finds each by its name."""
+    ours = [f"pg_auth_jwt.{name}" for name in ("audit_log", "cache_size", "evaluate_once", "scope")]
+    others = ["a.a", "pg_auth.x", "PG_auth_jws.x", "pg_auth_jwt_.x", "zz.z"]
+    for before in ([], others, ["pg_auth_jwt.scope"], [*others, "pg_auth_jwt.token", "pg_auth_jwt.audit_log"]):
+        s = cluster.session(db, "postgres")
+        values = {name: {"token": "", "scope": "auto", "audit_log": "off"}.get(name.split(".")[1], "other") for name in before}
+        for name, value in values.items():
+            s.query(f"SET {name} = '{value}'")
+        s.query("LOAD 'pg_auth_jwt'")
+        names = [row[0] for row in s.query("SHOW ALL")]
+        checks.equal(f"{before}: ours are listed", [name for name in names if name in ours], ours)
+        checks.equal(f"{before}: in order", names, sorted(names, key=str.lower))
+        for name in [*names, *others[:1], "pg_auth_jwt.token", *ours]:
+            checks.equal(f"{before}: {name} is found", s.code(f"SELECT current_setting('{name}', {str(name in others).lower()})"), None)
+        s.query("SET zz.after = 'other'")
+        for name, value in [*values.items(), ("zz.after", "other")]:
+            checks.equal(f"{before}: {name} keeps its value", s.value(f"SHOW {name}"), value)
+        checks.equal(f"{before}: no other name", s.code("SET pg_auth_jwt.tokem = 'x'"), "42602")
+
+
 def becomes(get, wanted):
-    """Whether it does within some seconds: a reload is not waited for."""
+    """Whether it becomes true within some seconds: a reload is asynchronous."""
     for _ in range(100):
         if get() == wanted:
             return True
@@ -81,7 +102,8 @@ UNREADABLE = {"scope": "Transactions", "audit_log": "failure", "cache_size": "lo
 
 
 def store(root, name, value, where):
-    """Stores what Postgres would refuse, as it may have been stored before the library was there."""
+    """Stores a setting that Postgres would refuse, as was possible before the library was
+    installed."""
     role, database = {"ROLE mistyped": ("'mistyped'::regrole", "0"), "ROLE ALL": ("0", "0"),
                       "DATABASE": ("0", "d.oid"), "ROLE mistyped IN DATABASE": ("'mistyped'::regrole", "d.oid")}[where]
     root.query(f"DELETE FROM pg_db_role_setting WHERE setconfig::text LIKE '%pg_auth_jwt.%';"
@@ -90,8 +112,8 @@ def store(root, name, value, where):
 
 
 def unreadable(checks, cluster, db, how):
-    """A stored value that cannot be read, and a stored name that is none of ours, are errors of every use
-    that name the remedy. No default takes their place."""
+    """A stored value that cannot be read, and a stored name that is not one of ours, are errors of
+    every use, and the error names the remedy. No default replaces them."""
     root, owner = cluster.session(db, "postgres"), cluster.session(db, "owner_role")
     root.query("CREATE ROLE mistyped LOGIN; GRANT authenticated TO mistyped")
     places = {"ROLE mistyped": "ALTER ROLE mistyped", "DATABASE": f"ALTER DATABASE {db}", "ROLE ALL": "ALTER ROLE ALL",
@@ -114,14 +136,15 @@ def unreadable(checks, cluster, db, how):
         checks.true(f"{case}: {fields}", f"pg_auth_jwt.{name}" in fields["D"] and f"{places[where]} SET" in fields["D"])
         checks.equal(f"{case}: the value", value in fields["D"], True if name != "scop" else value in fields["D"])
         checks.equal(f"{case}: HINT", fields["H"], f"Use {command}, then connect again.")
-        # A superuser's own session may have the same, and has to be able to run what the HINT says.
+        # A superuser's own session may have the same setting, and must be able to run the HINT's
+        # statement.
         fresh = cluster.session(db, "postgres")
         if where in ("DATABASE", "ROLE ALL"):
             checks.equal(f"{case}: a superuser's use", fresh.code(WHO), code)
         fresh.query(command)
         checks.equal(f"{case}: corrected", cluster.session(db, "mistyped").code(WHO), None)
 
-    # Of those that are the client's to set, it may also set another one, as long as that lasts.
+    # A setting that the client may set can be corrected by the client, for as long as that lasts.
     store(root, "scope", "Transactions", "ROLE mistyped")
     s = cluster.session(db, "mistyped")
     checks.equal(f"{how}: before SET", s.code(WHO), "22023")
@@ -134,7 +157,7 @@ def unreadable(checks, cluster, db, how):
     checks.equal(f"{how}: SET", s.code(WHO), None)
     s.query("DISCARD ALL")
     checks.equal(f"{how}: DISCARD ALL", s.code(WHO), "22023")
-    # The owner's work goes on: a key must be withdrawn whatever is mistyped.
+    # The owner can still manage keys: a mistyped setting must not prevent the withdrawal of a key.
     store(root, "scope", "Transactions", "ROLE ALL")
     owner = cluster.session(db, "owner_role")
     checks.equal(f"{how}: verify", owner.code("SELECT auth.verify('x')"), "22023")
@@ -151,7 +174,7 @@ def main():
     root.query("CREATE ROLE pooled LOGIN; ALTER ROLE pooled SET pg_auth_jwt.scope = 'transaction'; GRANT authenticated TO pooled")
     u1, u2, u3 = (tokens.token(user) for user in ("u1", "u2", "u3"))
 
-    # In a parallel operation Postgres would drop what is set, with a mere warning.
+    # In a parallel operation Postgres would drop the settings, with only a warning.
     for leader in ("on", "off"):
         for given in ("set", "option"):
             case = f"token by {given}, leader {leader}"
@@ -176,8 +199,8 @@ def main():
     checks.equal("loaded from the start", s.query(COUNT), [["u1", "20000"]])
     checks.equal("with the role's settings", s.value(SCOPE), "transaction")
 
-    # What takes a superuser is not the client's to undo by a connection option, which Postgres takes for
-    # a mere name until the library comes.
+    # A client cannot change a superuser's setting by a connection option, which for Postgres is a
+    # placeholder until the library is loaded.
     root.query("CREATE ROLE bound LOGIN; GRANT authenticated TO bound; ALTER ROLE bound SET pg_auth_jwt.audit_log = 'all'")
     for user, option in (("bound", "audit_log=off"), ("bound", "audit_log=failures"), ("bound", "audit_log=x"),
                          ("bound", "cache_size=0"), ("bound", "scope=session")):
@@ -219,7 +242,7 @@ def main():
     checks.true("no longer", becomes(preloads, ""))
     root.query("ALTER ROLE bound SET pg_auth_jwt.audit_log = 'all'")
 
-    # set_config does not depend on whether the library is there yet.
+    # set_config does not depend on whether the library is loaded yet.
     s = cluster.session(db)
     for transaction in (1, 2):
         s.query("BEGIN")
@@ -245,6 +268,7 @@ def main():
         checks.equal(end, s.value(WHO), "u1")
         s.query("DISCARD ALL")
         checks.equal("and discarded", s.value(WHO), None)
+    among_all_settings(checks, cluster, db)
     with_the_server(checks)
     checks.done("nothing that was set before the library came is lost")
 

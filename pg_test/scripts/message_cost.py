@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The hooks look through a client's message once, and not once for each statement that runs on its behalf:
-a statement of a message of ten times as many costs the same."""
+"""The hooks search a client's message once, and not once for each statement that runs on its
+behalf: a statement costs the same in a message with ten times as many statements."""
 
 
 from lib import tokens
@@ -33,7 +33,8 @@ CREATE FUNCTION notices(n int) RETURNS void LANGUAGE plpgsql SET log_min_message
 
 
 def cpu_time(session):
-    """Nanoseconds that its server process has run, so that what else the machine does counts for little."""
+    """Nanoseconds of CPU time of its server process, which other load on the machine hardly
+    affects."""
     with open(f"/proc/{session.backend}/schedstat") as file:
         return int(file.read().split()[0])
 

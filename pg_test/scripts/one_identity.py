@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""One query, one identity: an attacker who holds several genuine tokens cannot combine their claims.
+"""One query, one identity: an attacker who holds several genuine tokens cannot combine their
+claims.
 
-V makes Mallory a member of the tenant victimco, M an admin of a tenant of his own. Neither token alone
-shows a file of victimco's ceo. Each attack changes the token while a query runs; each must end in 28J12.
-The legitimate ways of working as several users in turn must go on working.
+V makes Mallory a member of the tenant victimco, M an admin of a tenant of his own. Neither token
+alone shows a file of victimco's ceo. Each attack changes the token while a query runs; each must
+end in 28J12. The legitimate ways of working as several users in turn must still work.
 """
 
 import threading
@@ -117,7 +118,7 @@ CREATE FUNCTION loot_trigger() RETURNS trigger LANGUAGE plpgsql
 CREATE TRIGGER t BEFORE INSERT ON loot FOR EACH ROW EXECUTE FUNCTION loot_trigger();
 """
 
-# As the attacker may: makes the plan such that the guarded table is read row by row.
+# Settings that the attacker may change, so that the plan reads the guarded table row by row.
 PLAN = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off;"
 
 
@@ -126,7 +127,7 @@ def sign_in(token):
 
 
 def cursor(s, table="files"):
-    """Without any function of his own."""
+    """Without any function of Mallory's."""
     s.query(f"{PLAN} BEGIN; {sign_in(V)}; DECLARE c CURSOR FOR SELECT owner FROM {table} ORDER BY id; FETCH 1 FROM c")
     s.query(sign_in(M))
     return s.query("FETCH ALL FROM c")
@@ -235,13 +236,13 @@ def helper_functions_in_cte(s):
 
 
 def helper_functions_in_writing_cte(s):
-    """What is not read by the main query runs when the executor finishes."""
+    """A part that the main query does not read runs when the executor finishes."""
     s.query(sign_in(V))
     return s.query("WITH c AS (UPDATE helped SET body = '' WHERE switch(id) RETURNING owner) SELECT 'ceo'")
 
 
 def helper_functions_in_workers(s):
-    """A worker does not know the query that its leader is in the middle of."""
+    """A worker does not know the query that its leader is running."""
     s.query(f"{PLAN} SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_material = off; SET {ONCE} = off;")
     setting = "force_parallel_mode" if int(s.value("SHOW server_version_num")) < 160000 else "debug_parallel_query"
     s.query(f"SET {setting} = on; BEGIN; {sign_in(V)}; DECLARE c CURSOR FOR"
@@ -290,7 +291,8 @@ def caught_error(s):
 
 
 def swallowed_error(s):
-    """The policy's own helper function would catch the error, and take Mallory for somebody without a clearance."""
+    """The policy's own helper function would catch the error, and treat Mallory as a user without a
+    clearance."""
     s.query(PLAN + sign_in(LOW))
     return s.query(f"SELECT CASE WHEN secret THEN 'ceo' END, auth.jwt_session_init('{M}') FROM notes WHERE id > 0 ORDER BY id")
 
@@ -307,7 +309,7 @@ UNCATCHABLE = [caught_error, swallowed_error]
 
 
 def outcome(attack, *args):
-    """The SQLSTATE, or what was seen."""
+    """The SQLSTATE, or the rows."""
     try:
         return attack(*args)
     except PgError as error:
@@ -444,7 +446,8 @@ def main():
     first_use_of_a_connection(cluster, db, checks)
     parallel_workers(cluster, db, checks)
     legitimate(cluster, db, checks)
-    # Last, because it moves rows to the end of their tables, where the attacks would find them last.
+    # Last, because it moves rows to the end of their tables, where the attacks would find them
+    # last.
     row_that_another_session_changes(cluster, db, checks)
     checks.done(f"{len(ATTACKS)} attacks with two tokens refused, each with claims evaluated once and not")
 

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""An error of Postgres's own that passes through a function of the extension reaches the client as Postgres
-raised it, with all its fields, and neither client nor log get stack frames of Rust, also where the server
-was started with RUST_BACKTRACE."""
+"""An error of Postgres that passes through a function of the extension reaches the client as
+Postgres raised it, with all its fields, and neither client nor log get stack frames of Rust, also
+where the server was started with RUST_BACKTRACE."""
 
 
 from lib import tokens
 from lib.pg import Checks, Cluster, PgError
 
-# What the protocol calls source file, line and routine of the error, and its context and position.
+# The protocol's fields for the error's source file, line and routine, its context and its position.
 WHERE = "FLRWP"
 
 SETUP = """
@@ -49,7 +49,7 @@ INSERT = "INSERT INTO auth.jwks (issuer, jwk) VALUES ('%s', '%s')" % (tokens.ISS
 
 
 def error(session, sql):
-    """The fields of the error that it raises."""
+    """The fields of its error."""
     try:
         session.query(sql)
     except PgError as caught:
@@ -63,7 +63,7 @@ def without_place(fields):
 
 
 def same_as_without_extension(checks, admin):
-    """The same statement, run by itself, tells what there is to keep."""
+    """The same statement, run by itself, shows the fields to keep."""
     for mode, code in {"all fields": "ZZ123", "domain": "23514", "internal query": "42703", "unique": "23505",
                        "not null": "23502", "no message": "ZZ124"}.items():
         admin.query(f"UPDATE mode SET name = '{mode}'")
@@ -75,7 +75,7 @@ def same_as_without_extension(checks, admin):
         checks.equal(f"{mode}: context, once", context.count("PL/pgSQL function"), 1)
         checks.equal(f"{mode}: context of the caller", context.count("SQL statement \"INSERT INTO auth.jwks"), 1)
 
-        # By way of another function, and caught there.
+        # Through another function, and caught there.
         outer = error(admin, f"DO $$ BEGIN PERFORM 1; {INIT.replace('SELECT', 'PERFORM')}; END $$")
         checks.equal(f"{mode}: in DO", without_place(outer), without_place(direct))
         checks.true(f"{mode}: in DO, context", outer["W"].startswith(context) and "inline_code_block" in outer["W"])
@@ -100,7 +100,7 @@ def errors_of_postgres(checks, cluster, db, admin):
     checks.equal("no right", error(user, INIT)["C"], "42501")
     checks.equal("no set", error(user, "SELECT 1 WHERE (auth.inspect('x')) IS NULL")["C"], "0A000")
 
-    # Time-outs while a lock is waited for, in each kind of function.
+    # Time-outs while waiting for a lock, in each kind of function.
     admin.query("BEGIN; LOCK TABLE auth.jwks IN ACCESS EXCLUSIVE MODE")
     owner = cluster.session(db, "postgres", options="-c statement_timeout=300")
     waits = {
@@ -125,7 +125,7 @@ def main():
     checks = Checks()
     for backtrace in ["1", "full"]:
         with Cluster("passing_errors", log_error_verbosity="verbose") as cluster:
-            # scripts/cluster takes the variable away.
+            # scripts/cluster removes the variable.
             cluster.environ = {**cluster.environ, "RUST_BACKTRACE": backtrace}
             cluster.as_pg("pg_ctl", "restart", "--silent", "-D", f"{cluster.dir}/data", "-l", f"{cluster.dir}/log")
             db = cluster.create_db("test")

@@ -21,13 +21,13 @@ def main():
                 checks.true(f"{what}: some {kind}", counts[kind])
             return counts["transactions"], crossings
 
-        # What the others prove is worth something only if a crossing would be seen.
+        # Shows that the clients would detect a crossing.
         checks.true("is_local false is seen to cross", play("false", "transaction", is_local="false")[1])
         cases = [("no is_local", "transaction", None), ("is_local", "transaction", "true"),
                  ("session mode", "session", "false"), ("scope", "transaction", "false")]
         for what, mode, is_local in cases:
             if what == "scope":
-                # At login, so for the server connections that a pooler makes from now on.
+                # Applies at login, so to server connections that a pooler makes from now on.
                 root.query("ALTER ROLE authenticated SET pg_auth_jwt.scope = 'transaction'")
             transactions, crossings = play(what, mode, is_local=is_local)
             checks.equal(f"{what}: crossings", crossings[:3], [])

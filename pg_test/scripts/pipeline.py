@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Pipelines, as drivers send them: many statements at once, answers later. What comes before one Sync
-is one transaction, and a local token lasts exactly as long."""
+"""Pipelines, as drivers send them: many statements at once, answers later. The statements before
+one Sync are one transaction, and a local token lasts exactly as long."""
 
 from lib import tokens
 from lib.pg import Checks, PgError, SharedCluster
@@ -45,7 +45,7 @@ def main():
     checks.equal("an error after it", answers(), "22012")
     checks.equal("takes it back, local or not", answers(), ["nobody"])
 
-    # Without is_local: what comes after another statement is known to be in a transaction.
+    # Without is_local: a statement after another one is known to be in a transaction.
     s.send(statement("SELECT NULL WHERE false"), give("u1", "NULL"), statement(WHO), s.SYNC, statement(WHO), s.SYNC)
     checks.equal("no is_local, second in its pipeline", answers(), ["u1"])
     checks.equal("is local", answers(), ["nobody"])

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Statements of every shape give the same with claim functions that are evaluated once
-(pg_auth_jwt.evaluate_once) as with those called for each row."""
+"""Statements of every shape give the same results with claim functions that are evaluated once
+(pg_auth_jwt.evaluate_once) and that are called for each row."""
 
 import sys
 
@@ -57,7 +57,7 @@ GRANT ALL ON ALL TABLES IN SCHEMA public TO authenticated;
 GRANT CREATE ON SCHEMA public TO authenticated;
 """
 
-# Several in one go are parted by ";;".
+# ";;" separates several statements that run together.
 STATEMENTS = """
 SELECT * FROM a
 SELECT * FROM p
@@ -225,7 +225,7 @@ CREATE TABLE d (owner text);; CREATE INDEX ON d (owner, (auth.user_id()))
 CREATE TEMP TABLE s (owner text) PARTITION BY LIST (owner);; CREATE TEMP TABLE s1 PARTITION OF s FOR VALUES IN (auth.user_id());; INSERT INTO s SELECT auth.user_id() FROM b;; SELECT * FROM s
 """
 
-# What only later versions have, by the first.
+# Statements for later versions only, by the first version.
 LATER = {
     16: """
 SELECT any_value(auth.user_id()), count(*) FILTER (WHERE owner = auth.user_id()) FROM b GROUP BY owner
@@ -250,7 +250,7 @@ SELECT auth.user_id() || n, grouping(auth.user_id()), count(*) FROM b GROUP BY D
 """,
 }
 
-# So that these few rows count as many: for a few, mere calls stay calls.
+# Makes these few rows as costly as many: for a few, mere calls stay calls.
 MANY_ROWS = "SET cpu_tuple_cost = 1;"
 
 SETTINGS = {
@@ -272,8 +272,9 @@ def outcome(session, sql):
         session.query("ROLLBACK")
 
 
-# Each waits for rows that another session is about to change, and then looks at them again: some of them evaluate
-# claims then that they did not evaluate before, or have claims that would raise and are not reached.
+# Each waits for rows that another session is about to change, and then rechecks them: some evaluate
+# claims then that they did not evaluate before, or have claims that would raise and are not
+# reached.
 WAITING = """
 UPDATE b SET n = -1 WHERE owner = auth.user_id() AND n < 50 RETURNING id, n, auth.user_id()
 UPDATE b SET n = -1 FROM a WHERE a.id = b.id AND b.owner = auth.user_id() AND b.n < 50 RETURNING b.id, auth.user_id()
@@ -292,7 +293,7 @@ UPDATE b SET n = -1 WHERE CASE WHEN n > 1000 THEN (SELECT (auth.session() ->> 's
 
 
 def outcome_after(other, session, sql):
-    """What it gives once another session's changes, which it waited for, are committed."""
+    """Its result after the commit of another session's changes, for which it waited."""
     other.query("BEGIN; UPDATE b SET n = 100 WHERE id % 4 = 0; UPDATE b SET owner = 'u2' WHERE owner = 'u1' AND id % 5 = 0;"
                 "UPDATE b SET owner = 'u1' WHERE owner = 'u0' AND id % 5 = 0; UPDATE p SET n = 100 WHERE id % 4 = 0")
     first, *rest = sql.split(";; ")

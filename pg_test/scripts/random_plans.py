@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Random statements give the same with claim functions that are evaluated once as with those called for each
-row. So many of them, always the same ones; in the time that FUZZ_SECONDS gives, others each time. FUZZ_SEED
-and FUZZ_FIRST run again what failed: the seed, and the number of a statement."""
+"""Random statements give the same results with claim functions that are evaluated once and that are
+called for each row. Runs a fixed number of them, always the same ones; with FUZZ_SECONDS, others
+each time for that time. FUZZ_SEED and FUZZ_FIRST repeat a failure: the seed, and the number of the
+statement."""
 
 import os
 import time

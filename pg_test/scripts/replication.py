@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Logical replication of the two tables into another database: a key that arrives is known to the
-sessions there, and one that goes is refused, just as if it had been written there."""
+sessions there, and a deleted one is refused, just as if it had been written there."""
 
 import sys
 import time
@@ -17,8 +17,12 @@ def main():
         here, there = cluster.create_db("here"), cluster.create_db("there")
         owner = cluster.session(here, "owner_role")
         root_here, root_there = (cluster.session(db, "postgres") for db in (here, there))
-        # In one cluster the slot has to be there first.
-        root_here.query("CREATE PUBLICATION keys FOR TABLE auth.issuers, auth.jwks")
+        # In one cluster the slot has to exist first.
+        # A table that is followed there as it is here.
+        table = tokens.follow().replace("INSERT INTO public.followed_keys VALUES ;", "")
+        for db in (here, there):
+            cluster.session(db, "owner_role").query(table.partition("INSERT INTO auth.issuers")[0])
+        root_here.query("CREATE PUBLICATION keys FOR TABLE auth.issuers, auth.jwks, followed_keys")
         root_here.query("SELECT pg_create_logical_replication_slot('keys', 'pgoutput')")
         root_there.query(f"CREATE SUBSCRIPTION keys CONNECTION 'host={cluster.dir} dbname={here} user=postgres' "
                          "PUBLICATION keys WITH (create_slot = false, slot_name = 'keys')")
@@ -58,6 +62,24 @@ def main():
         owner.query("UPDATE auth.jwks SET expires_at = now()")
         arrived()
         checks.equal("key expired", reader.code(WHO), "28J03")
+        # The issuer's row comes with what it follows; the triggers are made on each side.
+        owner.query("INSERT INTO auth.issuers" + table.partition("INSERT INTO auth.issuers")[2])
+        arrived()
+        following = cluster.session(there)
+        following.query(f"SET pg_auth_jwt.token = '{tokens.followed_token('u1')}'")
+        checks.equal("no followed key yet", following.code(WHO), "28J03")
+        for state in ("polled", "live"):
+            owner.query(f"INSERT INTO followed_keys VALUES ('k0', '{tokens.public_part(0)}', '')")
+            arrived()
+            checks.equal(f"{state}: a followed key arrived", following.value(WHO), "u1")
+            checks.equal("state", root_there.value(f"SELECT state FROM auth.key_status WHERE issuer = '{tokens.FOLLOWED}'"), state)
+            owner.query("DELETE FROM followed_keys")
+            arrived()
+            if state == "polled":
+                time.sleep(1.05)
+            checks.equal(f"{state}: a followed key deleted", following.code(WHO), "28J03")
+            follow = f"SELECT auth.follow('followed_keys', '{tokens.FOLLOWED}')"
+            checks.equal("followed there", cluster.session(there, "owner_role").code(follow), None)
         owner.query("UPDATE auth.jwks SET expires_at = NULL; TRUNCATE auth.jwks")
         arrived()
         checks.equal("truncated", reader.code(WHO), "28J03")

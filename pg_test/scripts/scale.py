@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""What a token costs does not grow with the number of keys and issuers: rows are counted, and
-verifications, not time. And what a session keeps of the tables is what its tokens named, and has a bound."""
+"""What a token costs does not grow with the number of keys and issuers: the test counts rows and
+verifications, not time. A session keeps of the tables only what its tokens named, up to a bound."""
 
 import secrets
 
@@ -28,7 +28,7 @@ class Rows:
         self.read()
 
     def read(self):
-        """How many since the last time: through an index, and by reading the table through."""
+        """How many since the last call: by an index, and by a scan of the table."""
         self.session.query("SELECT pg_stat_force_next_flush()")
         self.session.query("SELECT")
         now = [int(value) for value in self.root.query(
@@ -39,7 +39,7 @@ class Rows:
 
 
 def unsigned(**header):
-    """A token that nobody signed."""
+    """A token with a wrong signature."""
     encode = lambda value: tokens.base64url(tokens.json.dumps(value).encode())
     iss = header.pop("iss", tokens.ISSUER)
     return ".".join((encode({"alg": "HS256", **header}), encode({"iss": iss, "sub": "u1"}), encode("x")))
@@ -69,7 +69,7 @@ def few_rows_are_read(check, db, cluster, root):
     reads("once more", init, 1, "28J03", unsigned(kid="nobody's"))
     reads("issuer that there is not", init, 0, "28J03", unsigned(kid="k0", iss="https://nobody.example"))
     reads("another issuer's key id", init, 1, "28J03", unsigned(kid="k0", iss="https://issuer1"))
-    # So many are tried; one more shows that there are more.
+    # As many as are tried; one more shows that there are more.
     reads("no key id, too many keys", init, 102, "28J03", unsigned(iss=LARGE))
     reads("no key id, some keys", init, 11, "28J03", unsigned(iss="https://issuer1"))
     reads("one key of many", init, 2, "ok", tokens.token("u1", iss=LARGE))
@@ -77,7 +77,7 @@ def few_rows_are_read(check, db, cluster, root):
 
 
 def signatures_are_checked_once(check, db, cluster, root):
-    """What changes nothing of a token's issuer and key costs no signature check."""
+    """A change that does not affect the token's issuer and key costs no signature check."""
     session = cluster.session(db, "postgres")
     session.query("SET pg_auth_jwt.audit_log = 'all'")
     session.execute("SELECT auth.jwt_session_init($1)", tokens.token("u1", aud="a", iat=1_000_000_000))
@@ -113,10 +113,10 @@ def signatures_are_checked_once(check, db, cluster, root):
 
 
 def every_change_that_matters_counts(check, db, cluster, root):
-    """However the rows are found: the fast way must not keep what the tables no longer hold."""
+    """For each way to find the rows: the fast way must not keep what the tables no longer hold."""
     key, issuer = (f"WHERE issuer = '{tokens.ISSUER}'" + more for more in (" AND kid = 'k0'", ""))
     session = cluster.session(db)
-    # It carries what the rules below ask for, or not.
+    # It has the claims that the rules below require, or not.
     session.execute("SELECT auth.jwt_session_init($1)", tokens.token("u1", aud="a", iat=1_000_000_000))
     for change, wanted in ((f"DELETE FROM auth.jwks {key}", "28J03"), (f"UPDATE auth.jwks SET expires_at = '2020-01-01' {key}", "28J03"),
                            (f"UPDATE auth.jwks SET kid = 'other', jwk = jwk || '{{\"kid\":\"other\"}}' {key}", "28J03"),
@@ -134,7 +134,7 @@ def every_change_that_matters_counts(check, db, cluster, root):
         check.equal(change, session.code(WHO), wanted)
         root.query("BEGIN; DELETE FROM auth.issuers; INSERT INTO auth.issuers TABLE saved_issuers; INSERT INTO auth.jwks TABLE saved_jwks; COMMIT")
         check.equal(f"undone: {change}", session.value(WHO), "u1")
-    # The exact name goes before *, also where it comes later, and not where it is gone.
+    # The exact name has precedence over *, also if it is added later, and not after it is deleted.
     root.query(f"INSERT INTO auth.issuers (issuer, algorithms) VALUES ('*', '{{HS256}}'); SELECT auth.init('{tokens.jwks(0)}')")
     check.equal("the row of its name", session.value(WHO), "u1")
     root.query(f"DELETE FROM auth.issuers {issuer}")
@@ -149,9 +149,9 @@ def every_change_that_matters_counts(check, db, cluster, root):
 
 
 def without_the_indexes(check, db, cluster, root):
-    """The owner may drop or replace them."""
+    """The indexes may be dropped or replaced."""
     good, bad = tokens.token("u1"), unsigned(kid="nobody's")
-    # One that takes k0 and K0 for the same, if the server can have such.
+    # A collation for which k0 and K0 are equal, if the server supports it.
     if root.value("SELECT EXISTS (SELECT FROM pg_collation WHERE collname LIKE '%-x-icu')") == "t":
         root.query("CREATE COLLATION other (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
     else:
@@ -179,7 +179,7 @@ def without_the_indexes(check, db, cluster, root):
 
 
 def memory_has_a_bound(check, db, cluster, root):
-    """Tokens that name issuers and keys at random, and as many as there are."""
+    """Tokens that name random issuers and keys, as many as exist."""
     session = cluster.session(db)
 
     def private():

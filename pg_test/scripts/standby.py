@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """A streaming replica verifies tokens, and refuses what the primary withdrew as soon as it has
-replayed that: in sessions too that had used it before."""
+replayed that: also in sessions that had used it before."""
 
 import sys
 import time
@@ -12,7 +12,7 @@ WHO = "SELECT auth.user_id()"
 
 
 def replayed(primary, standby):
-    """Waits until the standby has come as far as the primary is now."""
+    """Waits until the standby has replayed what the primary has written by now."""
     position = primary.value("SELECT pg_current_wal_flush_lsn()")
     for _ in range(600):
         if standby.value(f"SELECT pg_last_wal_replay_lsn() >= '{position}'") == "t":
@@ -27,7 +27,7 @@ def main():
             Cluster("standby", standby_of=primary_cluster) as standby_cluster:
         db = primary_cluster.create_db("test")
         owner = primary_cluster.session(db, "owner_role")
-        owner.query(tokens.setup())
+        owner.query(tokens.setup() + tokens.follow(0, 1))
         owner.query("CREATE TABLE things AS SELECT 'u' || n AS owner FROM generate_series(1, 9) n;"
                     "ALTER TABLE things ENABLE ROW LEVEL SECURITY;"
                     "CREATE POLICY own ON things TO authenticated USING (owner = auth.user_id());"
@@ -44,6 +44,14 @@ def main():
         for key, reader in enumerate(readers):
             reader.query(f"SELECT auth.jwt_session_init('{tokens.token(f'u{key + 1}', key=key)}')")
             checks.equal("the standby shows the rows", reader.query("SELECT owner FROM things"), [[f"u{key + 1}"]])
+        following = [standby_cluster.session(db) for _ in (0, 1)]
+        for key, reader in enumerate(following):
+            reader.query(f"SELECT auth.jwt_session_init('{tokens.followed_token(f'u{key + 1}', key=key)}')")
+            checks.equal("by a followed table", reader.query("SELECT owner FROM things"), [[f"u{key + 1}"]])
+        owner.query("DELETE FROM followed_keys WHERE id = 'k0'")
+        catch_up()
+        checks.equal("deleted where it is followed", following[0].code(WHO), "28J03")
+        checks.equal("the other key", following[1].value(WHO), "u2")
         in_transaction = readers[1]
         in_transaction.query("BEGIN ISOLATION LEVEL REPEATABLE READ")
         checks.equal("in a transaction", in_transaction.value(WHO), "u2")
@@ -88,6 +96,9 @@ def main():
         promoted = standby_cluster.session(db, "owner_role")
         promoted.query("DELETE FROM auth.jwks")
         checks.equal("withdrawn on the promoted one", readers[0].code(WHO), "28J03")
+        checks.equal("followed on the promoted one", following[1].value(WHO), "u2")
+        promoted.query("DELETE FROM followed_keys")
+        checks.equal("deleted there", following[1].code(WHO), "28J03")
     checks.done("a standby follows its primary's keys")
 
 

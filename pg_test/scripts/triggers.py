@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""A change to the key tables is known to open sessions because triggers announce it. Where one of these
-is disabled, demoted (as `pg_restore --disable-triggers` leaves it) or missing, sessions find the change
-all the same, and say once what is wrong and how to repair it."""
+"""A change to the key tables is known to open sessions because triggers announce it. Where one of
+these is disabled, demoted (as `pg_restore --disable-triggers` leaves it) or missing, sessions still
+find the change, and warn once what is wrong and how to repair it."""
 
 
 from lib import tokens
@@ -12,7 +12,7 @@ MESSAGE = "changes to the keys of pg_auth_jwt may go unnoticed"
 RESTORED = """
     ALTER TABLE auth.issuers DISABLE TRIGGER ALL; ALTER TABLE auth.issuers ENABLE TRIGGER ALL;
     ALTER TABLE auth.jwks DISABLE TRIGGER ALL; ALTER TABLE auth.jwks ENABLE TRIGGER ALL"""
-# What makes a trigger one that does not announce every change.
+# Changes after which a trigger does not announce every change.
 DEMOTIONS = {
     "restored without triggers": RESTORED,
     "on origin only": "ALTER TABLE auth.jwks ENABLE TRIGGER keys_changed",
@@ -40,8 +40,8 @@ DEMOTIONS = {
             EXECUTE FUNCTION auth.keys_changed();
         ALTER TABLE auth.jwks ENABLE ALWAYS TRIGGER keys_changed""",
 }
-# As a logical replication worker does, so that only triggers that are ENABLE ALWAYS or REPLICA fire;
-# and as everybody else.
+# As a logical replication worker does, so that only triggers that are ENABLE ALWAYS or REPLICA
+# fire; and as other sessions do.
 WITHDRAWALS = [f"BEGIN; SET LOCAL session_replication_role = {role}; {change}; COMMIT"
                for role in ("replica", "origin")
                for change in ("DELETE FROM auth.jwks", "UPDATE auth.jwks SET expires_at = '2020-01-01'", "TRUNCATE auth.jwks")]
@@ -109,20 +109,20 @@ def the_warning_says_what_to_do(checks, cluster, db, root):
     checks.equal("it is said again", [notice["M"] for notice in warnings(reader)], [MESSAGE])
     root.query("ALTER TABLE auth.jwks ENABLE ALWAYS TRIGGER admit_key")
 
-    # A renamed trigger does what it did. One of the owner's is not ours to look at.
+    # A renamed trigger still works. Another trigger of the owner's is not checked.
     root.query("ALTER TRIGGER keys_changed ON auth.jwks RENAME TO announces;"
                "CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
                "CREATE TRIGGER other AFTER INSERT ON auth.jwks FOR EACH ROW EXECUTE FUNCTION nothing()")
     reader.query(WHO)
     checks.equal("renamed", warnings(reader), [])
 
-    # An anonymous session does not read the tables, and so does not hear of it.
+    # An anonymous session does not read the tables, and so gets no warning.
     root.query("ALTER TABLE auth.jwks DISABLE TRIGGER admit_key")
     nobody = cluster.session(db)
     nobody.query(WHO)
     checks.equal("anonymous", warnings(nobody), [])
 
-    # Parallel workers leave it to their leader.
+    # Parallel workers leave the warning to their leader.
     reader.query("SET min_parallel_table_scan_size = 0; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0")
     root.query("CREATE TABLE many AS SELECT 'u1' AS owner FROM generate_series(1, 20000); GRANT SELECT ON many TO PUBLIC")
     warnings(reader)

@@ -1,4 +1,4 @@
--- Each rule that a key must meet, broken alone: refused by auth.init and by plain DML alike.
+-- Breaks each rule on keys alone. auth.init and plain DML both refuse.
 \i fixtures/jose.sql
 CREATE FUNCTION base(wanted text) RETURNS jsonb LANGUAGE sql STABLE
     RETURN (SELECT k - '{kid,alg,use}'::text[] FROM fixture.jose, jsonb_array_elements(doc -> 'jwks' -> 'keys') k WHERE k ->> 'kty' = wanted);

@@ -1,6 +1,6 @@
--- A superuser may alter the key tables. What the extension then does not find as it made it, it does
--- not believe: each case below accepts no token, and none reads a value as what it is not. Each is
--- rolled back, after which the token is good again.
+-- A superuser may alter the key tables. The extension does not trust a table that differs from the
+-- one that it created: each case below accepts no token, and reads no value as another type. Each
+-- case is rolled back, and then the token is good again.
 \c - postgres
 \i fixtures/jose.sql
 SELECT auth.init(:'jwks', issuer => :'issuer', audience => '{my-app}');
@@ -33,7 +33,7 @@ SELECT t, c, without(t, c, :'bob') FROM columns ORDER BY t, n;
 RESET client_min_messages;
 SELECT verify(:'bob');
 
----- One more than there were, and columns in another order
+---- An additional column, and columns in another order
 BEGIN;
 ALTER TABLE auth.issuers ADD COLUMN future int NOT NULL DEFAULT 1;
 ALTER TABLE auth.jwks ADD COLUMN future text[] DEFAULT '{x}';
@@ -46,7 +46,7 @@ UPDATE auth.issuers SET audience = '{other}';
 SELECT verify(:'bob');
 ROLLBACK;
 
----- A column of another type: its values would be taken for pointers
+---- A column of another type: its values must not be used as pointers
 BEGIN;
 ALTER TABLE auth.issuers DROP CONSTRAINT leeway_not_negative, ALTER leeway DROP DEFAULT, ALTER leeway TYPE bigint USING 4702394921427289928;
 SELECT verify(:'bob');
@@ -74,7 +74,7 @@ SELECT verify(:'bob');
 INSERT INTO auth.jwks (issuer, jwk) VALUES (:'issuer', '{}');
 ROLLBACK;
 BEGIN;
--- A key is not judged by algorithms that cannot be read, and the error says so.
+-- A key is not checked against algorithms that cannot be read, and the error says so.
 ALTER TABLE auth.issuers DROP CONSTRAINT algorithms_known, ALTER algorithms TYPE int USING 1;
 INSERT INTO auth.jwks (issuer, jwk) VALUES (:'issuer', '{"kty":"oct","k":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}');
 ROLLBACK;
@@ -88,7 +88,7 @@ SELECT verify(:'bob');
 UPDATE auth.jwks SET created_at = now();
 ROLLBACK;
 
----- Something else by the table's name
+---- Another object under the table's name
 BEGIN;
 ALTER TABLE auth.issuers RENAME TO hidden;
 SELECT verify(:'bob');
@@ -109,7 +109,7 @@ SELECT hidden.verify(:'bob');
 ROLLBACK;
 SELECT verify(:'bob');
 
----- The trigger where it does not belong
+---- The trigger on another table
 CREATE TABLE elsewhere (issuer bigint, kid bigint, jwk bigint, alg bigint, thumbprint bigint, expires_at bigint);
 CREATE TRIGGER a BEFORE INSERT ON elsewhere FOR EACH ROW EXECUTE FUNCTION auth.admit_key();
 INSERT INTO elsewhere VALUES (4702394921427289928, 4702394921427289928, 4702394921427289928);

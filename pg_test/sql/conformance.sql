@@ -3,7 +3,7 @@
 \set cases `cat ../crates/jwt_verify/tests/vectors/cases.json`
 CREATE TABLE raw AS SELECT c FROM json_array_elements(:'cases'::json) c;
 \set ECHO all
--- A token with U+0000 in it cannot even be sent.
+-- Postgres does not accept a text with U+0000, so such a token cannot be sent.
 DELETE FROM raw WHERE c::text ~ '"token": *"[^"]*\\u0000' RETURNING substring(c::text FROM '"name": *"([^"]*)"') AS name;
 CREATE TABLE cases AS
     SELECT c ->> 'name' AS name, c ->> 'group' AS grp, c -> 'jwks' AS jwks, c ->> 'jwks_text' AS jwks_text,
@@ -35,7 +35,8 @@ BEGIN
     END LOOP;
     RETURN 'accept';
 EXCEPTION
-    -- Refused as it should be: by a code of ours, or because Postgres has no such JSON.
+    -- The expected refusal: one of our codes, or an error because Postgres does not support such
+    -- JSON.
     WHEN SQLSTATE '28J01' OR SQLSTATE '28J02' OR SQLSTATE '28J03' OR SQLSTATE '28J04' OR SQLSTATE '28J05'
       OR SQLSTATE '28J06' OR SQLSTATE '28J07' OR SQLSTATE '28J08' OR SQLSTATE '28J09'
       OR invalid_parameter_value OR invalid_text_representation OR untranslatable_character
@@ -43,7 +44,7 @@ EXCEPTION
 END $$;
 
 SET client_min_messages = error;
--- Cases with a clock of their own run in the verifier's tests: SQL has but one clock.
+-- Cases with another time run in the verifier's tests: SQL has only the current time.
 SELECT grp, count(*) AS cases,
        count(*) FILTER (WHERE got = expect OR expect = 'either' AND got IN ('accept', 'reject')) AS passed
   FROM (SELECT grp, expect, outcome(c) AS got FROM cases c WHERE now IS NULL) o

@@ -1,7 +1,7 @@
 -- CREATE EXTENSION gives the same privileges whatever ALTER DEFAULT PRIVILEGES says: a trusted
 -- extension's script runs as the superuser, whose default privileges apply to all that it creates.
 \c - postgres
--- Everything that is granted on our objects, except what their owner has. A missing list is the default.
+-- Everything that is granted on our objects, except to their owner. A NULL list is the default.
 CREATE VIEW granted AS
 SELECT pg_describe_object('pg_namespace'::regclass, oid, 0) AS object, acl.*
   FROM pg_namespace, aclexplode(coalesce(nspacl, acldefault('n', nspowner))) AS acl
@@ -25,13 +25,13 @@ SELECT pg_describe_object('pg_type'::regclass, oid, 0), acl.*
 CREATE TABLE by_design AS TABLE granted;
 GRANT SELECT ON granted, by_design TO PUBLIC;
 
--- What is granted without any default privileges: this list is the whole of it.
+-- The complete list of grants without any default privileges.
 SELECT object, CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE grantee::regrole::text END AS grantee,
        string_agg(privilege_type || CASE WHEN is_grantable THEN '*' ELSE '' END, ', ' ORDER BY privilege_type) AS privileges
   FROM granted GROUP BY 1, 2 ORDER BY 1, 2;
 
--- Each kind of default privileges alone: what CREATE EXTENSION by the database's owner leaves is
--- what it leaves without.
+-- Each kind of default privileges alone: CREATE EXTENSION by the database's owner leaves the same
+-- grants with and without them.
 CREATE ROLE "it's ""one""" NOLOGIN;
 CREATE FUNCTION differences() RETURNS SETOF text LANGUAGE sql AS $$
     SELECT format('%s %s %s %s', CASE WHEN d.added THEN 'added:' ELSE 'missing:' END, d.object,
@@ -74,7 +74,7 @@ CALL install_with('FOR ROLE owner_role REVOKE ALL ON FUNCTIONS FROM PUBLIC');
 CALL install_with('IN SCHEMA public GRANT ALL ON TABLES TO authenticated');
 CALL install_with('IN SCHEMA pg_catalog GRANT ALL ON TABLES TO PUBLIC');
 
--- All at once, and for good.
+-- All together, and not rolled back.
 ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO authenticated WITH GRANT OPTION;
 ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO authenticated, "it's ""one""" WITH GRANT OPTION;
 ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO authenticated, PUBLIC;
@@ -86,7 +86,7 @@ CREATE EXTENSION pg_auth_jwt;
 SELECT differences();
 \i fixtures/jose.sql
 SELECT auth.init(:'jwks', issuer => :'issuer', audience => '{my-app}');
--- Then nobody can make a key of their own count, see a secret, or put a function beside ours.
+-- No role can then add a key, read a secret, or create a function beside ours.
 \c - authenticated
 \i fixtures/jose.sql
 INSERT INTO auth.issuers (issuer) VALUES ('mine');
@@ -99,11 +99,11 @@ CREATE TRIGGER t BEFORE INSERT ON auth.jwks FOR EACH ROW EXECUTE FUNCTION suppre
 SELECT auth.init('{}');
 SELECT auth.verify('x');
 CREATE FUNCTION auth.uid(int) RETURNS uuid LANGUAGE sql AS 'SELECT NULL::uuid';
--- And what everyone may call works.
+-- The functions for everyone work.
 SELECT auth.jwt_session_init(:'alice');
 SELECT auth.email();
 
--- Where a superuser installs it, the same holds, and there is nobody to grant to.
+-- If a superuser installs it, the grants are the same, except that there is no owner to grant to.
 \c - postgres
 DROP EXTENSION pg_auth_jwt;
 CREATE EXTENSION pg_auth_jwt;

@@ -1,4 +1,4 @@
--- Databases of other encodings: what they can hold is as it is in UTF8, the rest a clean refusal.
+-- Databases with other encodings: what they can store behaves as in UTF8, the rest is refused.
 \set ECHO none
 \set cases `cat ../crates/jwt_verify/tests/vectors/cases.json`
 CREATE TABLE raw AS SELECT c FROM json_array_elements(:'cases'::json) c WHERE c::text ~ '"name": *"claims-(unicode|unicode-escapes|jti)"';
@@ -21,16 +21,16 @@ SELECT auth.verify(:'unicode');
 \echo :LAST_ERROR_SQLSTATE
 SELECT auth.verify(:'escapes');
 \echo :LAST_ERROR_SQLSTATE
--- Names that are no ASCII are read without harm.
+-- Names that are not ASCII can be read.
 SET client_encoding = 'UTF8';
 INSERT INTO auth.issuers (issuer, audience) VALUES ('https://zoë.example', '{Zoë}');
 SELECT auth.verify(:'ascii') ->> 'jti' IS NOT NULL AS ok;
--- So are those of columns that the owner has added.
+-- So can names of columns that the owner has added.
 ALTER TABLE auth.issuers ADD COLUMN "größe" int;
 ALTER TABLE auth.jwks ADD COLUMN "größe" int;
 UPDATE auth.jwks SET created_at = created_at;
 SELECT auth.verify(:'ascii') ->> 'jti' IS NOT NULL AS ok;
--- And stand for nothing: neither for each other, nor for what a message would show in their place.
+-- They match nothing: neither each other, nor the text that a message shows in their place.
 INSERT INTO auth.issuers (issuer) VALUES ('é'), ('è');
 SELECT step, ok, detail FROM auth.inspect('eyJhbGciOiJFZERTQSJ9.eyJpc3MiOiJcdWZmZmQifQ.AA') WHERE step = 'issuer';
 \c test_ascii

@@ -64,20 +64,20 @@ SELECT auth.session();
 RESET pg_auth_jwt.token;
 SELECT auth.session() IS NULL AS anonymous;
 
--- A leeway makes up for clocks; nothing else does.
+-- A leeway makes up for a different clock, and for nothing else.
 UPDATE auth.issuers SET leeway = '200 years';
 SELECT auth.verify(:'expired') ->> 'email';
 UPDATE auth.issuers SET leeway = '0 s';
 SELECT auth.verify(:'expired') ->> 'email';
 \echo :LAST_ERROR_SQLSTATE
 
--- An issuer of any name.
+-- The row for any issuer.
 DELETE FROM auth.issuers;
 SELECT auth.init(:'jwks');
 SELECT auth.verify(:'other_issuer') ->> 'iss';
 \i fixtures/jose.sql
 SELECT auth.init(:'jwks', issuer => :'issuer');
--- The exact row comes first, and a disabled one does not give way to '*'.
+-- The row of the exact name has precedence over '*', also when it is disabled.
 UPDATE auth.issuers SET enabled = false WHERE issuer = :'issuer';
 SELECT auth.verify(:'alice');
 \echo :LAST_ERROR_SQLSTATE
@@ -90,3 +90,16 @@ SELECT auth.verify(:'removed_key');
 SELECT auth.verify(:'forged');
 \echo :LAST_ERROR_SQLSTATE
 SELECT auth.verify(NULL) IS NULL;
+
+-- What is given for a JWKS and is none.
+SELECT auth.init(to_jsonb(text '-----BEGIN PUBLIC KEY-----'), 'https://i.example');
+SELECT auth.init(to_jsonb(text 'https://i.example/.well-known/jwks.json'), 'https://i.example');
+SELECT auth.init(to_jsonb(text '<html>'), 'https://i.example');
+SELECT auth.init(to_jsonb(text 'eyJhbGciOiJFZERTQSJ9.e30.AA'), 'https://i.example');
+SELECT auth.init('{"issuer": "https://i.example", "jwks_uri": "https://i.example/jwks"}', 'https://i.example');
+SELECT auth.init('{"error": "not found"}', 'https://i.example');
+
+-- What auth.inspect says of a sub that is no uuid, and of one that is.
+SELECT split_part(detail, 'unverified: ', 2) AS sub FROM auth.inspect('eyJhbGciOiJFZERTQSJ9.'
+    || rtrim(translate(encode('{"iss":"https://auth.example.com","sub":"alice"}', 'base64'), E'+/\n', '-_'), '=') || '.AA') WHERE step = 'sub';
+SELECT detail FROM auth.inspect(:'alice') WHERE step = 'sub';

@@ -1,9 +1,10 @@
--- What CREATE EXTENSION by a database owner leaves behind: owners, comments, privileges.
+-- What CREATE EXTENSION by a database owner creates: owners, comments, privileges.
 SELECT extname, extversion, extnamespace::regnamespace, extowner::regrole, extrelocatable, obj_description(oid, 'pg_extension')
   FROM pg_extension WHERE extname = 'pg_auth_jwt';
 SELECT current_user, rolsuper FROM pg_roles WHERE rolname = current_user;
 
--- The extension's owner owns none of its objects: who owns a table may alter it and put triggers on it.
+-- The extension's owner owns none of its objects: the owner of a table may alter it and add
+-- triggers.
 SELECT nspname, nspowner::regrole AS owner FROM pg_namespace WHERE nspname = 'auth';
 SELECT relname, relowner::regrole AS owner
   FROM pg_class WHERE relnamespace = 'auth'::regnamespace AND relkind = 'r' ORDER BY 1;
@@ -11,7 +12,7 @@ SELECT proname, proowner::regrole AS owner, provolatile AS volatile,
        proparallel AS parallel, proisstrict AS strict, proconfig AS config
   FROM pg_proc WHERE pronamespace = 'auth'::regnamespace ORDER BY 1;
 
--- Everything that PUBLIC may do, from the catalog: this list is the whole of it.
+-- The complete list of PUBLIC's privileges, from the catalog.
 SELECT 'function ' || p.oid::regprocedure AS object, a.privilege_type
   FROM pg_proc p, aclexplode(coalesce(proacl, acldefault('f', proowner))) a
  WHERE pronamespace = 'auth'::regnamespace AND a.grantee = 0
@@ -39,10 +40,10 @@ SELECT attrelid::regclass, attname AS without_comment FROM pg_attribute
 SELECT tgrelid::regclass, tgname, tgenabled FROM pg_trigger
  WHERE tgrelid IN ('auth.issuers'::regclass, 'auth.jwks'::regclass) AND NOT tgisinternal ORDER BY 1, 2;
 
--- pg_dump takes the rows along.
+-- pg_dump includes the rows.
 SELECT unnest(extconfig)::regclass FROM pg_extension WHERE extname = 'pg_auth_jwt';
 
--- A schema of the same name that is somebody else's.
+-- A schema of the same name that another role owns.
 DROP EXTENSION pg_auth_jwt;
 SELECT count(*) FROM pg_namespace WHERE nspname = 'auth';
 CREATE SCHEMA auth;
@@ -53,8 +54,8 @@ DROP SCHEMA auth;
 CREATE EXTENSION pg_auth_jwt;
 SELECT auth.session() IS NULL AS anonymous;
 
--- What everyone may call is left at its default privileges, which cost nothing to check; where the
--- default is not everyone's, they are granted.
+-- Functions for everyone keep the default privileges, which cost nothing to check. Where the
+-- default does not include PUBLIC, EXECUTE is granted.
 SELECT count(*) FILTER (WHERE proacl IS NULL) AS at_default, count(*) FROM pg_proc WHERE pronamespace = 'auth'::regnamespace;
 DROP EXTENSION pg_auth_jwt;
 \c - postgres

@@ -1,4 +1,4 @@
--- auth.init and plain DML: what enters the tables, and what it becomes.
+-- auth.init and plain DML: what they store, and in which form.
 \i fixtures/jose.sql
 SELECT auth.init(:'jwks', issuer => :'issuer', audience => '{my-app}');
 SELECT issuer, audience, algorithms, required_claims, extract(epoch FROM leeway)::int AS leeway, max_age, token_types, enabled FROM auth.issuers;
@@ -16,7 +16,8 @@ SELECT pg_current_xact_id_if_assigned() IS NULL AS wrote_nothing;
 COMMIT;
 SELECT audience FROM auth.issuers;
 
--- A rotation: what is no longer in the set is withdrawn. What stays keeps its age and its expiry.
+-- A rotation: keys that are no longer in the set are withdrawn. Keys that stay keep created_at and
+-- expires_at.
 UPDATE auth.jwks SET created_at = '2026-01-01', expires_at = '2100-01-01' WHERE kid IN ('ed-1', 'es-1');
 SELECT auth.init(jsonb_build_object('keys', (
            SELECT jsonb_agg(CASE k ->> 'kid' WHEN 'es-1' THEN k - 'alg' ELSE k END)
@@ -28,7 +29,7 @@ SELECT audience FROM auth.issuers;
 UPDATE auth.jwks SET expires_at = now() WHERE kid = 'ed-1';
 SELECT auth.init((SELECT jsonb_build_object('keys', jsonb_agg(jwk)) FROM auth.jwks), issuer => :'issuer');
 
--- Two keys exchange their kids: no state in between may stand in the way.
+-- Two keys exchange their kids: no intermediate state causes a conflict.
 DELETE FROM auth.issuers;
 \set a '{"kty":"OKP","crv":"Ed25519","x":"9wNuXCqeWjcVsErMJHEZcDK7AwJfyYjPHabGJ4vvDhg"}'
 \set b '{"kty":"OKP","crv":"Ed25519","x":"TBtcSsy_0jgUO5ubew9WbjoVb2cxC_zWIZgIzdNwNR4"}'
@@ -36,14 +37,14 @@ SELECT auth.init(jsonb_build_object('keys', jsonb_build_array(:'a'::jsonb || '{"
 SELECT auth.init(jsonb_build_object('keys', jsonb_build_array(:'a'::jsonb || '{"kid":"2"}', :'b'::jsonb || '{"kid":"1"}')));
 SELECT kid, jwk ->> 'x' FROM auth.jwks ORDER BY kid;
 
--- One JWK is a set of one. Without kid, alg or use (as Better Auth stores them) it is a key as well.
+-- One JWK is a set of one. Without kid, alg or use (as Better Auth stores them) it is a key too.
 SELECT auth.init(:'a', issuer => 'https://better-auth.example.com');
 INSERT INTO auth.jwks (issuer, kid, jwk) VALUES ('https://better-auth.example.com', 'row-id', :'b')
     RETURNING kid, alg, thumbprint;
 -- The owner may pin an algorithm, if the key takes it.
 UPDATE auth.jwks SET alg = 'EdDSA' WHERE kid = 'row-id' RETURNING alg;
 UPDATE auth.jwks SET alg = 'RS256' WHERE kid = 'row-id';
--- Another JWK in the same row brings its own kid and alg; the thumbprint follows by itself.
+-- Another JWK in the same row brings its own kid and alg; the thumbprint is updated too.
 UPDATE auth.jwks SET jwk = :'b'::jsonb || '{"kid":"own","alg":"Ed25519"}' WHERE kid = 'row-id'
     RETURNING kid, alg, thumbprint;
 UPDATE auth.jwks SET thumbprint = 'x', kid = 'other' WHERE kid = 'own';
@@ -80,7 +81,7 @@ ROLLBACK;
 SELECT count(*) FROM auth.jwks WHERE issuer = '*';
 SELECT count(*) FROM auth.issuers WHERE issuer = 'https://new.example.com';
 
--- The same door for plain DML and COPY.
+-- Plain DML and COPY apply the same rules.
 INSERT INTO auth.jwks (issuer, jwk) VALUES ('*', '{"kty":"OKP","crv":"Ed25519","x":"AAAA"}');
 \echo :LAST_ERROR_SQLSTATE
 INSERT INTO auth.jwks (issuer, kid, jwk) VALUES ('*', 'mine', :'b'::jsonb || '{"kid":"its"}');
@@ -93,7 +94,7 @@ INSERT INTO auth.jwks (issuer, jwk) VALUES ('*', :'b'::jsonb || '{"kid":"twice"}
 INSERT INTO auth.jwks (issuer, jwk) VALUES
     ('*', '{"kty":"OKP","crv":"Ed25519","kid":"twice","x":"ebVWLo_mVPlAeLES6KmLp5AfhTrmlb7X4OORC60ElmQ"}');
 \echo :LAST_ERROR_SQLSTATE
--- One statement is no way round it either.
+-- One statement with two such keys is refused too.
 INSERT INTO auth.jwks (issuer, jwk) VALUES
     ('*', '{"kty":"OKP","crv":"Ed25519","kid":"pair","x":"ebVWLo_mVPlAeLES6KmLp5AfhTrmlb7X4OORC60ElmQ"}'),
     ('*', '{"kty":"OKP","crv":"Ed25519","kid":"pair","x":"3p7bfXt9wbTTW2HC7OQ1Nz-DQ8hbeGdNrfx-FG-IK08"}');
@@ -109,7 +110,7 @@ SELECT auth.init(:'secret', issuer => 'https://hs.example.com');
 \echo :LAST_ERROR_SQLSTATE
 INSERT INTO auth.issuers (issuer) VALUES ('https://hs.example.com');
 INSERT INTO auth.jwks (issuer, jwk) VALUES ('https://hs.example.com', :'secret');
--- The hint's own statement.
+-- The statement that the hint proposes.
 INSERT INTO auth.issuers (issuer, algorithms) VALUES ('https://hs.example.com', '{HS256}') ON CONFLICT (issuer) DO UPDATE SET algorithms = excluded.algorithms;
 SELECT auth.init(:'secret', issuer => 'https://hs.example.com');
 \set VERBOSITY terse
@@ -117,7 +118,7 @@ INSERT INTO auth.issuers (issuer, algorithms) VALUES ('https://odd.example.com',
 INSERT INTO auth.issuers (issuer, leeway) VALUES ('https://odd.example.com', '-1 s');
 INSERT INTO auth.issuers (issuer, max_age) VALUES ('https://odd.example.com', '0');
 
--- An issuer takes its keys along.
+-- Deleting or renaming an issuer does the same to its keys.
 DELETE FROM auth.issuers WHERE issuer = 'https://hs.example.com';
 UPDATE auth.issuers SET issuer = 'https://renamed.example.com' WHERE issuer = '*';
 SELECT issuer, count(*) FROM auth.jwks GROUP BY 1 ORDER BY 1;

@@ -1,12 +1,14 @@
--- auth.lint: each check with what is wrong, the statement that corrects it, and nothing left after that.
+-- auth.lint: each check with what is wrong, the statement that corrects it, and nothing left after
+-- that.
 \i fixtures/jose.sql
 \pset format unaligned
 \pset tuples_only
 \pset fieldsep ' | '
-\set lint 'SELECT * FROM auth.lint();'
+\set lint `./doc_sql docs/troubleshooting.md lint`
 \set fix 'SELECT DISTINCT fix FROM auth.lint() ORDER BY 1 \\gexec'
 
--- Nothing is wrong with the README's set-up: neither with keys alone, nor with tables, roles and FORCE.
+-- Nothing is wrong with the README's set-up: neither with keys alone, nor with tables, roles and
+-- FORCE.
 \set load_keys `./doc_sql README.md load_keys`
 \set guard_text `./doc_sql README.md guard_text | sed '/CREATE ROLE/d'`
 \set guard_uuid `./doc_sql README.md guard_uuid`
@@ -66,7 +68,8 @@ GRANT ALL ON posts TO authenticated;
 :fix
 :lint
 
--- policy_reads_setting: directly, in a sub-select, through a function; not what a string says, nor the server's own.
+-- policy_reads_setting: directly, in a sub-select, through a function; not what a string says, nor
+-- the server's own.
 CREATE POLICY a ON posts TO authenticated USING (owner = current_setting('request.jwt.claims', true)::json ->> 'sub');
 CREATE POLICY b ON posts TO authenticated USING (EXISTS (SELECT FROM countries WHERE name = current_setting('app.country')));
 CREATE FUNCTION app_user() RETURNS text LANGUAGE sql STABLE AS $$ SELECT current_setting('app.user', true) $$;
@@ -79,7 +82,8 @@ CREATE POLICY fine_2 ON posts TO authenticated USING (current_setting('role') <>
 DROP POLICY a ON posts; DROP POLICY b ON posts; DROP POLICY c ON posts; DROP POLICY d ON posts;
 :lint
 
--- old_claim_functions: of a schema that was renamed. A helper that asks auth.user_id() is something else.
+-- old_claim_functions: of a schema that was renamed. A helper that asks auth.user_id() is something
+-- else.
 CREATE SCHEMA old_auth;
 CREATE FUNCTION old_auth.uid() RETURNS uuid LANGUAGE sql STABLE AS $$ SELECT (current_setting('request.jwt.claim.sub', true))::uuid $$;
 CREATE FUNCTION old_auth.user_id() RETURNS text LANGUAGE sql STABLE AS $$ SELECT 'u' $$;
@@ -160,7 +164,8 @@ SELECT regexp_replace(fix, 'CONCURRENTLY ', '') FROM auth.lint() \gexec
 :lint
 DROP TABLE big;
 
--- policy_for_no_login, role_can_switch, role_owns_table, role_bypasses_rls, key_privilege: with roles of their own.
+-- policy_for_no_login, role_can_switch, role_owns_table, role_bypasses_rls, key_privilege: with
+-- roles of their own.
 \c - postgres
 CREATE ROLE lint_group;
 CREATE ROLE lint_login LOGIN;
@@ -254,6 +259,28 @@ UPDATE auth.jwks SET expires_at = '2020-01-01' WHERE issuer <> '*';
 SELECT level, code, object FROM auth.lint();
 UPDATE auth.jwks SET expires_at = now() + interval '1 year' WHERE issuer <> '*';
 :lint
+-- Keys that are followed: live is fine; polled, missing and writable are not.
+CREATE TABLE jwks (id text PRIMARY KEY, "publicKey" text NOT NULL, "expiresAt" timestamptz);
+SELECT auth.follow('public.jwks', issuer => 'https://followed', audience => '{a}');
+:lint
+INSERT INTO jwks SELECT 'a', (jwk - 'kid' - 'alg' - 'use')::text FROM auth.jwks WHERE jwk ->> 'kty' = 'OKP' LIMIT 1;
+:lint
+UPDATE jwks SET "expiresAt" = '2020-01-01';
+SELECT level, code, object FROM auth.lint();
+UPDATE jwks SET "expiresAt" = NULL;
+GRANT INSERT ON jwks TO authenticated;
+COMMENT ON TABLE jwks IS 'pg_auth_jwt: ignore table_without_rls';
+:lint
+REVOKE INSERT ON jwks FROM authenticated;
+ALTER TABLE jwks DISABLE TRIGGER ALL;
+:lint
+:fix
+:lint
+DROP TABLE jwks;
+:lint
+SELECT auth.unfollow('https://followed');
+DELETE FROM auth.issuers WHERE issuer = 'https://followed';
+:lint
 -- What has no COMMENT of its own is ignored in that of the database, as a whole or for one object.
 UPDATE auth.issuers SET audience = NULL, required_claims = '{}';
 SELECT level, code, object FROM auth.lint();
@@ -265,7 +292,8 @@ DO $$ BEGIN EXECUTE format('COMMENT ON DATABASE %I IS %L', current_database(),
 SELECT level, code, object FROM auth.lint();
 UPDATE auth.issuers SET audience = '{a}', required_claims = '{exp}';
 
--- library_loaded_late: where statements are logged, for roles that can log in. Only superusers see the server's list.
+-- library_loaded_late: where statements are logged, for roles that can log in. Only superusers see
+-- the server's list.
 \c - postgres
 SET log_statement = 'all';
 :lint

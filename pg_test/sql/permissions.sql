@@ -1,16 +1,16 @@
--- What a role that only reads through policies may do: the claim functions and jwt_session_init, nothing else.
+-- The privileges of a role that reads through policies: claim functions and jwt_session_init only.
 \i fixtures/jose.sql
 SELECT auth.init(:'jwks', issuer => :'issuer', audience => '{my-app}');
 GRANT CREATE ON SCHEMA public TO authenticated;
 \c - authenticated
 \i fixtures/jose.sql
 
--- May.
+-- Allowed.
 SELECT auth.jwt_session_init(:'alice');
 SELECT auth.user_id(), auth.uid(), auth.role(), auth.email(), auth.session() = auth.jwt() AS same,
        auth.organization(), auth.organization_id();
 
--- May not: the tables.
+-- Refused: the tables.
 SELECT * FROM auth.issuers;
 SELECT * FROM auth.jwks;
 INSERT INTO auth.jwks (issuer, jwk) VALUES ('*', '{}');
@@ -31,7 +31,7 @@ COPY auth.jwks TO stdout;
 SELECT auth.init(:'jwks');
 SELECT auth.verify(:'alice');
 SELECT * FROM auth.inspect(:'alice');
--- The trigger functions, by hand or on a table of one's own.
+-- The trigger functions, called directly or on another table.
 SELECT auth.admit_key();
 SELECT auth.keys_changed();
 CREATE TABLE mine (issuer text, kid text, jwk jsonb, alg text, thumbprint text);
@@ -44,7 +44,7 @@ CREATE OR REPLACE FUNCTION auth.user_id() RETURNS text LANGUAGE sql RETURN 'x';
 ALTER FUNCTION auth.user_id() RENAME TO no;
 DROP FUNCTION auth.user_id();
 DROP EXTENSION pg_auth_jwt;
--- The settings. (Postgres words the refusal by its version.)
+-- The settings. (The wording of the refusal depends on Postgres's version.)
 \set VERBOSITY sqlstate
 SHOW pg_auth_jwt.token;
 SELECT current_setting('pg_auth_jwt.token');
@@ -58,7 +58,7 @@ SET pg_auth_jwt.anything = 'x';
 SET request.jwt.claims = '{"sub":"7e2c41d5-93b8-4c6a-8f7d-d4b25e90bb22"}';
 SELECT auth.email();
 
--- The owner of the extension owns none of its objects. All that manages keys is theirs:
+-- The owner of the extension owns none of its objects, but may do everything that manages keys:
 \c - owner_role
 \i fixtures/jose.sql
 BEGIN;
@@ -75,8 +75,8 @@ INSERT INTO auth.jwks (issuer, jwk) SELECT '*', jwk FROM jsonb_array_elements(:'
 SELECT auth.verify(:'alice') ->> 'email', bool_and(ok) FROM auth.inspect(:'alice');
 ROLLBACK;
 VACUUM (ANALYZE) auth.issuers, auth.jwks;
--- Not: what changes the tables, their triggers or the schema, as a migration tool would that takes
--- them for its own.
+-- Refused to the owner: changes of the tables, their triggers or the schema, as a migration tool
+-- would make that takes them for its own.
 ALTER TABLE auth.jwks ADD COLUMN "publicKey" text;
 ALTER TABLE auth.jwks ALTER COLUMN thumbprint DROP NOT NULL;
 ALTER TABLE auth.jwks DISABLE TRIGGER admit_key;
@@ -100,10 +100,11 @@ ALTER SCHEMA auth RENAME TO other;
 DROP SCHEMA auth CASCADE;
 ALTER EXTENSION pg_auth_jwt DROP TABLE auth.jwks;
 CREATE PUBLICATION keys FOR TABLE auth.jwks;
--- The trigger functions are of no use to the owner either, but as triggers.
+-- The owner cannot use the trigger functions either, except as triggers.
 SELECT auth.keys_changed();
 
--- What the owner has, they can grant and take back. EXECUTE on auth.init is not enough by itself.
+-- The owner can grant their privileges and revoke them. EXECUTE on auth.init is not enough by
+-- itself.
 GRANT USAGE ON SCHEMA auth TO authenticated;
 GRANT EXECUTE ON FUNCTION auth.verify(text), auth.inspect(text), auth.init(jsonb, text, text[]) TO authenticated;
 SET ROLE authenticated;
@@ -113,7 +114,7 @@ SELECT auth.init(:'jwks');
 RESET ROLE;
 REVOKE EXECUTE ON FUNCTION auth.verify(text), auth.inspect(text), auth.init(jsonb, text, text[]) FROM authenticated;
 REVOKE USAGE ON SCHEMA auth FROM authenticated;
--- "ALL" is what the owner has.
+-- "ALL" means the owner's privileges.
 GRANT ALL ON ALL TABLES IN SCHEMA auth TO authenticated;
 SELECT table_name, string_agg(privilege_type, ', ' ORDER BY privilege_type) FROM information_schema.table_privileges
  WHERE table_schema = 'auth' AND grantee = 'authenticated' GROUP BY 1 ORDER BY 1;
@@ -138,7 +139,7 @@ GRANT SELECT ON auth.jwks TO authenticated;
 DELETE FROM auth.issuers WHERE issuer = 'https://second.example.com';
 REVOKE ALL ON auth.issuers, auth.jwks FROM key_manager;
 REVOKE ALL ON FUNCTION auth.init(jsonb, text, text[]) FROM key_manager;
--- The narrow one: of a single issuer, by a function of the owner.
+-- A key manager for a single issuer, by a function of the owner.
 \set definer `./doc_sql docs/security.md rotate_keys`
 :definer
 \c - key_manager
@@ -153,7 +154,7 @@ DROP FUNCTION rotate_keys(jsonb);
 \c - postgres
 DROP ROLE key_manager;
 
--- DROP EXTENSION is the owner's.
+-- The owner may drop the extension.
 \c - owner_role
 BEGIN;
 DROP EXTENSION pg_auth_jwt;

@@ -24,7 +24,7 @@ ALTER TABLE guarded ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY own ON guarded USING (owner = auth.uid()) WITH CHECK (owner = auth.uid());
 ANALYZE t, p, guarded;
 
--- What a statement gives and leaves behind; nothing of it stays.
+-- A statement's result and its effects; everything is rolled back.
 CREATE FUNCTION outcome(statement text, once boolean) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE given jsonb; state jsonb;
 BEGIN
@@ -49,7 +49,8 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN RETURN NULL;
 END $$;
 
--- Mere calls for a few rows stay calls, which cost less than an InitPlan. So that these few count as many:
+-- Mere calls for a few rows stay calls, which cost less than an InitPlan. To avoid that with the
+-- few rows here:
 SET cpu_tuple_cost = 1;
 SET enable_bitmapscan = off;
 SET enable_indexscan = off;
@@ -140,17 +141,17 @@ SELECT shape, outcome(statement, true) = outcome(statement, false) AS same,
        outcome(statement, true) !~ '^[0-9A-Z]{5} ' AS ran, has_init_plan(statement) AS init_plan
   FROM shapes ORDER BY n;
 
--- Every claim function is known for one.
+-- Every claim function is recognised.
 SELECT p.oid::regprocedure AS claim_function, has_init_plan(format('SELECT %s FROM t', p.oid::regprocedure)) AS init_plan
-  FROM pg_proc p WHERE pronamespace = 'auth'::regnamespace AND pronargs = 0 AND prorettype <> 'trigger'::regtype ORDER BY proname;
+  FROM pg_proc p WHERE pronamespace = 'auth'::regnamespace AND pronargs = 0 AND NOT proretset AND prorettype <> 'trigger'::regtype ORDER BY proname;
 
--- Without a token, and with one that is not good, the answer is the same as well.
+-- Without a token, and with a bad one, the answer is the same too.
 SELECT auth.jwt_session_init(NULL);
 SELECT shape FROM shapes WHERE outcome(statement, true) <> outcome(statement, false);
 SET pg_auth_jwt.token = :'expired';
 SELECT shape, outcome(statement, true), outcome(statement, false) FROM shapes WHERE outcome(statement, true) <> outcome(statement, false);
 
--- Never a constant: a generic plan serves whoever is signed in.
+-- Never a constant: a generic plan serves every user.
 SET plan_cache_mode = force_generic_plan;
 PREPARE mine AS SELECT count(*), min(id) FROM t WHERE owner = auth.uid();
 SELECT auth.jwt_session_init(:'alice');
@@ -180,7 +181,7 @@ BEGIN
     RETURN QUERY SELECT unnest(lines);
 END $$;
 SELECT auth.jwt_session_init(:'alice');
--- Postgres itself leaves partitions out before the statement runs.
+-- Postgres itself prunes partitions before the statement runs.
 SELECT plan('SELECT * FROM p WHERE owner = auth.user_id()', ', ANALYZE, TIMING OFF, SUMMARY OFF, BUFFERS OFF');
 -- Evaluated at most once, and only if needed.
 SELECT plan('SELECT * FROM t WHERE tenant = auth.session() ->> ''tenant_id''', ', ANALYZE, TIMING OFF, SUMMARY OFF, BUFFERS OFF');
@@ -190,13 +191,14 @@ SET parallel_setup_cost = 0;
 SET parallel_tuple_cost = 0;
 SET min_parallel_table_scan_size = 0;
 SELECT plan('SELECT count(*) FROM t WHERE owner = auth.uid()');
--- What may raise is evaluated at its first need there too, and not before the workers start.
+-- An expression that may raise is evaluated at its first need there too, and not before the workers
+-- start.
 SELECT plan('SELECT count(*) FROM t WHERE CASE WHEN n > 100 THEN (SELECT (auth.session() ->> ''sub'')::int) = t.id ELSE n = 1 END');
 SELECT count(*) FROM t WHERE CASE WHEN n > 100 THEN (SELECT (auth.session() ->> 'sub')::int) = t.id ELSE n = 1 END;
 RESET parallel_setup_cost;
 RESET parallel_tuple_cost;
 RESET min_parallel_table_scan_size;
--- One row and nothing to gain: left as it is.
+-- One row gains nothing: left unchanged.
 SELECT plan('SELECT auth.uid(), auth.email() IS NULL', ', VERBOSE');
 SELECT plan('INSERT INTO t VALUES (-1, auth.uid(), auth.email(), 1) RETURNING auth.uid()', ', VERBOSE');
 -- An index condition is evaluated once per scan anyway; in the inner side of a nested loop that is once for each outer row.
@@ -209,16 +211,17 @@ SELECT plan('SELECT * FROM generate_series(1, 3) g JOIN t ON t.owner = auth.uid(
 RESET enable_seqscan;
 RESET enable_hashjoin;
 RESET enable_mergejoin;
--- Neither for a few rows does an InitPlan gain anything over mere calls, but over an expression that takes longer it does.
+-- For a few rows an InitPlan gains nothing over mere calls either, but it does over an expression
+-- that takes longer.
 RESET cpu_tuple_cost;
 SELECT plan('SELECT * FROM t WHERE id = 7 AND owner = auth.uid()');
 SELECT plan('SELECT * FROM t WHERE id = 7 AND tenant = auth.session() ->> ''tenant_id''');
 SET cpu_tuple_cost = 1;
--- In subplans too; what they use stands before them.
+-- In subplans too; the plans that they use come first.
 SELECT plan('WITH m AS MATERIALIZED (SELECT * FROM t WHERE tenant = auth.session() ->> ''tenant_id'') SELECT * FROM m WHERE tenant = auth.email()');
 SELECT plan('SELECT id, (SELECT max(v) FROM p_bob b WHERE b.id = t.id AND b.v = length(auth.email())) FROM t', ', ANALYZE, TIMING OFF, SUMMARY OFF, BUFFERS OFF');
 
--- Drizzle's and Neon's policies, by index.
+-- Policies as Drizzle and Neon write them, served by an index.
 RESET cpu_tuple_cost;
 RESET enable_bitmapscan;
 RESET enable_indexscan;
@@ -242,14 +245,14 @@ SELECT plan_under($$(select auth.session() ->> 'tenant_id' = tenant_id)$$);
 SELECT plan_under($$(select auth.user_id() = u::text)$$);
 SELECT plan_under($$auth.uid() = u$$);
 SELECT plan_under($$(select auth.uid()) = u$$);
--- What may raise stays in its sub-select, unless it is written as one that depends on no row.
+-- An expression that may raise stays in its sub-select, unless the sub-select depends on no row.
 SELECT plan_under($$(select (auth.session() ->> 'sub')::uuid = u)$$);
 SELECT plan_under($$(select (auth.session() ->> 'sub')::uuid) = u$$);
 RESET enable_bitmapscan;
 ALTER TABLE notes DISABLE ROW LEVEL SECURITY;
--- What is more than an expression stays a sub-select.
+-- A sub-select with more than an expression stays.
 SELECT plan('SELECT * FROM notes WHERE (SELECT auth.user_id() = owner LIMIT 1)');
--- The planner knows whose statement it plans, as it would of a constant.
+-- The planner knows the user of the statement, as it would know a constant.
 UPDATE notes SET owner = auth.user_id() WHERE id % 2 = 0;
 ANALYZE notes;
 CREATE FUNCTION expected_rows(statement text) RETURNS int LANGUAGE plpgsql AS $$
@@ -264,7 +267,7 @@ SELECT auth.jwt_session_init(:'bob');
 SELECT expected_rows('SELECT FROM notes WHERE owner = auth.user_id()') < 20 AS bare,
        expected_rows('SELECT FROM notes WHERE owner = (SELECT auth.user_id())') < 20 AS sub_select;
 
--- Other functions of the extension's are called as often as ever.
+-- Other functions of the extension are called as often as without it.
 \c - postgres
 CREATE SEQUENCE calls;
 CREATE FUNCTION auth.volatile() RETURNS bigint LANGUAGE sql VOLATILE AS $$ SELECT nextval('calls') $$;

@@ -1,4 +1,4 @@
--- The main job: rows guarded by the user's own token.
+-- The main use: rows guarded by the user's own token.
 \i fixtures/jose.sql
 SELECT auth.init(:'jwks', issuer => :'issuer', audience => '{my-app}');
 CREATE TABLE posts (
@@ -34,7 +34,7 @@ INSERT INTO posts (tenant_id, title) VALUES ('acme', 'in her tenant');
 ROLLBACK TO a;
 COMMIT;
 
--- No token: no rows, none written.
+-- Without a token: no rows are shown, and none can be written.
 SELECT * FROM posts;
 INSERT INTO posts (title) VALUES ('nobody');
 UPDATE posts SET title = '' RETURNING *;
@@ -58,7 +58,8 @@ EXECUTE titles;
 SELECT auth.jwt_session_init(NULL);
 EXECUTE titles;
 
--- Parallel workers verify for themselves, and agree with their leader; here with a call for each row.
+-- Parallel workers verify the token themselves, and agree with their leader; here with a call for
+-- each row.
 \c - owner_role
 INSERT INTO posts (user_id, tenant_id, title)
     SELECT '7e2c41d5-93b8-4c6a-8f7d-d4b25e90bb22', 'globex', 'bob ' || i FROM generate_series(2, 20000) i;
@@ -74,7 +75,7 @@ EXPLAIN (COSTS OFF) SELECT count(*) FROM posts;
 SELECT count(*) FROM posts;
 SELECT auth.jwt_session_init(:'alice');
 SELECT count(*) FROM posts;
--- Whoever comes first raises.
+-- The leader or a worker raises, whichever is first.
 \set SHOW_CONTEXT never
 SET pg_auth_jwt.token = :'expired';
 SELECT count(*) FROM posts;

@@ -1,9 +1,10 @@
--- The README's statements, as they stand there.
+-- The README's statements, unchanged.
 \set load_keys `./doc_sql README.md load_keys`
 \set guard_text `./doc_sql README.md guard_text | sed '/CREATE ROLE/d'`
 \set guard_uuid `./doc_sql README.md guard_uuid`
-\set no_rows `./doc_sql README.md no_rows`
-\set all_rows `./doc_sql README.md all_rows`
+\set no_rows `./doc_sql docs/troubleshooting.md no_rows`
+\set all_rows `./doc_sql docs/troubleshooting.md all_rows`
+\set follow `./doc_sql README.md follow`
 \set scope `./doc_sql README.md scope | sed 's/DATABASE app /DATABASE :"DBNAME" /'`
 :load_keys
 SELECT issuer, kid, alg FROM auth.jwks;
@@ -12,6 +13,12 @@ SELECT issuer, kid, alg FROM auth.jwks;
 :all_rows
 ALTER TABLE posts FORCE ROW LEVEL SECURITY;
 :all_rows
+
+-- A table as Better Auth makes it.
+CREATE TABLE jwks (id text PRIMARY KEY, "publicKey" text NOT NULL, "privateKey" text NOT NULL,
+    "createdAt" timestamptz NOT NULL, "expiresAt" timestamptz);
+:follow
+SELECT issuer, source, state FROM auth.key_status WHERE source <> 'auth.jwks';
 
 -- With keys whose tokens are at hand.
 \i fixtures/jose.sql

@@ -1,6 +1,6 @@
--- A schema "auth" that was there before, whose functions believe a setting that everyone can set, is
--- renamed to make room for the extension. What calls its functions goes on doing so, by oid: the
--- message says it, and the README's query finds it.
+-- A schema "auth" existed before, and its functions trust a setting that everyone can set. It is
+-- renamed to make room for the extension. Objects that call its functions still do, by oid: the
+-- message says so, and the README's query lists them.
 \set alice_id '0b9d8c3e-6f0a-4f5e-9a51-3a1f6d0c7a11'
 DROP EXTENSION pg_auth_jwt;
 CREATE SCHEMA auth;
@@ -23,13 +23,13 @@ CREATE FUNCTION at_creation() RETURNS uuid LANGUAGE sql STABLE BEGIN ATOMIC SELE
 CREATE FUNCTION at_run_time() RETURNS uuid LANGUAGE sql STABLE AS 'SELECT auth.uid()';
 GRANT SELECT, INSERT ON posts TO authenticated;
 
--- The message, and what it says to do.
+-- The message, and the statement that it proposes.
 \set SHOW_CONTEXT never
 CREATE EXTENSION pg_auth_jwt;
 ALTER SCHEMA auth RENAME TO old_auth;
 CREATE EXTENSION pg_auth_jwt;
 
--- That is not enough: who sets the setting is still any user.
+-- That is not enough: whoever sets the setting can still be any user.
 SET ROLE authenticated;
 SET request.jwt.claims = '{"sub": "0b9d8c3e-6f0a-4f5e-9a51-3a1f6d0c7a11"}';
 SELECT title FROM posts;
@@ -37,10 +37,10 @@ SELECT auth.uid() IS NULL AS nobody, at_creation(), at_run_time();
 RESET ROLE;
 
 -- The README's query.
-\set query `./doc_sql README.md renamed_schema`
+\set query `./doc_sql docs/troubleshooting.md renamed_schema`
 :query
 
--- What it lists is changed, and it lists nothing any more.
+-- After a change of the listed objects, it lists nothing.
 ALTER POLICY own ON posts USING (user_id = auth.uid()) WITH CHECK (user_id = (SELECT auth.uid()));
 ALTER TABLE posts ALTER COLUMN user_id SET DEFAULT auth.uid(), DROP CONSTRAINT not_nobody;
 DROP TRIGGER stamp ON posts;
@@ -50,7 +50,7 @@ CREATE OR REPLACE FUNCTION at_creation() RETURNS uuid LANGUAGE sql STABLE BEGIN 
 DROP FUNCTION old_auth.uid(), old_auth.jwt(), old_auth.stamp();
 SELECT count(*) FROM old_auth.users;
 
--- Now the setting has no effect, and a token has.
+-- Now the setting has no effect, and only a token has.
 \i fixtures/jose.sql
 SELECT auth.init(:'jwks', issuer => :'issuer', audience => '{my-app}');
 SET ROLE authenticated;

@@ -69,7 +69,8 @@ SELECT count(*) FROM posts WHERE id = 0;
 SELECT count(*) FROM posts;
 RESET pg_auth_jwt.evaluate_once;
 
--- The setting counts at the time of the call: in a plan that is kept, and in the middle of a statement.
+-- The setting counts at the time of the call: in a plan that is kept, and in the middle of a
+-- statement.
 SET plan_cache_mode = force_generic_plan;
 RESET pg_auth_jwt.require_token;
 PREPARE counted AS SELECT count(*) FROM posts;

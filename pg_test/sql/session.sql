@@ -1,4 +1,4 @@
--- The token session: the setting, and everything that Postgres does to a setting.
+-- The token session: the setting, and everything that can change a setting in Postgres.
 \i fixtures/jose.sql
 SELECT auth.init(:'jwks', issuer => :'issuer', audience => '{my-app}');
 SET ROLE authenticated;
@@ -8,7 +8,7 @@ SET ROLE authenticated;
 SELECT auth.session(), auth.jwt(), auth.user_id(), auth.uid(), auth.role(), auth.email(),
        auth.organization(), auth.organization_id();
 
--- Session-wide, until it ends.
+-- For the session, until it ends.
 SELECT auth.jwt_session_init(:'alice');
 SELECT auth.email();
 SELECT auth.jwt_session_init(:'bob');
@@ -31,16 +31,16 @@ SELECT auth.jwt_session_init(:'alice', is_local => true);
 SELECT auth.email();
 ROLLBACK;
 SELECT auth.email();
--- And in the statement that is a transaction of its own.
+-- Outside of a block it ends with its own statement.
 SELECT auth.jwt_session_init(:'alice', is_local => true);
 SELECT auth.email();
 
--- Where its other parts use the token, nothing warns.
+-- Where other parts of the statement use the token, there is no warning.
 WITH signed_in AS MATERIALIZED (SELECT auth.jwt_session_init(:'alice', is_local => true))
 SELECT auth.email() FROM signed_in;
 SELECT auth.email();
 
--- Without is_local: the transaction block's, else the session's.
+-- Without is_local: for the transaction inside of a block, else for the session.
 BEGIN;
 SELECT auth.jwt_session_init(:'alice');
 SELECT auth.email();
@@ -61,7 +61,7 @@ SELECT auth.email();
 COMMIT;
 SELECT auth.email();
 SELECT auth.jwt_session_init('');
--- So is a plpgsql block with EXCEPTION: whether there is another around it cannot be told.
+-- So is a plpgsql block with EXCEPTION, because an enclosing transaction block cannot be detected.
 CREATE FUNCTION pg_temp.sign_in(token text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM auth.jwt_session_init(token);
@@ -71,7 +71,7 @@ EXCEPTION WHEN invalid_authorization_specification THEN
 END $$;
 SELECT pg_temp.sign_in(:'alice');
 SELECT auth.email();
--- false is the session's, wherever.
+-- false: for the session, in any place.
 BEGIN;
 SELECT auth.jwt_session_init(:'alice', is_local => false);
 COMMIT;
@@ -106,7 +106,7 @@ SELECT auth.email();
 SELECT auth.jwt_session_init(:'forged');
 SELECT auth.email();
 
--- SET is the same without the check; the check comes at first use.
+-- SET does the same without the check; the token is checked at first use.
 SET pg_auth_jwt.token = :'alice';
 SELECT auth.email();
 SET pg_auth_jwt.token = 'nonsense';
@@ -143,10 +143,11 @@ SELECT format('CREATE FUNCTION bobs() RETURNS text LANGUAGE sql SET pg_auth_jwt.
 SELECT auth.jwt_session_init(:'alice');
 SELECT bobs();
 SELECT auth.email();
--- It reads another token than the query that it is called in.
+-- The function reads another token than the query that calls it.
 SELECT auth.email(), bobs(), auth.email();
 
--- A default stored for a role or a database is no token: whoever shares the role would begin with it.
+-- A default stored for a role or a database is not a token: everyone who shares the role would
+-- start with it.
 SELECT format('ALTER ROLE owner_role SET pg_auth_jwt.token = %L', :'bob') AS plant \gset
 :plant;
 \c
@@ -155,7 +156,7 @@ SELECT auth.jwt_session_init(:'alice');
 RESET pg_auth_jwt.token;
 SELECT auth.email();
 ALTER ROLE owner_role RESET pg_auth_jwt.token;
--- A connection option is the session's own.
+-- A connection option belongs to the session.
 \setenv TOKEN :bob
 \setenv DB :DBNAME
 \! PGOPTIONS="-c pg_auth_jwt.token=$TOKEN" psql -X -At -U owner_role -c 'SELECT auth.email()' "$DB"
@@ -170,7 +171,7 @@ EXECUTE whoami;
 SELECT auth.jwt_session_init(NULL);
 EXECUTE whoami;
 
--- A procedure that commits: what was local is gone, what was the session's stays.
+-- A procedure that commits: a local token is gone, a token of the session stays.
 CREATE PROCEDURE commits(token text, is_local boolean) LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM auth.jwt_session_init(token, is_local);
@@ -185,14 +186,14 @@ SELECT auth.jwt_session_init(NULL);
 CALL commits(:'alice', NULL);
 SELECT auth.email();
 
--- COMMIT AND CHAIN begins a transaction of its own.
+-- COMMIT AND CHAIN starts another transaction.
 BEGIN;
 SELECT auth.jwt_session_init(:'bob', true);
 COMMIT AND CHAIN;
 SELECT auth.email();
 COMMIT;
 
--- The cache may be off.
+-- Without the cache.
 \c - postgres
 SELECT auth.jwt_session_init(:'alice');
 -- (A superuser is not shown the token either.)
@@ -207,7 +208,7 @@ SELECT auth.email(), auth.uid();
 ALTER ROLE owner_role RESET pg_auth_jwt.cache_size;
 
 -- A role behind a transaction pooler whose clients may call outside of transaction blocks or pass
--- false: every token is local, and they are told. The owner of the database can store it.
+-- false: every token is local, with a warning. The owner of the database can store the setting.
 \c - owner_role
 SELECT auth.email() IS NULL AS library_loaded;
 ALTER DATABASE :"DBNAME" SET pg_auth_jwt.scope = 'transaction';
@@ -223,7 +224,7 @@ SELECT auth.email();
 COMMIT;
 SELECT auth.email();
 ALTER DATABASE :"DBNAME" RESET pg_auth_jwt.scope;
--- It protects from mistakes: a client may change it, except to what would bind others.
+-- It protects from mistakes: a client may change it, but not to a value that would affect others.
 SET pg_auth_jwt.scope = 'auto';
 SELECT auth.jwt_session_init(:'alice');
 SELECT auth.email();
@@ -232,7 +233,7 @@ SHOW pg_auth_jwt.scope;
 SET pg_auth_jwt.scope = 'session';
 ALTER ROLE owner_role SET pg_auth_jwt.scope = 'session';
 SET pg_auth_jwt.scope = 'transactions';
--- scope = session: NULL is as set_config's false.
+-- scope = session: NULL means the same as false for set_config.
 \c - postgres
 ALTER ROLE owner_role SET pg_auth_jwt.scope = 'session';
 \c - owner_role

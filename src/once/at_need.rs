@@ -1,5 +1,5 @@
-//! InitPlans of the planner's own that are expressions of claims, such as `(SELECT auth.uid())` where it
-//! stays: evaluated at their first need and not before.
+//! Makes the planner's own InitPlans that are expressions of claims, such as a `(SELECT
+//! auth.uid())` that stays, evaluated at their first need and not before.
 
 use std::ffi::{c_char, c_int, c_void};
 
@@ -10,15 +10,16 @@ use super::part::Changes;
 use super::walk::{Child, each_node, gives_one_row};
 use crate::pg::unguarded::nodes;
 
-/// Before workers start, and before a row is rechecked, Postgres evaluates all InitPlans above that may be
-/// used there, be they never reached. Those that are expressions of claims alone, which may raise, are left
-/// to their first need: they hang on what is run there as well.
+/// Before workers start, and before a row is rechecked, Postgres evaluates all InitPlans above that
+/// may be used there, even those that are never reached. InitPlans that are only expressions of
+/// claims may raise an error, so they are attached to the child as well, and wait for their first
+/// need.
 ///
-/// `above` is the set of parameters that are evaluated before.
+/// `above` is the set of parameters that are evaluated earlier.
 ///
 /// # Safety
 ///
-/// `child` must be a node of the tree that is being changed, and begin such a part.
+/// `child` must be a node of the tree that is being changed, and the first node of such a part.
 pub unsafe fn evaluate_at_need(
     changes: &Changes,
     above: *mut *mut pg_sys::Bitmapset,
@@ -45,8 +46,8 @@ pub unsafe fn evaluate_at_need(
     }
 }
 
-/// The InitPlan in the tree that is being changed that gives the parameter, made fit for such a child; NULL
-/// if it is more than an expression of claims, or cannot be.
+/// The InitPlan that gives the parameter, in the tree that is being changed, prepared for such a
+/// child. NULL if it is more than an expression of claims, or cannot be prepared.
 ///
 /// # Safety
 ///
@@ -93,7 +94,7 @@ unsafe fn init_plan_of_claims(
             return std::ptr::null_mut();
         }
         match is {
-            // The planner does not tell of a query without FROM whether workers may run it.
+            // For a query without FROM the planner does not record whether workers may run it.
             Child::InWorkers => (*plan).parallel_safe = true,
             // See `Part::rechecks`.
             Child::Rechecked(recheck) => {
@@ -107,7 +108,7 @@ unsafe fn init_plan_of_claims(
     }
 }
 
-/// Whether the expression has a function that workers may not call.
+/// Whether the expression calls a function that workers may not call.
 unsafe extern "C-unwind" fn is_unsafe(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
     /// `PROPARALLEL_SAFE` (src/include/catalog/pg_proc.h).
     const SAFE: c_char = b's'.cast_signed();

@@ -1,5 +1,5 @@
-//! Which calls are calls of claim functions, and which expressions are made of nothing but these,
-//! constants and functions that give the same all through an execution.
+//! Which calls are calls of claim functions, and which expressions consist only of such calls, of
+//! constants, and of functions whose result is the same during an execution.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ const C_LANGUAGE: pg_sys::Oid = pg_sys::Oid::from_u32(13);
 static FUNCTIONS_CHANGED: AtomicBool = AtomicBool::new(true);
 
 thread_local! {
-    /// Which functions are claim functions, of those that were met.
+    /// Of the functions seen so far: which ones are claim functions.
     static KNOWN: RefCell<HashMap<pg_sys::Oid, bool>> = RefCell::new(HashMap::new());
 }
 
@@ -39,7 +39,8 @@ unsafe extern "C-unwind" fn functions_changed(_: pg_sys::Datum, _: c_int, _: u32
     FUNCTIONS_CHANGED.store(true, Ordering::Relaxed);
 }
 
-/// Whether the function, which takes no argument, is one of C's that runs a claim function's code.
+/// Whether the function, which takes no argument, is a C function that runs a claim function's
+/// code.
 pub fn is_claim_function(function: pg_sys::Oid) -> bool {
     if function.to_u32() < pg_sys::FirstNormalObjectId {
         return false;
@@ -50,8 +51,8 @@ pub fn is_claim_function(function: pg_sys::Oid) -> bool {
     if let Some(known) = KNOWN.with_borrow(|known| known.get(&function).copied()) {
         return known;
     }
-    // By its symbol in the catalog's cache, which has the function already, because it was just
-    // parsed. (By the extension that it belongs to would take two scans of catalogs that have no
+    // Compares the symbol in the catalog's cache. The function was just parsed, so it is in the
+    // cache. (Comparing the extension that it belongs to would take two scans of catalogs without a
     // cache.)
     let runs_claim_function = || {
         PgProc::new(function).is_some_and(|function| {
@@ -59,17 +60,17 @@ pub fn is_claim_function(function: pg_sys::Oid) -> bool {
                 && claim_functions::SYMBOLS.contains(&function.prosrc().as_str())
         })
     };
-    // SAFETY: nothing is borrowed, and nothing is left to drop, where an error leaves.
+    // SAFETY: where an error leaves, nothing is borrowed and nothing needs a drop.
     let found = unsafe { pg_sys::submodules::panic::pgrx_extern_c_guard(runs_claim_function) };
     KNOWN.with_borrow_mut(|known| known.insert(function, found));
     found
 }
 
-/// Whether the expression is nothing but a call of a claim function.
+/// Whether the expression is a call of a claim function and nothing else.
 ///
 /// # Safety
 ///
-/// `node` must be one.
+/// `node` must be an expression.
 pub unsafe fn is_claim_call(node: *mut pg_sys::Node) -> bool {
     // SAFETY: as the caller promises.
     unsafe {
@@ -81,8 +82,8 @@ pub unsafe fn is_claim_call(node: *mut pg_sys::Node) -> bool {
     }
 }
 
-/// Whether a claim function is called in the expression; its sub-selects are not looked into. Serves
-/// as a walker too.
+/// Whether a claim function is called in the expression, outside of its sub-selects. Also used as a
+/// walker.
 pub unsafe extern "C-unwind" fn calls_claim_function(
     node: *mut pg_sys::Node,
     context: *mut c_void,
@@ -98,8 +99,8 @@ pub unsafe extern "C-unwind" fn calls_claim_function(
     }
 }
 
-/// Whether the expression gives a value, and is made of claims, constants, and functions of these that
-/// give the same all through an execution.
+/// Whether the expression gives a value and consists of claims, constants, and functions of these
+/// whose result is the same during an execution.
 ///
 /// # Safety
 ///
@@ -119,8 +120,8 @@ pub unsafe fn is_made_of_claims(node: *mut pg_sys::Node) -> bool {
     }
 }
 
-/// Whether a node of this kind is an expression that gives a value from those of its parts and has no
-/// other effect. (Not a list, and not CASE's WHEN, which are parts of expressions.)
+/// Whether a node of this kind is an expression that computes a value from the values of its parts
+/// and has no other effect. (Lists and CASE's WHEN are parts of expressions and do not count.)
 pub fn is_plain(tag: NodeTag) -> bool {
     matches!(
         tag,
@@ -144,18 +145,19 @@ pub fn is_plain(tag: NodeTag) -> bool {
     )
 }
 
-/// What [`depends`] needs to know of what is around a node.
+/// What [`depends`] needs to know about the surroundings of a node.
 struct Around {
-    /// Whether a CASE or the coercion of an array's elements is around, to which a `CaseTestExpr` belongs.
+    /// Whether the node is inside of a CASE or a coercion of an array's elements, to which a
+    /// `CaseTestExpr` belongs.
     gives_test_value: bool,
 }
 
-/// Whether the expression depends on anything but constants and what functions give: a row, a
-/// parameter, a sub-select, or what stands around the expression.
+/// Whether the expression depends on anything except constants and results of functions: on a row,
+/// a parameter, a sub-select, or on what surrounds the expression.
 ///
 /// # Safety
 ///
-/// `node` must be one, or NULL.
+/// `node` must be an expression, or NULL.
 pub unsafe fn depends_on_more(node: *mut pg_sys::Node) -> bool {
     let mut around = Around {
         gives_test_value: false,
@@ -179,7 +181,7 @@ unsafe extern "C-unwind" fn depends(node: *mut pg_sys::Node, context: *mut c_voi
             NodeTag::T_Const | NodeTag::T_List => {
                 nodes::expression_tree_walker(node, depends, context)
             }
-            // Postgres's own walker does not visit it, but its expressions.
+            // Postgres's own walker visits its expressions and not the node itself.
             NodeTag::T_CaseWhen => {
                 let when = node.cast::<pg_sys::CaseWhen>();
                 depends((*when).expr.cast(), context) || depends((*when).result.cast(), context)

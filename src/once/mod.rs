@@ -1,10 +1,11 @@
-//! Evaluates claim functions, and expressions of claims and constants, once per execution and not once
-//! per row.
+//! Evaluates claim functions, and expressions of claims and constants, once per execution instead
+//! of once per row.
 //!
-//! Postgres plans a statement as it is, and so knows for whom: it calls `auth.user_id()` for its
-//! estimates, as it calls any stable function. In the finished plan each such expression becomes a
-//! parameter that an InitPlan gives ([`plan`]), evaluated at its first need. Never a constant: plans
-//! outlive identities. What is done before planning is to unwrap sub-selects ([`subselect`]).
+//! Postgres plans a statement as it is, and so for its actual user: it calls `auth.user_id()` for
+//! its estimates, as it calls any stable function. In the finished plan each such expression is
+//! replaced by a parameter that an InitPlan gives ([`plan`]), evaluated at its first need. It is
+//! never replaced by a constant: plans outlive identities. Before planning, only sub-selects are
+//! unwrapped ([`subselect`]).
 //!
 //! Nothing here is under pgrx's guard, for the reason that [`crate::redaction::hooks`] gives: errors
 //! pass through by `longjmp`, and no frame that they pass holds anything to drop. A panic here would end
@@ -43,7 +44,7 @@ unsafe extern "C-unwind" fn plan_statement(
     cursor_options: c_int,
     parameters: pg_sys::ParamListInfo,
 ) -> *mut pg_sys::PlannedStmt {
-    // SAFETY: hands on what Postgres passed, and changes what it is given back.
+    // SAFETY: passes on what Postgres passed, and changes the plan that the planner returns.
     unsafe {
         let once = settings::evaluate_once();
         let query = if once {

@@ -11,39 +11,40 @@ use crate::pg::unguarded::nodes;
 /// A statement that is being changed.
 pub struct Changes {
     pub statement: *mut pg_sys::PlannedStmt,
-    /// The statement's plan, or that of its subplans that is being changed.
+    /// The plan that is being changed: the statement's, or that of one of its subplans.
     pub tree: *mut pg_sys::Plan,
-    /// Whether a call is left that is nothing but a call of a claim function: the plan looks at few rows.
+    /// Whether a call of a claim function that stands alone is left as it is, because the plan
+    /// looks at few rows.
     pub keeps_bare_calls: bool,
-    /// The greatest `plan_node_id`; -1 until one is needed. The ids tell the nodes of a plan apart, in
-    /// shared memory too, and nothing is sized by them.
+    /// The greatest `plan_node_id`; -1 until one is needed. The ids only distinguish the nodes of a
+    /// plan, also in shared memory. Nothing has a size that depends on them.
     pub last_node_id: c_int,
-    /// The plans that have to stand before the statement's own subplans.
+    /// The plans that must come before the statement's own subplans.
     pub first: *mut pg_sys::List,
-    /// Whether new plans go there.
+    /// Whether new plans go into `first`.
     pub to_first: bool,
 }
 
 /// A part of a plan that one executor state runs.
 pub struct Part {
     pub changes: *mut Changes,
-    /// The node that all others of the part are below: here its InitPlans hang.
+    /// The top node of the part. The part's InitPlans are attached to it.
     pub top: *mut pg_sys::Plan,
     /// Whether the part's InitPlans are sent to workers.
     pub goes_to_workers: bool,
-    /// The parameters that tell of rechecks.
+    /// The parameters that signal a recheck.
     ///
-    /// A recheck has an executor state of its own, which the next recheck uses again. To the values of
-    /// its parameters the next one copies those of the statement itself, which may not have evaluated
-    /// these yet; so what is evaluated here depends on the recheck, as each scan does, and is then
-    /// evaluated again at need (`EvalPlanQualBegin`, `ExecReScan`).
+    /// A recheck has an executor state of its own, which the next recheck reuses. The next recheck
+    /// copies the statement's parameter values over its own, and the statement may not have
+    /// evaluated them yet. So what is evaluated here is made to depend on the recheck, as each scan
+    /// does, and is then evaluated again at need (`EvalPlanQualBegin`, `ExecReScan`).
     pub rechecks: *mut pg_sys::Bitmapset,
     /// The expressions replaced so far, and their parameters.
     pub expressions: *mut pg_sys::List,
     pub parameters: *mut pg_sys::List,
 }
 
-/// The parameter that stands for the expression in this part.
+/// The parameter that replaces the expression in this part.
 ///
 /// # Safety
 ///
@@ -86,7 +87,7 @@ pub unsafe fn parameter(part: &mut Part, expression: *mut pg_sys::Node) -> *mut 
             false,
         );
         plan.targetlist = nodes::lappend(std::ptr::null_mut(), target.cast());
-        // What Postgres gives a Result without a source.
+        // As Postgres sets it for a Result without a source.
         plan.total_cost = 0.01;
         plan.plan_rows = 1.0;
         plan.plan_width = 32;
@@ -121,13 +122,13 @@ pub unsafe fn parameter(part: &mut Part, expression: *mut pg_sys::Node) -> *mut 
     }
 }
 
-/// As the planner names them (src/backend/optimizer/plan/subselect.c).
+/// Named as the planner names them (src/backend/optimizer/plan/subselect.c).
 ///
 /// # Safety
 ///
-/// None but that an error leaves by `longjmp`.
+/// None, except that an error leaves by `longjmp`.
 unsafe fn plan_name(number: c_int, parameter: c_int) -> *mut c_char {
-    // SAFETY: the formats take what is given.
+    // SAFETY: the formats match the arguments.
     unsafe {
         if cfg!(any(feature = "pg14", feature = "pg15", feature = "pg16")) {
             nodes::psprintf(c"InitPlan %d (returns $%d)".as_ptr(), number, parameter)

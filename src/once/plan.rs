@@ -1,14 +1,14 @@
-//! After planning: expressions of claims become parameters, each of which an InitPlan gives.
+//! After planning: replaces expressions of claims by parameters that InitPlans give.
 //!
-//! A parameter is evaluated when an expression first asks for its value (`ExecEvalParamExec`), so an
-//! expression that the statement never reaches is not evaluated, and raises nothing. In what is changed
-//! here an expression stays at its place; only how often it is evaluated is another matter.
+//! A parameter is evaluated when an expression first asks for its value (`ExecEvalParamExec`), so
+//! an expression that the statement never reaches is not evaluated, and raises nothing. The changes
+//! here keep each expression at its place; they only change how often it is evaluated.
 //!
 //! An InitPlan hangs on the top node of the part of the plan that uses it, where a part is what one
 //! executor state runs ([`Part`]): workers evaluate their own, and so does each recheck of a row that
 //! another transaction changed (EvalPlanQual).
 //!
-//! What is not known is left alone: a call that stays is right, and only slower.
+//! Nodes of an unknown kind are left alone: a call that stays is correct, and only slower.
 
 use std::ffi::c_void;
 
@@ -21,16 +21,17 @@ use super::subplans::{is_rechecked, may_renumber, put_first};
 use super::walk::{Child, Evaluated, each_child, each_expression, each_node};
 use crate::pg::unguarded::{self, nodes};
 
-/// The total cost of a plan, in the planner's units, up to which an InitPlan costs more than it gains where it
-/// spares mere calls. Measured: an InitPlan takes about 2 µs, and a call about 10 ns more than a parameter. A row costs
-/// at least 0.0125 (`cpu_tuple_cost` and a comparison), one that is found by an index 8 with its pages.
+/// Up to this total cost of a plan, in the planner's units, an InitPlan that replaces a mere call
+/// costs more than it saves. Measured: an InitPlan takes about 2 µs, and a call about 10 ns more
+/// than a parameter. A row costs at least 0.0125 (`cpu_tuple_cost` and a comparison), and a row
+/// found by an index 8 with its pages.
 const FEW_ROWS: f64 = 10.0;
 
-/// Has the executor evaluate the statement's expressions of claims once.
+/// Makes the executor evaluate the statement's expressions of claims once.
 ///
 /// # Safety
 ///
-/// `statement` must be what the planner gave, not yet seen by anybody else.
+/// `statement` must come from the planner, and nothing else may have seen it yet.
 pub unsafe fn evaluate_once(statement: *mut pg_sys::PlannedStmt) {
     // SAFETY: as the caller promises.
     unsafe {
@@ -54,8 +55,8 @@ pub unsafe fn evaluate_once(statement: *mut pg_sys::PlannedStmt) {
             false,
         );
 
-        // The executor makes the subplans ready in the order of their list, so that what one of them
-        // uses must stand before it, and then all have other numbers.
+        // The executor initialises the subplans in the order of their list. So a plan that one of
+        // them uses must come before it, and then all have other numbers.
         let (mut in_subplans, mut checked) = (false, false);
         for subplan in own {
             if !in_subplans {
@@ -74,7 +75,7 @@ pub unsafe fn evaluate_once(statement: *mut pg_sys::PlannedStmt) {
                 checked = true;
             }
             if !subplan.is_null() {
-                // One that depends on a row is run for each.
+                // A subplan that depends on a row is run for each row.
                 let repeated = !(*subplan).extParam.is_null();
                 let safe = (*subplan).parallel_safe;
                 changes.keeps_bare_calls = !repeated && (*subplan).total_cost <= FEW_ROWS;
@@ -90,7 +91,7 @@ pub unsafe fn evaluate_once(statement: *mut pg_sys::PlannedStmt) {
 
 /// # Safety
 ///
-/// `node` must be one of a finished plan.
+/// `node` must be a node of a finished plan.
 unsafe fn node_calls_claim_function(node: *mut pg_sys::Plan) -> bool {
     // SAFETY: as the caller promises; the fields hold expressions or lists of these.
     unsafe {
@@ -103,7 +104,7 @@ unsafe fn node_calls_claim_function(node: *mut pg_sys::Plan) -> bool {
     }
 }
 
-/// Changes the part of a plan that begins with a node, and those within.
+/// Changes the part of a plan that begins with a node, and the parts within it.
 ///
 /// # Safety
 ///
@@ -173,8 +174,8 @@ unsafe fn change_node(part: &mut Part, plan: *mut pg_sys::Plan, repeated: bool) 
     }
 }
 
-/// The expression with each greatest part of it that is made of claims, constants and functions of these
-/// replaced by a parameter.
+/// The expression, in which each largest subexpression made of claims, constants and functions of
+/// these is replaced by a parameter.
 unsafe extern "C-unwind" fn replace(
     node: *mut pg_sys::Node,
     context: *mut c_void,
@@ -185,7 +186,7 @@ unsafe extern "C-unwind" fn replace(
         if node.is_null() {
             node
         } else if (*node).type_ == NodeTag::T_GroupingFunc {
-            // Its arguments are never evaluated.
+            // Postgres never evaluates the arguments of GROUPING.
             nodes::copyObjectImpl(node.cast()).cast()
         } else if (*(*context.cast::<Part>()).changes).keeps_bare_calls && is_claim_call(node) {
             nodes::copyObjectImpl(node.cast()).cast()

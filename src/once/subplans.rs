@@ -1,5 +1,5 @@
-//! The order of a statement's subplans: the executor makes them ready in the order of their list, so
-//! what one of them uses has to stand before it, and the others then get other numbers.
+//! The order of a statement's subplans. The executor initialises them in the order of their list,
+//! so a plan that one of them uses must come before it, and the others then get other numbers.
 
 use std::ffi::{c_int, c_void};
 
@@ -8,8 +8,8 @@ use pgrx::pg_sys::{self, NodeTag};
 use super::walk::{each_expression, each_node_of};
 use crate::pg::unguarded::nodes;
 
-/// Whether the executor may run a part of the plan again to recheck a row. Its subplans then are shared
-/// by all executor states, with none of the parameters that tell of rechecks.
+/// Whether the executor may run a part of the plan again to recheck a row. Its subplans then are
+/// shared by all executor states, and have none of the parameters that signal a recheck.
 ///
 /// # Safety
 ///
@@ -26,12 +26,12 @@ pub unsafe fn is_rechecked(statement: *mut pg_sys::PlannedStmt) -> bool {
     }
 }
 
-/// The number of a plan that is to stand first, told apart from those that change with that.
+/// The number of a plan that will come first, distinct from the numbers that change because of it.
 pub fn final_id(id: c_int) -> c_int {
     id.wrapping_neg()
 }
 
-/// Whether all places are known where a number of a subplan may stand.
+/// Whether all places are known where the number of a subplan may occur.
 ///
 /// # Safety
 ///
@@ -62,7 +62,7 @@ pub unsafe fn may_renumber(statement: *mut pg_sys::PlannedStmt) -> bool {
     }
 }
 
-/// Whether a subplan tells which partitions are left out.
+/// Whether a subplan decides which partitions are pruned.
 ///
 /// # Safety
 ///
@@ -81,7 +81,7 @@ unsafe fn prunes_by_subplan(info: *mut pg_sys::PartitionPruneInfo) -> bool {
     }
 }
 
-/// Whether a subplan is used in the expression.
+/// Whether the expression uses a subplan.
 unsafe extern "C-unwind" fn has_sub_plan(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
     // SAFETY: Postgres's walkers pass nodes of their trees, or NULL.
     unsafe {
@@ -91,11 +91,11 @@ unsafe extern "C-unwind" fn has_sub_plan(node: *mut pg_sys::Node, context: *mut 
     }
 }
 
-/// Puts plans before the statement's own subplans, and renumbers these.
+/// Puts plans before the statement's own subplans, and renumbers the latter.
 ///
 /// # Safety
 ///
-/// `statement` must be one of which [`may_renumber`] holds, and `first` a list of plans.
+/// `statement` must be one for which [`may_renumber`] is true, and `first` a list of plans.
 pub unsafe fn put_first(statement: *mut pg_sys::PlannedStmt, first: *mut pg_sys::List) {
     // SAFETY: as the caller promises; the structs are those of their tags. The shift outlives the
     // mutators.
@@ -131,7 +131,7 @@ pub unsafe fn put_first(statement: *mut pg_sys::PlannedStmt, first: *mut pg_sys:
     }
 }
 
-/// The expression with other numbers of subplans: higher by so many as the context says.
+/// The expression with the numbers of its subplans increased by the number in the context.
 unsafe extern "C-unwind" fn renumber(
     node: *mut pg_sys::Node,
     context: *mut c_void,

@@ -1,14 +1,16 @@
-//! Before planning: `(SELECT expression)` becomes the expression, where it calls a claim function.
+//! Before planning: replaces `(SELECT expression)` by the expression, where it calls a claim
+//! function.
 //!
 //! Policies are often written `(select auth.user_id() = owner)`, as Drizzle and Neon do, because
-//! `(select auth.uid())` is evaluated once per statement where `auth.uid()` would be evaluated for each
-//! row. To the planner such a sub-select is opaque: no index serves it, and what it gives is not known to
-//! the estimates. The finished plan is what gets calls evaluated once here (see [`super::plan`]), so the
-//! sub-select has no use any more.
+//! `(select auth.uid())` is evaluated once per statement where `auth.uid()` would be evaluated for
+//! each row. The planner cannot look into such a sub-select: no index serves it, and the estimates
+//! do not know its value. Here the finished plan is changed so that calls are evaluated once (see
+//! [`super::plan`]), so the sub-select has no use any more.
 //!
-//! What the planner sees bare it evaluates for its estimates, and an index condition is evaluated before any
-//! row is looked at. So a sub-select with an expression of claims that may raise, such as `(auth.session()
-//! ->> 'age')::int`, stays: it raises only where a row reaches it.
+//! Outside of a sub-select, the planner evaluates an expression for its estimates, and an index
+//! condition is evaluated before any row is read. So a sub-select with an expression of claims that
+//! may raise, such as `(auth.session() ->> 'age')::int`, stays: it raises only where a row reaches
+//! it.
 
 use std::ffi::{c_char, c_void};
 
@@ -29,8 +31,8 @@ const NEVER_RAISE: [u32; 12] = [
 ///
 /// `query` must be the rewriter's.
 pub unsafe fn unwrap_all(query: *mut pg_sys::Query) -> *mut pg_sys::Query {
-    // SAFETY: as the caller promises. The planner may scribble on its query, so putting another tree
-    // in its place is no more than that.
+    // SAFETY: as the caller promises. The planner may change its query, so it may be given another
+    // tree in its place.
     unsafe {
         // Looking is much cheaper than copying.
         if has_sub_links(query) && calls_in_sub_select(query.cast(), std::ptr::null_mut()) {
@@ -62,7 +64,7 @@ unsafe fn has_sub_links(query: *mut pg_sys::Query) -> bool {
     }
 }
 
-/// Whether a sub-select that may be unwrapped is anywhere in the tree.
+/// Whether the tree contains a sub-select that may be unwrapped.
 unsafe extern "C-unwind" fn calls_in_sub_select(
     node: *mut pg_sys::Node,
     context: *mut c_void,
@@ -86,9 +88,9 @@ unsafe extern "C-unwind" fn calls_in_sub_select(
     }
 }
 
-/// The query level that the mutator is in.
+/// The query level at which the mutator is.
 struct Level {
-    /// Whether its sub-selects stay as they are.
+    /// Whether the sub-selects of this level stay as they are.
     keeps: bool,
 }
 
@@ -108,8 +110,8 @@ unsafe extern "C-unwind" fn unwrap(
                 let mut level = Level { keeps: false };
                 let level = (&raw mut level).cast();
                 let query = nodes::query_tree_mutator(original, unwrap, level, 0);
-                // Until Postgres 18 an expression that equals a grouping set's key is NULL in the rows of
-                // other sets, and the sub-select does not equal the key that its expression does.
+                // Until Postgres 18 an expression that equals a grouping set's key is NULL in the
+                // rows of other sets. The sub-select does not equal that key, so its value stays.
                 if !(*original).groupingSets.is_null() {
                     (*level.cast::<Level>()).keeps = true;
                     (*query).targetList = unwrap((*original).targetList.cast(), level).cast();
@@ -131,11 +133,11 @@ unsafe extern "C-unwind" fn unwrap(
     }
 }
 
-/// The expression of `(SELECT expression)`; NULL where the sub-link is anything more.
+/// The expression of `(SELECT expression)`; NULL where the sub-link is anything else.
 ///
 /// # Safety
 ///
-/// `link` must be one.
+/// `link` must be a sub-link.
 unsafe fn selected(link: *mut pg_sys::SubLink) -> *mut pg_sys::Node {
     // SAFETY: as the caller promises; the parser makes the sub-select a Query, and the elements of its
     // target list TargetEntries.
@@ -176,7 +178,7 @@ unsafe fn selected(link: *mut pg_sys::SubLink) -> *mut pg_sys::Node {
     }
 }
 
-/// Whether the expression, put in its sub-select's place, gives the same there.
+/// Whether the expression gives the same value in place of its sub-select.
 ///
 /// # Safety
 ///
@@ -191,9 +193,10 @@ unsafe fn may_stand_alone(expression: *mut pg_sys::Node) -> bool {
     }
 }
 
-/// Whether there is anything but claim functions in the expression that the planner does not evaluate in
-/// a sub-select, yet might evaluate outside: parameters, and functions that are not immutable. And
-/// aggregates, window functions and further sub-selects, which belong to query levels.
+/// Whether the expression contains something other than claim functions that the planner does not
+/// evaluate in a sub-select but might evaluate outside: parameters, and functions that are not
+/// immutable. Also true for aggregates, window functions and further sub-selects, which belong to a
+/// query level.
 unsafe extern "C-unwind" fn is_known_at_execution_only(
     node: *mut pg_sys::Node,
     context: *mut c_void,
@@ -220,7 +223,7 @@ unsafe extern "C-unwind" fn is_known_at_execution_only(
     }
 }
 
-/// Whether a part of the expression is made of claims and constants alone, and may raise.
+/// Whether a part of the expression consists of claims and constants alone, and may raise.
 unsafe extern "C-unwind" fn has_claims_that_may_raise(
     node: *mut pg_sys::Node,
     context: *mut c_void,
@@ -237,7 +240,7 @@ unsafe extern "C-unwind" fn has_claims_that_may_raise(
     }
 }
 
-/// Whether evaluating the expression may raise more than what claim functions raise.
+/// Whether evaluating the expression may raise other errors than those of claim functions.
 unsafe extern "C-unwind" fn may_raise(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
     unsafe extern "C-unwind" fn function_may_raise(function: pg_sys::Oid, _: *mut c_void) -> bool {
         // SAFETY: the function stands in a query, so it is in the catalog.
@@ -253,8 +256,8 @@ unsafe extern "C-unwind" fn may_raise(node: *mut pg_sys::Node, context: *mut c_v
             return false;
         }
         match (*node).type_ {
-            // Output functions of the types that claims have, and the one input function that takes
-            // anything.
+            // Output functions of the types that claims have, and the one input function that
+            // accepts any text.
             NodeTag::T_CoerceViaIO => {
                 let coercion = node.cast::<pg_sys::CoerceViaIO>();
                 if (*coercion).resulttype != pg_sys::TEXTOID

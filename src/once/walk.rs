@@ -1,5 +1,5 @@
-//! The nodes of a finished plan: which expressions each kind of node has and how often the executor
-//! evaluates them, and which children it has and how it runs them.
+//! The nodes of a finished plan: for each kind of node, its expressions and how often the executor
+//! evaluates them, and its children and how the node runs them.
 
 use std::ffi::c_int;
 
@@ -10,32 +10,32 @@ use crate::pg::unguarded::{self, nodes};
 /// How often the executor evaluates an expression of a node.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Evaluated {
-    /// For each row that the node looks at.
+    /// For each row that the node reads.
     PerRow,
-    /// Once each time that the node begins to give its rows.
+    /// Once each time that the node starts to return rows.
     PerScan,
-    /// In a way that only the node knows, or never: such expressions stay as they are.
+    /// Otherwise, or never: such expressions stay as they are.
     Otherwise,
 }
 
-/// What a node's child is to the node.
+/// The relation of a child to its node.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Child {
-    /// A source of rows, which are read once or kept.
+    /// A source of rows, which are read once or stored.
     Source,
-    /// One that begins again for each row of its sibling, or of the last round.
+    /// A child that restarts for each row of its sibling, or for each round of a recursion.
     Repeated,
-    /// What workers run, and perhaps the leader with them.
+    /// A child that workers run, and perhaps the leader too.
     InWorkers,
-    /// What is run again to recheck a row that another transaction has changed; the parameter that tells
-    /// the nodes below of this.
+    /// A child that is run again to recheck a row that another transaction has changed, and the
+    /// parameter that signals this to the nodes below.
     Rechecked(c_int),
-    /// One of a node whose way of running it is not known here.
+    /// A child of a node whose way of running it is not known here.
     Unknown,
 }
 
-/// Visits the expressions of a node: fields that hold an expression or a list of expressions. Returns
-/// whether these are all that the node has.
+/// Visits the expressions of a node: fields that hold an expression or a list of expressions.
+/// Returns whether the node has no other expressions.
 ///
 /// # Safety
 ///
@@ -58,7 +58,7 @@ pub unsafe fn each_expression(
         let own = match tag {
             NodeTag::T_Result if (*plan).lefttree.is_null() => PerScan,
             NodeTag::T_ModifyTable if gives_one_row((*plan).lefttree) => PerScan,
-            // They hand on rows as they are, and their target lists are for EXPLAIN.
+            // These nodes pass rows on unchanged, and their target lists are only for EXPLAIN.
             NodeTag::T_Append
             | NodeTag::T_MergeAppend
             | NodeTag::T_RecursiveUnion
@@ -148,7 +148,7 @@ pub unsafe fn each_expression(
     }
 }
 
-/// Whether it is the source of `INSERT ... VALUES` with one row.
+/// Whether it is the source of an `INSERT ... VALUES` with one row.
 ///
 /// # Safety
 ///
@@ -205,7 +205,7 @@ pub unsafe fn each_child(plan: *mut pg_sys::Plan, visit: &mut dyn FnMut(*mut pg_
     }
 }
 
-/// Visits a plan's nodes, those of unknown nodes included. An absent plan has none.
+/// Visits a plan's nodes, including nodes of unknown kinds. An absent plan has none.
 ///
 /// # Safety
 ///

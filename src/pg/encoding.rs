@@ -1,7 +1,7 @@
 //! Text between Rust (UTF-8) and the server's encoding.
 //!
-//! Names of issuers, keys and claims are compared in UTF-8, as tokens write them. What does not convert
-//! is never replaced by something that could be a name.
+//! Names of issuers, keys and claims are compared in UTF-8, as tokens have them. Text that cannot
+//! be converted is never replaced by something that could be a name.
 
 use std::ffi::CString;
 
@@ -21,12 +21,12 @@ pub fn server_is_utf8() -> bool {
     server_encoding() == UTF8
 }
 
-/// True where the server's text is UTF-8, or bytes that Postgres passes through as they are.
+/// True where the server's text is UTF-8, or bytes that Postgres passes through unchanged.
 fn server_takes_utf8() -> bool {
     matches!(server_encoding(), UTF8 | pg_sys::pg_enc::PG_SQL_ASCII)
 }
 
-/// Text of the server's; `None` where it is not, or cannot become, UTF-8.
+/// Text from the server; `None` where it is not UTF-8 and cannot be converted.
 pub fn from_server(bytes: Vec<u8>) -> Option<String> {
     if bytes.is_ascii() || server_takes_utf8() {
         return String::from_utf8(bytes).ok();
@@ -34,12 +34,13 @@ pub fn from_server(bytes: Vec<u8>) -> Option<String> {
     String::from_utf8(convert(&bytes, server_encoding(), UTF8)?).ok()
 }
 
-/// As [`from_server`], for messages: what does not convert becomes U+FFFD.
+/// As [`from_server`], for messages: what cannot be converted becomes U+FFFD.
 pub fn from_server_lossy(bytes: &[u8]) -> String {
     from_server(bytes.to_vec()).unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned())
 }
 
-/// For messages: never fails. What the server's encoding may lack, and U+0000, becomes `?`.
+/// For messages: never fails. Characters that the server's encoding may lack, and U+0000, become
+/// `?`.
 pub fn to_server_c_string(utf8: &str) -> CString {
     let keep_all = server_takes_utf8();
     let bytes: Vec<u8> = if keep_all {
@@ -59,8 +60,8 @@ pub fn to_server_c_string(utf8: &str) -> CString {
     CString::new(bytes).unwrap_or_default()
 }
 
-/// To be shown: what the server's encoding lacks, and U+0000, becomes `?`. Not for where errors are
-/// reported, as it looks up the conversion.
+/// For display: characters that the server's encoding lacks, and U+0000, become `?`. Not for error
+/// reporting, because it looks up the conversion.
 pub fn to_server_lossy(utf8: &str) -> CString {
     to_server(utf8).unwrap_or_else(|| {
         let mut bytes = Vec::with_capacity(utf8.len());
@@ -75,7 +76,7 @@ pub fn to_server_lossy(utf8: &str) -> CString {
 }
 
 /// For data: `utf8` in the server's encoding, NUL-terminated; `None` where the encoding lacks one
-/// of its characters or it holds U+0000.
+/// of its characters or it contains U+0000.
 pub fn to_server(utf8: &str) -> Option<CString> {
     let bytes = if utf8.is_ascii() || server_takes_utf8() {
         utf8.as_bytes().to_vec()
@@ -98,12 +99,12 @@ pub fn to_datum(utf8: &str) -> Option<pg_sys::Datum> {
     to_server(utf8)?.as_bytes().into_datum()
 }
 
-/// Whether no other text of the server's reads the same as that of [`to_server`].
+/// Whether no other text of the server converts to the same UTF-8 text.
 pub fn has_one_form(utf8: &str) -> bool {
     server_takes_utf8() || utf8.is_ascii()
 }
 
-/// `None` where there is no such conversion, or a character has no counterpart.
+/// `None` where there is no such conversion, or the encoding lacks a character.
 fn convert(bytes: &[u8], from: u32, to: u32) -> Option<Vec<u8>> {
     // pg_do_encoding_conversion_buf converts no more than fits in the worst case, and a NUL.
     let room = bytes
@@ -113,8 +114,8 @@ fn convert(bytes: &[u8], from: u32, to: u32) -> Option<Vec<u8>> {
     let length = i32::try_from(bytes.len()).ok()?;
     let capacity = i32::try_from(room).ok()?;
     let mut converted = vec![0; room];
-    // SAFETY: reads `length` bytes, of which none is changed, and writes at most `capacity`. Raises
-    // nothing for what does not convert, but stops there.
+    // SAFETY: reads `length` bytes, changes none of them, and writes at most `capacity`. Raises
+    // nothing for what cannot be converted, but stops there.
     let consumed = unsafe {
         let function = pg_sys::FindDefaultConversionProc(from as i32, to as i32);
         if function == pg_sys::InvalidOid {
@@ -139,7 +140,7 @@ fn convert(bytes: &[u8], from: u32, to: u32) -> Option<Vec<u8>> {
     Some(converted)
 }
 
-/// A `text` that a query gives; what does not convert becomes U+FFFD.
+/// A `text` that a query returns; what cannot be converted becomes U+FFFD.
 pub struct ServerText(pub String);
 
 impl FromDatum for ServerText {
@@ -154,7 +155,7 @@ impl FromDatum for ServerText {
     }
 }
 
-// SPI wants both ways.
+// SPI needs both directions.
 impl IntoDatum for ServerText {
     fn into_datum(self) -> Option<pg_sys::Datum> {
         to_server_lossy(&self.0).as_bytes().into_datum()

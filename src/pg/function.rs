@@ -1,4 +1,4 @@
-//! How a SQL function of ours is called by Postgres.
+//! How Postgres calls a SQL function of ours.
 
 use pgrx::{pg_sys, varlena};
 
@@ -6,14 +6,14 @@ use crate::pg::guard;
 use crate::pg::report::{Report, SqlState};
 use crate::pg::row::{self, NotUtf8};
 
-/// What a SQL function gives: a value, NULL, or an error to raise.
+/// The result of a SQL function: a value, NULL, or an error to raise.
 pub type SqlResult = Result<Option<pg_sys::Datum>, Report>;
 
-/// Declares a SQL function in C's version-1 calling convention, named `$name` in the library, whose
+/// Declares a SQL function in C's version-1 calling convention, named `$name` in the library. Its
 /// body maps the call's [`Arguments`] to a [`SqlResult`].
 ///
 /// pgrx's own `#[pg_extern]` is not used for these because it cannot raise our SQLSTATEs (see
-/// [`crate::pg::report`]) and returns values by building them anew at each call.
+/// [`crate::pg::report`]) and builds each returned value again at each call.
 macro_rules! sql_function {
     ($(#[$meta:meta])* $name:ident, |$args:pat_param| $body:expr) => {
         const _: () = {
@@ -30,7 +30,7 @@ macro_rules! sql_function {
         ///
         /// # Safety
         ///
-        /// To be called by Postgres's function manager only.
+        /// Only Postgres's function manager may call it.
         #[unsafe(no_mangle)]
         pub unsafe extern "C-unwind" fn $name(
             fcinfo: ::pgrx::pg_sys::FunctionCallInfo,
@@ -68,12 +68,11 @@ pub unsafe fn call(
     }
 }
 
-/// The arguments of one call. Their SQL types are the function's declared ones, which the install
-/// script fixes.
+/// The arguments of one call. Their SQL types are those that the install script declares.
 pub struct Arguments(pg_sys::FunctionCallInfo);
 
 impl Arguments {
-    /// The memory context that the caller keeps its look-up of this function in (`fn_mcxt`): for a
+    /// The memory context in which the caller keeps its look-up of this function (`fn_mcxt`): for a
     /// call in a query's expression, that of the query's execution. NULL for a direct call.
     #[inline]
     pub fn memory_context(&self) -> pg_sys::MemoryContext {
@@ -88,13 +87,13 @@ impl Arguments {
         }
     }
 
-    /// The `n`th argument (from 0), a `text` of at most `most` bytes, as the bytes that it has in the
-    /// server's encoding; `None` where it is NULL. Inline datums are borrowed; compressed or toasted ones
+    /// The `n`th argument (from 0), a `text` of at most `most` bytes, as bytes in the server's
+    /// encoding; `None` where it is NULL. Inline datums are borrowed; compressed or toasted ones
     /// are copied first. Parameters are always inline.
     ///
     /// # Errors
     ///
-    /// Where it is longer. Nothing of it is copied then.
+    /// Where it is longer. It is not copied then.
     pub fn bytes_up_to(&self, n: usize, most: usize) -> Result<Option<&[u8]>, TooLong> {
         // SAFETY: the call info is Postgres's, for this call; the caller names an argument that is
         // declared text. Argument and copy stay in place until the call is over.
@@ -124,13 +123,13 @@ impl Arguments {
     ///
     /// # Errors
     ///
-    /// Where it is no UTF-8, and cannot become it.
+    /// Where it is not UTF-8 and cannot be converted.
     pub fn text(&self, n: usize) -> Result<Option<String>, NotUtf8> {
         self.bytes(n).map(row::utf8).transpose()
     }
 
-    /// The `n`th argument (from 0), a `text`, as the bytes that it has in the server's encoding; `None`
-    /// where it is NULL.
+    /// The `n`th argument (from 0), a `text`, as bytes in the server's encoding; `None` where it is
+    /// NULL.
     pub fn bytes(&self, n: usize) -> Option<Vec<u8>> {
         // SAFETY: as above; a text is read as its bytes.
         unsafe { pgrx::fcinfo::pg_getarg::<Vec<u8>>(self.0, n) }
@@ -161,8 +160,8 @@ impl Arguments {
 
     /// Whether the client's statement is a SELECT of this call and nothing else.
     pub fn call_is_whole_statement(&self) -> bool {
-        // SAFETY: Postgres keeps the portal that is run in ActivePortal, with its list of planned
-        // statements; a node is looked into only once its tag has told what it is.
+        // SAFETY: Postgres keeps the running portal in ActivePortal, with its list of planned
+        // statements. A node is read as a struct only after its tag was checked.
         unsafe {
             let portal = pg_sys::ActivePortal;
             if portal.is_null() || (*self.0).flinfo.is_null() {
@@ -189,19 +188,19 @@ impl Arguments {
         }
     }
 
-    /// Gives the rows of a function that returns a set, all at once (`SFRM_Materialize`). The values must
-    /// be of the types that the function declares, which the install script fixes.
+    /// Returns all rows of a set-returning function at once (`SFRM_Materialize`). The values must
+    /// have the types that the install script declares.
     ///
     /// # Errors
     ///
-    /// Where the caller takes no set.
+    /// Where the caller does not accept a set.
     pub fn return_rows<const COLUMNS: usize>(
         &self,
         rows: impl IntoIterator<Item = [Option<pg_sys::Datum>; COLUMNS]>,
     ) -> Result<(), Report> {
         // SAFETY: the call info is Postgres's, for this call. With a result info of that node tag
-        // the caller takes a set (src/backend/utils/fmgr/README). What it keeps is made in the memory
-        // that lives as long as its query.
+        // the caller accepts a set (src/backend/utils/fmgr/README). What the caller keeps is made
+        // in the memory context that lives as long as its query.
         unsafe {
             let set = (*self.0).resultinfo.cast::<pg_sys::ReturnSetInfo>();
             let materialize = pg_sys::SetFunctionReturnMode::SFRM_Materialize;
@@ -238,7 +237,7 @@ impl Arguments {
         Ok(())
     }
 
-    /// What Postgres tells a trigger.
+    /// The trigger's data.
     ///
     /// # Errors
     ///
@@ -256,13 +255,13 @@ impl Arguments {
     }
 }
 
-/// An argument that is longer than the function takes.
+/// An argument that is longer than the function accepts.
 #[derive(Debug)]
 pub struct TooLong {
     pub bytes: usize,
 }
 
-/// A function that returns rows, called where a single value is wanted; in Postgres's words.
+/// A function that returns rows, called where a single value is expected; in Postgres's words.
 fn set_not_accepted() -> Report {
     Report {
         sqlstate: SqlState(b"0A000"),
@@ -272,8 +271,8 @@ fn set_not_accepted() -> Report {
     }
 }
 
-/// A trigger function that was called in another way, or by a trigger of another kind; in Postgres's
-/// words.
+/// A trigger function that was not called as a trigger, or by the wrong kind of trigger; in
+/// Postgres's words.
 pub fn not_called_as_trigger() -> Report {
     Report {
         sqlstate: SqlState(b"39P01"),
@@ -283,13 +282,13 @@ pub fn not_called_as_trigger() -> Report {
     }
 }
 
-/// The item of a list of one.
+/// The only item of a list.
 ///
 /// # Safety
 ///
 /// `list` must be NULL or a list of pointers to `T`.
 unsafe fn only_item<T>(list: *mut pg_sys::List) -> Option<*mut T> {
-    // SAFETY: as the caller promises; a list that is not NULL has an item.
+    // SAFETY: as the caller promises; a list that is not NULL has at least one item.
     unsafe {
         if list.is_null() || (*list).length != 1 {
             return None;

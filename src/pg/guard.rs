@@ -1,12 +1,12 @@
-//! What stands between Postgres and our Rust: ends a call of ours in a Postgres error where the Rust
-//! ends in one of ours, in a panic, or in an error of Postgres's own.
+//! The border between Postgres and our Rust: raises a Postgres error where a call of ours ends in
+//! our own error, in a panic, or in an error of Postgres.
 //!
-//! pgrx catches an error of Postgres's where it calls Postgres, and panics, so that Rust values are
-//! dropped. Of the error it keeps some fields, and its own guard raises it again from those: an
-//! SQLSTATE that it does not know becomes `XX000`, the names of constraint, table and column and the
-//! context are lost, and with `RUST_BACKTRACE` set the DETAIL has its stack frames. Here Postgres's
-//! error is raised again as it was. Before an error leaves its place, Postgres calls the error context
-//! callbacks, and one of those keeps a copy.
+//! Where pgrx calls Postgres, it catches Postgres's errors and panics, so that Rust values are
+//! dropped. It keeps only some fields of the error, and its own guard raises the error again from
+//! those: an SQLSTATE that pgrx does not know becomes `XX000`, the names of constraint, table and
+//! column and the context are lost, and with `RUST_BACKTRACE` set the DETAIL has pgrx's stack
+//! frames. Here Postgres's error is raised again unchanged. Before an error leaves its place,
+//! Postgres calls the error context callbacks, and one of those keeps a copy.
 
 use std::any::Any;
 use std::ffi::{CStr, c_void};
@@ -18,23 +18,25 @@ use pgrx::pg_sys::panic::CaughtError;
 use crate::pg::report::{self, Report};
 use crate::pg::unguarded::elog;
 
-/// Keeps a copy of the last error that was raised while it was in place.
+/// Keeps a copy of the last error that was raised while this was on the stack.
 struct Keeper {
     callback: pg_sys::ErrorContextCallback,
-    /// Where copies are made: what was current when the call began, which lives longer than the call.
+    /// The context for copies: the current one at the start of the call, which lives longer than
+    /// the call.
     memory: pg_sys::MemoryContext,
     error: *mut pg_sys::ErrorData,
 }
 
-/// Runs `body`, and gives what it gives; raises a Postgres error where it ends in another way.
+/// Runs `body` and returns its result; raises a Postgres error where it ends in another way.
 ///
 /// # Safety
 ///
 /// Must be called where no Rust frame between here and Postgres holds anything to drop: an error
 /// leaves by `longjmp`.
 pub unsafe fn run<T>(body: impl FnOnce() -> Result<T, Report>) -> T {
-    // SAFETY: these are variables of this backend. The callback is in its list for as long as this
-    // frame is: it is taken out below, and Postgres takes it out where an error passes this frame by.
+    // SAFETY: these are variables of this backend. The callback is in its list as long as this
+    // frame exists: it is removed below, and Postgres removes it where an error leaves past this
+    // frame.
     unsafe {
         let mut keeper = Keeper {
             callback: pg_sys::ErrorContextCallback {
@@ -61,12 +63,12 @@ pub unsafe fn run<T>(body: impl FnOnce() -> Result<T, Report>) -> T {
     }
 }
 
-/// Called by Postgres for each message, of any level, that is raised while `run` runs.
+/// Postgres calls this for each message, of any level, that is raised while `run` runs.
 unsafe extern "C-unwind" fn keep_error(keeper: *mut c_void) {
-    // SAFETY: the argument that `run` gave. Postgres calls this while the message is the topmost of
+    // SAFETY: the argument that `run` set. Postgres calls this while the message is at the top of
     // its error stack (errfinish in src/backend/utils/error/elog.c).
     unsafe {
-        // An error would be a PANIC there, and memory must not be asked for.
+        // An error would be a PANIC there, and allocating memory is not allowed.
         if pg_sys::CritSectionCount > 0 {
             return;
         }
@@ -84,14 +86,14 @@ unsafe extern "C-unwind" fn keep_error(keeper: *mut c_void) {
     }
 }
 
-/// Raises what a panic stands for; `kept` is the last of Postgres's errors, or NULL.
+/// Raises the error that a panic stands for; `kept` is the last of Postgres's errors, or NULL.
 ///
 /// # Safety
 ///
 /// As for [`run`].
 #[cold]
 unsafe fn raise_caught(panic: Box<dyn Any + Send>, kept: *mut pg_sys::ErrorData) -> ! {
-    // The payload's types are pgrx's own; this is how it tells them apart for others.
+    // The payload's types are private to pgrx, which converts them here.
     let caught = pg_sys::PgTryBuilder::new(AssertUnwindSafe(|| resume_unwind(panic)))
         .catch_others(|caught| caught)
         .execute();
@@ -117,24 +119,24 @@ unsafe fn raise_caught(panic: Box<dyn Any + Send>, kept: *mut pg_sys::ErrorData)
     }
 }
 
-/// Raises an error with all that it had. Its context has the lines of the callbacks that were above
-/// ours; Postgres adds those of the callbacks below.
+/// Raises an error again with all its fields. Its context already has the lines of the callbacks
+/// above ours; Postgres adds those of the callbacks below.
 ///
 /// # Safety
 ///
 /// As for [`run`]; `error` must be a copy of an ERROR.
 unsafe fn raise_again(error: *mut pg_sys::ErrorData) -> ! {
-    /// ThrowErrorData leaves these two out.
+    /// ThrowErrorData does not copy these two.
     unsafe extern "C-unwind" fn hide_again(error: *mut c_void) {
-        // SAFETY: the argument that is given below.
+        // SAFETY: the argument that is set below.
         unsafe {
             let error = error.cast::<pg_sys::ErrorData>();
             elog::errhidestmt((*error).hide_stmt);
             elog::errhidecontext((*error).hide_ctx);
         }
     }
-    // SAFETY: as the caller promises. This frame stays until the error has left it, and whoever
-    // catches the error restores the list of callbacks.
+    // SAFETY: as the caller promises. This frame stays until the error has left it, and the code
+    // that catches the error restores the list of callbacks.
     unsafe {
         let mut callback = pg_sys::ErrorContextCallback {
             previous: pg_sys::error_context_stack,

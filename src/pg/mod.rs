@@ -1,6 +1,6 @@
-//! What pgrx lacks: the calling convention of SQL functions, errors with an SQLSTATE of our own, rows and
-//! encodings, the statement clock, Postgres's functions without pgrx's guard. Knows no token and no
-//! key.
+//! What pgrx lacks: the calling convention of SQL functions, errors with an SQLSTATE of our own,
+//! rows and encodings, the statement clock, and Postgres's functions without pgrx's guard. Nothing
+//! here depends on tokens or keys.
 
 pub mod clock;
 pub mod encoding;
@@ -8,5 +8,7 @@ pub mod function;
 pub mod guard;
 pub mod report;
 pub mod row;
+pub mod sandbox;
+pub mod search;
 pub mod unguarded;
 pub mod uuid;

@@ -1,8 +1,8 @@
-//! Raising an error of our own SQLSTATE.
+//! Raising errors with SQLSTATEs of our own.
 //!
-//! pgrx's `ereport!` knows only the SQLSTATEs that Postgres itself names, and maps every other one to
-//! `XX000`; so a report travels as a value to the outermost function, which raises it once no Rust
-//! value is left to drop.
+//! pgrx's `ereport!` only accepts the SQLSTATEs that Postgres itself names, and maps every other
+//! one to `XX000`. So a report is returned as a value to the outermost function, which raises it
+//! once no Rust value needs a drop.
 
 use std::backtrace::BacktraceStatus;
 use std::ffi::{CString, c_char, c_int};
@@ -26,7 +26,7 @@ impl SqlState {
     }
 }
 
-/// An error to be raised: Postgres's parts of one.
+/// An error to be raised, with the fields that Postgres's errors have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     pub sqlstate: SqlState,
@@ -36,7 +36,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Raises it as an ERROR, which leaves the calling function for good.
+    /// Raises it as an ERROR. Does not return.
     ///
     /// # Safety
     ///
@@ -57,8 +57,8 @@ impl Report {
     }
 }
 
-/// Raises an error that pgrx made. Stack frames of Rust (`RUST_BACKTRACE`) never go to the client; of a
-/// panic, which is a fault of the extension's, they go to the log, with the place.
+/// Raises an error that pgrx made. Stack frames of Rust (`RUST_BACKTRACE`) never go to the client.
+/// Those of a panic, which is a bug in the extension, go to the log, with the place.
 ///
 /// # Safety
 ///
@@ -86,12 +86,12 @@ pub unsafe fn raise_foreign(error: ErrorReportWithLevel, is_panic: bool) -> ! {
     unsafe { raise(parts) }
 }
 
-/// What an error is raised with.
+/// The fields of a message.
 struct Parts {
     code: c_int,
     message: String,
     detail: Option<String>,
-    /// In the log in place of the detail.
+    /// Replaces the detail in the log.
     detail_log: Option<String>,
     hint: Option<String>,
 }
@@ -100,8 +100,8 @@ struct Parts {
 ///
 /// As for [`Report::raise`].
 unsafe fn raise(parts: Parts) -> ! {
-    // SAFETY: the sequence that ereport() expands to. The strings are copied by errmsg and its
-    // kin, and dropped before errfinish, which does not return.
+    // SAFETY: the sequence that ereport() expands to. errmsg and similar functions copy the
+    // strings, which are dropped before errfinish, which does not return.
     unsafe {
         elog::errstart(elog::ERROR, std::ptr::null());
         elog::errcode(parts.code);
@@ -129,9 +129,9 @@ unsafe fn raise(parts: Parts) -> ! {
 /// the token.
 pub fn log_to_server(line: &str) {
     let line = encoding::to_server_c_string(line);
-    // SAFETY: the sequence that ereport() expands to. Below ERROR it returns, unless memory runs out or
-    // the statement was cancelled meanwhile, which errfinish looks at: hence the guard, whose closure
-    // holds nothing to drop.
+    // SAFETY: the sequence that ereport() expands to. Below ERROR it returns, unless memory runs
+    // out or the statement was cancelled meanwhile, which errfinish checks: hence the guard, whose
+    // closure holds nothing that needs a drop.
     unsafe {
         pg_sys::ffi::pg_guard_ffi_boundary(|| {
             if elog::errstart(elog::LOG_SERVER_ONLY, std::ptr::null()) {
@@ -153,7 +153,7 @@ pub fn warn(message: &str, detail: &str) {
     });
 }
 
-/// As [`warn`], of a report that is made already.
+/// As [`warn`], with a report that already exists.
 pub fn warning(report: &Report) {
     tell(elog::WARNING, report);
 }
@@ -187,7 +187,7 @@ fn tell(level: c_int, report: &Report) {
 }
 
 fn with_c_string(rust: String, copy: impl FnOnce(*const c_char) -> c_int) {
-    // Takes the string, so that nothing is left to drop when the error leaves.
+    // Takes ownership of the string, so that nothing needs a drop when the error leaves.
     let c: CString = encoding::to_server_c_string(&rust);
     copy(c.as_ptr());
 }

@@ -8,7 +8,7 @@ use pgrx::{PgTupleDesc, pg_sys};
 use crate::pg::encoding;
 use crate::pg::uuid;
 
-/// The columns of a relation, in the order of its attributes; a dropped one is of no type.
+/// The columns of a relation, in the order of its attributes; a dropped column has no type.
 pub struct Columns(Vec<Column>);
 
 struct Column {
@@ -23,11 +23,12 @@ impl Columns {
     ///
     /// `relation` must be open.
     pub unsafe fn of(relation: pg_sys::Relation) -> Self {
-        // SAFETY: as the caller promises; the descriptor lives as long as the relation is open. (The
-        // catalog's cache would have to be filled first, column by column.)
+        // SAFETY: as the caller promises; the descriptor lives as long as the relation is open.
+        // (The catalog's cache would first have to be filled, column by column.)
         let descriptor = unsafe { PgTupleDesc::from_pg_unchecked((*relation).rd_att) };
         let column = |attribute: &pg_sys::FormData_pg_attribute| {
-            // SAFETY: a name is NUL-terminated. It is in the server's encoding, so maybe no UTF-8.
+            // SAFETY: a name is NUL-terminated. It is in the server's encoding, so it may not be
+            // UTF-8.
             let name = unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) };
             Column {
                 name: encoding::from_server_lossy(name.to_bytes()),
@@ -85,8 +86,8 @@ impl Columns {
     }
 }
 
-/// One row. A column that is not there reads as NULL, and so does one of another type than is asked
-/// for: the tables' owner, who is no superuser, may alter both.
+/// One row. A missing column reads as NULL, and so does a column of another type than the requested
+/// one: a superuser may have altered the tables.
 pub struct Row<'a> {
     columns: &'a Columns,
     values: Vec<pg_sys::Datum>,
@@ -96,8 +97,8 @@ pub struct Row<'a> {
 impl<'a> Row<'a> {
     /// # Safety
     ///
-    /// `tuple` must be one of the relation that `columns` and `descriptor` are of, and outlive the
-    /// row.
+    /// `tuple` must belong to the relation that `columns` and `descriptor` describe, and outlive
+    /// the row.
     pub unsafe fn new(
         columns: &'a Columns,
         descriptor: pg_sys::TupleDesc,
@@ -105,7 +106,8 @@ impl<'a> Row<'a> {
     ) -> Self {
         let mut values = vec![pg_sys::Datum::from(0); columns.0.len()];
         let mut nulls = vec![true; columns.0.len()];
-        // SAFETY: it fills one value for each attribute of the descriptor, which are as many.
+        // SAFETY: it fills one value for each attribute of the descriptor; the vectors have that
+        // length.
         unsafe {
             pg_sys::heap_deform_tuple(tuple, descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
         }
@@ -133,7 +135,7 @@ impl<'a> Row<'a> {
 
     /// # Safety
     ///
-    /// The type must be one that `T` reads.
+    /// `T` must be able to read the type.
     unsafe fn get<T: FromDatum>(&self, column: &str, type_id: pg_sys::Oid) -> Option<T> {
         // SAFETY: as the caller promises; the datum is of this type.
         unsafe { T::from_datum(self.datum(column, type_id)?, false) }
@@ -161,7 +163,7 @@ impl<'a> Row<'a> {
     ///
     /// # Errors
     ///
-    /// Where it is no UTF-8, and cannot become it.
+    /// Where it is not UTF-8 and cannot be converted.
     pub fn text(&self, column: &str) -> Result<Option<String>, NotUtf8> {
         // SAFETY: a text is read as its bytes.
         let bytes = unsafe { self.get::<Vec<u8>>(column, pg_sys::TEXTOID) };
@@ -228,10 +230,11 @@ impl<'a> Row<'a> {
     /// A `timestamptz`, or a `timestamp` taken as UTC (see [`INSTANT_TYPES`]).
     pub fn instant(&self, column: &str) -> Option<pg_sys::TimestampTz> {
         let (type_id, datum) = self.any(column)?;
+        if !INSTANT_TYPES.contains(&type_id) {
+            return None;
+        }
         // SAFETY: both types are microseconds in 64 bits.
-        INSTANT_TYPES
-            .contains(&type_id)
-            .then(|| unsafe { i64::from_datum(datum, false) })?
+        unsafe { i64::from_datum(datum, false) }
     }
 
     /// The elements of a `text[]` that are not NULL.
@@ -339,11 +342,11 @@ unsafe fn numbers_are_longer(datum: pg_sys::Datum, limit: usize) -> bool {
 #[derive(Debug)]
 pub struct NotUtf8;
 
-/// Text of the server's, as UTF-8.
+/// Text of the server, as UTF-8.
 ///
 /// # Errors
 ///
-/// Where it is not UTF-8, and cannot become it.
+/// Where it is not UTF-8 and cannot be converted.
 pub fn utf8(bytes: Vec<u8>) -> Result<String, NotUtf8> {
     encoding::from_server(bytes).ok_or(NotUtf8)
 }
@@ -352,7 +355,7 @@ pub fn utf8(bytes: Vec<u8>) -> Result<String, NotUtf8> {
 ///
 /// # Errors
 ///
-/// Where one is no UTF-8, and cannot become it.
+/// Where one is not UTF-8 and cannot be converted.
 ///
 /// # Safety
 ///
@@ -372,13 +375,13 @@ pub unsafe fn strings(datum: pg_sys::Datum) -> Result<Vec<String>, NotUtf8> {
 ///
 /// # Errors
 ///
-/// Where it is no UTF-8, and cannot become it.
+/// Where it is not UTF-8 and cannot be converted.
 ///
 /// # Safety
 ///
 /// `datum` must be that of a `jsonb`.
 pub unsafe fn json_text(datum: pg_sys::Datum) -> Result<String, NotUtf8> {
-    // SAFETY: as the caller promises; jsonb_out gives a NUL-terminated palloc'd string.
+    // SAFETY: as the caller promises; jsonb_out returns a NUL-terminated palloc'd string.
     let json = unsafe {
         pgrx::direct_function_call::<&CStr>(pg_sys::jsonb_out, &[Some(datum)])
             .map(|json| json.to_bytes().to_vec())

@@ -1,18 +1,19 @@
-//! Keeps secrets that stand in a statement's text out of the server's log, of `pg_stat_activity` and
-//! of `pg_stat_statements`: tokens, and the secret members of JWKs.
+//! Keeps secrets in a statement's text out of the server's log, `pg_stat_activity` and
+//! `pg_stat_statements`: tokens, and the secret members of JWKs.
 //!
-//! A token that is bound as a parameter is in none of them to begin with. One that is written into
-//! the statement is, before any hook runs. So what Postgres shows, or is about to write, is searched
-//! for secrets, and those are replaced. This works from the moment that the library is loaded: at its
+//! A token that is bound as a parameter never gets into these. A token that is part of the
+//! statement's text is there before any hook runs. So what Postgres shows, or is about to write, is
+//! searched for secrets, and those are replaced. This works once the library is loaded: at its
 //! first use in a connection, or from the connection's start with `session_preload_libraries`.
 //!
-//! No hook is under pgrx's guard while it calls on: the guard would catch every error of every
-//! statement, and raise it again without what it does not know of it (SQLSTATEs, names of
-//! constraints). So errors pass through these frames by `longjmp`, and nothing in them needs a drop.
-//! A panic here would end the server.
+//! No hook uses pgrx's guard around the next hook: the guard would catch every error of every
+//! statement, and raise it again without the fields that it does not know (SQLSTATEs, names of
+//! constraints). So errors pass through these frames by `longjmp`, and nothing in them needs a
+//! drop. A panic here would end the server.
 //!
-//! A function may run thousands of statements, and a message hold as many, while the client's text
-//! stays the same. So a hook looks through that text once per message and not once per statement.
+//! A function may run thousands of statements, and a message may contain as many, while the
+//! client's text stays the same. So a hook searches that text once per message and not once per
+//! statement.
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -50,9 +51,9 @@ pub fn install() {
 }
 
 /// Before a message is written to the log. Runs in the middle of error handling, so it changes the
-/// texts in place and calls nothing that could fail. The client then gets the changed texts too
-/// (`EmitErrorReport` in src/backend/utils/error/elog.c); a message that does not go to the log, as
-/// `log_min_messages` says, goes to the client unseen.
+/// texts in place and calls nothing that could fail. The client then also gets the changed texts
+/// (`EmitErrorReport` in src/backend/utils/error/elog.c). A message that does not go to the log
+/// because of `log_min_messages` goes to the client without this hook.
 unsafe extern "C-unwind" fn emit_log(message: *mut pg_sys::ErrorData) {
     // SAFETY: Postgres passes the message that it is about to write, whose texts are NUL-terminated
     // copies of its own.
@@ -67,8 +68,8 @@ unsafe extern "C-unwind" fn emit_log(message: *mut pg_sys::ErrorData) {
         ] {
             redact_in_place(text);
         }
-        // The statement is written as it is, so it is written only if it holds no secret. An error
-        // may have come before any other hook saw it.
+        // Postgres writes the statement unchanged, so it is written only if it holds no secret. The
+        // error may have occurred before any other hook saw the statement.
         if Statement::of_client().is_some_and(|statement| statement.holds_secret) {
             (*message).hide_stmt = true;
             redact_activity();
@@ -79,11 +80,11 @@ unsafe extern "C-unwind" fn emit_log(message: *mut pg_sys::ErrorData) {
     }
 }
 
-/// Once a statement is parsed: the first point at which a hook gets to see it.
+/// After a statement is parsed: the first point at which a hook sees it.
 ///
-/// `pg_stat_statements` does not track statements without a query id. Its hook stores a text with
-/// constants already here, so the query id is taken away before it is called. If it is called first,
-/// because it was loaded later, it looks at the query id after its own call to this hook.
+/// `pg_stat_statements` does not track statements without a query id. Its own hook already stores
+/// the text with constants, so the query id is removed before that hook is called. If its hook is
+/// called first, because it was loaded later, it checks the query id after it has called this hook.
 unsafe extern "C-unwind" fn post_parse_analyze(
     state: *mut pg_sys::ParseState,
     query: *mut pg_sys::Query,
@@ -106,7 +107,7 @@ unsafe extern "C-unwind" fn post_parse_analyze(
     }
 }
 
-/// Whether there is a secret in the text of a statement that was parsed.
+/// Whether the text of a parsed statement holds a secret.
 ///
 /// # Safety
 ///
@@ -115,8 +116,8 @@ unsafe fn holds_secret_in_statement(
     state: *const pg_sys::ParseState,
     query: *const pg_sys::Query,
 ) -> bool {
-    // SAFETY: as the caller promises. Postgres sets the place of a statement within its text when it
-    // parses it, and pg_stat_statements reads the text by it (CleanQuerytext in
+    // SAFETY: as the caller promises. Postgres sets the position of a statement within its text
+    // when it parses it, and pg_stat_statements reads the text by that position (CleanQuerytext in
     // src/backend/nodes/queryjumblefuncs.c).
     unsafe {
         let text = (*state).p_sourcetext;
@@ -126,8 +127,8 @@ unsafe fn holds_secret_in_statement(
         if std::ptr::eq(text, pg_sys::debug_query_string) {
             return Statement::of_client().is_some_and(|statement| statement.holds_secret);
         }
-        // The text may hold many statements, and each comes here: only its own part is looked at. A
-        // length of 0 means up to the end, and a place of -1 is not known.
+        // The text may hold many statements, and each is passed here: only its own part is
+        // searched. A length of 0 means up to the end, and a position of -1 means unknown.
         let start = usize::try_from((*query).stmt_location).unwrap_or(0);
         let own = text.add(start).cast::<u8>();
         let own = match usize::try_from((*query).stmt_len) {
@@ -138,17 +139,17 @@ unsafe fn holds_secret_in_statement(
     }
 }
 
-/// Before a plan is run for the first time: at Bind, for what returns rows.
+/// Before a plan runs for the first time: at Bind, for statements that return rows.
 unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, flags: c_int) {
     redact_activity();
-    // SAFETY: hands on what Postgres passed.
+    // SAFETY: passes on what Postgres passed.
     unsafe {
         let start = PREVIOUS_EXECUTOR_START.unwrap_or(hooks::standard_ExecutorStart);
         start(query, flags);
     }
 }
 
-/// Before a plan is run. In the extended protocol each Execute shows the statement's text again.
+/// Before a plan runs. In the extended protocol each Execute shows the statement's text again.
 unsafe extern "C-unwind" fn executor_run(
     query: *mut pg_sys::QueryDesc,
     direction: pg_sys::ScanDirection::Type,
@@ -156,7 +157,7 @@ unsafe extern "C-unwind" fn executor_run(
     #[cfg(not(feature = "pg18"))] execute_once: bool,
 ) {
     redact_activity();
-    // SAFETY: hands on what Postgres passed.
+    // SAFETY: passes on what Postgres passed.
     unsafe {
         let run = PREVIOUS_EXECUTOR_RUN.unwrap_or(hooks::standard_ExecutorRun);
         run(
@@ -169,7 +170,7 @@ unsafe extern "C-unwind" fn executor_run(
     }
 }
 
-/// Before a utility statement, such as SET, is run.
+/// Before a utility statement, such as SET, runs.
 unsafe extern "C-unwind" fn process_utility(
     statement: *mut pg_sys::PlannedStmt,
     text: *const c_char,
@@ -181,7 +182,7 @@ unsafe extern "C-unwind" fn process_utility(
     completion: *mut pg_sys::QueryCompletion,
 ) {
     redact_activity();
-    // SAFETY: hands on what Postgres passed.
+    // SAFETY: passes on what Postgres passed.
     unsafe {
         let process = PREVIOUS_PROCESS_UTILITY.unwrap_or(hooks::standard_ProcessUtility);
         process(
@@ -197,8 +198,8 @@ unsafe extern "C-unwind" fn process_utility(
     }
 }
 
-/// When a transaction has ended. Some messages show their text and run no other hook: an empty
-/// statement that is only a comment, a Bind that no Execute follows, an error that is not logged.
+/// After a transaction. Some messages show their text and run no other hook: an empty statement
+/// that is only a comment, a Bind without an Execute, an error that is not logged.
 unsafe extern "C-unwind" fn transaction_ended(event: pg_sys::XactEvent::Type, _: *mut c_void) {
     use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PREPARE};
     if matches!(
@@ -217,23 +218,23 @@ struct Statement {
     /// In bytes, without the NUL.
     length: usize,
     holds_secret: bool,
-    /// Whether `pg_stat_activity` shows it without its secrets.
+    /// Whether `pg_stat_activity` already shows it without its secrets.
     is_redacted: bool,
 }
 
 thread_local! {
-    /// The statement of the message that is being worked on, once it was looked through.
+    /// The statement of the current message, once it was searched.
     static KNOWN: Cell<Option<Statement>> = const { Cell::new(None) };
 
     /// Whether `MESSAGE_ENDED` is registered.
     static IS_REGISTERED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The text of the statement in `KNOWN` if it holds no secret, else NULL: what most calls of a hook
-/// need to know, without a look at a thread-local variable.
+/// The text of the statement in `KNOWN` if it holds no secret, else NULL. Most calls of a hook need
+/// no more than this, and so no thread-local variable.
 static WITHOUT_SECRET: AtomicPtr<c_char> = AtomicPtr::new(null_mut());
 
-/// Makes Postgres call [`message_ended`] once. In a static, so that registering it takes no memory.
+/// Makes Postgres call [`message_ended`] once. A static, so that registering it allocates nothing.
 static mut MESSAGE_ENDED: pg_sys::MemoryContextCallback = pg_sys::MemoryContextCallback {
     func: Some(message_ended),
     arg: std::ptr::null_mut(),
@@ -247,10 +248,10 @@ unsafe extern "C-unwind" fn message_ended(_: *mut c_void) {
 }
 
 impl Statement {
-    /// The statement of the message that is being worked on; `None` where there is none. Looks
-    /// through it only once per message.
+    /// The statement of the current message; `None` where there is none. Searches it only once per
+    /// message.
     fn of_client() -> Option<Self> {
-        // SAFETY: NULL, or NUL-terminated and in place while the message is worked on.
+        // SAFETY: NULL, or NUL-terminated and in place while Postgres works on the message.
         let text = unsafe { pg_sys::debug_query_string };
         if text.is_null() {
             return None;
@@ -270,10 +271,10 @@ impl Statement {
         Some(statement)
     }
 
-    /// Keeps what is known for as long as the address stands for this text and no other: until
-    /// Postgres empties `MessageContext`, which it does before it reads each of a client's messages
+    /// Keeps the result while the address belongs to this text and no other: until Postgres empties
+    /// `MessageContext`, which it does before it reads each of a client's messages
     /// (src/backend/tcop/postgres.c). A parallel worker has one statement all its life. In other
-    /// background workers nothing says when the text changes, so nothing is kept there.
+    /// background workers nothing tells when the text changes, so nothing is kept there.
     fn remember(self) {
         // SAFETY: reads variables of this backend; the callback is in no list yet.
         unsafe {
@@ -296,7 +297,7 @@ impl Statement {
     }
 }
 
-/// Rewrites what `pg_stat_activity` shows of the client's statement, if it holds a secret.
+/// Removes the secrets, if any, from what `pg_stat_activity` shows of the client's statement.
 pub fn redact_activity() {
     // SAFETY: reads a variable of this backend.
     let text = unsafe { pg_sys::debug_query_string };
@@ -309,7 +310,7 @@ pub fn redact_activity() {
     if !statement.holds_secret || statement.is_redacted {
         return;
     }
-    // SAFETY: the text of this message, whose length was taken.
+    // SAFETY: the text of this message, with the length that was measured.
     let text = unsafe { std::slice::from_raw_parts(statement.text.cast(), statement.length) };
     show_redacted(text, pg_sys::BackendState::STATE_RUNNING);
     Statement {
@@ -319,10 +320,10 @@ pub fn redact_activity() {
     .remember();
 }
 
-/// As [`redact_activity`], from what `pg_stat_activity` shows at this moment.
+/// As [`redact_activity`], for the text that `pg_stat_activity` shows now.
 fn redact_activity_as_shown() {
-    // SAFETY: the entry in shared memory is this backend's, which alone writes it; the text is
-    // NUL-terminated and no longer than track_activity_query_size.
+    // SAFETY: the entry in shared memory is this backend's, and only this backend writes it; the
+    // text is NUL-terminated and no longer than track_activity_query_size.
     unsafe {
         let entry = pg_sys::MyBEEntry;
         if entry.is_null() || (*entry).st_activity_raw.is_null() {
@@ -335,10 +336,10 @@ fn redact_activity_as_shown() {
     }
 }
 
-/// Has `pg_stat_activity` show the text without its secrets.
+/// Makes `pg_stat_activity` show the text without its secrets.
 fn show_redacted(text: &[u8], state: pg_sys::BackendState::Type) {
     let mut copy = Vec::new();
-    // This may run in error handling, where running out of memory must not be one more error.
+    // This may run in error handling, where running out of memory must not raise another error.
     let shown = if copy.try_reserve_exact(text.len().saturating_add(1)).is_ok() {
         copy.extend_from_slice(text);
         let length = redact(&mut copy);
@@ -362,7 +363,7 @@ unsafe fn redact_in_place(text: *mut c_char) {
     if text.is_null() {
         return;
     }
-    // SAFETY: as the caller promises; the text gets no longer, so its NUL stays within.
+    // SAFETY: as the caller promises; the text does not get longer, so its NUL stays within.
     unsafe {
         let length = CStr::from_ptr(text).count_bytes();
         let length = redact(std::slice::from_raw_parts_mut(text.cast(), length));

@@ -9,9 +9,8 @@
 
 use std::ops::Range;
 
-use memchr::{memchr2, memmem};
-
 use super::{Extent, visit};
+use crate::pg::search;
 
 /// The members that are "private" or "secret" in the registry of RFC 7518 §6: of EC, OKP, RSA and oct.
 const SECRET: [&[u8]; 8] = [b"d", b"k", b"p", b"q", b"dp", b"dq", b"qi", b"oth"];
@@ -88,7 +87,7 @@ impl Search {
         let mut at = from;
         loop {
             let rest = text.get(at..)?;
-            let found = memchr2(b':', b'.', rest);
+            let found = search::find_either(b':', b'.', rest);
             visit(found.map_or(rest.len(), |found| found.saturating_add(1)));
             let here = at.saturating_add(found?);
             let value = match text.get(here) {
@@ -220,7 +219,7 @@ impl Value {
         let start = at.saturating_add(backslashes).saturating_add(quotes);
         let mut end = start;
         let is_cut = loop {
-            match memchr2(b'"', b'.', text.get(end..)?) {
+            match search::find_either(b'"', b'.', text.get(end..)?) {
                 None => {
                     end = text.len();
                     break true;
@@ -291,7 +290,8 @@ fn find_kty(text: &[u8], from: usize) -> Option<usize> {
     const KTY: &[u8] = b"kty";
     let rest = text.get(from..)?;
     let mut searched = 0;
-    let found = memmem::find_iter(rest, KTY)
+    let found = search::places(b'k', rest)
+        .filter(|at| rest.get(*at..).is_some_and(|rest| rest.starts_with(KTY)))
         .map(|at| from.saturating_add(at))
         .find(|at| {
             let end = at.saturating_sub(from).saturating_add(KTY.len());
@@ -312,7 +312,7 @@ fn find_kty(text: &[u8], from: usize) -> Option<usize> {
 /// Where an object ends from there on: its brace, or where it is cut.
 fn find_end(text: &[u8], from: usize) -> Option<usize> {
     let rest = text.get(from..)?;
-    let found = memchr::memchr2_iter(b'}', b'.', rest).find(|at| {
+    let found = search::places_of_either(b'}', b'.', rest).find(|at| {
         let here = rest.get(*at..).unwrap_or_default();
         here.starts_with(b"}") || here.starts_with(CUT)
     });
@@ -322,7 +322,7 @@ fn find_end(text: &[u8], from: usize) -> Option<usize> {
 
 fn find_byte(text: &[u8], from: usize, byte: u8) -> Option<usize> {
     let rest = text.get(from..)?;
-    let found = memchr::memchr(byte, rest);
+    let found = search::find(byte, rest);
     visit(found.unwrap_or(rest.len()));
     found.map(|at| from.saturating_add(at))
 }

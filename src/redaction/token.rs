@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::visit;
+use crate::pg::search;
 
 /// Fewest characters of a token's first part: `{"alg":"x"}` in base64url.
 const SHORTEST_HEADER: usize = 15;
@@ -21,7 +22,7 @@ pub fn find(text: &[u8], from: usize) -> Option<Range<usize>> {
     let mut searched = 0;
     // From dot to dot: each run of base64url characters belongs to one dot, so the work is linear
     // whatever the text.
-    memchr::memchr_iter(b'.', text_from).find_map(|dot| {
+    search::places(b'.', text_from).find_map(|dot| {
         let end = dot.saturating_add(1);
         visit(end.saturating_sub(searched));
         searched = end;

@@ -6,7 +6,7 @@ use crate::errors;
 use crate::pg::report::{self, SqlState};
 use crate::settings::{self, AuditLog};
 
-/// Logs the outcome, if the setting asks for it. A cached identity is no verification.
+/// Logs the outcome, if the setting asks for it. The use of a cached identity is no verification.
 pub fn log(token: &str, outcome: &Result<Verified, Error>) {
     let line = match (settings::audit_log(), outcome) {
         (AuditLog::Off, _) | (AuditLog::Failures, Ok(_)) => return,
@@ -18,7 +18,7 @@ pub fn log(token: &str, outcome: &Result<Verified, Error>) {
             field(verified.token_id.as_deref()),
         ),
         (_, Err(error)) => {
-            // Not covered by any signature, so worth no more than what a stranger says of himself.
+            // No signature covers these, so they are only what the sender claims.
             let unverified = jwt_verify::unverified_claims(token);
             let SqlState(code) = errors::sqlstate(error.kind());
             format!(

@@ -1,7 +1,7 @@
-//! The SQL functions that policies read: `auth.user_id()` and its kin.
+//! The SQL functions that policies read: `auth.user_id()` and the others.
 //!
-//! Each gives NULL without a token and raises for one that is not good, so that a bad or expired
-//! token is never taken for an anonymous user.
+//! Each returns NULL without a token and raises for a token that is not good, so that a bad or
+//! expired token never counts as an anonymous user.
 
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::session;
@@ -15,8 +15,8 @@ fn read(arguments: &Arguments, choose: impl FnOnce(&Identity) -> Option<&DatumIm
     Ok(answer.map(|bytes| unsafe { copy_to_datum(bytes) }))
 }
 
-/// Declares the claim functions, and `SYMBOLS`: their names in the library, by which [`crate::once`]
-/// knows a call of one.
+/// Declares the claim functions, and `SYMBOLS`: their names in the library, by which
+/// [`crate::once`] recognises calls of them.
 macro_rules! claim_functions {
     ($($(#[$meta:meta])* $name:ident => $choose:expr;)*) => {
         pub const SYMBOLS: &[&str] = &[$(stringify!($name)),*];

@@ -1,23 +1,25 @@
 //! One query, one identity: no execution of a query uses the claims of two tokens.
 //!
-//! Postgres evaluates a claim function when the plan first needs it: an InitPlan at its first use, an
-//! index key at the start of a scan, a filter at each row. If the session token changed in between,
-//! one part of a policy would be evaluated for one user and another part for another user, and an
-//! attacker with two genuine tokens could combine them into an identity that nobody issued.
+//! Postgres evaluates a claim function when the plan first needs it: an InitPlan at its first use,
+//! an index key at the start of a scan, a filter at each row. If the session token changed in
+//! between, one part of a policy would be evaluated for one user and another part for another user,
+//! and an attacker with two genuine tokens could combine them into an identity that no issuer
+//! issued.
 //!
-//! So an execution (a statement, or a cursor over all its FETCHes) belongs to the session token that
-//! the first claim function in its expressions saw; "no token" counts as one. Where the query names a
-//! table with row security or a view, what anything running inside of it saw counts as well: a policy's helper
-//! function in PL/pgSQL has executions of its own. A claim function that finds another token than an
-//! enclosing execution belongs to raises an error.
+//! So an execution (a statement, or a cursor over all its FETCHes) belongs to the session token
+//! that the first claim function in its expressions saw; "no token" counts as one. Where the query
+//! names a table with row security or a view, claim functions in everything that runs inside of it
+//! count as well: a policy's helper function in PL/pgSQL has executions of its own. A claim
+//! function raises an error if it finds another token than an enclosing execution belongs to.
 //!
 //! The enclosing executions are found through Postgres's own `error_context_stack`. The hooks push
 //! a frame there while the executor runs. Postgres restores the stack itself wherever it catches an
 //! error, so no frame outlives its execution, and no hook has to catch errors.
 //!
-//! A parallel worker has a stack of its own, which does not show what its leader is in the middle of.
-//! So a query runs without workers where an enclosing execution has a say (see [`executor_run`]). No
-//! worker has to hear of a change while its own query runs: Postgres lets none be made then.
+//! A parallel worker has a stack of its own, which does not show the enclosing executions of its
+//! leader. So a query runs without workers where an enclosing execution belongs to a token, or may
+//! come to (see [`executor_run`]). No worker has to learn of a change while its own query runs:
+//! Postgres does not allow such a change then.
 //!
 //! The hooks run without pgrx's guard: errors pass through them by `longjmp`, so they hold nothing
 //! that needs a drop, and they call nothing that can panic.
@@ -39,10 +41,10 @@ static mut PREVIOUS_RUN: pg_sys::ExecutorRun_hook_type = None;
 static mut PREVIOUS_FINISH: pg_sys::ExecutorFinish_hook_type = None;
 static mut PREVIOUS_PLANNER: pg_sys::planner_hook_type = None;
 
-/// Whom an execution belongs to: the identity of a token, or `None` for "no token".
+/// The owner of an execution: the identity of a token, or `None` for "no token".
 type Owner = Option<Rc<Identity>>;
 
-/// What is known of an execution that a claim function was called in.
+/// The state of an execution in which a claim function was called.
 struct Execution {
     /// `None` until a claim function is called.
     owner: Option<Owner>,
@@ -58,19 +60,19 @@ thread_local! {
     static ADOPTED: Cell<usize> = const { Cell::new(0) };
 }
 
-/// A frame of `error_context_stack`: the executor is working on a query, or the planner is.
+/// A frame of `error_context_stack`: the executor or the planner is working on a query.
 #[repr(C)]
 struct Frame {
     callback: pg_sys::ErrorContextCallback,
-    /// The query that is executed; NULL for the planner, which evaluates claim functions for its
-    /// estimates only.
+    /// The query that is executed; NULL for the planner, which evaluates claim functions only for
+    /// its estimates.
     query: *mut pg_sys::QueryDesc,
-    /// How many subtransactions are open around it, and one.
+    /// The number of subtransactions that are open around it, plus one.
     nesting: c_int,
     /// The serial number of the identity that was last compared with the enclosing executions for a
     /// claim function in this query's own expressions; 0 for none.
     agreed_own: Cell<u64>,
-    /// The same for one that something running inside of this query called.
+    /// The same for a claim function called by something that runs inside of this query.
     agreed_inner: Cell<u64>,
 }
 
@@ -93,13 +95,13 @@ impl Frame {
     ///
     /// # Safety
     ///
-    /// `query` must be NULL or valid until `work` ends, and `work` hold nothing that needs a drop: an error
-    /// leaves it, and this, by `longjmp`.
+    /// `query` must be NULL or valid until `work` ends. `work` must hold nothing that needs a drop:
+    /// an error leaves both functions by `longjmp`.
     unsafe fn around<T>(query: *mut pg_sys::QueryDesc, work: impl FnOnce() -> T) -> T {
         let mut frame = Self::new(query);
         frame.callback.arg = (&raw mut frame).cast();
-        // SAFETY: backends are single-threaded. This is what each user of the stack does
-        // (src/include/utils/elog.h); the frame stays where it is until it is taken off, or an error
+        // SAFETY: backends are single-threaded. Each user of the stack does the same
+        // (src/include/utils/elog.h). The frame stays where it is until it is removed, or an error
         // has left its function.
         unsafe {
             frame.callback.previous = pg_sys::error_context_stack;
@@ -110,7 +112,7 @@ impl Frame {
         }
     }
 
-    /// The memory context of the execution; NULL before it has one, and for the planner.
+    /// The memory context of the execution; NULL before one exists, and for the planner.
     fn context(&self) -> pg_sys::MemoryContext {
         // SAFETY: Postgres's query descriptor outlives the frame. Its state is NULL or valid.
         unsafe {
@@ -129,13 +131,15 @@ impl Frame {
     }
 }
 
-/// Whether an execution's query names a table with row security, or a view of users. So it is decided by the tables and
-/// not by `PlannedStmt.dependsOnRole`, which Postgres does not set for row security, and not by whether
-/// the present role bypasses it: inside of a SECURITY DEFINER function that is another role.
+/// Whether an execution's query names a table with row security, or a view of users. The tables
+/// decide. `PlannedStmt.dependsOnRole` does not: Postgres does not set it for row security. Nor
+/// does the current role's right to bypass row security: inside of a SECURITY DEFINER function that
+/// is another role.
 ///
 /// # Safety
 ///
-/// `state` must be NULL or valid; `has_row_security` gets tables that the query has locked.
+/// `state` must be NULL or valid; `has_row_security` is called for tables that the query has
+/// locked.
 unsafe fn is_guarded(
     state: *const pg_sys::EState,
     has_row_security: unsafe fn(pg_sys::Oid) -> bool,
@@ -157,13 +161,13 @@ unsafe fn is_guarded(
             if !relation.is_null() {
                 return (*(*relation).rd_rel).relrowsecurity;
             }
-            // Of a partitioned table only the partitions are open, and of an inheritance parent perhaps
-            // only the children (it may have a CHECK ... NO INHERIT), and its policies guard them. Others that
-            // are not open are not used.
+            // Of a partitioned table only the partitions are open, and of an inheritance parent
+            // perhaps only the children (it may have a CHECK ... NO INHERIT), but the parent's
+            // policies guard them. Other relations that are not open are not used.
             let table = (*(*tables).elements.add(index))
                 .ptr_value
                 .cast::<pg_sys::RangeTblEntry>();
-            // A view may filter by claims as a policy does, in helper functions too.
+            // A view may filter by claims like a policy, also in helper functions.
             if (*table).relkind as u8 == pg_sys::RELKIND_VIEW
                 && (*table).relid.to_u32() >= pg_sys::FirstNormalObjectId
             {
@@ -176,11 +180,11 @@ unsafe fn is_guarded(
     }
 }
 
-/// Whether row security is enabled for this table.
+/// Whether row security is enabled for the table.
 ///
 /// # Safety
 ///
-/// The query must have locked it.
+/// The query must have locked the table.
 unsafe fn has_row_security(table: pg_sys::Oid) -> bool {
     // SAFETY: the relation is NULL, or valid until it is closed.
     unsafe {
@@ -198,7 +202,8 @@ unsafe fn has_row_security(table: pg_sys::Oid) -> bool {
 ///
 /// # Safety
 ///
-/// No frame from here up to Postgres's may hold anything to drop, and no table may be borrowed.
+/// No frame from here up to Postgres's may hold anything that needs a drop, and the table of
+/// executions must not be borrowed.
 unsafe fn has_row_security_unguarded(table: pg_sys::Oid) -> bool {
     // SAFETY: as above.
     unsafe {
@@ -215,17 +220,17 @@ unsafe fn has_row_security_unguarded(table: pg_sys::Oid) -> bool {
 /// Adds nothing to an error's context. Its address identifies the frames.
 unsafe extern "C-unwind" fn no_context(_: *mut c_void) {}
 
-/// The one address of [`no_context`]: the compiler may copy a function as small as this into each unit
-/// that names it, and then the copies have different addresses. A static it does not copy.
+/// The one address of [`no_context`]. The compiler may copy such a small function into each unit
+/// that names it, and the copies then have different addresses. It does not copy a static.
 static NO_CONTEXT: unsafe extern "C-unwind" fn(*mut c_void) = no_context;
 
-/// The frames from the topmost one of `from` on, inner ones first.
+/// The frames from the top of `from` down, inner ones first.
 fn frames(from: *mut pg_sys::ErrorContextCallback) -> impl Iterator<Item = &'static Frame> {
     let mut next = from;
     std::iter::from_fn(move || {
         // SAFETY: the stack is a list of live entries that ends in NULL. An entry with our callback
-        // is the start of a frame. No caller keeps a frame beyond the claim function's call, during
-        // which the frames below it stay in place.
+        // is the first field of a frame. No caller keeps a frame beyond the claim function's call,
+        // and the frames below the call stay in place during it.
         unsafe {
             while !next.is_null() {
                 let entry = &*next;
@@ -262,7 +267,7 @@ pub fn install() {
 }
 
 unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, flags: c_int) {
-    // SAFETY: hands on what Postgres passed, and holds nothing to drop.
+    // SAFETY: passes on what Postgres passed, and holds nothing that needs a drop.
     unsafe {
         let start = PREVIOUS_START.unwrap_or(hooks::standard_ExecutorStart);
         Frame::around(query, || start(query, flags));
@@ -275,9 +280,9 @@ unsafe extern "C-unwind" fn executor_run(
     count: u64,
     #[cfg(not(feature = "pg18"))] execute_once: bool,
 ) {
-    // SAFETY: as above. The executor starts no workers for a query that it has run before (ExecutePlan
-    // in src/backend/executor/execMain.c); before the minor releases of February 2025 it looked at
-    // `execute_once` for that.
+    // SAFETY: as above. The executor starts no workers for a query that it has run before
+    // (ExecutePlan in src/backend/executor/execMain.c); before the minor releases of February 2025
+    // it decided that by `execute_once`.
     unsafe {
         let is_alone = (*(*query).plannedstmt).parallelModeNeeded && is_enclosed();
         if is_alone {
@@ -298,8 +303,8 @@ unsafe extern "C-unwind" fn executor_run(
     }
 }
 
-/// Whether an enclosing execution belongs to a token, or is to belong to the one that a claim function
-/// sees next.
+/// Whether an enclosing execution belongs to a token, or will belong to the token that a claim
+/// function sees next.
 ///
 /// # Safety
 ///
@@ -320,7 +325,7 @@ unsafe fn is_enclosed() -> bool {
     }
 }
 
-/// Runs what is left of data-modifying CTEs, and AFTER triggers.
+/// Runs the remaining part of data-modifying CTEs, and AFTER triggers.
 unsafe extern "C-unwind" fn executor_finish(query: *mut pg_sys::QueryDesc) {
     // SAFETY: as above.
     unsafe {
@@ -344,10 +349,10 @@ unsafe extern "C-unwind" fn plan(
     }
 }
 
-/// To be called by each claim function before it answers: `current` is the session's identity,
-/// `serial` a number that changes whenever that may have changed, and `caller` the memory context of
-/// the function's call info (`fn_mcxt`), which the executor sets to that of the query whose
-/// expression the call is in.
+/// Each claim function calls this before it answers. `current` is the session's identity, `serial`
+/// a number that changes whenever the identity may have changed, and `caller` the memory context of
+/// the function's call info (`fn_mcxt`), which the executor sets to the context of the query whose
+/// expression contains the call.
 ///
 /// # Errors
 ///
@@ -402,7 +407,7 @@ fn belongs_to(context: pg_sys::MemoryContext, execution: pg_sys::MemoryContext) 
     false
 }
 
-/// Compares the identity with all enclosing executions, and makes it that of those which have none.
+/// Compares the identity with all enclosing executions, and assigns it to those without one.
 #[cold]
 fn compare(
     stack: *mut pg_sys::ErrorContextCallback,
@@ -415,8 +420,8 @@ fn compare(
             .map(|(depth, frame)| (frame, depth == 0 && is_own))
             .filter(|(frame, _)| !frame.context().is_null())
     };
-    // How many subtransactions were open where a query that belongs to another token began. One that
-    // was opened since may be that of an exception handler in a policy's helper function.
+    // How many subtransactions were open at the start of a query that belongs to another token. A
+    // subtransaction opened later may belong to an exception handler in a policy's helper function.
     let nesting_of_differing = EXECUTIONS.with_borrow(|executions| {
         let differs = |execution: &Execution| {
             execution
@@ -472,12 +477,14 @@ fn key(context: pg_sys::MemoryContext) -> usize {
     context.addr()
 }
 
-/// Adds the execution of this context to the table, until the executor deletes the context.
+/// Adds the execution of this context to the table. It stays until the executor deletes the
+/// context.
 fn track(context: pg_sys::MemoryContext, is_adopted: bool) {
     if EXECUTIONS.with_borrow(|executions| executions.contains_key(&key(context))) {
         return;
     }
-    // SAFETY: the callback's record lies in the context itself, so it lives as long as that.
+    // SAFETY: the callback's record is allocated in the context itself, so it lives as long as the
+    // context.
     unsafe {
         let callback =
             pg_sys::MemoryContextAlloc(context, size_of::<pg_sys::MemoryContextCallback>())
@@ -498,8 +505,9 @@ fn track(context: pg_sys::MemoryContext, is_adopted: bool) {
     }
 }
 
-/// Called when the executor's context is deleted, at the end of the execution or after an error. The
-/// table is never borrowed while Postgres works, so this can always borrow it.
+/// Postgres calls this when the executor's context is deleted, at the end of the execution or after
+/// an error. The table is never borrowed while Postgres's code runs, so borrowing it here always
+/// succeeds.
 unsafe extern "C-unwind" fn execution_ended(context: *mut c_void) {
     let ended = EXECUTIONS.try_with(|executions| {
         let mut executions = executions.try_borrow_mut().ok()?;
@@ -512,15 +520,15 @@ unsafe extern "C-unwind" fn execution_ended(context: *mut c_void) {
     }
 }
 
-/// Finds the executions that began before the library was loaded, and takes those that row security
-/// applies to as enclosing ones until they end: no frame shows them.
+/// Finds the executions that began before the library was loaded. Those to which row security
+/// applies count as enclosing ones until they end, because no frame shows them.
 ///
 /// # Safety
 ///
 /// `context` must be a live memory context.
 unsafe fn adopt_executions(context: pg_sys::MemoryContext) {
-    // SAFETY: as the caller promises. The tree's depth is small, and it does not change meanwhile
-    // except for what is allocated in its contexts.
+    // SAFETY: as the caller promises. The tree's depth is small, and the tree does not change
+    // meanwhile, except for allocations in its contexts.
     unsafe {
         let name = (*context).name;
         if !name.is_null()
@@ -537,9 +545,9 @@ unsafe fn adopt_executions(context: pg_sys::MemoryContext) {
     }
 }
 
-/// Whether the context, which `CreateExecutorState` made, is that of a query to which row security
-/// applies. Its state is the first thing that was allocated there
-/// (src/backend/executor/execUtils.c). Where it is not found, the answer is yes.
+/// Whether the context, made by `CreateExecutorState`, belongs to a query to which row security
+/// applies. The execution's state is the first allocation in it (src/backend/executor/execUtils.c).
+/// If the state is not found, the answer is yes.
 ///
 /// # Safety
 ///
@@ -548,9 +556,9 @@ unsafe fn is_guarded_execution(context: pg_sys::MemoryContext) -> bool {
     /// The context's own record, the headers of its first block and chunk, and some room.
     const SEARCHED: usize = 512;
 
-    // SAFETY: the record is followed by the first block, which has 8 KiB (AllocSetContextCreate); the
-    // search, and the state behind it, stay within. What is found is the state only if it has the
-    // right tag and names the context as its own.
+    // SAFETY: the record is followed by the first block of 8 KiB (AllocSetContextCreate); the
+    // search, and the state that it finds, stay within that block. Something counts as the state
+    // only if it has the right tag and names the context as its own.
     unsafe {
         for offset in (0..SEARCHED).step_by(align_of::<pg_sys::EState>()) {
             let state = context.byte_add(offset).cast::<pg_sys::EState>();

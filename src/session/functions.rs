@@ -9,13 +9,15 @@ use crate::pg::encoding;
 use crate::pg::function::{Arguments, TooLong, sql_function};
 use crate::pg::report::Report;
 use crate::pg::unguarded;
+use crate::pg::uuid;
 use crate::session;
 use crate::settings::{self, Scope};
+use crate::stats;
 use crate::trust::keys;
 
 sql_function!(
-    /// `auth.jwt_session_init(token text, is_local boolean) RETURNS void`: verifies the token, and
-    /// only then makes it the session's.
+    /// `auth.jwt_session_init(token text, is_local boolean) RETURNS void`: verifies the token
+    /// first, and then makes it the session's.
     pg_auth_jwt_session_init,
     |arguments| {
         settings::check()?;
@@ -40,18 +42,18 @@ sql_function!(
     }
 );
 
-/// The `n`th argument (from 0), a `text` that is a token.
+/// The `n`th argument (from 0), a `text` that holds a token.
 ///
 /// # Errors
 ///
 /// Where it is longer than any token.
-fn token(arguments: &Arguments, n: usize) -> Result<Option<&[u8]>, Report> {
+pub fn token(arguments: &Arguments, n: usize) -> Result<Option<&[u8]>, Report> {
     arguments
         .bytes_up_to(n, MAX_TOKEN_BYTES)
         .map_err(|TooLong { bytes }| errors::report(&jwt_verify::Error::TokenTooLong { bytes }))
 }
 
-/// What the advice of `auth.inspect` names.
+/// The SQL names that the advice of `auth.inspect` mentions.
 const PLACES: jwt_verify::Places = jwt_verify::Places {
     load_keys: "auth.init",
     issuers: "auth.issuers",
@@ -59,14 +61,15 @@ const PLACES: jwt_verify::Places = jwt_verify::Places {
 };
 
 sql_function!(
-    /// `auth.inspect(token text)`: why a token is or isn't accepted, step by step.
+    /// `auth.inspect(token text)`: why a token is or is not accepted, step by step.
     pg_auth_jwt_inspect,
     |arguments| {
         let Some(token) = arguments.bytes(0) else { return Ok(None) };
         session::synchronize();
         let text = String::from_utf8_lossy(&token);
         let now = StatementId::current().time();
-        let steps = jwt_verify::inspect_with(&text, keys::find_for_advice, now, &PLACES);
+        let mut steps = jwt_verify::inspect_with(&text, keys::find_for_advice, now, &PLACES);
+        remark_on_subject(&text, &mut steps);
         arguments.return_rows(steps.into_iter().map(|step| {
             [
                 step.name.into_datum(),
@@ -79,13 +82,53 @@ sql_function!(
     }
 );
 
+sql_function!(
+    /// `auth.list_stats()`: the rows of the view `auth.stats`.
+    pg_auth_jwt_list_stats,
+    |arguments| {
+        let text = |text: &str| encoding::to_server_lossy(text).as_bytes().into_datum();
+        arguments.return_rows(stats::lines().iter().map(|line| {
+            [
+                text(line.scope),
+                line.issuer.as_deref().and_then(text),
+                text(&line.event),
+                i64::try_from(line.count).unwrap_or(i64::MAX).into_datum(),
+            ]
+        }))?;
+        Ok(None)
+    }
+);
+
+sql_function!(
+    /// `auth.reset_stats() RETURNS void`.
+    pg_auth_jwt_reset_stats,
+    |_arguments| {
+        stats::reset();
+        // As PG_RETURN_VOID.
+        Ok(Some(pg_sys::Datum::from(0)))
+    }
+);
+
+/// Adds what an accepted `sub` means for `auth.uid()`, of which the verifier knows nothing.
+fn remark_on_subject(token: &str, steps: &mut [jwt_verify::Step]) {
+    let subject = jwt_verify::unverified_claims(token).subject;
+    if subject.is_some_and(|subject| uuid::parse(&subject).is_none())
+        && let Some(step) = steps.iter_mut().find(|step| step.name == "sub" && step.ok)
+    {
+        step.detail.push_str(
+            "; this is no uuid, so auth.uid() is NULL and matches no row: use auth.user_id()",
+        );
+    }
+}
+
 /// Whether the token is set for the transaction, as by SET LOCAL, and not for the session.
 ///
 /// Outside of a transaction block the transaction ends with the client's statement. A call inside a
-/// larger statement may be meant so (its other parts can use the token); where the call is all of the
-/// statement the token was of no use, and Postgres's own WARNING of SET LOCAL says so.
+/// larger statement can make sense there, because the statement's other parts can use the token.
+/// Where the call is the whole statement the token has no use, and Postgres's own WARNING of SET
+/// LOCAL says so.
 fn is_local(asked: Option<bool>, call_is_whole_statement: impl FnOnce() -> bool) -> bool {
-    // A function's call of ours counts as its caller's statement.
+    // A call by a function counts as part of the statement that calls that function.
     let in_block = unguarded::IsInTransactionBlock(true);
     let scope = settings::scope();
     let is_local = match (scope, asked) {
@@ -94,7 +137,7 @@ fn is_local(asked: Option<bool>, call_is_whole_statement: impl FnOnce() -> bool)
         (Scope::Auto, None) => in_block,
     };
     if is_local && !in_block {
-        // What was asked for is not what happens.
+        // The setting overrides the argument.
         let overruled = asked == Some(false);
         if overruled || call_is_whole_statement() {
             let what = if asked == Some(true) {
@@ -109,16 +152,16 @@ fn is_local(asked: Option<bool>, call_is_whole_statement: impl FnOnce() -> bool)
     is_local
 }
 
-/// Sets `pg_auth_jwt.token` as SET, or SET LOCAL, would.
+/// Sets `pg_auth_jwt.token` as SET or SET LOCAL does.
 fn set_token(token: &[u8], is_local: bool) {
     let action = if is_local {
         pg_sys::GucAction::GUC_ACTION_LOCAL
     } else {
         pg_sys::GucAction::GUC_ACTION_SET
     };
-    // SAFETY: palloc gives at least that many bytes or does not return. Name and value are
-    // NUL-terminated, and Postgres copies them. PGC_USERSET and PGC_S_SESSION are what set_config()
-    // passes for an ordinary role (src/backend/utils/misc/guc.c). Nothing needs a drop up to the SQL
+    // SAFETY: palloc returns at least that many bytes or does not return. Name and value are
+    // NUL-terminated, and Postgres copies them. set_config() passes PGC_USERSET and PGC_S_SESSION
+    // for an ordinary role too (src/backend/utils/misc/guc.c). Nothing needs a drop up to the SQL
     // function's own frame.
     unsafe {
         let value = unguarded::palloc(token.len().saturating_add(1)).cast::<u8>();

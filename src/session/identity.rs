@@ -1,8 +1,8 @@
 //! A verified token's claims as values that are ready to be returned.
 //!
-//! A policy may ask for `auth.user_id()` once per row, so each answer is kept as the very bytes of
-//! its datum, and a call costs one palloc and one copy. (Building the text or the jsonb anew at each
-//! call is what makes a scan under comparable extensions many times slower.)
+//! A policy may call `auth.user_id()` once per row. So each answer is stored as the bytes of its
+//! datum, and a call costs one palloc and one copy. (Building the text or the jsonb again at each
+//! call makes a scan under comparable extensions many times slower.)
 
 use std::cell::OnceCell;
 use std::panic::AssertUnwindSafe;
@@ -32,8 +32,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Of a token, and what verifying it gave. Prepares the answers that nearly every policy asks
-    /// for; the others are made at first use.
+    /// From a token, and the result of its verification. Prepares the answers that nearly every
+    /// policy uses; the others are made at first use.
     ///
     /// # Errors
     ///
@@ -61,7 +61,7 @@ impl Identity {
         &self.token
     }
 
-    /// Whether the token, which the present keys verify, may be used at that time.
+    /// Whether the token, which the present keys verify, is valid at that time.
     pub fn is_valid_at(&self, now: UnixTime) -> bool {
         self.valid_from <= now && now < self.valid_until
     }
@@ -130,7 +130,7 @@ impl DatumImage {
         Self(bytes.into())
     }
 
-    /// Copies a varlena datum, detoasted.
+    /// Copies a varlena datum, detoasted if necessary.
     ///
     /// # Safety
     ///
@@ -144,7 +144,7 @@ impl DatumImage {
         }
     }
 
-    /// The bytes, wherever they are for as long as the image is.
+    /// The bytes. Their address stays the same as long as the image exists.
     pub fn bytes(&self) -> *const [u8] {
         &raw const *self.0
     }
@@ -164,12 +164,12 @@ impl DatumImage {
         self.0.get(pg_sys::VARHDRSZ..).unwrap_or_default()
     }
 
-    /// The member of that name of a `jsonb` object, as `->` gives it.
+    /// The member of that name of a `jsonb` object, as `->` returns it.
     fn member(&self, name: &std::ffi::CStr) -> Option<Self> {
         self.operator(pg_sys::jsonb_object_field, name)
     }
 
-    /// The member of that name of a `jsonb` object, as `->>` gives it.
+    /// The member of that name of a `jsonb` object, as `->>` returns it.
     fn member_text(&self, name: &std::ffi::CStr) -> Option<Self> {
         self.operator(pg_sys::jsonb_object_field_text, name)
     }
@@ -180,7 +180,7 @@ impl DatumImage {
         name: &std::ffi::CStr,
     ) -> Option<Self> {
         let name = varlena_image(name.to_bytes());
-        // SAFETY: both functions take (jsonb, text) and give NULL or a varlena.
+        // SAFETY: both functions take (jsonb, text) and return NULL or a varlena.
         unsafe {
             pgrx::direct_function_call_as_datum(
                 function,
@@ -190,9 +190,9 @@ impl DatumImage {
         }
     }
 
-    /// What `jsonb_typeof` says of a `jsonb`.
+    /// The result of `jsonb_typeof`.
     fn json_type(&self) -> String {
-        // SAFETY: jsonb_typeof takes a jsonb and gives a text.
+        // SAFETY: jsonb_typeof takes a jsonb and returns a text.
         unsafe {
             pgrx::direct_function_call(pg_sys::jsonb_typeof, &[Some(self.to_datum())])
                 .unwrap_or_default()
@@ -222,8 +222,8 @@ fn varlena_image(bytes: &[u8]) -> DatumImage {
     image.extend_from_slice(bytes);
     // A token is at most 64 KiB, so its length fits.
     let size = i32::try_from(image.len()).unwrap_or(i32::MAX);
-    // SAFETY: the vector holds the header's four bytes; the function writes them as one u32, for
-    // which the allocator's alignment suffices.
+    // SAFETY: the vector holds the header's four bytes; the function writes them as one u32, and
+    // the allocator's alignment is sufficient for that.
     unsafe { pgrx::varlena::set_varsize_4b(image.as_mut_ptr().cast(), size) };
     DatumImage(image.into())
 }
@@ -233,12 +233,12 @@ fn text_image(utf8: &str) -> Result<DatumImage, Report> {
     Ok(varlena_image(text.as_bytes()))
 }
 
-/// Has Postgres parse the payload as it was signed, so that `jsonb` keeps what JSON says, numbers to
-/// their last digit.
+/// Makes Postgres parse the payload as it was signed, so that `jsonb` keeps what the JSON says, and
+/// numbers to their last digit.
 fn claims_image(json: &str) -> Result<DatumImage, Report> {
     let json = encoding::to_server(json).ok_or_else(errors::not_in_server_encoding)?;
-    // SAFETY: jsonb_in takes a NUL-terminated string and gives a jsonb. The verifier has refused
-    // what it would refuse (U+0000, lone surrogates, numbers beyond numeric, depth).
+    // SAFETY: jsonb_in takes a NUL-terminated string and returns a jsonb. The verifier has already
+    // refused what jsonb_in would refuse (U+0000, lone surrogates, numbers beyond numeric, depth).
     let parse = || unsafe {
         let argument = Some(pg_sys::Datum::from(json.as_ptr()));
         let datum = pgrx::direct_function_call_as_datum(pg_sys::jsonb_in, &[argument]);
@@ -247,7 +247,7 @@ fn claims_image(json: &str) -> Result<DatumImage, Report> {
     let image = if encoding::server_is_utf8() {
         parse()
     } else {
-        // Escapes (\u) of characters that the encoding lacks are found by jsonb_in only.
+        // Only jsonb_in finds escapes (\u) of characters that the encoding lacks.
         pgrx::PgTryBuilder::new(AssertUnwindSafe(parse))
             .catch_when(PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER, |_| None)
             .catch_when(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED, |_| None)

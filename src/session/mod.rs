@@ -1,9 +1,10 @@
 //! Who the session's user is.
 //!
-//! The identity is the value of `pg_auth_jwt.token` and nothing else. What is kept here is a cache
-//! of what verifying such values gave: statics outlive DISCARD ALL and every transaction, so nothing
-//! here may be believed without the setting, the keys and the clock agreeing.
+//! The identity is the value of `pg_auth_jwt.token` and nothing else. This module caches the
+//! results of verifying such values. Statics outlive DISCARD ALL and every transaction, so nothing
+//! here is used unless the setting, the keys and the clock still agree with it.
 
+mod access;
 mod audit;
 pub mod claim_functions;
 pub mod execution;
@@ -22,39 +23,40 @@ use crate::pg::clock::StatementId;
 use crate::pg::report::Report;
 use crate::session::identity::Identity;
 use crate::settings;
+use crate::stats::{self, Event};
 use crate::trust::keys;
 use crate::trust::keys::{Generation, Keys};
 
 /// The state of this backend's session.
 struct Session {
-    /// The statement in which the invalidations were taken in and the clock was last looked at.
+    /// The last statement in which invalidations were processed and the clock was read.
     statement: Cell<StatementId>,
-    /// Whom the setting's present value stands for.
+    /// The identity of the setting's present value.
     current: RefCell<Option<Rc<Identity>>>,
-    /// How far `current` may be believed.
+    /// How far `current` can be relied on.
     state: Cell<State>,
-    /// Counts how often `current` was looked for: the same number means the same identity.
+    /// Counts how often `current` was determined: the same number means the same identity.
     serial: Cell<u64>,
-    /// Tokens that were verified before, by the whole token.
+    /// Tokens that were verified before; the key is the whole token.
     verified: RefCell<LruCache<Rc<[u8]>, Remembered>>,
 }
 
 /// A token that was verified before.
 struct Remembered {
     identity: Rc<Identity>,
-    /// What it was verified with, and when the tables were last known to hold the same.
+    /// The rules and keys that verified it, and when the tables were last known to hold the same.
     keys: Keys,
     as_of: Generation,
 }
 
-/// What is known of the session's identity.
+/// The state of the session's identity.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Nothing: the token is to be looked at.
+    /// Unknown: the token has to be checked.
     Unresolved,
-    /// There is no token, as long as none is assigned.
+    /// There is no token, until one is assigned.
     Anonymous,
-    /// The token is good, as long as none is assigned, no key changes and no statement begins.
+    /// The token is good, until one is assigned, a key changes or a statement begins.
     Verified,
 }
 
@@ -68,8 +70,8 @@ thread_local! {
     };
 }
 
-/// Looks at the session's identity for a claim function; `None` without a token. `caller` is the
-/// memory context of the function's call info.
+/// Calls `look` with the session's identity, for a claim function; `None` without a token. `caller`
+/// is the memory context of the function's call info.
 ///
 /// # Errors
 ///
@@ -95,7 +97,7 @@ pub fn with_identity<T>(
     })
 }
 
-/// Verifies `token` as if it were the session's, and changes nothing.
+/// Verifies `token` by the session's rules, and changes nothing.
 ///
 /// # Errors
 ///
@@ -119,15 +121,16 @@ pub fn synchronize() {
 
 /// The error for a token that was refused; with what is wrong with its issuer's source, if that may be why.
 fn refusal(error: &jwt_verify::Error, keys: Option<&Keys>) -> Report {
-    let sight = keys.and_then(Keys::sight);
-    match sight {
-        Some(sight) if error.kind() == ErrorKind::Key => sight.refusal(error),
+    match keys.map(|keys| (keys.sight(), !keys.is_empty())) {
+        Some((Some(sight), has_row)) if error.kind() == ErrorKind::Key => {
+            sight.refusal(error, has_row)
+        }
         _ => errors::report(error),
     }
 }
 
 impl Session {
-    /// Whether `current` still is the answer. Called for each row: a few loads and compares.
+    /// Whether `current` is still the answer. Called for each row: a few loads and compares.
     #[inline]
     fn is_resolved(&self) -> bool {
         !settings::token_was_assigned()
@@ -140,7 +143,7 @@ impl Session {
             }
     }
 
-    /// Looks the identity up again.
+    /// Determines the identity again.
     #[cold]
     fn resolve(&self) -> Result<(), Report> {
         self.state.set(State::Unresolved);
@@ -148,7 +151,7 @@ impl Session {
         self.serial.set(self.serial.get().wrapping_add(1));
         settings::clear_token_assigned();
         settings::check()?;
-        // Without a token no keys are needed; a new connection then reads none.
+        // Without a token no keys are needed, so a new connection reads none.
         if settings::with_token(<[u8]>::is_empty)? {
             self.state.set(State::Anonymous);
             return Ok(());
@@ -163,15 +166,15 @@ impl Session {
             Err(token) => self.verify(&token, now)?,
         };
         self.current.replace(Some(identity));
-        // Where statements are not told apart, each reading is one.
+        // Where statements cannot be distinguished, each call counts as a statement.
         if StatementId::are_distinct() {
             self.state.set(State::Verified);
         }
         Ok(())
     }
 
-    /// Once per statement takes in what other backends have committed, and makes what was found in the
-    /// tables doubtful where they may have changed.
+    /// Once per statement, processes what other backends have committed, and marks what was found
+    /// in the tables as doubtful where they may have changed.
     fn synchronize(&self) {
         let statement = StatementId::current();
         if self.statement.get() != statement || !StatementId::are_distinct() {
@@ -183,11 +186,12 @@ impl Session {
         }
         if keys::are_stale() {
             self.state.set(State::Unresolved);
+            stats::count(None, Event::Reread);
             keys::renew();
         }
     }
 
-    /// The identity that the present keys gave a token before, if it may be used now.
+    /// The identity that the present keys gave a token earlier, if it is valid now.
     fn remembered(&self, token: &[u8], now: UnixTime) -> Option<Rc<Identity>> {
         if settings::cache_size() == 0 {
             self.verified.borrow_mut().clear();
@@ -195,7 +199,7 @@ impl Session {
         let (identity, keys, as_of) = {
             let mut verified = self.verified.borrow_mut();
             let known = verified.get(token)?;
-            // A token that ran out goes through the whole check again, which knows what to say of it.
+            // An expired token goes through the whole check again, which knows what to report.
             if !known.identity.is_valid_at(now) {
                 return None;
             }
@@ -217,18 +221,29 @@ impl Session {
         } else {
             keys.confirm(now);
         }
+        stats::count(None, Event::CacheHit);
         Some(identity)
     }
 
     /// The identity of a token under the present keys.
     fn verify(&self, token: &[u8], now: UnixTime) -> Result<Rc<Identity>, Report> {
-        // The bytes need not be UTF-8; what is not becomes a character that no token may have.
+        // The bytes may not be UTF-8; invalid ones become a character that no token may contain.
         let text = String::from_utf8_lossy(token);
         let as_of = keys::generation();
         let mut used = None;
-        let find = |wanted: Wanted| used.insert(keys::find(wanted, now)).clone();
+        let mut issuer = None;
+        let find = |wanted: Wanted| {
+            let found = used.insert(keys::find(wanted, now)).clone();
+            issuer = found.issuer_for(wanted.issuer).map(str::to_owned);
+            found
+        };
         let outcome = jwt_verify::verify_with(&text, find, now);
         audit::log(&text, &outcome);
+        let event = match &outcome {
+            Ok(_) => Event::Accepted,
+            Err(error) => Event::Refused(errors::sqlstate(error.kind())),
+        };
+        stats::count(issuer.as_deref(), event);
         let verified = outcome.map_err(|error| refusal(&error, used.as_ref()))?;
         let identity = Rc::new(Identity::new(token, &verified)?);
         if let Some(keys) = used {

@@ -4,23 +4,27 @@ use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+use pgrx::guc::{GucContext, GucFlags, GucSetting};
 use pgrx::pg_sys;
 
 use crate::errors;
 use crate::pg::report::Report;
 use crate::pg::unguarded;
 
+mod definition;
 mod placeholders;
 mod text;
 
+use definition::Definition;
 use text::Setting;
 
 /// The session's token: the only place where an identity lives. Everything that Postgres does to a
-/// setting (SET LOCAL, rollback, DISCARD ALL, a parallel worker's copy) it thereby does to identity.
+/// setting (SET LOCAL, rollback, DISCARD ALL, a parallel worker's copy) it also does to the
+/// identity.
 static TOKEN: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 
-/// How long a token set by `auth.jwt_session_init` lasts where the call does not say; see [`Scope`].
+/// How long a token set by `auth.jwt_session_init` lasts where the call does not state it; see
+/// [`Scope`].
 static SCOPE: Setting = Setting::choice(
     SCOPE_NAME,
     &[c"session", c"auto", c"transaction"],
@@ -46,18 +50,18 @@ static AUDIT_LOG: Setting = Setting::choice(
     c"off",
 );
 
-/// Whether the planner evaluates claim functions once per execution; on by default. Off, they are called
-/// wherever the query says so: for those who doubt the plan.
+/// Whether the planner evaluates claim functions once per execution; on by default. If off, they
+/// are called wherever the query has them, which helps to rule out a problem with the plan.
 static EVALUATE_ONCE: Setting = Setting::boolean(EVALUATE_ONCE_NAME, c"on");
 
-/// Whether a claim function without a token raises an error; off by default. On, it is for roles that
-/// never work anonymously: there no token means that the application forgot it.
+/// Whether a claim function without a token raises an error; off by default. Useful for roles that
+/// never work anonymously: there a missing token means that the application forgot it.
 static REQUIRE_TOKEN: Setting = Setting::boolean(REQUIRE_TOKEN_NAME, c"off");
 
-/// Set by Postgres's assignment of the token, by whatever way it changes.
+/// Set when Postgres assigns the token, in any way.
 static TOKEN_ASSIGNED: AtomicBool = AtomicBool::new(true);
 
-/// What the names of all settings begin with.
+/// The prefix of all settings.
 const PREFIX: &CStr = c"pg_auth_jwt";
 
 /// The name of the setting that holds the token.
@@ -101,12 +105,12 @@ pub enum AuditLog {
 }
 
 thread_local! {
-    /// What is wrong with the settings that were given before the library was loaded, if that is not a
-    /// value that a setting holds.
+    /// A problem with the settings from before the library was loaded, if no setting's value shows
+    /// it.
     static REFUSAL: RefCell<Option<Report>> = const { RefCell::new(None) };
 }
 
-/// Whether names under our prefix were looked through and the prefix was reserved.
+/// Whether names under our prefix were checked and the prefix was reserved.
 static NAMES_CHECKED: AtomicBool = AtomicBool::new(false);
 
 /// The records of the settings under our prefix.
@@ -114,10 +118,10 @@ fn records() -> Vec<placeholders::Record> {
     placeholders::with_prefix(b"pg_auth_jwt.", &NAMES)
 }
 
-/// Settings that were given before the library was loaded are placeholders, and their values are
-/// carried over when they are defined. Not so during a parallel operation, where no setting may
-/// change: there Postgres would warn, and go on without the token, or without
-/// `scope = transaction`, to the end of the session. So the library is not loaded then.
+/// Settings from before the library was loaded are placeholders, and their values are kept when
+/// they are defined. Not so during a parallel operation, where no setting may change: there
+/// Postgres would warn, and continue without the token, or without `scope = transaction`, to the
+/// end of the session. So the library is not loaded then.
 fn refuse_to_lose_any(records: &[placeholders::Record]) -> Result<(), Report> {
     use pg_sys::GucSource::PGC_S_DEFAULT;
     // SAFETY: the name is NUL-terminated; GetConfigOption gives NULL for one that is not known, else
@@ -145,10 +149,10 @@ fn refuse_to_lose_any(records: &[placeholders::Record]) -> Result<(), Report> {
 ///
 /// # Errors
 ///
-/// Where a value would be lost that was given before (in a parallel operation), and where the client
-/// has given, as a connection option, a setting that takes a superuser. Postgres lets that in while it
-/// is a placeholder, in place of what role, database and configuration file say, and would
-/// now drop it, and them, with a mere warning.
+/// Where an earlier value would be lost (in a parallel operation), and where the client has given,
+/// as a connection option, a setting that takes a superuser. Postgres accepts that option as a
+/// placeholder, which replaces the values of role, database and configuration file, and would now
+/// drop the option and those values, with only a warning.
 pub fn register() -> Result<(), Report> {
     use pg_sys::GucSource::PGC_S_CLIENT;
 
@@ -177,11 +181,16 @@ pub fn register() -> Result<(), Report> {
     }
     // Loaded by the server itself, before any session has its settings: they are looked through at the
     // session's first use.
-    // SAFETY: reads a variable of the backend.
-    if !unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
+    if !is_loaded_by_server() {
         check_names(&before);
     }
     Ok(())
+}
+
+/// Whether the server itself is loading the library (`shared_preload_libraries`), and not a session.
+pub fn is_loaded_by_server() -> bool {
+    // SAFETY: reads a variable of the process.
+    unsafe { pg_sys::process_shared_preload_libraries_in_progress }
 }
 
 /// Reserves our prefix, so that no other name under it can be set from now on, unless one is stored.
@@ -191,7 +200,7 @@ fn check_names(records: &[placeholders::Record]) {
     use pg_sys::GucSource::{PGC_S_CLIENT, PGC_S_ENV_VAR};
 
     NAMES_CHECKED.store(true, Ordering::Relaxed);
-    // What this session itself has set is dropped with Postgres's own warning.
+    // Names that this session itself has set are dropped with Postgres's own warning.
     let unknown = records.iter().find(|record| {
         record.is_placeholder
             && (PGC_S_ENV_VAR..=PGC_S_CLIENT).contains(&record.reset_source)
@@ -211,13 +220,13 @@ fn check_names(records: &[placeholders::Record]) {
     }
 }
 
-/// Whether the settings are as they were meant, as far as can be told. To be asked before anything
-/// depends on them, and before anybody is taken to be anonymous.
+/// Checks that the settings are as intended, as far as possible. Must be called before anything
+/// depends on them, and before a session counts as anonymous.
 ///
 /// # Errors
 ///
 /// Where a stored value cannot be read, or a stored name under our prefix is not one of ours. The
-/// default in its place might be looser than what was meant.
+/// default might be looser than the intended value.
 #[inline]
 pub fn check() -> Result<(), Report> {
     if !NAMES_CHECKED.load(Ordering::Relaxed) {
@@ -227,11 +236,11 @@ pub fn check() -> Result<(), Report> {
     REFUSAL.with_borrow(|refusal| refusal.clone().map_or(Ok(()), Err))
 }
 
-/// Whether the client may give the setting that value, or whoever stores it for a role or a database.
-/// `scope = 'session'` takes a superuser: it would make the next user of a shared connection inherit
-/// the identity of one who did not ask for that.
+/// Whether the client, or the role that stores it for a role or a database, may set this value.
+/// `scope = 'session'` takes a superuser: it would make the next user of a shared connection
+/// inherit an identity that they did not ask for.
 ///
-/// Called by a check hook: does not panic and holds nothing to drop.
+/// A check hook calls this: it does not panic and holds nothing that needs a drop.
 fn may_be_given(setting: &Setting, value: c_int) -> bool {
     if !std::ptr::eq(setting, &raw const SCOPE) || value != Scope::Session as c_int {
         return true;
@@ -248,17 +257,18 @@ fn define() {
     // hook hides the token from superusers too. NO_SHOW_ALL keeps it out of pg_settings, whose
     // reset_val knows no show hook. Parallel workers get the variable itself (SerializeGUCState).
     unsafe {
-        GucRegistry::define_string_guc_with_hooks(
-            TOKEN_NAME,
-            c"The JSON Web Token of this session's user.",
-            c"Verified at first use; auth.jwt_session_init() also verifies it at once.",
-            &TOKEN,
-            GucContext::Userset,
-            GucFlags::NO_SHOW_ALL | GucFlags::DISALLOW_IN_FILE,
-            Some(check_token),
-            Some(token_assigned),
-            Some(show_token),
-        );
+        Definition {
+            name: TOKEN_NAME,
+            short: c"The JSON Web Token of this session's user.",
+            long: c"Verified at first use; auth.jwt_session_init() also verifies it at once.",
+            setting: &TOKEN,
+            context: pg_sys::GucContext::PGC_USERSET,
+            flags: GucFlags::NO_SHOW_ALL | GucFlags::DISALLOW_IN_FILE,
+            check: Some(check_token),
+            assign: Some(token_assigned),
+            show: Some(show_token),
+        }
+        .define();
     }
     text::define::<0>(
         c"How long a token set by auth.jwt_session_init() lasts where is_local is NULL.",
@@ -294,11 +304,11 @@ fn define() {
     );
 }
 
-/// A token comes from the session, never from a default that is stored for a role or a database: any
-/// role may store one for itself (ALTER ROLE ... SET), and where many users share it, each of them
-/// would begin as whoever did.
+/// A token comes from the session, never from a default that is stored for a role or a database:
+/// any role may store one for itself (ALTER ROLE ... SET), and where many users share the role,
+/// each of them would start with that user's identity.
 ///
-/// The value is emptied and not refused: a refusal would quote it.
+/// The value is replaced by an empty one and not refused: a refusal would quote it.
 unsafe extern "C-unwind" fn check_token(
     value: *mut *mut c_char,
     _extra: *mut *mut c_void,
@@ -316,8 +326,8 @@ unsafe extern "C-unwind" fn check_token(
     true
 }
 
-/// What SHOW, `current_setting` and `set_config` return in the token's place: enough to tell whether
-/// there is one.
+/// What SHOW, `current_setting` and `set_config` return instead of the token: only whether there is
+/// one.
 unsafe extern "C-unwind" fn show_token() -> *const c_char {
     // SAFETY: Postgres keeps the variable pointing to NULL or to a NUL-terminated string.
     let is_empty = unsafe {
@@ -335,7 +345,7 @@ unsafe extern "C-unwind" fn token_assigned(_value: *const c_char, _extra: *mut c
     note_token_assigned();
 }
 
-/// Makes the next use look at the token again.
+/// Makes the next use check the token again.
 fn note_token_assigned() {
     TOKEN_ASSIGNED.store(true, Ordering::Relaxed);
 }
@@ -346,19 +356,20 @@ pub fn token_was_assigned() -> bool {
     TOKEN_ASSIGNED.load(Ordering::Relaxed)
 }
 
-/// To be called before the token is read, so that no assignment goes unseen.
+/// Must be called before the token is read, so that no assignment is missed.
 pub fn clear_token_assigned() {
     TOKEN_ASSIGNED.store(false, Ordering::Relaxed);
 }
 
-/// Looks at the token, empty if there is none.
+/// Calls `look` with the token, which is empty if there is none.
 ///
-/// Lent and not copied, so `look` must call nothing that could assign the setting.
+/// The token is borrowed, so `look` must call nothing that could assign the setting.
 ///
 /// # Errors
 ///
-/// Where it is longer than any token, so that nobody copies it: a setting may be as long as a statement,
-/// and where Rust cannot have memory it ends the process, and Postgres then restarts all of them.
+/// Where it is longer than any token, so that it is never copied: a setting may be as long as a
+/// statement, and if Rust cannot allocate memory it ends the process, and Postgres then restarts
+/// all its processes.
 pub fn with_token<T>(look: impl FnOnce(&[u8]) -> T) -> Result<T, Report> {
     // SAFETY: Postgres keeps the variable pointing to NULL or to a NUL-terminated string, which
     // lives until the next assignment.
@@ -377,7 +388,7 @@ pub fn with_token<T>(look: impl FnOnce(&[u8]) -> T) -> Result<T, Report> {
     Ok(look(token.to_bytes()))
 }
 
-/// See [`SCOPE`]. The strictest, where it cannot be read.
+/// See [`SCOPE`]. If it cannot be read, the strictest value.
 pub fn scope() -> Scope {
     match SCOPE.value() {
         Some(0) => Scope::Session,
@@ -386,14 +397,14 @@ pub fn scope() -> Scope {
     }
 }
 
-/// See [`CACHE_SIZE`]. Nothing is kept, where it cannot be read.
+/// See [`CACHE_SIZE`]. If it cannot be read, nothing is kept.
 pub fn cache_size() -> usize {
     CACHE_SIZE
         .value()
         .map_or(0, |size| usize::try_from(size).unwrap_or(0))
 }
 
-/// See [`AUDIT_LOG`]. All is logged, where it cannot be read.
+/// See [`AUDIT_LOG`]. If it cannot be read, all is logged.
 pub fn audit_log() -> AuditLog {
     match AUDIT_LOG.value() {
         Some(0) => AuditLog::Off,
@@ -402,12 +413,12 @@ pub fn audit_log() -> AuditLog {
     }
 }
 
-/// See [`EVALUATE_ONCE`]. The default, where it cannot be read.
+/// See [`EVALUATE_ONCE`]. If it cannot be read, the default.
 pub fn evaluate_once() -> bool {
     EVALUATE_ONCE.value() != Some(0)
 }
 
-/// See [`REQUIRE_TOKEN`]. On, where it cannot be read.
+/// See [`REQUIRE_TOKEN`]. If it cannot be read, on.
 pub fn require_token() -> bool {
     REQUIRE_TOKEN.value() != Some(0)
 }

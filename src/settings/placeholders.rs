@@ -7,6 +7,8 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::GucSource;
 
 use crate::pg::encoding;
+#[cfg(not(any(feature = "pg14", feature = "pg15")))]
+use crate::pg::search;
 
 /// What Postgres keeps of one setting (src/include/utils/guc_tables.h).
 pub struct Record {
@@ -105,7 +107,7 @@ fn any_other_is_set(prefix: &[u8], known: &[&CStr]) -> bool {
         let buffer = pg_sys::palloc0(size).cast::<u8>();
         pg_sys::SerializeGUCState(size, buffer.cast());
         let state = std::slice::from_raw_parts(buffer, size);
-        let found = memchr::memchr2_iter(
+        let found = search::places_of_either(
             first.to_ascii_lowercase(),
             first.to_ascii_uppercase(),
             state,

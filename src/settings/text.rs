@@ -1,16 +1,16 @@
-//! Settings whose text is read here and not by Postgres.
+//! Settings whose text is parsed here and not by Postgres.
 //!
-//! A setting that Postgres itself reads (an enum, a number) cannot hold a text that it cannot read:
-//! what is stored for a role or a database is then dropped at login with a WARNING, and the default
-//! counts. These keep such a text, and [`all_readable`] reports it at the first use. Because it is the
-//! setting's value, SET, RESET and rollback do to it what they do to any value.
+//! A setting that Postgres itself parses (an enum, a number) cannot hold an invalid text: a value
+//! stored for a role or a database is then dropped at login with a WARNING, and the default is
+//! used. The settings here keep such a text, and [`all_readable`] reports it at the first use.
+//! Because it is the setting's value, SET, RESET and rollback work on it as on any value.
 //!
 //! The hooks run outside of pgrx's guard: they allocate nothing and cannot panic.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
-use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+use pgrx::guc::{GucContext, GucFlags, GucSetting};
 use pgrx::pg_sys;
 use pgrx::pg_sys::GucSource::{
     PGC_S_CLIENT, PGC_S_DATABASE, PGC_S_DATABASE_USER, PGC_S_GLOBAL, PGC_S_SESSION, PGC_S_USER,
@@ -20,31 +20,32 @@ use crate::errors;
 use crate::pg::encoding::from_server_lossy;
 use crate::pg::report::Report;
 use crate::pg::unguarded;
+use crate::settings::definition::Definition;
 
 /// The value of a text that cannot be read.
 const UNREADABLE: c_int = c_int::MIN;
 
-/// The settings that hold such a text, by bit.
+/// The settings with such a text, by bit.
 static UNREADABLE_SETTINGS: AtomicU32 = AtomicU32::new(0);
 
-/// Set while the settings are being defined, when Postgres hands over the values of placeholders.
+/// Set while the settings are being defined, when Postgres passes the values of placeholders.
 static DEFINING: AtomicBool = AtomicBool::new(false);
 
-/// What a setting's text may be.
+/// The allowed texts of a setting.
 enum Kind {
-    /// One of these names, in any case; its value is the place in the list.
+    /// One of these names, in any case; its value is the index in the list.
     Choice(&'static [&'static CStr]),
-    /// What Postgres reads as a `boolean` setting.
+    /// Any text that Postgres accepts for a `boolean` setting.
     Boolean,
-    /// What Postgres reads as an `integer` setting, in this range.
+    /// Any text that Postgres accepts for an `integer` setting, in this range.
     Integer(c_int, c_int),
 }
 
-/// A setting and what its present text means.
+/// A setting, with the meaning of its present text.
 pub struct Setting {
     name: &'static CStr,
     kind: Kind,
-    /// Shown as the HINT of a refusal.
+    /// The HINT of a refusal.
     available: &'static CStr,
     text: GucSetting<Option<CString>>,
     value: AtomicI32,
@@ -76,12 +77,12 @@ impl Setting {
         Self::new(name, Kind::Choice(names), available, default)
     }
 
-    /// As a `boolean` setting.
+    /// Parsed as a `boolean` setting.
     pub const fn boolean(name: &'static CStr, default: &'static CStr) -> Self {
         Self::new(name, Kind::Boolean, c"Available values: on, off.", default)
     }
 
-    /// As an `integer` setting, from `least` to `most`.
+    /// Parsed as an `integer` setting, from `least` to `most`.
     pub const fn integer(
         name: &'static CStr,
         least: c_int,
@@ -92,8 +93,8 @@ impl Setting {
         Self::new(name, Kind::Integer(least, most), available, default)
     }
 
-    /// What its text means: the number, 0 or 1, or the place in the list of names; `None` where the
-    /// text cannot be read.
+    /// The meaning of its text: the number, 0 or 1, or the index in the list of names; `None` where
+    /// the text cannot be read.
     #[inline]
     pub fn value(&self) -> Option<c_int> {
         match self.value.load(Ordering::Relaxed) {
@@ -136,7 +137,7 @@ impl Setting {
     }
 }
 
-/// The settings that are read here.
+/// The settings that are parsed here.
 static SETTINGS: [&Setting; 5] = [
     &super::SCOPE,
     &super::CACHE_SIZE,
@@ -145,7 +146,7 @@ static SETTINGS: [&Setting; 5] = [
     &super::REQUIRE_TOKEN,
 ];
 
-/// Defines the setting at place `I` of [`SETTINGS`].
+/// Defines the setting at index `I` of [`SETTINGS`].
 pub fn define<const I: usize>(
     short: &'static CStr,
     long: &'static CStr,
@@ -156,26 +157,27 @@ pub fn define<const I: usize>(
         return;
     };
     DEFINING.store(true, Ordering::Relaxed);
-    // SAFETY: the hooks are as the module says.
+    // SAFETY: the hooks keep the rules in the module's description.
     unsafe {
-        GucRegistry::define_string_guc_with_hooks(
-            setting.name,
+        Definition {
+            name: setting.name,
             short,
             long,
-            &setting.text,
-            context,
+            setting: &setting.text,
+            context: context as isize as _,
             flags,
-            Some(check::<I>),
-            Some(assign::<I>),
-            None,
-        );
+            check: Some(check::<I>),
+            assign: Some(assign::<I>),
+            show: None,
+        }
+        .define();
     }
     DEFINING.store(false, Ordering::Relaxed);
 }
 
-/// Refuses a text that cannot be read where the one who gives it can be told so: SET, ALTER ROLE, a
-/// connection option, a reload of the configuration file (where the former value then stays). What
-/// comes from where nobody would be told, or was accepted before the library was loaded, is kept.
+/// Refuses an unreadable text where the refusal reaches the one who sets it: SET, ALTER ROLE, a
+/// connection option, a reload of the configuration file (which then keeps the former value). A
+/// text from elsewhere, or one that was accepted before the library was loaded, is kept.
 unsafe extern "C-unwind" fn check<const I: usize>(
     text: *mut *mut c_char,
     _extra: *mut *mut c_void,
@@ -184,9 +186,10 @@ unsafe extern "C-unwind" fn check<const I: usize>(
     let Some(setting) = SETTINGS.get(I) else {
         return true;
     };
-    // SAFETY: Postgres passes a NUL-terminated text or NULL. The messages are read only, and last.
+    // SAFETY: Postgres passes a NUL-terminated text or NULL. The messages are read only, and live
+    // long enough.
     unsafe {
-        // A parallel worker takes what its leader has.
+        // A parallel worker accepts the value of its leader.
         if (*text).is_null() || pg_sys::ParallelWorkerNumber >= 0 {
             return true;
         }
@@ -229,7 +232,7 @@ unsafe extern "C-unwind" fn assign<const I: usize>(text: *const c_char, _extra: 
         None => {
             setting.value.store(UNREADABLE, Ordering::Relaxed);
             UNREADABLE_SETTINGS.fetch_or(bit, Ordering::Relaxed);
-            // So that an identity that was found before is not used on.
+            // So that an identity from before is not used any longer.
             super::note_token_assigned();
         }
     }
@@ -270,7 +273,7 @@ fn unreadable(bits: u32) -> Report {
     )
 }
 
-/// Where a setting's value comes from, and how it is corrected there: parts of a DETAIL and a HINT.
+/// Where a setting's value comes from, and how to correct it there: parts of a DETAIL and a HINT.
 pub fn origin(source: pg_sys::GucSource::Type, name: &str) -> (String, String) {
     let stored = |alter: String| {
         (
@@ -299,7 +302,7 @@ pub fn origin(source: pg_sys::GucSource::Type, name: &str) -> (String, String) {
     }
 }
 
-/// The role that logged in, whose stored settings count, quoted as in SQL.
+/// The role that logged in, whose stored settings apply, quoted as in SQL.
 fn role() -> String {
     // SAFETY: looks up a name; NULL where there is none.
     unsafe {

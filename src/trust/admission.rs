@@ -1,4 +1,4 @@
-//! The triggers of `auth.jwks` and `auth.issuers`: which keys enter, and who hears of a change.
+//! The trigger functions of `auth.jwks` and `auth.issuers`: they check keys and announce changes.
 
 use jwt_verify::{AlgorithmSet, Key};
 use pgrx::datum::DatumWithOid;
@@ -14,14 +14,14 @@ use crate::trust::tables::KEY_COLUMNS;
 
 sql_function!(
     /// `auth.admit_key() RETURNS trigger`, before each row that is written to `auth.jwks`: refuses
-    /// what is no acceptable key, and fills in `kid`, `alg` and `thumbprint`.
+    /// keys that are not acceptable, and fills in `kid`, `alg` and `thumbprint`.
     pg_auth_jwt_admit_key,
     |arguments| admit_key(&arguments)
 );
 
 sql_function!(
-    /// `auth.keys_changed() RETURNS trigger`, after each change: has every backend read the tables
-    /// again once this transaction commits.
+    /// `auth.keys_changed() RETURNS trigger`, after each change: makes every backend read the
+    /// tables again once this transaction commits.
     pg_auth_jwt_keys_changed,
     |arguments| {
         let trigger = arguments.trigger()?;
@@ -31,7 +31,7 @@ sql_function!(
     }
 );
 
-/// What a row of `auth.jwks` says of its key, or is made to say.
+/// The columns of a row of `auth.jwks` that describe its key.
 struct KeyColumns {
     issuer: Option<String>,
     kid: Option<String>,
@@ -43,7 +43,7 @@ struct KeyColumns {
 impl KeyColumns {
     /// # Safety
     ///
-    /// `tuple` must be one of `auth.jwks`, which `relation` is.
+    /// `tuple` must be a tuple of `auth.jwks`, and `relation` that table.
     unsafe fn read(
         columns: &Columns,
         relation: pg_sys::Relation,
@@ -61,7 +61,7 @@ impl KeyColumns {
     }
 }
 
-/// What the event of a trigger that is fired before a row has set.
+/// The tuples of the event, for a trigger that fires before a row.
 const BEFORE_ROW: u32 = pg_sys::TRIGGER_EVENT_ROW | pg_sys::TRIGGER_EVENT_BEFORE;
 
 fn admit_key(arguments: &Arguments) -> SqlResult {
@@ -69,8 +69,8 @@ fn admit_key(arguments: &Arguments) -> SqlResult {
     if trigger.tg_event & BEFORE_ROW != BEFORE_ROW {
         return Err(not_called_as_trigger());
     }
-    // SAFETY: a BEFORE ROW trigger on auth.jwks has an open relation and, for an INSERT, the new
-    // tuple in tg_trigtuple, for an UPDATE the old one there and the new one in tg_newtuple.
+    // SAFETY: a BEFORE ROW trigger on auth.jwks has an open relation. tg_trigtuple is the new tuple
+    // of an INSERT or the old one of an UPDATE, and tg_newtuple the new one of an UPDATE.
     unsafe {
         let relation = trigger.tg_relation;
         let columns = Columns::of(relation);
@@ -80,7 +80,7 @@ fn admit_key(arguments: &Arguments) -> SqlResult {
         let is_update =
             trigger.tg_event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_UPDATE;
         let (old, new) = if is_update {
-            // What cannot be read, because it came before the trigger did, is like nothing.
+            // A row that cannot be read, because it is older than the trigger, counts as empty.
             let old = KeyColumns::read(&columns, relation, trigger.tg_trigtuple).ok();
             (old, trigger.tg_newtuple)
         } else {
@@ -88,13 +88,13 @@ fn admit_key(arguments: &Arguments) -> SqlResult {
         };
         let row = KeyColumns::read(&columns, relation, new)?;
         let (Some(issuer), Some(jwk)) = (&row.issuer, &row.jwk) else {
-            // Left to the NOT NULL constraints.
+            // The NOT NULL constraints refuse it.
             return Ok(Some(pg_sys::Datum::from(new)));
         };
 
         let algorithms = algorithms_of(issuer)?;
         let key = Key::from_jwk(jwk, algorithms).map_err(|error| errors::key(&error, issuer))?;
-        // A kid or alg that an UPDATE of the JWK leaves as it was is the former JWK's.
+        // If an UPDATE of the JWK leaves kid or alg unchanged, they belong to the former JWK.
         let jwk_changed = old.as_ref().is_some_and(|old| old.jwk != row.jwk);
         let given = |new: &Option<String>, old: Option<&Option<String>>| {
             if jwk_changed && Some(new) == old {
@@ -110,7 +110,7 @@ fn admit_key(arguments: &Arguments) -> SqlResult {
         )?;
         let alg = given(&row.alg, old.as_ref().map(|old| &old.alg));
         let alg = match (alg, key.alg()) {
-            // The owner may pin the algorithm of a key that names none.
+            // The owner may pin the algorithm of a key whose JWK names none.
             (Some(alg), None) => {
                 Key::from_jwk_with_alg(jwk, &alg, algorithms)
                     .map_err(|error| errors::key(&error, issuer))?;
@@ -126,7 +126,7 @@ fn admit_key(arguments: &Arguments) -> SqlResult {
     }
 }
 
-/// The value of a column that repeats a member of the JWK.
+/// The value of a column that has to equal a member of the JWK.
 fn agree(
     name: &str,
     column: Option<String>,
@@ -140,7 +140,8 @@ fn agree(
     }
 }
 
-/// The algorithms of the issuer's row; the default where there is none (the foreign key says so).
+/// The algorithms of the issuer's row; the default if there is no row (the foreign key reports
+/// that).
 ///
 /// # Errors
 ///
@@ -189,7 +190,7 @@ pub fn argument(utf8: &str) -> Result<DatumWithOid<'static>, Report> {
     encoding::argument(utf8).ok_or_else(errors::not_storable)
 }
 
-/// The unique index says the same, but not in these words.
+/// The unique index refuses the same, with a less clear message.
 fn refuse_second_key(
     issuer: &str,
     kid: &str,
@@ -236,7 +237,7 @@ fn nullable_argument(utf8: Option<&str>) -> Result<DatumWithOid<'static>, Report
 ///
 /// # Safety
 ///
-/// `tuple` must be one of `auth.jwks`, which `relation` is.
+/// `tuple` must be a tuple of `auth.jwks`, and `relation` that table.
 unsafe fn fill_in(
     columns: &Columns,
     relation: pg_sys::Relation,
@@ -263,8 +264,8 @@ unsafe fn fill_in(
         nulls.push(datum.is_none());
         values.push(datum.unwrap_or(pg_sys::Datum::from(0)));
     }
-    // SAFETY: the three vectors are of the length given, and the numbers those of attributes, all of
-    // type text (the caller has seen to it).
+    // SAFETY: the three vectors have the given length, and the numbers are those of attributes, all
+    // of type text (the caller has checked that).
     Ok(unsafe {
         pg_sys::heap_modify_tuple_by_cols(
             tuple,

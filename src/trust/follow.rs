@@ -1,4 +1,5 @@
-//! `auth.follow` and `auth.unfollow`: has an issuer's keys read in the table that the issuer keeps them in.
+//! `auth.follow` and `auth.unfollow`: an issuer's keys are read in the table where the issuer keeps
+//! them.
 
 use std::time::Duration;
 
@@ -87,7 +88,7 @@ fn follow(arguments: &Arguments) -> SqlResult {
     Ok(trusted_keys(&issuer)?.into_datum())
 }
 
-/// Whether it was followed.
+/// Stops following, and returns whether the issuer was followed.
 fn unfollow(issuer: &str) -> Result<bool, Report> {
     Spi::connect_mut(|client| {
         let _snapshot = lock::lock_tables("auth.unfollow()")?;
@@ -135,7 +136,7 @@ fn choices(arguments: &Arguments) -> Result<Choices, Report> {
     }
 }
 
-/// What is to be stored of the table, if it may be followed, and by the current role.
+/// The source to store for the table, if it may be followed, and by the current role.
 fn examine(oid: pg_sys::Oid, grace: Duration, choices: Choices) -> Result<Source, Report> {
     let table = Table::open(oid).ok_or_else(|| errors::no_such_table(oid.to_u32()))?;
     let (schema, name) = table.names();
@@ -166,15 +167,15 @@ fn examine(oid: pg_sys::Oid, grace: Duration, choices: Choices) -> Result<Source
     })
 }
 
-/// What `auth.issuers` says of the issuer.
+/// The relevant columns of the issuer's row of `auth.issuers`.
 #[derive(Default)]
 struct Stored {
     is_followed: bool,
-    /// `None` also where it cannot be read.
+    /// Also `None` where it cannot be read.
     source: Option<Source>,
     /// Whether an audience is, or will be, checked.
     has_audience: bool,
-    /// Whether an audience is given, and the row's is not that.
+    /// Whether an audience is given that differs from the row's.
     has_other_audience: bool,
 }
 
@@ -204,7 +205,7 @@ impl Stored {
     }
 }
 
-/// What was loaded by `auth.init` or SQL gives way to the table.
+/// Keys that were stored by `auth.init` or SQL are replaced by those of the table.
 fn remove_keys(client: &mut SpiClient, issuer: &str) -> Result<(), Report> {
     let count = client
         .select(
@@ -214,7 +215,7 @@ fn remove_keys(client: &mut SpiClient, issuer: &str) -> Result<(), Report> {
         )
         .map_err(errors::spi)?
         .len();
-    // A statement that may write takes a transaction id, even if it writes nothing.
+    // A statement that may write gets a transaction id, even if it writes nothing.
     if count > 0 {
         run(
             client,
@@ -226,7 +227,7 @@ fn remove_keys(client: &mut SpiClient, issuer: &str) -> Result<(), Report> {
     Ok(())
 }
 
-/// The statements that make the triggers which announce changes of the table.
+/// The statements that create the triggers which announce changes of the table.
 fn trigger_statements(source: &Source) -> [String; 5] {
     let table = source.qualified_name();
     let (row, truncate) = (
@@ -245,13 +246,14 @@ fn trigger_statements(source: &Source) -> [String; 5] {
         format!(
             "ALTER TABLE {table} ENABLE ALWAYS TRIGGER {row}, ENABLE ALWAYS TRIGGER {truncate}"
         ),
-        // So that DROP EXTENSION takes them along.
+        // So that DROP EXTENSION drops them too.
         format!("ALTER TRIGGER {row} ON {table} DEPENDS ON EXTENSION pg_auth_jwt"),
         format!("ALTER TRIGGER {truncate} ON {table} DEPENDS ON EXTENSION pg_auth_jwt"),
     ]
 }
 
-/// Makes the triggers where they are not as they should be and the current role may; else says how.
+/// Creates the triggers where they are missing or wrong and the current role may; otherwise says
+/// how to create them.
 fn add_triggers(client: &mut SpiClient, source: &Source) -> Result<(), Report> {
     let Some(state) = TriggerState::of(source) else {
         return Ok(());
@@ -286,7 +288,7 @@ fn run_with_names(client: &mut SpiClient, statement: &str) -> Result<(), Report>
         .map_err(errors::spi)
 }
 
-/// Removes the triggers from a table that nobody follows any more.
+/// Removes the triggers from a table that no issuer follows any more.
 fn remove_triggers(client: &mut SpiClient, source: &Source) -> Result<(), Report> {
     let is_used = client
         .select(
@@ -338,18 +340,19 @@ fn drop_triggers(
     Ok(())
 }
 
-/// What triggers of ours there are on a table.
+/// Our triggers on a table.
 struct TriggerState {
     /// Whether they announce every change.
     announce: bool,
-    /// The names of those that are there.
+    /// The names of the existing ones.
     names: Vec<&'static str>,
     /// Whether the current role owns the table, and so may alter it.
     is_owner: bool,
 }
 
 impl TriggerState {
-    /// `None` where the table is gone. The table is closed again, or else it could not be altered.
+    /// `None` where the table no longer exists. The table is closed again, because otherwise it
+    /// could not be altered.
     fn of(source: &Source) -> Option<Self> {
         Some(Self::of_table(&Table::open(source.find()?)?))
     }
@@ -368,7 +371,7 @@ impl TriggerState {
     }
 }
 
-/// Whether the role (`None`: the current one) may make triggers that announce changes.
+/// Whether the role (`None`: the current one) may create triggers that announce changes.
 fn may_use_function(client: &SpiClient, role: Option<&str>) -> Result<bool, Report> {
     let role = role.map_or_else(|| Ok(DatumWithOid::null_oid(pg_sys::TEXTOID)), argument)?;
     client
@@ -383,7 +386,8 @@ fn may_use_function(client: &SpiClient, role: Option<&str>) -> Result<bool, Repo
         .map_err(errors::spi)
 }
 
-/// Names the roles besides the owner's that can write to the table: each is an issuer.
+/// Names the roles that can write to the table: each can issue keys. The owner of the table can
+/// anyway, and so can the extension's owner, who may write `auth.jwks`.
 fn warn_of_other_writers(
     client: &SpiClient,
     table: pg_sys::Oid,
@@ -401,6 +405,9 @@ fn warn_of_other_writers(
                  WHERE t.attrelid OPERATOR(pg_catalog.=) c.oid) AS g \
              JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) g.grantee \
              WHERE c.oid OPERATOR(pg_catalog.=) $1 AND r.oid OPERATOR(pg_catalog.<>) c.relowner \
+             AND r.oid OPERATOR(pg_catalog.<>) ALL ( \
+                 SELECT e.extowner FROM pg_catalog.pg_extension AS e \
+                 WHERE e.extname OPERATOR(pg_catalog.=) 'pg_auth_jwt') \
              AND g.privilege_type OPERATOR(pg_catalog.=) \
                  ANY ('{INSERT,UPDATE,DELETE,TRUNCATE,TRIGGER}'::pg_catalog.text[])",
             Some(1),
@@ -414,7 +421,7 @@ fn warn_of_other_writers(
     Ok(())
 }
 
-/// How many keys of the table are trusted now; says which rows are none.
+/// The number of keys of the table that are trusted now. Reports the rows that are not keys.
 fn trusted_keys(issuer: &str) -> Result<i32, Report> {
     let tables = Tables::open().ok_or_else(errors::no_tables)?;
     let now = StatementId::current().time();

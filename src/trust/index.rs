@@ -1,7 +1,7 @@
-//! Which index finds a table's rows by name.
+//! Finds a table's rows by name, by an index where there is one.
 //!
-//! As Postgres does for its own catalogs (src/backend/access/index/genam.c), with the difference that
-//! the tables' indexes are not known beforehand: the owner of a table may drop or replace them.
+//! As Postgres does for its own catalogs (src/backend/access/index/genam.c), except that the
+//! tables' indexes are not known in advance: the owner of a table may drop or replace them.
 
 use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
@@ -10,11 +10,12 @@ use crate::pg::encoding;
 use crate::pg::row::Columns;
 use crate::pg::uuid;
 
-/// A column that equals a text, or what a type of [`NAME_TYPES`](crate::pg::row::NAME_TYPES) writes so.
+/// A column that equals a text, or a value that one of [`NAME_TYPES`](crate::pg::row::NAME_TYPES)
+/// writes as this text.
 pub type Name<'a> = (&'a str, &'a str);
 
-/// A table of no more pages than this is read through: to open an index for the first time in a
-/// connection costs more than to look at some dozen rows.
+/// A table with at most this many pages is scanned: opening an index for the first time in a
+/// connection costs more than reading some dozen rows.
 const SMALL_TABLE_PAGES: u32 = 4;
 
 /// The operator family `uuid_ops` of btree, in src/include/catalog/pg_opfamily.dat.
@@ -22,8 +23,8 @@ const UUID_BTREE_FAMILY: pg_sys::Oid = pg_sys::Oid::from_u32(2968);
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
 
-/// How to find rows: with these scan keys, by an index or by reading all rows. The rows that are wanted
-/// are found, and others may be.
+/// How to find rows: with these scan keys, by an index or by a scan. It finds all wanted rows, and
+/// maybe others.
 pub struct Path {
     pub index: Option<LockedIndex>,
     pub keys: Vec<pg_sys::ScanKeyData>,
@@ -33,7 +34,8 @@ pub struct Path {
 pub struct LockedIndex(pg_sys::Oid);
 
 impl LockedIndex {
-    /// `None` where it is locked otherwise (REINDEX does that): waiting would stall a login.
+    /// `None` where it is locked in a conflicting mode (by REINDEX, for example): waiting would
+    /// block a login.
     fn lock(oid: pg_sys::Oid) -> Option<Self> {
         // SAFETY: plain values.
         unsafe { pg_sys::ConditionalLockRelationOid(oid, LOCK) }.then(|| Self(oid))
@@ -46,19 +48,19 @@ impl LockedIndex {
 
 impl Drop for LockedIndex {
     fn drop(&mut self) {
-        // While an error unwinds, locks are Postgres's to release.
+        // While an error unwinds, Postgres releases the locks.
         if !std::thread::panicking() {
-            // SAFETY: it was locked so.
+            // SAFETY: it was locked in this mode.
             unsafe { pg_sys::UnlockRelationOid(self.0, LOCK) }
         }
     }
 }
 
-/// A column that has to equal a value.
+/// A column that must equal a value.
 struct Wanted {
     column: pg_sys::AttrNumber,
     value: pg_sys::Datum,
-    /// The type's function for `=`, and its operator family of btree.
+    /// The type's function for `=`, and its btree operator family.
     equals: u32,
     family: pg_sys::Oid,
 }
@@ -74,7 +76,7 @@ pub unsafe fn plan(relation: pg_sys::Relation, columns: &Columns, names: &[Name]
         let number = columns.number(column)? as pg_sys::AttrNumber;
         let type_id = columns.type_of(column)?;
         let (value, equals, family) = value(type_id, name)?;
-        // Of some encodings two texts become the same in UTF-8, and an index tells them apart.
+        // In some encodings two texts become the same in UTF-8, and an index distinguishes them.
         if encoding::has_one_form(name) {
             wanted.push(Wanted {
                 column: number,
@@ -125,20 +127,20 @@ pub unsafe fn plan(relation: pg_sys::Relation, columns: &Columns, names: &[Name]
 }
 
 /// The value of this type that Postgres writes as `name`, with the type's function for `=` and its
-/// operator family. `None`: there is none, or the type is none of
+/// operator family. `None`: there is no such value, or the type is not one of
 /// [`NAME_TYPES`](crate::pg::row::NAME_TYPES).
 fn value(type_id: pg_sys::Oid, name: &str) -> Option<(pg_sys::Datum, u32, pg_sys::Oid)> {
     let integer = |value: i64| (value.to_string() == name).then_some(value);
     match type_id {
         pg_sys::TEXTOID | pg_sys::VARCHAROID => Some((
-            // Text that the server's encoding lacks is in no row.
+            // No row has text that the server's encoding lacks.
             encoding::to_datum(name)?,
             pg_sys::F_TEXTEQ,
             pg_sys::TEXT_BTREE_FAM_OID,
         )),
         pg_sys::UUIDOID => {
             let bytes = uuid::parse(name).filter(|bytes| uuid::format(*bytes) == name)?;
-            // SAFETY: palloc gives that many bytes, or raises. A uuid is a pointer to its bytes.
+            // SAFETY: palloc returns that many bytes, or raises. A uuid is a pointer to its bytes.
             let datum = unsafe {
                 let copy = pg_sys::palloc(bytes.len()).cast::<[u8; 16]>();
                 copy.write(bytes);
@@ -174,7 +176,8 @@ fn value(type_id: pg_sys::Oid, name: &str) -> Option<(pg_sys::Datum, u32, pg_sys
     }
 }
 
-/// The index that has the most of these columns in front, in this order, and the collations of those.
+/// The index whose leading columns are the most of these columns, in this order, and their
+/// collations.
 ///
 /// # Safety
 ///
@@ -183,8 +186,8 @@ unsafe fn best(
     relation: pg_sys::Relation,
     columns: &[Wanted],
 ) -> Option<(LockedIndex, Vec<pg_sys::Oid>)> {
-    // SAFETY: the list is a copy of oids; each index is of the table that is locked, so it can't go
-    // away, and it is locked while it is open.
+    // SAFETY: the list is a copy of oids. Each index belongs to the locked table, so it cannot
+    // disappear, and it is locked while it is open.
     unsafe {
         let list = pg_sys::RelationGetIndexList(relation);
         let indexes: Vec<pg_sys::Oid> = pgrx::PgList::<pg_sys::Oid>::from_pg(list)
@@ -210,15 +213,15 @@ unsafe fn best(
     }
 }
 
-/// Of the columns that the index has in front, in this order, the collations that it compares them
-/// under; none where it cannot be used. Whatever the collation, what is equal byte by byte is equal.
+/// The collations of the leading columns of the index that are these columns, in this order; none
+/// where it cannot be used. Values that are equal byte by byte are equal under every collation.
 ///
 /// # Safety
 ///
 /// The index must be open.
 unsafe fn usable_columns(index: pg_sys::Relation, columns: &[Wanted]) -> Vec<pg_sys::Oid> {
-    // SAFETY: as the caller promises: an open index has its row of pg_index, and for each of its key
-    // columns an operator family and a collation.
+    // SAFETY: as the caller promises: an open index has its row of pg_index, and an operator family
+    // and a collation for each key column.
     unsafe {
         let form = (*index).rd_index;
         let is_whole = pg_sys::heap_attisnull(
@@ -226,7 +229,7 @@ unsafe fn usable_columns(index: pg_sys::Relation, columns: &[Wanted]) -> Vec<pg_
             pg_sys::Anum_pg_index_indpred as i32,
             std::ptr::null_mut(),
         );
-        // One with indcheckxmin may lack rows that an old snapshot sees.
+        // An index with indcheckxmin may lack rows that an old snapshot sees.
         let is_usable = (*(*index).rd_rel).relam == pg_sys::BTREE_AM_OID
             && (*form).indisvalid
             && (*form).indislive

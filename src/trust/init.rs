@@ -1,4 +1,4 @@
-//! `auth.init`: makes a JWKS the issuer's whole key set.
+//! `auth.init`: replaces the issuer's whole key set by a JWKS.
 
 use std::collections::{HashMap, HashSet};
 
@@ -44,6 +44,8 @@ fn init(arguments: &Arguments) -> SqlResult {
             .as_ref()
             .map_or(AlgorithmSet::ASYMMETRIC, |stored| stored.algorithms);
         let wanted = usable_keys(&jwks, &issuer, algorithms)?;
+        let is_checked = arguments.datum(2).is_some()
+            || stored.as_ref().is_some_and(|stored| stored.has_audience);
         match stored {
             None => run(
                 client,
@@ -59,16 +61,21 @@ fn init(arguments: &Arguments) -> SqlResult {
             Some(_) => {}
         }
         replace_keys(client, &issuer, &wanted)?;
+        if !is_checked {
+            report::notice(&errors::audience_not_checked(&issuer));
+        }
         trusted_keys(client, &issuer)
     })?;
     Ok(trusted.into_datum())
 }
 
-/// What the issuer's row says.
+/// The relevant columns of the issuer's row.
 struct StoredIssuer {
     algorithms: AlgorithmSet,
-    /// Whether an audience is given, and the row's is not that.
+    /// Whether an audience is given that differs from the row's.
     has_other_audience: bool,
+    /// Whether the row has one.
+    has_audience: bool,
     /// Whether its keys come from elsewhere.
     is_followed: bool,
 }
@@ -83,7 +90,7 @@ fn stored_issuer(
         .select(
             "SELECT i.algorithms::pg_catalog.text[], \
                     $2 IS NOT NULL AND i.audience IS DISTINCT FROM $2, \
-                    i.source IS NOT NULL \
+                    i.source IS NOT NULL, i.audience IS NOT NULL \
              FROM auth.issuers AS i WHERE i.issuer OPERATOR(pg_catalog.=) $1",
             Some(1),
             &[argument(issuer)?, audience],
@@ -96,21 +103,24 @@ fn stored_issuer(
     let names = row.get_datum_by_ordinal(1).map_err(errors::spi)?;
     let has_other_audience = row.get::<bool>(2).map_err(errors::spi)?;
     let is_followed = row.get::<bool>(3).map_err(errors::spi)?;
+    let has_audience = row.get::<bool>(4).map_err(errors::spi)?;
     Ok(Some(StoredIssuer {
         // SAFETY: the query gives a text[].
         algorithms: unsafe { algorithms(names) }?,
         has_other_audience: has_other_audience.unwrap_or(true),
         is_followed: is_followed.unwrap_or(true),
+        has_audience: has_audience.unwrap_or_default(),
     }))
 }
 
-/// The keys of the set that can be used. The others are named in a WARNING (RFC 7517 §5).
+/// The usable keys of the set. The others are named in a WARNING (RFC 7517 §5).
 fn usable_keys(
     jwks: &str,
     issuer: &str,
     algorithms: AlgorithmSet,
 ) -> Result<Vec<JwksEntry>, Report> {
-    let entries = jwt_verify::read_jwks(jwks, algorithms).map_err(|error| errors::jwks(&error))?;
+    let entries =
+        jwt_verify::read_jwks(jwks, algorithms).map_err(|error| errors::jwks(&error, jwks))?;
     // The whole set is refused before anything is said of single keys: who published a private key
     // has to hear of that first.
     if entries
@@ -150,16 +160,16 @@ fn usable_keys(
     Ok(usable)
 }
 
-/// What a key keeps that is stored again.
+/// The columns that a key keeps when it is stored again.
 struct Times {
     created_at: Option<TimestampWithTimeZone>,
     expires_at: Option<TimestampWithTimeZone>,
 }
 
-/// Deletes what is stored and not wanted, and inserts what is wanted and not stored; writes nothing
-/// for what is both.
+/// Deletes stored keys that are not in the set, and inserts keys of the set that are not stored.
+/// Writes nothing for keys that are both.
 fn replace_keys(client: &mut SpiClient, issuer: &str, wanted: &[JwksEntry]) -> Result<(), Report> {
-    // By thumbprint. What is the same key under another kid, alg or use is stored again.
+    // By thumbprint. The same key with another kid, alg or use is stored again.
     let wanted: Vec<(&str, &JwksEntry)> = wanted
         .iter()
         .filter_map(|entry| Some((entry.key.as_ref().ok()?.thumbprint(), entry)))
@@ -181,7 +191,7 @@ fn replace_keys(client: &mut SpiClient, issuer: &str, wanted: &[JwksEntry]) -> R
             Ok(text.map_or_else(String::new, |text| text.0))
         };
         let (thumbprint, jwk) = (text(1)?, text(2)?);
-        // Both texts are jsonb's, which writes equal values equally.
+        // Both texts were written by jsonb, which writes equal values in the same way.
         let same = by_thumbprint
             .get_key_value(thumbprint.as_str())
             .filter(|(_, entry)| jwk == entry.jwk);
@@ -196,9 +206,9 @@ fn replace_keys(client: &mut SpiClient, issuer: &str, wanted: &[JwksEntry]) -> R
         replaced.insert(thumbprint, times);
     }
 
-    // All deletions first: a kid may have moved from one key to another.
+    // All deletions come first: a kid may have moved from one key to another.
     if !replaced.is_empty() {
-        // Thumbprints are ASCII, of which every encoding's text consists as UTF-8 does.
+        // Thumbprints are ASCII, which is the same in every encoding.
         let thumbprints: Vec<&str> = replaced.keys().map(String::as_str).collect();
         run(
             client,
@@ -207,7 +217,7 @@ fn replace_keys(client: &mut SpiClient, issuer: &str, wanted: &[JwksEntry]) -> R
             &[argument(issuer)?, thumbprints.into()],
         )?;
     }
-    // In the order of the set, so that two databases that were given it have the same dump.
+    // In the order of the set, so that two databases with the same set have the same dump.
     for (thumbprint, entry) in wanted {
         if unchanged.contains(thumbprint) {
             continue;
@@ -228,7 +238,7 @@ fn replace_keys(client: &mut SpiClient, issuer: &str, wanted: &[JwksEntry]) -> R
     Ok(())
 }
 
-/// How many of the issuer's keys are trusted now.
+/// The number of the issuer's keys that are trusted now.
 fn trusted_keys(client: &SpiClient, issuer: &str) -> Result<i32, Report> {
     client
         .select(
@@ -243,7 +253,7 @@ fn trusted_keys(client: &SpiClient, issuer: &str) -> Result<i32, Report> {
         .map_err(errors::spi)
 }
 
-/// Runs a statement that gives no rows.
+/// Runs a statement that returns no rows.
 pub fn run(client: &mut SpiClient, sql: &str, arguments: &[DatumWithOid]) -> Result<(), Report> {
     client
         .update(sql, None, arguments)

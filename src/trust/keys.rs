@@ -1,9 +1,9 @@
 //! The keys that this backend has found in the tables `auth.issuers` and `auth.jwks`, and their
 //! freshness.
 //!
-//! A change to either table makes Postgres send a relcache invalidation to every backend when it
-//! commits (a trigger asks for it, see sql/tables.sql). The callback below only sets a flag; what was
-//! found is looked up again at its next use.
+//! A change to either table makes Postgres send a relcache invalidation to every backend at commit
+//! (a trigger requests it, see sql/tables.sql). The callback below only sets a flag; the keys are
+//! looked up again at their next use.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
@@ -23,15 +23,15 @@ use crate::trust::tables::Tables;
 use crate::trust::triggers::Faults;
 use crate::trust::watched;
 
-/// How many keys are kept: those of the tokens that come to one backend, at about 2 KiB each. Beyond
-/// this, those that were used the longest time ago are looked up again when a token needs them.
+/// How many keys are kept: those of the tokens that reach one backend, at about 2 KiB each. Beyond
+/// this, the least recently used keys are looked up again when a token needs them.
 const MAX_KEPT: usize = 256;
 
-/// The longest names, together, for which keys are kept: a token chooses them freely where its issuer
-/// is `*`. Longer ones are looked up each time.
+/// The longest names, together, for which keys are kept: a token chooses them freely where its
+/// issuer is `*`. Keys with longer names are looked up each time.
 const MAX_NAMES_BYTES: usize = 1_024;
 
-/// How long keys of a followed table are good where no trigger announces its changes.
+/// How long keys of a followed table are used where no trigger announces its changes.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// For how long keys that are known go on where the followed table is locked, by a migration for example,
@@ -43,7 +43,7 @@ const MAX_LOCKED: Duration = Duration::from_secs(120);
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 const LOCK_RETRY: Duration = Duration::from_millis(10);
 
-/// Set when what was found may no longer be what the tables hold.
+/// Set when the tables may have changed since the keys were found.
 static STALE: AtomicBool = AtomicBool::new(true);
 
 /// Set while there may be, among what was found, what this very transaction has written: another one does
@@ -54,8 +54,8 @@ static UNCOMMITTED: AtomicBool = AtomicBool::new(false);
 static ISSUERS: AtomicU32 = AtomicU32::new(0);
 static JWKS: AtomicU32 = AtomicU32::new(0);
 
-/// Set where a change to the tables may send no invalidation, because a trigger of theirs was altered:
-/// then what is found is good for one statement.
+/// Set where a change to the tables may send no invalidation, because one of their triggers was
+/// altered: then keys are only used for the statement in which they were found.
 static UNANNOUNCED: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
@@ -65,33 +65,33 @@ thread_local! {
         keys: RefCell::new(LruCache::unbounded()),
         kept: Cell::new(0),
     };
-    /// What this session was last warned of.
+    /// The last warning in this session.
     static WARNED_OF: RefCell<Faults> = RefCell::new(Faults::default());
 }
 
-/// Counts the times at which everything that was found became doubtful.
+/// Counts how often all found keys became doubtful.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Generation(u64);
 
 struct Found {
     generation: Cell<Generation>,
-    /// When the tables were last found and their triggers looked at.
+    /// When the tables were last opened and their triggers checked.
     opened_in: Cell<Option<Generation>>,
     keys: RefCell<LruCache<Names, (Keys, Generation)>>,
-    /// How many keys that is.
+    /// The number of keys in it.
     kept: Cell<usize>,
 }
 
-/// What the tables held for the tokens that name one issuer and key id.
+/// The keys in the tables for tokens that name one issuer and key id.
 #[derive(Clone)]
 pub struct Keys(Rc<FoundKeys>);
 
 struct FoundKeys {
     names: Names,
     keyring: Keyring,
-    /// What was seen of the source, where the keys are followed.
+    /// The state of the source, where the keys are followed.
     sight: Option<Sight>,
-    /// From when on they must be looked up again, although nothing was announced.
+    /// From this time on they must be looked up again, even without an announced change.
     due: Cell<UnixTime>,
     /// When they were last known to be what the tables hold.
     confirmed: Cell<UnixTime>,
@@ -123,16 +123,16 @@ impl Keys {
         }
     }
 
-    /// What was seen of the source, where the keys are followed.
+    /// The state of the source, where the keys are followed.
     pub fn sight(&self) -> Option<&Sight> {
         self.0.sight.as_ref()
     }
 
-    /// Notes that they were looked up at that time, and found to be these.
+    /// Records that they were looked up at that time and were still the same.
     fn looked_up(&self, now: UnixTime) {
         let is_polled = matches!(&self.0.sight, Some(sight) if sight.state != State::Live);
         self.0.due.set(if is_polled {
-            now + POLL_INTERVAL
+            now.saturating_add(POLL_INTERVAL)
         } else {
             UnixTime::MAX
         });
@@ -155,7 +155,7 @@ impl Keys {
         self.0.due.set(UnixTime::MIN);
         let confirmed = self.0.confirmed.get();
         // A clock that was set back ends it too.
-        confirmed <= now && now < confirmed + MAX_LOCKED
+        confirmed <= now && now < confirmed.saturating_add(MAX_LOCKED)
     }
 
     fn are_the_same(&self, answer: &Answer) -> bool {
@@ -171,7 +171,7 @@ impl Deref for Keys {
     }
 }
 
-/// A [`Wanted`] to be kept.
+/// An owned [`Wanted`].
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Names {
     issuer: Option<Box<str>>,
@@ -223,10 +223,10 @@ pub fn register_invalidation_callbacks() {
     }
 }
 
-/// Can be called at almost any point of the backend's work, so it sets a flag and nothing else.
+/// Postgres may call this at almost any point of the backend's work, so it only sets a flag.
 unsafe extern "C-unwind" fn relation_changed(_arg: pg_sys::Datum, relation: pg_sys::Oid) {
     let oid = relation.to_u32();
-    // No oid: every relation may have changed.
+    // Without an oid: every relation may have changed.
     if oid == 0
         || oid == ISSUERS.load(Ordering::Relaxed)
         || oid == JWKS.load(Ordering::Relaxed)
@@ -245,11 +245,11 @@ unsafe extern "C-unwind" fn transaction_ended(event: pg_sys::XactEvent::Type, _:
     use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PREPARE};
     // What is prepared is no more committed than what is rolled back.
     let is_undone = matches!(event, XACT_EVENT_ABORT | XACT_EVENT_PREPARE);
-    if (is_undone || event == XACT_EVENT_COMMIT)
-        && UNCOMMITTED.swap(false, Ordering::Relaxed)
-        && is_undone
-    {
-        STALE.store(true, Ordering::Relaxed);
+    if is_undone || event == XACT_EVENT_COMMIT {
+        let was_uncommitted = UNCOMMITTED.swap(false, Ordering::Relaxed);
+        if was_uncommitted && is_undone {
+            STALE.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -271,7 +271,7 @@ pub fn are_stale() -> bool {
     STALE.load(Ordering::Relaxed)
 }
 
-/// Takes in what other backends have committed. A statement that takes no new lock would otherwise
+/// Processes what other backends have committed. A statement that takes no new lock would otherwise
 /// see none of it, so the session calls this once per statement.
 pub fn accept_invalidations() {
     if UNANNOUNCED.load(Ordering::Relaxed) {
@@ -281,36 +281,36 @@ pub fn accept_invalidations() {
     unsafe { pg_sys::AcceptInvalidationMessages() }
 }
 
-/// Makes everything that was found doubtful: it is looked up again before it is used.
+/// Marks all found keys as doubtful: they are looked up again before their next use.
 pub fn renew() {
     FOUND.with(|found| {
         let Generation(count) = found.generation.get();
         found.generation.set(Generation(count.wrapping_add(1)));
     });
-    // From here on an invalidation counts: whatever is looked up after this sees what was announced
-    // before it.
+    // From here on an invalidation counts: whatever is looked up after this sees the changes that
+    // were announced before it.
     STALE.store(false, Ordering::Relaxed);
 }
 
-/// When what is found now is found.
+/// The point in time for keys that are found now.
 pub fn generation() -> Generation {
     FOUND.with(|found| found.generation.get())
 }
 
-/// The keys for a token that names these, at the statement's time. They are what the tables hold now only
-/// if [`are_stale`] is false.
+/// The keys for a token that names these, at the statement's time. They equal the tables' present
+/// content only if [`are_stale`] is false.
 pub fn find(wanted: Wanted, now: UnixTime) -> Keys {
     FOUND.with(|found| found.find(Names::of(wanted), now))
 }
 
-/// These keys, if the tables hold the same as when they were found.
+/// These keys, if the tables have not changed since they were found.
 pub fn renewed(keys: &Keys, now: UnixTime) -> Option<Keys> {
     let found = FOUND.with(|found| found.find(keys.0.names.clone(), now));
     let are_the_same = Rc::ptr_eq(&found.0, &keys.0) || found.0.keyring == keys.0.keyring;
     are_the_same.then_some(found)
 }
 
-/// As [`find`], with what else there is where the token's issuer or key is not known, as advice.
+/// As [`find`], with other issuers or keys as advice where the token's issuer or key is not known.
 pub fn find_for_advice(wanted: Wanted) -> Keys {
     let answer = FOUND.with(|found| {
         let tables = found.open();
@@ -341,7 +341,7 @@ impl Found {
         if let Some(sight) = &answer.sight {
             news::tell(sight);
         }
-        // What is the same stays the same: keys that were admitted need not be admitted again.
+        // Unchanged keys stay the same objects: keys that were admitted need not be admitted again.
         let keys = match known {
             Some(keys) if keys.are_the_same(&answer) => keys,
             _ => Keys::new(names, answer),
@@ -369,7 +369,8 @@ impl Found {
             if !answer.is_locked() || start.elapsed() >= LOCK_PATIENCE {
                 return answer;
             }
-            // SAFETY: sleeps; then raises what the client or an operator asks for meanwhile.
+            // SAFETY: sleeps; then raises an error if the client or an operator cancelled
+            // meanwhile.
             unsafe { pg_sys::pg_usleep(LOCK_RETRY.as_micros() as _) };
             pgrx::check_for_interrupts!();
         }
@@ -381,14 +382,14 @@ impl Found {
         if self.opened_in.get() == Some(generation) {
             let oids = [&ISSUERS, &JWKS].map(|oid| pg_sys::Oid::from(oid.load(Ordering::Relaxed)));
             let tables = Tables::reopen(oids);
-            // Unless something was announced while the locks were waited for.
+            // Unless a change was announced during the wait for the locks.
             if tables.is_some() && !are_stale() {
                 return tables;
             }
         }
         let Some(tables) = Tables::open() else {
-            // No extension in this database (any more): no keys. That stays doubtful, because nothing
-            // would tell of tables that are created later.
+            // No extension in this database (any more): no keys. This result stays doubtful,
+            // because no invalidation would announce tables that are created later.
             STALE.store(true, Ordering::Relaxed);
             return None;
         };
@@ -401,7 +402,7 @@ impl Found {
         {
             ISSUERS.store(issuers.to_u32(), Ordering::Relaxed);
             JWKS.store(jwks.to_u32(), Ordering::Relaxed);
-            // What was announced of these tables before was not heard.
+            // Earlier invalidations of these tables were not noticed.
             self.keys.borrow_mut().clear();
             self.kept.set(0);
         }
@@ -412,7 +413,8 @@ impl Found {
         Some(tables)
     }
 
-    /// Keeps what was found, if there are keys: what else a token may name is without end.
+    /// Keeps the keys that were found. An empty result is not kept: tokens may name any number of
+    /// keys that do not exist.
     fn keep(&self, keys: &Keys, generation: Generation) {
         let FoundKeys { names, keyring, .. } = &*keys.0;
         let mut kept = self.keys.borrow_mut();
@@ -435,9 +437,10 @@ impl Found {
     }
 }
 
-/// Warns of triggers that do not announce every change: once, until something else is wrong with them.
+/// Warns of triggers that do not announce every change: once, until another problem with them
+/// occurs.
 fn warn_of(faults: Faults) {
-    // Parallel workers leave it to their leader.
+    // Parallel workers leave the warning to their leader.
     // SAFETY: reads a variable of the backend.
     if unsafe { pg_sys::ParallelWorkerNumber } >= 0 {
         return;

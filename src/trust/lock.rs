@@ -1,4 +1,4 @@
-//! The lock that functions take which write the key tables.
+//! The lock for functions that write the key tables.
 
 use pgrx::pg_sys;
 
@@ -6,13 +6,14 @@ use crate::errors;
 use crate::pg::report::Report;
 use crate::trust::tables;
 
-/// Takes one change at a time: locks both tables against other writers, so that no two key sets are
-/// interleaved; readers, and so verifications, do not wait. `function` is on whose behalf. Until what it returns is dropped, queries
-/// see what was committed before the locks were had.
+/// Allows one change at a time: locks both tables against other writers, so that two key sets are
+/// never mixed. Readers, and so verifications, do not wait. `function` is the calling function's
+/// name. Until the result is dropped, queries see what was committed before the locks were
+/// acquired.
 ///
 /// # Errors
 ///
-/// Where nothing can be written, and where the caller may not lock the tables.
+/// Where the server or the transaction cannot write, and where the caller may not lock the tables.
 pub fn lock_tables(function: &str) -> Result<FreshSnapshot, Report> {
     // SAFETY: reads two variables of the backend.
     unsafe {
@@ -25,7 +26,7 @@ pub fn lock_tables(function: &str) -> Result<FreshSnapshot, Report> {
     }
     let (issuers, jwks) = tables::find().ok_or_else(errors::no_tables)?;
     for (table, name) in [(issuers, c"issuers"), (jwks, c"jwks")] {
-        // As LOCK TABLE asks for in this mode (src/backend/commands/lockcmds.c).
+        // As LOCK TABLE requires for this mode (src/backend/commands/lockcmds.c).
         let rights = pg_sys::ACL_UPDATE | pg_sys::ACL_DELETE | pg_sys::ACL_TRUNCATE;
         // SAFETY: look-ups in the catalog. aclcheck_error raises as Postgres does, and does not return.
         unsafe {
@@ -44,11 +45,11 @@ pub fn lock_tables(function: &str) -> Result<FreshSnapshot, Report> {
     Ok(FreshSnapshot)
 }
 
-/// Locks both against other writers, and waits for neither while it holds the other: a transaction
-/// that has written one of them may go on to write the other.
+/// Locks both against other writers, and never waits for one while it holds the other: a
+/// transaction that has written one of them may still write the other.
 fn lock_both(issuers: pg_sys::Oid, jwks: pg_sys::Oid) {
-    /// How often the tables are tried before one is waited for with the other one locked. Writers come
-    /// between the two seldom, so this is never reached but by those who do nothing else.
+    /// How often the tables are tried before it waits for one with the other one locked. Writers
+    /// rarely come between the two, so this is only reached if others write without a pause.
     const MAX_ATTEMPTS: usize = 100;
     const MODE: pg_sys::LOCKMODE = pg_sys::ShareRowExclusiveLock as pg_sys::LOCKMODE;
 
@@ -73,9 +74,9 @@ pub struct FreshSnapshot;
 
 impl Drop for FreshSnapshot {
     fn drop(&mut self) {
-        // While an error unwinds, the stack of snapshots is Postgres's to clear.
+        // While an error unwinds, Postgres clears the stack of snapshots.
         if !std::thread::panicking() {
-            // SAFETY: pops what lock_tables pushed; what was pushed later was popped before.
+            // SAFETY: pops what lock_tables pushed; later snapshots were popped before.
             unsafe { pg_sys::PopActiveSnapshot() }
         }
     }

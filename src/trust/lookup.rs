@@ -1,4 +1,4 @@
-//! What the tables hold for a token: its issuer's rules, and the keys that it may be signed with.
+//! Looks up a token's issuer, with its rules, and the keys that the token may be signed with.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::trust::stored::{OddRow, StoredKey};
 use crate::trust::tables::{Look, Tables};
 use crate::trust::watched;
 
-/// The issuer whose rules are those of tokens of any issuer, or of none.
+/// The row whose rules apply to tokens of any issuer, or of none.
 const ANY_ISSUER: &str = "*";
 
 /// How many keys of an issuer are listed in an inventory: its memory must not be a matter of whoever
@@ -30,12 +30,12 @@ const MAX_ADVISED: usize = 1_000;
 #[derive(Default)]
 pub struct Answer {
     pub keyring: Keyring,
-    /// Where the keys are followed: what was seen there.
+    /// The state of the source, where the keys are followed.
     pub sight: Option<Sight>,
 }
 
 impl Answer {
-    /// Whether the source could not be looked at.
+    /// Whether the source could not be read.
     pub fn is_locked(&self) -> bool {
         matches!(&self.sight, Some(sight) if sight.state == State::Locked)
     }
@@ -46,7 +46,7 @@ impl Answer {
 pub struct Sight {
     /// The issuer's name in `auth.issuers`.
     pub issuer: Box<str>,
-    /// `None` where the row does not say it in a way that can be read.
+    /// `None` where the row's source cannot be parsed.
     pub source: Option<Source>,
     pub state: State,
 }
@@ -56,23 +56,23 @@ pub struct Sight {
 pub enum State {
     /// Every change is announced.
     Live,
-    /// No trigger announces changes: what was found is good for a second.
+    /// No trigger announces changes: the keys found are used for a second.
     Polled,
-    /// Nothing of it is believed.
+    /// None of its rows is used.
     Missing(Fault),
-    /// Could not be looked at, because somebody has locked it.
+    /// It could not be read, because another session has locked it.
     Locked,
 }
 
 impl Sight {
-    /// The source in a word or two: the table's name.
+    /// The name of the source's table.
     pub fn source_name(&self) -> String {
         self.source
             .as_ref()
             .map_or_else(|| "?".to_owned(), Source::qualified_name)
     }
 
-    /// What is to be known of the state, as a sentence; nothing of one in which all is well.
+    /// A sentence about the state; `None` where all is well.
     pub fn remark(&self) -> Option<String> {
         match &self.state {
             State::Live => None,
@@ -96,10 +96,20 @@ impl Sight {
         format!("keys of issuer \"{issuer}\" in table {name} are {state}.{remark}")
     }
 
-    /// A token for which there is no key in the source.
-    pub fn refusal(&self, error: &jwt_verify::Error) -> Report {
+    /// For a token without a key in the source.
+    /// `has_row`: there is a row with the token's key id.
+    pub fn refusal(&self, error: &jwt_verify::Error, has_row: bool) -> Report {
         match &self.state {
-            State::Live | State::Polled => errors::key_not_followed(error, None),
+            State::Live | State::Polled => {
+                let is_odd = has_row && matches!(error, jwt_verify::Error::UnknownKey { .. });
+                let remark = is_odd.then(|| {
+                    format!(
+                        "Table {} has a row of this key id, and its key cannot be used.",
+                        self.source_name()
+                    )
+                });
+                errors::key_not_followed(error, remark)
+            }
             State::Missing(_) | State::Locked => errors::key_not_followed(error, self.remark()),
         }
     }
@@ -117,7 +127,7 @@ impl State {
     }
 }
 
-/// What a token that names these is verified with, as [`Wanted`] says.
+/// The keyring for a token that names these, as [`Wanted`] describes it.
 pub fn keyring(tables: &Tables, wanted: Wanted) -> Answer {
     in_a_context(|| {
         with_source(tables, wanted, |look, issuer, source| {
@@ -126,8 +136,8 @@ pub fn keyring(tables: &Tables, wanted: Wanted) -> Answer {
     })
 }
 
-/// As [`keyring`]; with other issuers where the token's is not known, and with other keys of it where
-/// the token's is not, as advice for [`jwt_verify::inspect_with`].
+/// As [`keyring`]; with other issuers where the token's is not known, and with other keys of the
+/// issuer where the token's is not, as advice for [`jwt_verify::inspect_with`].
 pub fn keyring_for_advice(tables: &Tables, wanted: Wanted) -> Answer {
     in_a_context(|| {
         with_source(tables, wanted, |look, issuer, source| {
@@ -148,15 +158,15 @@ pub fn keyring_for_advice(tables: &Tables, wanted: Wanted) -> Answer {
     })
 }
 
-/// How often the tables are looked at where others change the issuer's source meanwhile.
+/// How often the tables are read again where others change the issuer's source meanwhile.
 const MAX_ATTEMPTS: usize = 10;
 
-/// Hands `read` the tables at one moment and the issuer that counts for the token, with its source
-/// opened where it has one.
+/// Calls `read` with the tables at one moment and the issuer that applies to the token, with its
+/// source opened where it has one.
 ///
-/// The source is opened, and watched, before the snapshot is taken that both the issuer and its keys are
-/// read with: so no rule is paired with the keys of another moment, and a change that the snapshot does
-/// not show is heard of.
+/// The source is opened, and watched, before the snapshot is taken with which both the issuer and
+/// its keys are read. So no rule is combined with keys of another moment, and a change that the
+/// snapshot does not show is noticed.
 fn with_source<T: Default>(
     tables: &Tables,
     wanted: Wanted,
@@ -184,14 +194,14 @@ fn with_source<T: Default>(
     T::default()
 }
 
-/// An attempt to open what the row of an issuer names as its source.
+/// An attempt to open the source that an issuer's row names.
 struct Attempt {
-    source: Option<Source>,
+    source: Option<Box<Source>>,
     opened: Result<OpenSource, NotOpened>,
 }
 
 impl Attempt {
-    fn new(source: Option<Source>) -> Self {
+    fn new(source: Option<Box<Source>>) -> Self {
         let opened = match &source {
             Some(source) => source.open(),
             None => Err(Fault::Unreadable.into()),
@@ -205,7 +215,7 @@ impl Attempt {
     fn sight(&self, issuer: &str) -> Sight {
         Sight {
             issuer: issuer.into(),
-            source: self.source.clone(),
+            source: self.source.as_deref().cloned(),
             state: self.state(),
         }
     }
@@ -220,7 +230,7 @@ impl Attempt {
     }
 }
 
-/// Everything that is palloc'd on the way lands in a context that is freed at the end.
+/// All memory that is palloc'd during this is in a context that is freed at the end.
 pub fn in_a_context<T>(read: impl FnOnce() -> T) -> T {
     let mut context = PgMemoryContexts::new("pg_auth_jwt keys");
     // SAFETY: nothing that outlives the context is palloc'd in it.
@@ -239,7 +249,7 @@ pub enum Origin {
     /// In `auth.jwks`.
     Rows,
     /// In a followed table; `None` where the row's `source` cannot be read.
-    Followed(Option<Source>),
+    Followed(Option<Box<Source>>),
 }
 
 fn find(look: &Look, issuer: Option<&Issuer>, source: Option<&Attempt>, wanted: Wanted) -> Answer {
@@ -265,7 +275,7 @@ fn add_keys(
 ) {
     let keyring = &mut answer.keyring;
     stored_keys(look, issuer, source, key_id, limit, |_, key| {
-        // An odd row is no key, and disturbs no other.
+        // A malformed row is no key, and does not affect others.
         if let Ok(key) = key {
             keyring.add_key(
                 issuer.name,
@@ -279,8 +289,8 @@ fn add_keys(
     answer.sight = source.map(|attempt| attempt.sight(issuer.name));
 }
 
-/// Shows `see` the key ids and keys of at most `limit` rows of the issuer, those with this key id where it
-/// is given.
+/// Calls `see` with the key ids and keys of at most `limit` rows of the issuer, those with this key
+/// id where it is given.
 fn stored_keys(
     look: &Look,
     issuer: &Issuer,
@@ -318,7 +328,7 @@ fn stored_key(row: &Row, kid: Option<String>) -> Result<StoredKey, OddRow> {
     })
 }
 
-/// All that there is of one issuer.
+/// All data of one issuer.
 pub struct Inventory {
     /// Where the keys are followed: what was seen there.
     pub sight: Option<Sight>,
@@ -359,7 +369,7 @@ impl ListedKey {
     }
 }
 
-/// All that there is of the issuer of this very name; `None` where there is none.
+/// All data of the issuer of exactly this name; `None` where there is none.
 pub fn inventory(tables: &Tables, name: &str) -> Option<Inventory> {
     let wanted = Wanted {
         issuer: Some(name),
@@ -397,7 +407,7 @@ pub fn issuer_names(tables: &Tables) -> Vec<String> {
     names
 }
 
-/// The issuer that counts for the token.
+/// The issuer that applies to the token.
 fn issuer_of<'w>(look: &Look, wanted: Wanted<'w>) -> Option<Issuer<'w>> {
     let exact = wanted.issuer.and_then(|name| issuer(look, name));
     exact.or_else(|| issuer(look, ANY_ISSUER))
@@ -409,7 +419,7 @@ pub fn issuer<'w>(look: &Look, name: &'w str) -> Option<Issuer<'w>> {
     look.issuers(&[("issuer", name)], 2, |row| {
         found.push((policy(row), origin(row)));
     });
-    // Two are possible where the owner has dropped the primary key: then neither counts.
+    // Two are possible where the primary key was dropped: then neither is used.
     let is_only = found.len() == 1;
     let (mut policy, origin) = found.pop()?;
     policy.enabled &= is_only;
@@ -420,16 +430,18 @@ pub fn issuer<'w>(look: &Look, name: &'w str) -> Option<Issuer<'w>> {
     })
 }
 
-/// Where the keys of a row of `auth.issuers` are. Tables of versions without the column follow nothing.
+/// Where the keys of a row of `auth.issuers` are. In tables of versions without the column nothing
+/// is followed.
 pub fn origin(row: &Row) -> Origin {
     match row.json("source") {
         Ok(None) => Origin::Rows,
-        Ok(Some(json)) => Origin::Followed(Source::from_json(&json)),
+        Ok(Some(json)) => Origin::Followed(Source::from_json(&json).map(Box::new)),
         Err(NotUtf8) => Origin::Followed(None),
     }
 }
 
-/// The rules of a row of `auth.issuers`. One that cannot be read is not one that is left out.
+/// The rules of a row of `auth.issuers`. A rule that cannot be read is not left out: the issuer is
+/// then not used.
 pub fn policy(row: &Row) -> Policy {
     read_policy(row).unwrap_or_else(|NotUtf8| Policy {
         enabled: false,
@@ -441,8 +453,8 @@ fn read_policy(row: &Row) -> Result<Policy, NotUtf8> {
     let defaults = Policy::default();
     let algorithms = match row.strings("algorithms")? {
         None => Some(AlgorithmSet::ASYMMETRIC),
-        // The table admits known names only; were one unknown all the same, no algorithm is better
-        // than a guess.
+        // The table admits only known names. If one is unknown all the same, the issuer is not
+        // used, because a guess could allow too much.
         Some(names) => AlgorithmSet::from_names(names.iter().map(String::as_str)).ok(),
     };
     Ok(Policy {
@@ -460,8 +472,8 @@ fn read_policy(row: &Row) -> Result<Policy, NotUtf8> {
     })
 }
 
-/// The length of an interval, a day being 24 hours and a month 30 days as in Postgres's comparison of
-/// intervals (`interval_cmp_value`), saturating.
+/// The length of an interval, where a day has 24 hours and a month 30 days as in Postgres's
+/// comparison of intervals (`interval_cmp_value`); saturates.
 pub fn length(interval: &Interval) -> Duration {
     const DAY: i128 = 86_400_000_000;
     let months = i128::from(interval.months()).saturating_mul(30);

@@ -1,8 +1,8 @@
-//! Whom this database believes: the issuers and keys in the tables `auth.issuers` and `auth.jwks`.
+//! The issuers and keys that this database trusts, in the tables `auth.issuers` and `auth.jwks`.
 //!
-//! [`admission`] is the trigger through which keys enter, and [`init`] loads a JWKS. [`keys`] holds what
-//! a backend has read, and knows when that is stale; [`lookup`], [`tables`] and [`index`] read the rows
-//! that a token names; [`triggers`] checks that changes are announced.
+//! [`admission`] has the trigger that checks keys, and [`init`] loads a JWKS. [`keys`] holds what a
+//! backend has read, and knows when that is stale. [`lookup`], [`tables`] and [`index`] read the
+//! rows that a token names. [`triggers`] checks that changes are announced.
 
 pub mod admission;
 mod follow;

@@ -9,7 +9,8 @@ use pgrx::pg_sys;
 use crate::pg::report;
 use crate::trust::lookup::{Sight, State};
 
-/// Of how many sources the last state is kept, for so few bytes each that no one has more.
+/// For how many sources the last state is kept; each takes so few bytes that no server has more
+/// sources.
 const MAX_SOURCES: NonZeroUsize = NonZeroUsize::new(1_000).expect("not 0");
 
 thread_local! {
@@ -17,10 +18,10 @@ thread_local! {
     static SEEN: RefCell<LruCache<Box<str>, State>> = RefCell::new(LruCache::new(MAX_SOURCES));
 }
 
-/// Logs the state if it is news: another one than before, or at first one in which the source cannot be
-/// used. A lock is none, for it passes.
+/// Logs the state if it is new: another one than before, or a first one in which the source cannot
+/// be used. A lock is not logged, because it is temporary.
 pub fn tell(sight: &Sight) {
-    // Parallel workers leave it to their leader.
+    // Parallel workers leave the line to their leader.
     // SAFETY: reads a variable of the backend.
     if sight.state == State::Locked || unsafe { pg_sys::ParallelWorkerNumber } >= 0 {
         return;

@@ -1,11 +1,12 @@
-//! A table in which an issuer's keys are followed: read in place, as `auth.jwks` is.
+//! A table in which an issuer's keys are followed: read in place, like `auth.jwks`.
 //!
-//! The table belongs to somebody else, who may alter, drop and re-create it, so what it is and who owns
-//! it is looked at each time before a row is believed.
+//! The table belongs to another role, who may alter, drop and re-create it. So its kind and its
+//! owner are checked each time before its rows are used.
 
 use std::ffi::{CStr, CString};
 use std::time::Duration;
 
+use jwt_verify::UnixTime;
 use jwt_verify::limits::MAX_JWK_BYTES;
 use pgrx::pg_sys;
 use serde_json::{Map, Value};
@@ -20,22 +21,23 @@ use crate::trust::stored::{MAX_NAME_BYTES, OddRow, StoredKey};
 use crate::trust::tables::{self, IsLocked, Look, Table};
 use crate::trust::triggers;
 
-/// How often the table is looked for where others drop, rename or replace it meanwhile.
+/// How often the table is looked up where others drop, rename or replace it meanwhile.
 const MAX_ATTEMPTS: usize = 10;
 
-/// Whoever has one of these on the table can make keys of the issuer, or withdraw them. TRIGGER counts:
-/// a BEFORE trigger changes what others write.
+/// Each of these privileges on the table lets its holder make keys of the issuer, or withdraw them.
+/// TRIGGER counts too: a BEFORE trigger changes what others write.
 pub const WRITE_RIGHTS: u32 = pg_sys::ACL_INSERT
     | pg_sys::ACL_UPDATE
     | pg_sys::ACL_DELETE
     | pg_sys::ACL_TRUNCATE
     | pg_sys::ACL_TRIGGER;
 
-/// What a column of a followed table is for.
+/// The purpose of a column of a followed table.
 pub struct Member {
     /// Its name in the argument `columns` of `auth.follow`.
     pub name: &'static str,
-    /// What Better Auth and its like call the column; one of them at most may be there.
+    /// The names of the column in Better Auth and similar software; the table may have at most one
+    /// of them.
     defaults: &'static [&'static str],
     types: &'static [pg_sys::Oid],
     /// The types in words.
@@ -45,11 +47,11 @@ pub struct Member {
 
 #[derive(PartialEq)]
 enum Presence {
-    /// There is no key without it.
+    /// Without it there is no key.
     Required,
-    /// May be absent. Once it is mapped it makes the rules stricter, so it must not go missing.
+    /// It may be absent. Once it is mapped it makes the rules stricter, so it must not disappear.
     Optional,
-    /// Is shown and decides nothing.
+    /// It is shown and has no effect.
     Informative,
 }
 
@@ -60,7 +62,7 @@ pub const ALG: usize = 3;
 pub const REVOKED_AT: usize = 4;
 pub const CREATED_AT: usize = 5;
 
-/// By the constants above.
+/// The constants above are indexes into it.
 pub const MEMBERS: [Member; 6] = [
     Member {
         name: "kid",
@@ -107,18 +109,18 @@ pub const MEMBERS: [Member; 6] = [
 ];
 
 impl Member {
-    /// Whether the column must stay, once it is there.
+    /// Whether the column must stay, once it is mapped.
     pub fn is_pinned(&self) -> bool {
         self.presence != Presence::Informative
     }
 }
 
-/// Which column serves a [`Member`].
+/// The column for a [`Member`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Choice {
     /// The one that has a default name, if there is one.
     ByDefault,
-    /// None, even where one has a default name.
+    /// None, even if a column has a default name.
     NotUsed,
     /// This one, which must be there.
     Named(String),
@@ -145,7 +147,7 @@ pub struct Source {
 /// What is wrong with a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The column `source` holds something else than `auth.follow` writes.
+    /// The column `source` holds something that `auth.follow` does not write.
     Unreadable,
     NoTable,
     NotATable,
@@ -173,7 +175,7 @@ pub enum Fault {
 /// Why a source was not opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotOpened {
-    /// The table is locked by somebody, and waiting would stall a login.
+    /// Another session has locked the table, and waiting would block a login.
     Locked,
     Fault(Fault),
 }
@@ -191,7 +193,7 @@ impl From<IsLocked> for NotOpened {
 }
 
 impl Source {
-    /// Of the column's JSON; `None` where it is not what [`to_json`](Self::to_json) writes.
+    /// From the column's JSON; `None` where it is not what [`to_json`](Self::to_json) writes.
     pub fn from_json(json: &str) -> Option<Self> {
         let Value::Object(mut members) = serde_json::from_str(json).ok()? else {
             return None;
@@ -256,7 +258,7 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// Where it is not, and where it is locked.
+    /// Where it is another one, and where it is locked.
     pub fn open(&self) -> Result<OpenSource, NotOpened> {
         let table = self.locate()?;
         Ok(self.check(table)?)
@@ -295,7 +297,7 @@ impl Source {
         }
     }
 
-    /// Whether the table's rows may be believed, and the extension's owner may read them.
+    /// Checks that the table's rows may be used, and that the extension's owner may read them.
     fn check(&self, table: Table) -> Result<OpenSource, Fault> {
         let owner = check_kind(&table)?;
         if owner.as_deref() != Some(self.owner.as_str()) {
@@ -339,7 +341,7 @@ pub fn choices(members: &Map<String, Value>) -> Result<Choices, String> {
     Ok(choices)
 }
 
-/// Whether rows of the table are where they seem to be. Gives its owner's name.
+/// Checks that rows of the table are really stored in it. Returns its owner's name.
 pub fn check_kind(table: &Table) -> Result<Option<String>, Fault> {
     // SAFETY: the relation is open. The owner's name is NULL, or palloc'd and NUL-terminated.
     unsafe {
@@ -501,7 +503,8 @@ impl OpenSource {
         self.table.oid()
     }
 
-    /// Shows `see` the key ids and keys of at most `limit` rows, those with this key id where it is given.
+    /// Calls `see` with the key ids and keys of at most `limit` rows, those with this key id where
+    /// it is given.
     pub fn keys(
         &self,
         look: &Look,
@@ -542,7 +545,11 @@ impl OpenSource {
             let instant = row.instant(self.column(member)?)?;
             Some(clock::from_postgres(instant))
         };
-        let expires_at = instant(EXPIRES_AT).map(|end| end + self.grace);
+        let expires_at = instant(EXPIRES_AT).map(|end| match end {
+            // -infinity stays so, whatever the grace.
+            UnixTime::MIN => end,
+            end => end.saturating_add(self.grace),
+        });
         let revoked_at = instant(REVOKED_AT);
         Ok(StoredKey {
             kid,
@@ -555,7 +562,7 @@ impl OpenSource {
 }
 
 impl Fault {
-    /// What is wrong, as a sentence; of the source where there is one.
+    /// The problem, as a sentence about the source where there is one.
     pub fn detail(&self, source: Option<&Source>) -> String {
         let name = source.map_or_else(
             || "the table".to_owned(),

@@ -1,4 +1,4 @@
-//! What there is of each issuer's keys, for the view `auth.key_status`.
+//! The state of each issuer's keys, for the view `auth.key_status`.
 
 use pgrx::prelude::*;
 
@@ -42,7 +42,7 @@ fn list_keys(arguments: &Arguments) -> SqlResult {
     Ok(None)
 }
 
-/// A line for each key; one without a key for an issuer that has none.
+/// A line for each key; for an issuer without keys, a line without a key.
 fn add_lines(lines: &mut Vec<Line>, issuer: String, inventory: &Inventory, are_announced: bool) {
     let of_issuer = match &inventory.sight {
         Some(sight) => Line {
@@ -91,8 +91,8 @@ fn add_lines(lines: &mut Vec<Line>, issuer: String, inventory: &Inventory, are_a
 }
 
 impl Line {
-    /// In the order of the view's columns. The last five but one are those of endpoints, which tables do
-    /// not have.
+    /// In the order of the view's columns. The last five but one are for endpoints; tables do not
+    /// have them.
     fn into_datums(self) -> [Option<pg_sys::Datum>; 12] {
         // The datum of a bytea is that of a text of the same bytes.
         let text = |text: String| encoding::to_server_lossy(&text).into_bytes().into_datum();

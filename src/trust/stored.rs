@@ -1,16 +1,16 @@
-//! A key as a table holds it: `auth.jwks`, or a followed one.
+//! A key as a table stores it: `auth.jwks`, or a followed table.
 
 use jwt_verify::limits::MAX_JWK_BYTES;
 use jwt_verify::{AlgorithmSet, Key, KeyError, UnixTime};
 
 use crate::pg::row::Unreadable;
 
-/// What a row says of its key.
+/// The columns of a row that describe its key.
 pub struct StoredKey {
     pub kid: Option<String>,
     pub jwk: String,
     pub alg: Option<String>,
-    /// From when on the key does not count, grace included.
+    /// From this time on the key is not used, grace included.
     pub valid_until: Option<UnixTime>,
     pub created_at: Option<UnixTime>,
 }
@@ -46,7 +46,7 @@ impl OddRow {
 }
 
 impl OddRow {
-    /// What is odd, in the words of [`KeyError`]'s.
+    /// The problem, in the words of [`KeyError`].
     pub fn reason(&self) -> String {
         match self {
             Self::NoKey => "the row has no key".to_owned(),

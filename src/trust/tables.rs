@@ -1,9 +1,10 @@
-//! The extension's two tables, read as Postgres reads its own catalogs: with a fresh snapshot whatever
-//! the transaction's isolation level (a key withdrawn is withdrawn), without SQL, search_path or
-//! privileges of the caller, and in parallel workers too.
+//! The extension's two tables, read as Postgres reads its own catalogs: always with a fresh
+//! snapshot in every isolation level (so a withdrawn key is never used), without SQL, search_path
+//! or privileges of the caller, and in parallel workers too.
 
 use std::ffi::CStr;
 
+use pgrx::datum::{Array, FromDatum};
 use pgrx::pg_sys;
 
 use crate::pg::encoding;
@@ -13,12 +14,12 @@ use crate::trust::triggers::{self, Faults};
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
 
-/// How often the tables are looked for where others drop, rename or replace them meanwhile.
+/// How often the tables are looked up where others drop, rename or replace them meanwhile.
 const MAX_ATTEMPTS: usize = 10;
 
-/// What the rules are made of: the columns of the first version's tables, each of which can make a
-/// rule stricter than it would be without. So where one is missing or of another type, nothing of that
-/// table is believed. Columns of later versions are to be optional, and others are not looked at.
+/// The columns of the first version's tables, which the rules need: each can make a rule stricter.
+/// So if one is missing or has another type, nothing of that table is used. Columns of later
+/// versions must be optional, and other columns are ignored.
 const ISSUER_COLUMNS: [(&str, pg_sys::Oid); 8] = [
     ("issuer", pg_sys::TEXTOID),
     ("audience", pg_sys::TEXTARRAYOID),
@@ -47,14 +48,15 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Opens the tables that the extension owns: a schema of the same name made by somebody else is
-    /// none of ours. `None` where there are none (any more).
+    /// Opens the tables that the extension owns: those in a schema of the same name that another
+    /// role made are not used. `None` where there are none (any more).
     pub fn open() -> Option<Self> {
         let mut found = find()?;
         for _ in 0..MAX_ATTEMPTS {
-            // As RangeVarGetRelidExtended in src/backend/catalog/namespace.c: while a lock is waited
-            // for, the table may be dropped, renamed or taken out of the extension. Once it is locked
-            // it can't; so it is looked for again if anything was taken in since.
+            // As RangeVarGetRelidExtended in src/backend/catalog/namespace.c: during the wait for a
+            // lock, the table may be dropped, renamed or removed from the extension. Once it is
+            // locked this is impossible, so it is looked up again if any invalidation was processed
+            // meanwhile.
             let before = invalidations();
             let opened = Table::open(found.0).zip(Table::open(found.1));
             let still = if opened.is_some() && invalidations() == before {
@@ -75,25 +77,25 @@ impl Tables {
         [self.issuers.oid(), self.jwks.oid()]
     }
 
-    /// What is wrong with the triggers by which other backends hear of a change.
+    /// The problems with the triggers that announce changes to other backends.
     pub fn trigger_faults(&self) -> Faults {
         // SAFETY: both relations are open.
         unsafe { triggers::faults(self.issuers.0, self.jwks.0) }
     }
 
-    /// Opens them by the oids that they had, for which no invalidation has come since. `None` where
-    /// one is gone.
+    /// Opens them by their known oids, for which no invalidation has come since. `None` where one
+    /// no longer exists.
     pub fn reopen([issuers, jwks]: [pg_sys::Oid; 2]) -> Option<Self> {
         let (issuers, jwks) = Table::open(issuers).zip(Table::open(jwks))?;
         Some(Self { issuers, jwks })
     }
 
-    /// Hands a look at both tables to `look`, as they are now and stay for it: one snapshot for both,
-    /// so that a commit between the two cannot pair an old rule with a new key.
+    /// Calls `look` with both tables as they are now: one snapshot for both, so that a commit
+    /// between the two cannot combine an old rule with a new key.
     pub fn look<T>(&self, look: impl FnOnce(&Look) -> T) -> T {
-        // SAFETY: the relations are open and locked. The snapshot is registered, because detoasting
-        // wants one that is (and not only the catalog snapshot itself, since Postgres 18), until all
-        // tuples were looked at; where an error ends this early, Postgres releases it.
+        // SAFETY: the relations are open and locked. The snapshot stays registered until all tuples
+        // were read, because detoasting needs a registered one (since Postgres 18 the catalog
+        // snapshot itself is not enough). If an error ends this early, Postgres releases it.
         unsafe {
             let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetCatalogSnapshot(self.jwks.oid()));
             let outcome = look(&Look {
@@ -114,7 +116,8 @@ pub struct Look<'t> {
 }
 
 impl Look<'_> {
-    /// Shows `see` at most `limit` rows of `auth.issuers`: those whose columns equal these texts.
+    /// Calls `see` with at most `limit` rows of `auth.issuers`: those whose columns equal these
+    /// texts.
     pub fn issuers(&self, names: &[Name], limit: usize, see: impl FnMut(&Row)) {
         let table = &self.tables.issuers;
         // SAFETY: the snapshot is registered.
@@ -146,28 +149,115 @@ impl Look<'_> {
     }
 }
 
-/// How many invalidations this backend has taken in.
+/// How many invalidations this backend has processed.
 pub fn invalidations() -> u64 {
     // SAFETY: reads a variable of the backend.
     unsafe { pg_sys::SharedInvalidMessageCounter }
 }
 
-/// The oids of `auth.issuers` and `auth.jwks`, if both are there and the extension's.
+/// The oids of `auth.issuers` and `auth.jwks`, if both exist and belong to the extension.
 pub fn find() -> Option<(pg_sys::Oid, pg_sys::Oid)> {
-    // SAFETY: look-ups in the system catalogs by constant names; each takes and returns plain values.
-    unsafe {
-        let extension = pg_sys::get_extension_oid(c"pg_auth_jwt".as_ptr(), true);
-        let schema = pg_sys::get_namespace_oid(c"auth".as_ptr(), true);
-        if extension == pg_sys::InvalidOid || schema == pg_sys::InvalidOid {
-            return None;
+    let extension = Extension::find()?;
+    // SAFETY: a look-up in the system catalogs by a constant name.
+    let schema = unsafe { pg_sys::get_namespace_oid(c"auth".as_ptr(), true) };
+    if schema == pg_sys::InvalidOid {
+        return None;
+    }
+    let table = |name: &CStr| {
+        let dumped = &extension.dumped;
+        dumped
+            .iter()
+            .copied()
+            .find(|oid| is_called(*oid, schema, name))
+            .or_else(|| extension.member(schema, name))
+    };
+    Some((table(c"issuers")?, table(c"jwks")?))
+}
+
+/// The extension's row of `pg_extension`.
+struct Extension {
+    oid: pg_sys::Oid,
+    /// The tables whose rows pg_dump takes along, in `extconfig`. Only an extension's own script can
+    /// put a table there, and Postgres takes it out with the table's membership.
+    dumped: Vec<pg_sys::Oid>,
+}
+
+impl Extension {
+    /// `None` where it is not in this database.
+    fn find() -> Option<Self> {
+        // SAFETY: a scan of a system catalog, as get_extension_oid in
+        // src/backend/commands/extension.c; each tuple is looked at before the next one is fetched. What
+        // an error leaves open is Postgres's to release. The table has few rows, and to open its index
+        // for the first time in a connection costs more than to look at them.
+        unsafe {
+            let relation = pg_sys::table_open(pg_sys::ExtensionRelationId, LOCK);
+            let mut key = pg_sys::ScanKeyData::default();
+            pg_sys::ScanKeyInit(
+                &raw mut key,
+                pg_sys::Anum_pg_extension_extname as pg_sys::AttrNumber,
+                pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
+                pg_sys::Oid::from(pg_sys::F_NAMEEQ),
+                pg_sys::Datum::from(c"pg_auth_jwt".as_ptr()),
+            );
+            let scan = pg_sys::systable_beginscan(
+                relation,
+                pg_sys::InvalidOid,
+                false,
+                std::ptr::null_mut(),
+                1,
+                &raw mut key,
+            );
+            let tuple = pg_sys::systable_getnext(scan);
+            let found = (!tuple.is_null()).then(|| {
+                let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_extension>();
+                let mut is_null = false;
+                let dumped = pg_sys::heap_getattr(
+                    tuple,
+                    pg_sys::Anum_pg_extension_extconfig as i32,
+                    (*relation).rd_att,
+                    &mut is_null,
+                );
+                let dumped = Array::<pg_sys::Oid>::from_datum(dumped, is_null);
+                Self {
+                    oid: (*form).oid,
+                    dumped: dumped.iter().flat_map(Array::iter).flatten().collect(),
+                }
+            });
+            pg_sys::systable_endscan(scan);
+            pg_sys::table_close(relation, LOCK);
+            found
         }
-        let table = |name: &CStr| {
+    }
+
+    /// The table of that name, if it is a member of the extension by the catalog of dependencies. One
+    /// that was taken out of the extension and put back is no longer among those that are dumped.
+    #[cold]
+    fn member(&self, schema: pg_sys::Oid, name: &CStr) -> Option<pg_sys::Oid> {
+        // SAFETY: look-ups in the system catalogs; each takes and returns plain values.
+        unsafe {
             let oid = pg_sys::get_relname_relid(name.as_ptr(), schema);
             (oid != pg_sys::InvalidOid
-                && pg_sys::getExtensionOfObject(pg_sys::RelationRelationId, oid) == extension)
+                && pg_sys::getExtensionOfObject(pg_sys::RelationRelationId, oid) == self.oid)
                 .then_some(oid)
-        };
-        Some((table(c"issuers")?, table(c"jwks")?))
+        }
+    }
+}
+
+/// Whether the relation has that name, in that schema.
+fn is_called(relation: pg_sys::Oid, schema: pg_sys::Oid, name: &CStr) -> bool {
+    // SAFETY: the tuple is one of pg_class, and is released once nothing of it is used any more; its
+    // name is NUL-terminated.
+    unsafe {
+        let cache = pg_sys::SysCacheIdentifier::RELOID as i32;
+        let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(relation));
+        if tuple.is_null() {
+            return false;
+        }
+        let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_class>();
+        let is_called =
+            (*form).relnamespace == schema && CStr::from_ptr((*form).relname.data.as_ptr()) == name;
+        pg_sys::ReleaseSysCache(tuple);
+        is_called
     }
 }
 
@@ -183,7 +273,7 @@ pub fn extension_owner() -> Option<pg_sys::Oid> {
             &raw mut key,
             pg_sys::Anum_pg_extension_oid as pg_sys::AttrNumber,
             pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
-            pg_sys::Oid::from(pg_sys::F_OIDEQ).into(),
+            pg_sys::Oid::from(pg_sys::F_OIDEQ),
             pg_sys::Datum::from(extension),
         );
         let scan = pg_sys::systable_beginscan(
@@ -206,17 +296,17 @@ pub fn extension_owner() -> Option<pg_sys::Oid> {
 pub struct Table(pg_sys::Relation);
 
 impl Table {
-    /// `None` where it is gone.
+    /// `None` where it no longer exists.
     pub fn open(oid: pg_sys::Oid) -> Option<Self> {
         // SAFETY: takes and returns plain values; the relation stays open until it is closed.
         let relation = unsafe { pg_sys::try_relation_open(oid, LOCK) };
-        // Not `then_some`, which would make, and drop, one of NULL.
+        // Not `then_some`, which would create a value from NULL and drop it.
         (!relation.is_null()).then(|| Self(relation))
     }
 
     /// As [`open`](Self::open), but does not wait for the lock.
     pub fn open_unless_locked(oid: pg_sys::Oid) -> Result<Option<Self>, IsLocked> {
-        // SAFETY: plain values. Of the two locks that are held while it is open, one is released.
+        // SAFETY: plain values. Two locks are held while it is open, and one is released here.
         unsafe {
             if !pg_sys::ConditionalLockRelationOid(oid, LOCK) {
                 return Err(IsLocked);
@@ -296,7 +386,7 @@ impl Table {
         }
     }
 
-    /// Shows `see` at most `limit` rows whose columns equal these texts.
+    /// Calls `see` with at most `limit` rows whose columns equal these texts.
     ///
     /// # Safety
     ///
@@ -311,7 +401,8 @@ impl Table {
     ) {
         let relation = self.0;
         // SAFETY: the relation is open and locked, and the snapshot registered, as the caller
-        // promises; each tuple is looked at before the next one is fetched. The scan keys outlive it.
+        // promises; each tuple is read before the next one is fetched. The scan keys outlive the
+        // scan.
         unsafe {
             let Some(mut path) = index::plan(relation, columns, names) else {
                 return;
@@ -332,7 +423,7 @@ impl Table {
                     break;
                 }
                 let row = Row::new(columns, (*relation).rd_att, tuple);
-                // By the characters, whatever the scan has compared.
+                // Compares the characters, in addition to the comparison of the scan.
                 let is_wanted = names.iter().all(|(column, wanted)| {
                     // No character takes more than 4 bytes in any encoding.
                     let limit = wanted.len().saturating_mul(4);
@@ -348,13 +439,13 @@ impl Table {
     }
 }
 
-/// Somebody holds, or waits for, a lock that excludes readers.
+/// Another session holds, or waits for, a lock that excludes readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IsLocked;
 
 impl Drop for Table {
     fn drop(&mut self) {
-        // While an error unwinds, open relations and locks are Postgres's to release.
+        // While an error unwinds, Postgres releases open relations and locks.
         if !std::thread::panicking() {
             // SAFETY: it was opened with this lock, and is not used after this.
             unsafe { pg_sys::relation_close(self.0, LOCK) }

@@ -1,7 +1,7 @@
-//! Whether the triggers that sql/tables.sql made are still there and still fire for every change.
+//! Whether the triggers of sql/tables.sql still exist and still fire for every change.
 //!
-//! `pg_restore --disable-triggers` and `ALTER TABLE ... ENABLE TRIGGER ALL` leave them firing on origin
-//! only, so that what a logical replication worker writes is announced to nobody.
+//! `pg_restore --disable-triggers` and `ALTER TABLE ... ENABLE TRIGGER ALL` leave them firing on
+//! origin only, so changes by a logical replication worker are not announced.
 
 use std::ffi::CStr;
 
@@ -26,12 +26,12 @@ const BEFORE_ROW: u32 = pg_sys::TRIGGER_TYPE_BEFORE
 /// The language C, in src/include/catalog/pg_language.dat.
 const C_LANGUAGE: pg_sys::Oid = pg_sys::Oid::from_u32(13);
 
-/// A trigger that has to be there.
+/// A required trigger.
 struct Expected {
     name: &'static str,
     /// Its events, level and time, as in `pg_trigger.tgtype`.
     fires: u32,
-    /// The library's function behind it.
+    /// The function of the library that it calls.
     symbol: &'static CStr,
 }
 
@@ -66,7 +66,7 @@ const JWKS: [Expected; 3] = [
     },
 ];
 
-/// On a followed table, as `auth.follow` creates them.
+/// Those on a followed table, as `auth.follow` creates them.
 const SOURCE: [Expected; 2] = [
     Expected {
         name: SOURCE_ROW_TRIGGER,
@@ -84,17 +84,17 @@ const SOURCE: [Expected; 2] = [
 pub const SOURCE_ROW_TRIGGER: &str = "pg_auth_jwt_keys_changed";
 pub const SOURCE_TRUNCATE_TRIGGER: &str = "pg_auth_jwt_keys_truncated";
 
-/// What is wrong with the triggers of both tables.
+/// The problems with the triggers of both tables.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Faults(Vec<Fault>);
 
-/// What is wrong with the triggers of one table.
+/// The problems with the triggers of one table.
 #[derive(Clone, PartialEq, Eq)]
 struct Fault {
     table: &'static str,
-    /// The names of those that do not fire always.
+    /// The names of triggers that do not fire always.
     demoted: Vec<String>,
-    /// The names of those that are not there.
+    /// The names of missing triggers.
     missing: Vec<&'static str>,
 }
 
@@ -104,7 +104,7 @@ impl Faults {
         self.0.is_empty()
     }
 
-    /// The WARNING that says what is wrong, and the statements that repair it.
+    /// The WARNING with the problem, and the statements that repair it.
     pub fn warning(&self) -> Report {
         let mut details = Vec::new();
         let mut repairs = Vec::new();
@@ -160,7 +160,7 @@ fn definition(name: &str, table: &str) -> String {
     )
 }
 
-/// Looks for them.
+/// Checks the triggers of both tables.
 ///
 /// # Safety
 ///
@@ -186,7 +186,8 @@ pub unsafe fn announce(relation: pg_sys::Relation) -> bool {
     unsafe { faults_of(relation, "", &SOURCE) }.is_none()
 }
 
-/// The names of triggers, of those that `auth.follow` creates, that the relation has, whatever they do.
+/// The names of the relation's triggers that are named as `auth.follow` names them, whatever they
+/// do.
 ///
 /// # Safety
 ///
@@ -233,7 +234,7 @@ unsafe fn faults_of(
 ) -> Option<Fault> {
     // SAFETY: as the caller promises.
     let triggers = unsafe {
-        // Nothing is read of what is no ordinary table.
+        // A relation that is not an ordinary table is not read.
         if (*(*relation).rd_rel).relkind as u8 != pg_sys::RELKIND_RELATION {
             return None;
         }
@@ -245,7 +246,7 @@ unsafe fn faults_of(
         missing: Vec::new(),
     };
     for expected in expected {
-        // There may be several: one that fires always is enough.
+        // There may be several: one that always fires is enough.
         let mut found: Vec<_> = triggers
             .iter()
             .filter(|trigger| does_its_work(trigger, expected))
@@ -267,8 +268,8 @@ unsafe fn faults_of(
     (!is_fine).then_some(fault)
 }
 
-/// Whether a trigger, if it fires, does what the expected one does: by any name, for all its events
-/// and rows, at once.
+/// Whether a trigger, if it fires, does the same as the expected one: with any name, for all its
+/// events and rows, immediately.
 fn does_its_work(trigger: &pg_sys::Trigger, expected: &Expected) -> bool {
     trigger.tgtype as u32 == expected.fires
         && trigger.tgqual.is_null()
@@ -279,8 +280,8 @@ fn does_its_work(trigger: &pg_sys::Trigger, expected: &Expected) -> bool {
 
 /// Whether the function is written in C and calls that symbol. Only a superuser can make one.
 fn is_function_of_library(function: pg_sys::Oid, symbol: &CStr) -> bool {
-    // SAFETY: the tuple is one of pg_proc, and is released once nothing of it is used any more; its
-    // `prosrc` is a text, or NULL.
+    // SAFETY: the tuple belongs to pg_proc, and is released after its last use; its `prosrc` is a
+    // text, or NULL.
     unsafe {
         let cache = pg_sys::SysCacheIdentifier::PROCOID as i32;
         let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(function));

@@ -1,11 +1,12 @@
-//! The relations whose changes make what was found doubtful.
+//! The relations whose changes make found keys doubtful.
 //!
 //! Postgres may call the callback at almost any point, so this is a set that neither allocates nor
-//! locks. It may hold more than was put into it, at the cost of a look-up; never less.
+//! locks. It may report a relation that was not added, at the cost of a look-up, but never miss
+//! one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// So many that other relations are rarely taken for a watched one.
+/// Large enough that other relations are rarely reported as watched.
 const BITS: u32 = 4_096;
 
 static WATCHED: [AtomicU64; (BITS / u64::BITS) as usize] =
@@ -24,7 +25,7 @@ pub fn add(relation: pgrx::pg_sys::Oid) {
     }
 }
 
-/// Whether the relation is watched; rarely, true of one that is not.
+/// Whether the relation is watched; rarely, true for one that is not.
 pub fn contain(relation: pgrx::pg_sys::Oid) -> bool {
     match place(relation) {
         (Some(word), bit) => word.load(Ordering::Relaxed) & bit != 0,

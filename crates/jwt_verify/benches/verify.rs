@@ -1,4 +1,4 @@
-//! A token's verification against the bare check of its signature by the same library.
+//! Compares a token's verification with the bare check of its signature by the same library.
 //!
 //! `cargo bench -p jwt_verify`; with `-- --ratios` only the ratios of the two, which `bench/run.py` reads.
 
@@ -17,7 +17,8 @@ use serde_json::json;
 use std::hint::black_box;
 use std::time::Instant;
 
-/// Those that the crypto library's bare check is measured for as well; jsonwebtoken has none of ES512.
+/// The algorithms for which the crypto library's bare check is measured as well; jsonwebtoken has
+/// no ES512.
 const ALGORITHMS: [(Signer, &str); 7] = [
     (Signer::Rsa, "RS256"),
     (Signer::Rsa, "RS512"),
@@ -28,7 +29,7 @@ const ALGORITHMS: [(Signer, &str); 7] = [
     (Signer::Secret, "HS256"),
 ];
 
-/// A token of about the length that issuers make, with `padding` more bytes of claims.
+/// A token of about the length that issuers use, with `padding` more bytes of claims.
 fn token(signer: Signer, alg: &str, padding: usize) -> String {
     let header = json!({"alg": alg, "kid": kid(signer), "typ": "JWT"}).to_string();
     let payload = json!({
@@ -101,8 +102,8 @@ fn first_verification(c: &mut Criterion) {
     }
 }
 
-/// Prints, for each algorithm, how many times the bare check a verification takes, and the nanoseconds of
-/// both. They alternate each millisecond, so that what else the machine does, it does to both.
+/// Prints, for each algorithm, the ratio of a verification to the bare check, and the nanoseconds
+/// of both. They alternate each millisecond, so that other load on the machine affects both.
 fn ratios() {
     const ROUNDS: usize = 401;
 

@@ -1,6 +1,6 @@
-//! The time that the worst 64 KiB take, against an ordinary token of that length that is refused: a few
-//! times at most. Fails beyond that. Part of `make soak`, as a busy machine makes a clock lie;
-//! tests/bounded_work.rs counts what needs no clock.
+//! Compares the time for the worst 64 KiB with that for an ordinary refused token of that length.
+//! Fails where it is more than a few times as long. Part of `make soak`, because timing is
+//! unreliable on a busy machine; tests/bounded_work.rs counts what needs no clock.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark may panic")]
 
@@ -18,7 +18,7 @@ use jwt_verify::{AlgorithmSet, Key, Keyring, inspect, unverified_claims, verify}
 /// How much more time than an ordinary refusal a worst case may take.
 const TIMES: u32 = 10;
 
-/// The shortest of several times: what disturbs only adds.
+/// The shortest of several times: disturbances only add time.
 fn time(mut work: impl FnMut()) -> Duration {
     let once = |work: &mut dyn FnMut()| {
         let start = Instant::now();
@@ -34,7 +34,7 @@ struct Worst {
 }
 
 impl Worst {
-    /// Reports the slowest of the cases, and fails if it takes more than `times` of `base`.
+    /// Reports the slowest of the cases, and fails if it takes more than `times` as long as `base`.
     fn check(
         &mut self,
         what: &str,
@@ -52,7 +52,7 @@ impl Worst {
 }
 
 fn main() -> ExitCode {
-    // Else `cargo test --all-targets` would run it.
+    // Otherwise `cargo test --all-targets` would run it.
     if !std::env::args().any(|argument| argument == "--bench") {
         return ExitCode::SUCCESS;
     }
@@ -92,7 +92,7 @@ fn main() -> ExitCode {
     ]
     .map(|(case, token)| (case, look(token, &many)));
     worst.check("one of 10,000 keys", base, 2, times);
-    // This takes a walk through the names.
+    // This case takes a walk through the names.
     let base = time(|| drop(black_box(inspect(&ordinary, &one, NOW, &PLACES))));
     let walk = time(|| drop(black_box(inspect(&unknown, &many, NOW, &PLACES))));
     worst.check(

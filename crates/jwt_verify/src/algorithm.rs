@@ -116,7 +116,7 @@ impl fmt::Display for Algorithm {
 pub struct AlgorithmSet(u16);
 
 impl AlgorithmSet {
-    /// Every algorithm but the HMAC ones, which an issuer has to name.
+    /// Every algorithm except the HMAC ones, which an issuer has to name.
     pub const ASYMMETRIC: Self = Self::of(&[
         Algorithm::Rs256,
         Algorithm::Rs384,
@@ -130,11 +130,11 @@ impl AlgorithmSet {
         Algorithm::EdDsa,
     ]);
 
-    /// The set of the algorithms of these names; no names, no algorithm.
+    /// The set of the algorithms of these names; without names, the empty set.
     ///
     /// # Errors
     ///
-    /// The first name that is not an algorithm's. `none` is not.
+    /// The first name that is not the name of an algorithm. `none` is not one.
     pub fn from_names<'a>(
         names: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self, UnknownAlgorithm> {
@@ -193,7 +193,7 @@ impl fmt::Display for AlgorithmSet {
     }
 }
 
-/// A name that is not a signature algorithm's.
+/// A name that is not the name of a signature algorithm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownAlgorithm(pub String);
 

@@ -1,7 +1,7 @@
 //! The claims (RFC 7519 §4) and the rules on them.
 //!
-//! They stand in one table, [`RULES`]: `verify` walks it until a rule is broken,
-//! and `inspect` walks it topic by topic.
+//! All rules are in one table, [`RULES`]: `verify` goes through it until a rule is broken, and
+//! `inspect` goes through it topic by topic.
 
 use std::borrow::Cow;
 
@@ -15,12 +15,12 @@ use crate::time::{UnixTime, WideTime};
 /// A token's payload.
 pub(crate) struct Claims<'p>(Object<'p>);
 
-/// When a token is accepted, as far as its claims say.
+/// The times between which the claims allow the token to be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Window {
-    /// The first moment.
+    /// The first instant at which it is accepted.
     pub(crate) from: UnixTime,
-    /// The first moment at which it is no longer.
+    /// The first later instant at which it is no longer accepted.
     pub(crate) until: UnixTime,
 }
 
@@ -96,7 +96,7 @@ impl Topic {
 /// One rule on the claims.
 struct Rule {
     topic: Topic,
-    /// When the token keeps the rule, if it does now.
+    /// The times between which the token keeps the rule, if it keeps it now.
     check: fn(&Claims<'_>, &Policy, UnixTime) -> Result<Window, Error>,
 }
 
@@ -109,8 +109,8 @@ impl Rule {
     }
 }
 
-/// Every rule on the claims, in the order of its errors. `verify` stops at the first that is broken;
-/// `inspect` looks at all of them.
+/// Every rule on the claims, in the order of its errors. `verify` stops at the first rule that is
+/// broken; `inspect` checks all of them.
 const RULES: [Rule; 11] = [
     Rule::new(Topic::Required, |claims, policy, _| {
         claims.check_required(policy)?;
@@ -178,11 +178,11 @@ impl<'p> Claims<'p> {
             .try_for_each(|rule| (rule.check)(self, policy, now).map(|_| ()))
     }
 
-    /// The required claims are there, and not null.
+    /// The required claims are present, and not null.
     fn check_required(&self, policy: &Policy) -> Result<(), Error> {
         for claim in &policy.required_claims {
-            // A null where a rule wants a type is of the wrong type, and that
-            // rule says so.
+            // Where a rule on the claim requires a type, null is of the wrong type, and that rule
+            // reports it.
             let is_there = match self.0.get(claim) {
                 None => false,
                 Some(Value::Null) => is_registered(claim),
@@ -216,13 +216,13 @@ impl<'p> Claims<'p> {
         }
     }
 
-    /// A NumericDate, where it is there.
+    /// A NumericDate, if it is present.
     fn check_date(&self, claim: &'static str) -> Result<Window, Error> {
         self.date(claim)?;
         Ok(Window::ALWAYS)
     }
 
-    /// Not expired (RFC 7519 §4.1.4).
+    /// Checks `exp`: the token has not expired (RFC 7519 §4.1.4).
     fn check_exp(&self, policy: &Policy, now: UnixTime) -> Result<Window, Error> {
         let Some(exp) = self.date("exp")? else {
             return Ok(Window::ALWAYS);
@@ -234,7 +234,7 @@ impl<'p> Claims<'p> {
         }
     }
 
-    /// Valid already (RFC 7519 §4.1.5).
+    /// Checks `nbf`: the token is valid already (RFC 7519 §4.1.5).
     fn check_nbf(&self, policy: &Policy, now: UnixTime) -> Result<Window, Error> {
         let Some(nbf) = self.date("nbf")? else {
             return Ok(Window::ALWAYS);
@@ -246,7 +246,7 @@ impl<'p> Claims<'p> {
         }
     }
 
-    /// Not issued in the future (RFC 7519 §4.1.6).
+    /// Checks `iat`: the token was not issued in the future (RFC 7519 §4.1.6).
     fn check_iat(&self, policy: &Policy, now: UnixTime) -> Result<Window, Error> {
         let Some(iat) = self.date("iat")? else {
             return Ok(Window::ALWAYS);
@@ -258,9 +258,9 @@ impl<'p> Claims<'p> {
         }
     }
 
-    /// Not older than the issuer's tokens may get.
+    /// Checks `max_age`: the token is not older than the issuer's tokens may be.
     fn check_max_age(&self, policy: &Policy, now: UnixTime) -> Result<Window, Error> {
-        // Reported here too, whether or not there is a limit: the age is not known.
+        // A malformed `iat` is an error here with or without a limit.
         let iat = self.date("iat")?;
         let Some(max_age) = policy.max_age else {
             return Ok(Window::ALWAYS);
@@ -314,7 +314,7 @@ impl<'p> Claims<'p> {
         }
     }
 
-    /// The token is for one of the issuer's audiences.
+    /// Checks that the token is for one of the issuer's audiences.
     fn check_audience(&self, policy: &Policy) -> Result<(), Error> {
         let audience = self.audience()?;
         let Some(accepted) = &policy.audience else {
@@ -336,7 +336,7 @@ impl<'p> Claims<'p> {
     }
 }
 
-/// Whether a rule of its own looks at the claim's type.
+/// Whether another rule checks the claim's type.
 fn is_registered(claim: &str) -> bool {
     matches!(claim, "iss" | "sub" | "aud" | "exp" | "nbf" | "iat")
 }

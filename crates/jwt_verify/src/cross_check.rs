@@ -1,8 +1,8 @@
-//! For tests and fuzzing, not for use: what production code cannot ask.
+//! For tests and fuzzing only: questions that production code does not ask.
 //!
-//! [`verdicts`] asks the stack that [`verify`](crate::verify) uses and the one
-//! that admits keys. They must agree on every input. The vectors of RFCs are signed with keys whose
-//! private half the RFCs publish: [`admit_even_published`] and [`add_key_even_published`] take them.
+//! [`verdicts`] asks the stack that [`verify`](crate::verify) uses and the one that admits keys.
+//! They must agree on every input. The RFCs' test vectors are signed with keys whose private half
+//! the RFCs publish: [`admit_even_published`] and [`add_key_even_published`] accept them.
 
 use sha2::digest::Output;
 use sha2::digest::core_api::BlockSizeUser;
@@ -28,12 +28,12 @@ pub fn add_key_even_published(keyring: &mut Keyring, issuer: &str, key: Key) -> 
     keyring.add_admitted_key(issuer, key)
 }
 
-/// How many signatures this thread has checked: the costly part of a verification.
+/// How many signatures this thread has checked: the expensive part of a verification.
 pub fn signature_checks() -> usize {
     signature::CHECKS.with(std::cell::Cell::get)
 }
 
-/// What the stack in use says of a signature (in bytes), and what the other.
+/// The answers of the stack in use and of the other stack about a signature (in bytes).
 pub fn verdicts(key: &Key, alg: Algorithm, message: &[u8], signature: &[u8]) -> (bool, bool) {
     let encoded = base64url::encode(signature);
     let encoded = Signature {
@@ -60,7 +60,7 @@ fn is_mac(secret: &[u8], alg: Algorithm, message: &[u8], mac: &[u8]) -> bool {
     }
 }
 
-/// RFC 2104, written out: neither stack's own.
+/// RFC 2104, implemented here and not taken from either stack.
 fn hmac<H: Digest + BlockSizeUser>(secret: &[u8], message: &[u8]) -> Output<H> {
     let block = H::block_size();
     let mut key = match secret.len() > block {

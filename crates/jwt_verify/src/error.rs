@@ -32,14 +32,13 @@ impl fmt::Display for Part {
     }
 }
 
-/// The rule that refused a token, with the values that a person needs.
+/// The rule that refused a token, with the values needed to find the cause.
 ///
-/// Neither `Display` nor `Debug` shows a token, a signature or a key. Strings
-/// that come from the token are [`Excerpt`]s; times displayed as dates
-/// where they have one.
+/// Neither `Display` nor `Debug` shows a token, a signature or a key. Strings that come from the
+/// token are [`Excerpt`]s; times are displayed as dates where they have one.
 ///
-/// Exhaustive on purpose: a caller that gives each error a code has to decide
-/// about each new one.
+/// Not `non_exhaustive`, on purpose: a caller that gives each error a code has to decide about each
+/// new error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// The token is longer than [`MAX_TOKEN_BYTES`].
@@ -49,10 +48,10 @@ pub enum Error {
     },
     /// The token does not have three parts (RFC 7515 §7.1).
     PartCount {
-        /// How many it has.
+        /// The number of its parts.
         parts: usize,
     },
-    /// A part is empty: an unsecured or detached token, or none at all.
+    /// A part is empty: an unsecured or detached token, or an empty text.
     EmptyPart(Part),
     /// A part is not unpadded, canonical base64url (RFC 7515 §2).
     NotBase64url(Part),
@@ -60,7 +59,7 @@ pub enum Error {
     Json {
         /// Which of the two.
         part: Part,
-        /// What is wrong, and in which member.
+        /// The error, and the member that has it.
         error: JsonError,
     },
     /// The header has no `alg` (RFC 7515 §4.1.1).
@@ -69,9 +68,9 @@ pub enum Error {
     HeaderType {
         /// The parameter's name.
         name: &'static str,
-        /// What it has to be.
+        /// The required type.
         expected: &'static str,
-        /// What it is.
+        /// The actual type.
         found: &'static str,
     },
     /// The header has `crit`; no extension is understood (RFC 7515 §4.1.11).
@@ -84,8 +83,7 @@ pub enum Error {
         /// The header's `typ`; absent, it counts as `JWT`.
         typ: Option<Excerpt>,
     },
-    /// `alg` does not name a signature algorithm; `none` does not either
-    /// (RFC 8725 §3.2).
+    /// `alg` does not name a signature algorithm. `none` is not one either (RFC 8725 §3.2).
     UnknownAlgorithm {
         /// The header's `alg`.
         alg: Excerpt,
@@ -102,12 +100,12 @@ pub enum Error {
         /// The header's `kid`.
         kid: Option<Excerpt>,
     },
-    /// No issuer of this name is known, and none accepts any.
+    /// No issuer of this name is known, and no row accepts any issuer.
     UnknownIssuer {
         /// The claim `iss`.
         issuer: Option<Excerpt>,
     },
-    /// The issuer is switched off.
+    /// The issuer is disabled.
     DisabledIssuer {
         /// The claim `iss`.
         issuer: Option<Excerpt>,
@@ -126,7 +124,7 @@ pub enum Error {
     ExpiredKey {
         /// The header's `kid`.
         kid: Excerpt,
-        /// When it expired.
+        /// The time when it expired.
         expired: UnixTime,
     },
     /// Several keys could have signed the token, and it does not say which.
@@ -179,19 +177,19 @@ pub enum Error {
     },
     /// `iss` is not a string (RFC 7519 §4.1.1).
     IssuerType {
-        /// What it is.
+        /// The actual type.
         found: &'static str,
     },
     /// `iss` is required and absent.
     MissingIssuer,
     /// `aud` is neither a string nor an array of strings (RFC 7519 §4.1.3).
     AudienceType {
-        /// What it is.
+        /// The actual type.
         found: &'static str,
     },
     /// `aud` is required and absent.
     MissingAudience,
-    /// None of the values of `aud` is one of ours (RFC 7519 §4.1.3).
+    /// `aud` contains none of the issuer's audiences (RFC 7519 §4.1.3).
     Audience {
         /// The first of its values, if it has one.
         audience: Option<Excerpt>,
@@ -205,9 +203,9 @@ pub enum Error {
     ClaimType {
         /// The claim's name.
         claim: &'static str,
-        /// What it has to be.
+        /// The required type.
         expected: &'static str,
-        /// What it is.
+        /// The actual type.
         found: &'static str,
     },
 }
@@ -332,7 +330,7 @@ impl fmt::Display for Error {
             },
             Self::UnknownKey { kid } => write!(f, "issuer has no key with \"kid\" {kid}"),
             Self::ExpiredKey { kid, expired } => {
-                write!(f, "key {kid} expired at {expired}")
+                write!(f, "key {kid} is not used since {expired}")
             }
             Self::AmbiguousKey { alg, kid } => match kid {
                 Some(kid) => write!(
@@ -352,7 +350,7 @@ impl fmt::Display for Error {
                 Some(kid) => write!(f, "\"{alg}\" signature does not match key {kid}"),
                 None => write!(f, "\"{alg}\" signature does not match the key"),
             },
-            // The time of the check is left out: it is the reader's own.
+            // The time of the check is left out: readers know what time it is.
             Self::Expired { exp, .. } => {
                 write!(f, "token expired at {} (claim \"exp\")", exp)
             }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::limits::MAX_EXCERPT_CHARS;
 
-/// What a message shows of a string from outside.
+/// A string from outside, as messages show it.
 ///
 /// At most [`MAX_EXCERPT_CHARS`] characters, with control characters,
 /// invisible ones and those that change the writing direction escaped, so that

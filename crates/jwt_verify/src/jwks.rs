@@ -10,7 +10,7 @@ use crate::jwk::{Key, KeyError, parse_jwk};
 use crate::key_type::KeyType;
 use crate::limits::{MAX_JWKS_BYTES, MAX_JWKS_KEYS};
 
-/// What [`read_jwks`] found at one place of the set.
+/// The entry that [`read_jwks`] found at one place of the set.
 ///
 /// `Debug` leaves the JWK out: it may be private.
 #[derive(Clone)]
@@ -72,15 +72,14 @@ impl std::error::Error for JwksError {}
 
 /// Reads a JWK Set, or one JWK, and admits each key as [`Key::from_jwk`] does.
 ///
-/// A key that cannot be used does not spoil the others (RFC 7517 §5), so the
-/// errors are in the entries. Two usable keys of the same `kid` and type are
-/// both unusable: which of them is meant cannot be known (RFC 7517 §4.5). An
-/// exact repetition is left out; the same key under another `kid` or `alg` is
-/// unusable after its first place.
+/// A key that cannot be used does not affect the others (RFC 7517 §5), so the errors are in the
+/// entries. If two usable keys have the same `kid` and type, both are unusable, because nothing
+/// says which one is meant (RFC 7517 §4.5). An exact repetition is left out; the same key under
+/// another `kid` or `alg` is unusable after its first place.
 ///
 /// # Errors
 ///
-/// The text as a whole is no set and no key, or is beyond its limits.
+/// Where the text as a whole is neither a set nor a key, or exceeds its limits.
 pub fn read_jwks(text: &str, algorithms: AlgorithmSet) -> Result<Vec<JwksEntry>, JwksError> {
     if text.len() > MAX_JWKS_BYTES {
         return Err(JwksError::TooLong { bytes: text.len() });
@@ -118,7 +117,7 @@ fn read_entry(index: usize, jwk: &str, algorithms: AlgorithmSet) -> JwksEntry {
     }
 }
 
-/// Leaves out what is there already, and marks the same key by another name.
+/// Leaves out exact repetitions, and marks the same key under another name.
 fn settle_repetitions(entries: &mut Vec<JwksEntry>) {
     type Names = (usize, Option<String>, AlgorithmSet);
     let mut first_places: HashMap<String, Names> = HashMap::new();

@@ -12,7 +12,7 @@ use crate::limits::MAX_KEYS_TRIED;
 use crate::policy::Policy;
 use crate::time::UnixTime;
 
-/// The name of the issuer that stands for any, or for none.
+/// The name of the row for any issuer, or for none.
 const ANY_ISSUER: &str = "*";
 
 /// Issuers, their rules and their keys.
@@ -20,8 +20,8 @@ const ANY_ISSUER: &str = "*";
 /// Looking up a key by issuer and `kid` takes two hash lookups, whatever the
 /// number of keys.
 ///
-/// Two keyrings are equal that were given the same, each issuer's keys in the
-/// same order: then [`verify`](crate::verify()) makes no difference between them.
+/// Two keyrings are equal if they were given the same issuers and keys, each issuer's keys in the
+/// same order. [`verify`](crate::verify()) gives the same results for equal keyrings.
 #[derive(Default, PartialEq)]
 pub struct Keyring {
     issuers: HashMap<Box<str>, Issuer>,
@@ -42,7 +42,7 @@ struct Slot {
     alg: Option<Box<str>>,
     expires_at: UnixTime,
     next: Option<usize>,
-    /// Filled at first use: most keys of a set are never used.
+    /// Filled at first use, because most keys of a set are never used.
     key: OnceLock<Option<Box<Key>>>,
 }
 
@@ -51,14 +51,14 @@ pub(crate) struct Selected<'k> {
     pub(crate) key: &'k Key,
     /// When the key itself expires.
     pub(crate) expires_at: UnixTime,
-    /// Before this the choice could have been another one: that is when the
-    /// last of the expired keys that were passed over did expire.
+    /// Before this instant another key might have been chosen: it is when the last of the expired
+    /// keys that were passed over expired.
     pub(crate) chosen_since: UnixTime,
 }
 
 impl PartialEq for Slot {
-    /// Whatever became of the JWK: that follows from the rest, and from the
-    /// issuer's policy.
+    /// Ignores the result of admission, which follows from the other fields and the issuer's
+    /// policy.
     fn eq(&self, other: &Self) -> bool {
         let Self {
             jwk,
@@ -80,8 +80,8 @@ impl Keyring {
         Self::default()
     }
 
-    /// Adds an issuer: the exact `iss` that its tokens carry, or `"*"` for any
-    /// or none. An issuer that is there already is replaced, without its keys.
+    /// Adds an issuer: the exact `iss` of its tokens, or `"*"` for any or none. Replaces an
+    /// existing issuer of that name, without its keys.
     pub fn add_issuer(&mut self, issuer: &str, policy: Policy) {
         let issuer_with_no_keys = Issuer {
             policy,
@@ -91,16 +91,14 @@ impl Keyring {
         self.issuers.insert(issuer.into(), issuer_with_no_keys);
     }
 
-    /// Adds a key to an issuer. False, and nothing added, where the issuer is
-    /// not known.
+    /// Adds a key to an issuer. Returns false, and adds nothing, where the issuer is not known.
     ///
-    /// `kid` is the only name by which a token can ask for the key, whatever
-    /// the JWK states. `alg` wins over the JWK's own; `None` leaves that one
-    /// in force. The key is for use before `expires_at`, or for ever.
+    /// Tokens can refer to the key only by `kid`, whatever the JWK states. `alg` overrides the
+    /// JWK's own; with `None` that one applies. The key can be used before `expires_at`, or for
+    /// ever.
     ///
-    /// `jwk` is admitted at its first use, by the rules of
-    /// [`Key::from_jwk`](crate::Key::from_jwk) and with the issuer's
-    /// algorithms; one that is not admissible is as if absent.
+    /// `jwk` is admitted at its first use, by the rules of [`Key::from_jwk`](crate::Key::from_jwk)
+    /// and with the issuer's algorithms; a key that is not admitted counts as absent.
     pub fn add_key(
         &mut self,
         issuer: &str,
@@ -154,7 +152,7 @@ impl Keyring {
             })
     }
 
-    /// Whether no key was added: then no token can be accepted.
+    /// Whether no key was added: then no token is accepted.
     pub fn is_empty(&self) -> bool {
         self.key_count() == 0
     }
@@ -164,8 +162,8 @@ impl Keyring {
         self.issuers.values().map(|issuer| issuer.slots.len()).sum()
     }
 
-    /// The issuer of a token with this `iss`: the row of that very name, else
-    /// the one for any. A disabled row does not give way to the other.
+    /// The issuer of a token with this `iss`: the row of exactly that name, else the row for any
+    /// issuer. A disabled row of that name still counts.
     pub(crate) fn issuer(&self, iss: Option<&str>) -> Result<&Issuer, Error> {
         let exact = iss.and_then(|iss| self.issuers.get(iss));
         let issuer = exact.or_else(|| self.issuers.get(ANY_ISSUER));
@@ -178,6 +176,13 @@ impl Keyring {
             }),
             Some(issuer) => Ok(issuer),
         }
+    }
+
+    /// The name of the row that is asked about a token with this `iss`: that very name, or `"*"`.
+    pub fn issuer_for(&self, iss: Option<&str>) -> Option<&str> {
+        let exact = iss.and_then(|iss| self.issuers.get_key_value(iss));
+        let row = exact.or_else(|| self.issuers.get_key_value(ANY_ISSUER));
+        row.map(|(name, _)| name.as_ref())
     }
 
     /// Whether there is a row of this very name.
@@ -199,8 +204,8 @@ impl Issuer {
         self.by_kid.keys().map(AsRef::as_ref)
     }
 
-    /// The key for a token with this header (RFC 7515 §6). The algorithm is
-    /// the key's to allow, never the header's (RFC 8725 §3.1).
+    /// The key for a token with this header (RFC 7515 §6). The key decides which algorithms are
+    /// allowed, never the header (RFC 8725 §3.1).
     pub(crate) fn select(
         &self,
         alg: Algorithm,
@@ -259,7 +264,7 @@ impl Issuer {
         }
     }
 
-    /// The only key that takes the algorithm, for a token that names none.
+    /// The only key that takes the algorithm, for a token without `kid`.
     fn select_only(
         &self,
         alg: Algorithm,
@@ -293,7 +298,7 @@ struct Candidates<'k> {
     only: Option<Selected<'k>>,
     several: bool,
     any_usable: bool,
-    /// When the last of the expired keys did expire.
+    /// The time when the last of the expired keys expired.
     last_expiry: Option<UnixTime>,
 }
 

@@ -2,8 +2,8 @@
 
 /// Longest token, in bytes.
 ///
-/// HTTP servers stop at 8 to 16 KiB of headers; tokens with hundreds of roles
-/// come near that. What is longer is not a token that anybody sends.
+/// HTTP servers accept at most 8 to 16 KiB of headers; tokens with hundreds of roles come near
+/// that. No real token is longer than this.
 pub const MAX_TOKEN_BYTES: usize = 65_536;
 
 /// Deepest nesting of arrays and objects in a JSON text; the outermost object
@@ -30,7 +30,7 @@ pub const MAX_NUMBER_FRACTION_DIGITS: usize = 16_383;
 /// An RSA key of 8192 bits takes 1.5 KiB; the rest is room for an `x5c` chain.
 pub const MAX_JWK_BYTES: usize = 65_536;
 
-/// Longest JWK Set, in bytes: [`MAX_JWKS_KEYS`] ordinary keys and some air.
+/// Longest JWK Set, in bytes: room for [`MAX_JWKS_KEYS`] ordinary keys.
 pub const MAX_JWKS_BYTES: usize = 16 * 1024 * 1024;
 
 /// Most keys in one JWK Set. Issuers publish a handful, rarely a hundred.
@@ -51,11 +51,10 @@ pub const RSA_MIN_EXPONENT: u64 = 3;
 /// time of a check grows with the exponent's length.
 pub const RSA_MAX_EXPONENT: u64 = u32::MAX as u64;
 
-/// Most keys that an issuer may have for a token without `kid` to be matched
-/// against them.
+/// Most keys that an issuer may have for a token without `kid` to be accepted.
 ///
-/// Such a token is only accepted where exactly one key takes its algorithm,
-/// which takes a look at every key. An issuer with more keys names them.
+/// Such a token is only accepted where exactly one key takes its algorithm, and finding that out
+/// takes a look at every key. An issuer with more keys sets `kid`.
 pub const MAX_KEYS_TRIED: usize = 100;
 
 /// Longest excerpt of a foreign string in a message, in characters.

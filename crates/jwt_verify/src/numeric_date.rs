@@ -29,7 +29,7 @@ impl NumericDate {
         Self(Number::Fraction(seconds))
     }
 
-    /// The instant, wide enough for every JSON number to be compared.
+    /// The instant, in a type wide enough to compare every JSON number.
     pub(crate) fn wide(self) -> WideTime {
         match self.0 {
             Number::Integer(seconds) => WideTime::from_seconds(seconds),
@@ -37,7 +37,7 @@ impl NumericDate {
         }
     }
 
-    /// The instant, where it lies in the years 1 to 9999. Others have no date that people write.
+    /// The instant, if it is in the years 1 to 9999. Others are not written as dates.
     pub(crate) fn calendar(self) -> Option<UnixTime> {
         let time = self.wide().narrow();
         time.is_calendar().then_some(time)

@@ -1,10 +1,10 @@
-//! What an issuer's tokens have to satisfy.
+//! The rules for an issuer's tokens.
 
 use std::time::Duration;
 
 use crate::algorithm::AlgorithmSet;
 
-/// The type of a token whose header states none (RFC 7519 §5.1).
+/// The type of a token whose header has no `typ` (RFC 7519 §5.1).
 pub(crate) const DEFAULT_TOKEN_TYPE: &str = "JWT";
 
 /// The rules for the tokens of one issuer.
@@ -19,14 +19,13 @@ pub struct Policy {
     pub algorithms: AlgorithmSet,
     /// The claims that a token must have.
     pub required_claims: Vec<String>,
-    /// How far its clock and ours may be apart.
+    /// The allowed difference between the issuer's clock and ours.
     pub leeway: Duration,
-    /// How long after `iat` a token is accepted. `None`: as long as it
-    /// likes. With it, `iat` is required.
+    /// How long after `iat` a token is accepted. `None`: no limit. With a limit, `iat` is required.
     pub max_age: Option<Duration>,
-    /// The accepted values of `typ` (RFC 8725 §3.11), in any case and with or
-    /// without `application/` (RFC 7515 §4.1.9). An absent `typ` counts as
-    /// `JWT`. `None`: not looked at, but a `typ` must be a string.
+    /// The accepted values of `typ` (RFC 8725 §3.11), in any case and with or without
+    /// `application/` (RFC 7515 §4.1.9). An absent `typ` counts as `JWT`. `None`: not compared, but
+    /// a `typ` must be a string.
     pub token_types: Option<Vec<String>>,
 }
 
@@ -59,8 +58,7 @@ impl Policy {
     }
 }
 
-/// A media type without the `application/` that may be left out (RFC 7515
-/// §4.1.9).
+/// A media type without the optional `application/` (RFC 7515 §4.1.9).
 fn bare_media_type(typ: &str) -> &str {
     match typ.split_at_checked("application/".len()) {
         Some((prefix, rest)) if prefix.eq_ignore_ascii_case("application/") => rest,

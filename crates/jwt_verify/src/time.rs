@@ -1,5 +1,5 @@
-//! Instants and lengths of time, how they are compared, and how messages write
-//! them. Every conversion between them and numbers is here.
+//! Instants and lengths of time, their comparison, and how messages write them. Every conversion
+//! between them and numbers is here.
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -27,12 +27,12 @@ impl UnixTime {
     /// 10000-01-01 00:00:00 UTC: the end of the years that people write.
     const YEAR_10000: Self = Self::from_seconds(253_402_300_800);
 
-    /// So many microseconds after 1970-01-01 00:00:00 UTC, or before.
+    /// This number of microseconds after 1970-01-01 00:00:00 UTC, or before.
     pub const fn from_micros(micros: i64) -> Self {
         Self(micros)
     }
 
-    /// So many seconds after 1970-01-01 00:00:00 UTC, or before; saturates.
+    /// This number of seconds after 1970-01-01 00:00:00 UTC, or before; saturates.
     pub const fn from_seconds(seconds: i64) -> Self {
         Self(seconds.saturating_mul(MICROS_PER_SECOND))
     }
@@ -42,7 +42,12 @@ impl UnixTime {
         self.0
     }
 
-    /// How far the two are apart, in either direction.
+    /// So long after it; saturates.
+    pub fn saturating_add(self, length: Duration) -> Self {
+        WideTime::from(self).plus(length).narrow()
+    }
+
+    /// The distance between the two, in either direction.
     pub fn abs_diff(self, other: Self) -> Duration {
         Duration::from_micros(self.0.abs_diff(other.0))
     }
@@ -58,7 +63,7 @@ impl Add<Duration> for UnixTime {
     type Output = Self;
 
     fn add(self, length: Duration) -> Self {
-        WideTime::from(self).plus(length).narrow()
+        self.saturating_add(length)
     }
 }
 
@@ -71,8 +76,8 @@ impl Sub<Duration> for UnixTime {
     }
 }
 
-/// An instant that no JSON number and no sum of a few lengths overflows, so that
-/// the rules compare what the token says and not what was cut off.
+/// An instant that no JSON number and no sum of a few lengths overflows, so that the rules compare
+/// the token's actual value and not a truncated one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct WideTime(i128);
 
@@ -83,10 +88,10 @@ impl WideTime {
 
     /// Rounded up to the microsecond.
     ///
-    /// Near today's dates a double holds a quarter of a microsecond, so what was
-    /// written with up to six decimals comes out exactly.
+    /// Near today's dates a double is precise to a quarter of a microsecond, so a number written
+    /// with up to six decimals is exact.
     pub(crate) fn from_fractional_seconds(seconds: f64) -> Self {
-        // `as` saturates, far beyond what is ever added; JSON has no NaN.
+        // `as` saturates, far beyond any value that is added; JSON has no NaN.
         Self((seconds * MICROS_PER_SECOND as f64).ceil() as i128)
     }
 
@@ -98,7 +103,7 @@ impl WideTime {
         Self(self.0.saturating_sub_unsigned(length.as_micros()))
     }
 
-    /// The nearest instant that 64 bits hold: the years -290308 to 294247.
+    /// The nearest instant that fits 64 bits: the years -290308 to 294247.
     pub(crate) fn narrow(self) -> UnixTime {
         UnixTime(self.0.clamp(i64::MIN.into(), i64::MAX.into()) as i64)
     }
@@ -146,7 +151,7 @@ impl fmt::Display for UnixTime {
     }
 }
 
-/// Displays a length of time roughly, in its largest two units.
+/// Displays a length of time, rounded to its two largest units.
 pub(crate) struct Roughly(pub(crate) Duration);
 
 impl fmt::Display for Roughly {

@@ -6,9 +6,9 @@ use crate::json::JsonFault;
 use crate::limits::MAX_TOKEN_BYTES;
 use crate::signature::Signature;
 
-/// A token taken apart; nothing in it is believed yet.
+/// A token split into its parts; nothing in it is trusted yet.
 pub(crate) struct Token<'t> {
-    /// What the signature covers: header, dot and payload as they came.
+    /// The text that the signature covers: header, dot and payload as they came.
     pub(crate) signed: &'t str,
     pub(crate) signature: Signature<'t>,
     /// The header's JSON text.

@@ -5,7 +5,7 @@ use crate::header;
 use crate::json::Value;
 use crate::token::Token;
 
-/// What a token claims without any proof: nothing in it was verified.
+/// The claims of a token without any proof: nothing in it was verified.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnverifiedClaims {
     /// `iss`, if it is a string.
@@ -18,8 +18,8 @@ pub struct UnverifiedClaims {
     pub token_id: Option<String>,
 }
 
-/// Reads what can be read of a token that [`verify`](crate::verify()) refused.
-/// Never use them for a decision: anyone can write such a token.
+/// Reads as much as possible of a token that [`verify`](crate::verify()) refused. Never use it for
+/// a decision: anyone can write such a token.
 pub fn unverified_claims(token: &str) -> UnverifiedClaims {
     let Ok(token) = Token::parse(token) else {
         return UnverifiedClaims::default();

@@ -26,14 +26,14 @@ pub struct Verified {
     pub subject: Option<String>,
     /// `iss`.
     pub issuer: Option<String>,
-    /// `kid`, as the token's header has it.
+    /// `kid` of the token's header.
     pub key_id: Option<String>,
     /// `jti`, if it is a string.
     pub token_id: Option<String>,
-    /// The first moment at which the same keyring accepts the same token.
+    /// The first instant at which the same keyring accepts the same token.
     pub valid_from: UnixTime,
-    /// The first later moment at which it no longer does, because the token,
-    /// its age or its key expires; [`UnixTime::MAX`] for never.
+    /// The first later instant at which it no longer does, because the token, its age or its key
+    /// expires; [`UnixTime::MAX`] for never.
     pub valid_until: UnixTime,
 }
 
@@ -60,9 +60,8 @@ pub fn verify(token: &str, keyring: &Keyring, now: UnixTime) -> Result<Verified,
     verify_with(token, |_| keyring, now)
 }
 
-/// As [`verify`], with a keyring that is made, or found, for what the token
-/// names. It is asked for once, or not at all where the token's form or header
-/// is refused.
+/// As [`verify`], with a keyring that is made, or found, for what the token names. The keyring is
+/// requested once, or not at all where the token's form or header is refused.
 ///
 /// # Errors
 ///
@@ -99,7 +98,7 @@ pub fn verify_with<K: Deref<Target = Keyring>>(
     })
 }
 
-/// The issuer that the token says it is from.
+/// The issuer that the token names.
 pub(crate) fn find_issuer<'k>(
     claims: &Claims<'_>,
     keyring: &'k Keyring,
@@ -107,7 +106,7 @@ pub(crate) fn find_issuer<'k>(
     keyring.issuer(claims.issuer()?)
 }
 
-/// The token is of a type that its issuer's tokens may have.
+/// Checks that the token's type is one that the issuer's tokens may have.
 pub(crate) fn check_type(header: &Header<'_>, policy: &Policy) -> Result<(), Error> {
     match policy.accepts_type(header.typ) {
         true => Ok(()),
@@ -127,7 +126,7 @@ pub(crate) fn select_key<'k>(
     issuer.select(header.alg, header.kid, claims.issuer()?, now)
 }
 
-/// The key did sign it.
+/// Checks that the key signed the token.
 pub(crate) fn check_signature(
     token: &Token<'_>,
     header: &Header<'_>,

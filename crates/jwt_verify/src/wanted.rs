@@ -1,11 +1,11 @@
-//! What a token needs of a keyring.
+//! What a token needs from a keyring.
 
 /// The issuer and the key that a token names; nothing in it is verified.
 ///
-/// [`verify_with`](crate::verify_with()) comes to the same verdict with every
-/// keyring that agrees on these:
+/// [`verify_with`](crate::verify_with()) reaches the same verdict with every keyring that agrees on
+/// these:
 ///
-/// * the issuer of that very name, or its absence;
+/// * the issuer of exactly that name, or its absence;
 /// * where it is absent or the token names none, the issuer `"*"`, or its
 ///   absence;
 /// * of whichever of the two there is, the keys of that `kid`; where the token

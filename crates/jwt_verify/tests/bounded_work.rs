@@ -1,6 +1,6 @@
-//! The worst that 64 KiB can do, against an ordinary token of that length that is refused: bounded
-//! memory, a bounded number of allocations, and one check of a signature at most. No clock decides here;
-//! `make soak` measures the time (benches/worst_case.rs).
+//! The worst that 64 KiB of token can cause, compared with an ordinary refused token of that
+//! length: bounded memory, a bounded number of allocations, and at most one check of a signature.
+//! This test does not measure time; `make soak` does (benches/worst_case.rs).
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(
@@ -21,7 +21,7 @@ use jwt_verify::cross_check::signature_checks;
 use jwt_verify::limits::MAX_TOKEN_BYTES;
 use jwt_verify::{AlgorithmSet, Key, Keyring, inspect, unverified_claims, verify};
 
-/// Counts what is allocated, and the most that was at once.
+/// Counts the allocated bytes and allocations, and the most bytes in use at once.
 struct Counting;
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
@@ -47,11 +47,11 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The most memory at once that a worst case may take: JSON values are larger in memory than in the
-/// shortest text that makes one (`"":0,` is 5 bytes and 56).
+/// The most memory in use at once for a worst case: JSON values are larger in memory than in the
+/// shortest text that makes one (`"":0,` has 5 bytes and takes 56).
 const PEAK_BYTES: usize = 32 * MAX_TOKEN_BYTES;
 
-/// All that it may allocate, freed or not: what grows is copied a few times.
+/// All bytes that it may allocate, freed or not: growing vectors are copied a few times.
 const TOTAL_BYTES: usize = 2 * PEAK_BYTES;
 
 /// One allocation for each member or escaped string, the shortest of which takes 3 bytes of JSON.
@@ -66,7 +66,7 @@ struct Cost {
 }
 
 fn cost(mut work: impl FnMut()) -> Cost {
-    // What is done once, such as the choice of a crypto provider, is not counted.
+    // One-time work, such as the choice of a crypto provider, is not counted.
     work();
     let before = (
         LIVE.load(Relaxed),
@@ -141,7 +141,7 @@ fn long_tokens() {
     }
 }
 
-/// A lookup among 10,000 keys takes what one among a single key takes, with a `kid` or without.
+/// A lookup among 10,000 keys costs the same as one among a single key, with a `kid` or without.
 fn many_keys() {
     let (one, many) = (worst::keyring(), worst::large_keyring());
     let [named, unknown, nameless] = worst::short_tokens();

@@ -1,10 +1,9 @@
 //! Every conformance and attack case, against the expected verdict and the
 //! expected reason.
 //!
-//! The verdicts come from the vectors, the reasons from a file beside them
-//! (`*.expected`): a token that is refused for the wrong reason fails. After a
-//! change that is meant, `UPDATE_EXPECTED=1 cargo test -p jwt_verify` writes
-//! the file again, and its diff is what to review.
+//! The verdicts come from the vectors, the reasons from a file beside them (`*.expected`): a token
+//! that is refused for the wrong reason fails. After an intended change, `UPDATE_EXPECTED=1 cargo
+//! test -p jwt_verify` writes the file again; review its diff.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -17,9 +16,9 @@ use common::cases::{Case, claim, path, read_cases};
 use common::report;
 use jwt_verify::{ErrorKind, verify};
 
-/// A key of the set did sign these, but by another scheme than the header
-/// says, or it is not the key that the header names: here the signature itself
-/// is what is wrong. All others marked `sig_ok` must be refused by a rule.
+/// A key of the set signed these, but by another scheme than the header states, or it is not the
+/// key that the header names. Here the signature itself is wrong. All others marked `sig_ok` must
+/// be refused by a rule.
 const SIGNED_OTHERWISE: [&str; 7] = [
     "rs256-header-pss-signature",
     "ps256-header-ps512-signature",
@@ -79,8 +78,7 @@ fn run(name: &str, cases: Vec<Case>) {
 
 struct Outcome {
     verdict: &'static str,
-    /// `accept`, or the kind and text of the error, and what was wrong with
-    /// keys of the set.
+    /// `accept`, or the kind and text of the error, and the errors of the keys of the set.
     reason: String,
     kind: Option<ErrorKind>,
     claims: String,

@@ -1,4 +1,4 @@
-//! What a person reads who has to find out why a login fails.
+//! The texts for people who have to find out why a login fails.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -107,7 +107,10 @@ fn extreme_dates() {
         ),
     ] {
         let steps = look(&with("exp", value.clone()));
-        assert_eq!(detail(&steps, "exp"), shown);
+        let exp = detail(&steps, "exp");
+        assert!(exp.starts_with(&format!(
+            "{shown}: accepted, but it looks like milliseconds"
+        )));
         assert_mistake(
             &look(&with("nbf", value)),
             &["nbf"],
@@ -167,7 +170,7 @@ fn mistake_3_clock_skew() {
         let steps = look(&with(claim, json!(NOW_SECONDS + 90)));
         assert_mistake(&steps, &[claim], &["1 min 30 s ahead", "NTP", "leeway"]);
     }
-    // Not a clock, but a unit.
+    // The clock is right; the unit is wrong.
     let steps = look(&with("iat", json!(NOW_SECONDS * 1_000)));
     assert_mistake(&steps, &["iat"], &["not in milliseconds"]);
 }
@@ -266,7 +269,7 @@ fn mistake_8_pasted_with_something_around_it() {
     ] {
         let steps = look(&text);
         assert_mistake(&steps, &["format"], &[words]);
-        // The token itself is read all the same.
+        // The token itself is still inspected.
         assert_eq!(steps.len(), NAMES.len());
         assert!(verify(&text, &keyring_with(Signer::Ed25519, policy()), NOW).is_err());
     }
@@ -302,10 +305,27 @@ fn mistake_10_not_a_jwt_at_all() {
         ("", "there is no token"),
         ("  \n", "there is no token"),
         ("gho_16C7e42F292c6912E7710c838347Ae178B4a", "opaque token"),
+        (
+            "undefined",
+            "the variable that should hold the token was empty",
+        ),
+        (
+            " null\n",
+            "the variable that should hold the token was empty",
+        ),
+        (
+            "[object Object]",
+            "the variable that should hold the token was empty",
+        ),
+        (
+            "W3nUKfBvSesVKe9cDvIjbJKdBbpWvBSC.iZ5F2tYhRkDyHLmGkJx4BQJDWNHpl0W4Hf%2FGoIPKyzE%3D",
+            "session cookies",
+        ),
         ("a.b.c.d.e", "encrypted token (JWE)"),
         (json_text.as_str(), "this is JSON"),
         (&format!("{header}.{}.", encode(b"{}")), "no signature"),
-        ("a.b", "no signature"),
+        ("a.b", "session cookies"),
+        (&format!("{header}.{}", encode(b"{}")), "no signature"),
         (&format!("{header}%2Ee30%2EAAAA"), "percent-encoded"),
         (&format!("{header}=.e30.AAAA"), "URL-safe alphabet"),
         (
@@ -316,10 +336,19 @@ fn mistake_10_not_a_jwt_at_all() {
         let steps = look(text);
         assert_mistake(&steps, &["format"], &[words]);
         assert_eq!(steps.len(), 1, "{text}");
-        // It may be a secret, even where it is no token.
+        // The text may be a secret, even where it is not a token.
         let shown = &steps[0].detail;
         assert!(text.len() < 4 || !shown.contains(text), "{shown}");
     }
+}
+
+#[test]
+fn mistake_11_exp_in_milliseconds() {
+    let steps = look(&with("exp", json!(NOW_SECONDS * 1000)));
+    assert!(steps.iter().all(|step| step.ok));
+    assert!(detail(&steps, "exp").contains("looks like milliseconds"));
+    let steps = look(&with("exp", json!(NOW_SECONDS + 10 * 365 * 86_400)));
+    assert!(!detail(&steps, "exp").contains("milliseconds"));
 }
 
 // ---- Others
@@ -357,7 +386,11 @@ fn other_mistakes_name_their_mend() {
     let jwk = Signer::Ed25519.jwk().to_string();
     keyring.add_key(ISSUER, Some("k"), None, &jwk, Some(NOW));
     let steps = inspect(&token_with(good_claims()), &keyring, NOW, &PLACES);
-    assert_mistake(&steps, &["key", "signature"], &["expired", "expires_at"]);
+    assert_mistake(
+        &steps,
+        &["key", "signature"],
+        &["is not used since", "expires_at"],
+    );
 
     keyring.add_key(ISSUER, None, None, &jwk, None);
     keyring.add_key(
@@ -425,7 +458,7 @@ fn other_mistakes_name_their_mend() {
         &["header", "key", "signature"],
         &["not signed"],
     );
-    // A refused header does not keep the rest from being read.
+    // A refused header does not prevent the other steps.
     let crit = token_of(
         json!({"alg": "EdDSA", "kid": "k", "crit": ["x"]}),
         good_claims(),
@@ -498,7 +531,7 @@ fn agrees_with_verify_on_every_vector() {
             let all_ok = steps.iter().all(|step| step.ok);
             assert_eq!(all_ok, accepted.is_ok(), "{}: {steps:#?}", case.name);
             if let Err(error) = accepted {
-                // The reason for the refusal is among the steps, in its words.
+                // The steps contain the reason for the refusal, in the same words.
                 let text = error.to_string();
                 let told = steps
                     .iter()
@@ -520,7 +553,11 @@ fn claims_are_checked_leniently_where_nothing_is_asked() {
     assert!(steps.iter().all(|step| step.ok));
     for (name, text) in [
         ("exp", "absent"),
-        ("aud", "absent; not checked, as the issuer has no audience"),
+        (
+            "aud",
+            "absent; not checked, as the issuer has no audience: tokens for other applications are \
+             accepted too, until the list of issuers names one",
+        ),
         ("sub", "absent"),
         ("max_age", "the issuer sets none"),
         ("required", "the issuer requires no claim"),

@@ -1,9 +1,9 @@
 //! The whole verifier against two independent libraries, joserfc and jose, on
 //! thousands of generated tokens.
 //!
-//! interop/generate.py makes the tokens and asks the libraries. Where we
-//! differ from one, the difference is in [`INTENDED`], with its reason and the
-//! number of cases; any other fails. interop/run writes the data again.
+//! interop/generate.py makes the tokens and asks the libraries. Each difference between us and a
+//! library must be in [`INTENDED`], with its reason and the number of cases; any other difference
+//! fails. interop/run writes the data again.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -25,7 +25,7 @@ struct Recorded {
     cases: Vec<Case>,
 }
 
-/// What is asked of all three alike.
+/// The policy that all three are asked to apply.
 #[derive(Deserialize)]
 struct PolicyOfAll {
     algorithms: Vec<String>,
@@ -38,7 +38,7 @@ struct PolicyOfAll {
 
 #[derive(Deserialize)]
 struct Case {
-    /// What was done to a good token; several changes are joined by " + ".
+    /// The change of a good token; several changes are joined by " + ".
     mutation: String,
     keyset: String,
     policy: String,
@@ -64,9 +64,9 @@ use We::{Accept, Refuse};
 
 struct Difference {
     we: We,
-    /// Who says the contrary, and in how many cases.
+    /// The library that disagrees, and in how many cases.
     others: &'static [(Library, usize)],
-    /// What was done to those tokens; `*` is any text.
+    /// The change of those tokens; `*` is any text.
     mutations: &'static [&'static str],
     reason: &'static str,
 }
@@ -264,7 +264,7 @@ impl Difference {
     }
 }
 
-/// Whether a text is like a pattern, in which `*` stands for any text.
+/// Whether a text matches a pattern, in which `*` stands for any text.
 fn is_like(text: &str, pattern: &str) -> bool {
     let Some((start, pattern)) = pattern.split_once('*') else {
         return text == pattern;
@@ -381,7 +381,7 @@ impl Recorded {
             audience: asked.audience.clone(),
             required_claims: asked.required.clone(),
             leeway: Duration::from_secs(asked.leeway),
-            // The libraries are not asked to look at it either.
+            // The libraries are not asked to check it either.
             token_types: None,
             ..Policy::default()
         };

@@ -10,7 +10,7 @@ use jwt_verify::limits::MAX_KEYS_TRIED;
 use jwt_verify::{Error, ErrorKind, Keyring, Policy, UnixTime, Verified, verify};
 use serde_json::json;
 
-/// A keyring of [`ISSUER`] for keys to be added to.
+/// A keyring of [`ISSUER`] without keys.
 struct Ring(Keyring);
 
 impl Ring {
@@ -89,7 +89,7 @@ fn by_kid_byte_for_byte() {
         assert!(matches!(error, Error::UnknownKey { .. }), "{kid}");
         assert_eq!(error.kind(), ErrorKind::Key);
     }
-    // A key without a name is not the one of any name.
+    // A key without a `kid` does not match every `kid`.
     let error = ring.refusal(Signer::P256, "ES256", Some("c"));
     assert!(matches!(error, Error::UnknownKey { .. }));
 }
@@ -110,7 +110,7 @@ fn one_kid_for_each_type() {
     let error = ring.refusal(Signer::Rsa, "RS256", Some("k"));
     assert!(matches!(error, Error::KeyAlgorithm { .. }));
     assert_eq!(error.kind(), ErrorKind::Algorithm);
-    // A second one of a type: neither is used, and the other types are.
+    // A second key of a type: neither is used; keys of other types are.
     let ring = ring.key(Some("k"), None, Signer::OtherEd25519);
     for signer in [Signer::Ed25519, Signer::OtherEd25519] {
         let error = ring.refusal(signer, "EdDSA", Some("k"));
@@ -181,13 +181,13 @@ fn the_algorithm_is_the_keys() {
             }
         }
     }
-    // EdDSA and Ed25519 are one, in the JWK or in the column.
+    // EdDSA and Ed25519 are the same algorithm, in the JWK or in the column.
     for name in ["EdDSA", "Ed25519"] {
         let ring = Ring::new().key(Some("k"), Some(name), Signer::Ed25519);
         assert!(ring.verify(Signer::Ed25519, "EdDSA", Some("k")).is_ok());
         assert!(ring.verify(Signer::Ed25519, "Ed25519", Some("k")).is_ok());
     }
-    // A column that the key cannot follow makes it as if absent.
+    // If the key cannot be used with the column's algorithm, it counts as absent.
     let ring = Ring::new().key(Some("k"), Some("ES256"), Signer::Ed25519);
     let error = ring.refusal(Signer::Ed25519, "EdDSA", Some("k"));
     assert!(matches!(error, Error::UnknownKey { .. }));
@@ -206,7 +206,7 @@ fn within_the_issuers_algorithms() {
         assert!(matches!(error, Error::AlgorithmNotAllowed { .. }));
         assert_eq!(error.kind(), ErrorKind::Algorithm);
     }
-    // A shared secret where no HMAC algorithm is named: as if absent.
+    // A shared secret where no HMAC algorithm is named counts as absent.
     let ring = Ring::with(policy(&["RS256", "EdDSA"])).key(Some("k"), None, Signer::Secret);
     assert!(ring.verify(Signer::Secret, "HS256", Some("k")).is_err());
     let error = ring.refusal(Signer::Ed25519, "EdDSA", Some("k"));
@@ -214,7 +214,7 @@ fn within_the_issuers_algorithms() {
     let ring = Ring::with(policy(&["HS512"])).key(Some("k"), None, Signer::Secret);
     assert!(ring.verify(Signer::Secret, "HS512", Some("k")).is_ok());
     assert!(ring.verify(Signer::Secret, "HS256", Some("k")).is_err());
-    // No public key is ever a secret, even where HMAC is allowed.
+    // A public key is never used as a secret, even where HMAC is allowed.
     for signer in [Signer::Ed25519, Signer::P256, Signer::Rsa] {
         let ring = Ring::new().key(Some("k"), None, signer);
         for kid in [Some("k"), None] {
@@ -249,13 +249,13 @@ fn keys_expire() {
     let error = ring(Some(NOW)).refusal(Signer::Ed25519, "EdDSA", None);
     assert!(matches!(error, Error::NoKeys { .. }));
     let never = ring(Some(UnixTime::MIN)).refusal(Signer::Ed25519, "EdDSA", Some("k"));
-    assert_eq!(never.to_string(), "key \"k\" expired at -infinity");
+    assert_eq!(never.to_string(), "key \"k\" is not used since -infinity");
 }
 
 #[test]
 fn an_expired_key_gives_way() {
-    // Rotated under the same name: while both live neither is used, and the
-    // answer does not claim to have held then.
+    // A key is rotated under the same name: while both keys are valid neither is used, and the
+    // answer does not claim to be valid for that time.
     let old = Signer::OtherEd25519.jwk().to_string();
     for kid in [Some("k"), None] {
         let ring = Ring::new().key(Some("k"), None, Signer::Ed25519).until(
@@ -286,7 +286,7 @@ fn a_key_that_is_not_admissible_is_as_if_absent() {
     }
 }
 
-/// As one may be that was stored before the rule, or by a restore that disabled the triggers.
+/// Such a key may have been stored before the rule, or by a restore that disabled the triggers.
 #[test]
 fn a_stored_key_whose_private_half_is_published_is_as_if_absent() {
     use base64::Engine;

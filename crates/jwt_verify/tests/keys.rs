@@ -1,5 +1,4 @@
-//! Each rule on keys: a key that is admitted, then the same with one thing
-//! wrong.
+//! Each rule on keys: an admitted key, then the same key with one thing wrong.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -36,7 +35,7 @@ fn rsa(n: &[u8], e: &[u8]) -> Result<Key, KeyError> {
     admit(&json!({"kty": "RSA", "n": encode(n), "e": encode(e)}).to_string())
 }
 
-/// An odd number of so many bits.
+/// An odd number with this number of bits.
 fn modulus(bits: usize) -> Vec<u8> {
     let mut bytes = vec![0xff; bits.div_ceil(8)];
     bytes[0] >>= bytes.len() * 8 - bits;
@@ -138,7 +137,7 @@ fn json() {
 fn private_members() {
     for member in ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"] {
         for signer in [Signer::Rsa, Signer::P256, Signer::Ed25519] {
-            // Whatever its value, and whatever else is wrong with the key.
+            // Whatever its value, and even if the key breaks other rules too.
             for value in [json!("AQAB"), json!(null), json!([])] {
                 let error = refusal(signer, json!({member: value, "use": "enc", "kty": "X"}));
                 assert_eq!(error, KeyError::PrivateMember { member });
@@ -164,7 +163,7 @@ fn types() {
             KeyError::MissingMember { member: "kty" }
         );
     }
-    // Without its type it is a secret in the wrong place.
+    // Without its type it is a secret in the wrong member.
     assert!(without(Signer::Secret, "kty").is_private_key());
     for (signer, members) in [
         (Signer::Rsa, &["n", "e"][..]),
@@ -377,7 +376,7 @@ fn curve_points() {
                     }
                 );
             }
-            // Too long by a leading zero only: still not the field's length.
+            // Too long by only a leading zero: still not the field's length.
             let mut padded = vec![0];
             padded.extend(&x);
             let error = refusal(signer, json!({member: encode(&padded)}));
@@ -427,19 +426,19 @@ fn ed25519() {
         (x[0], x[31]) = (first, last);
         refusal(Signer::Ed25519, json!({"x": encode(&x)}))
     };
-    // y = 2 is on no point of the curve.
+    // No point of the curve has y = 2.
     assert_eq!(point(2, 0, 0), KeyError::NotOnCurve { curve: "Ed25519" });
     // y = 1 (the identity), y = 0 and y = -1: of order 1, 4 and 2.
     assert_eq!(point(1, 0, 0), KeyError::SmallOrder);
     assert_eq!(point(0, 0, 0), KeyError::SmallOrder);
     assert_eq!(point(0, 0x80, 0), KeyError::SmallOrder);
     assert_eq!(point(0xec, 0x7f, 0xff), KeyError::SmallOrder);
-    // The same with y + p, or with the sign of a zero x.
+    // The same points with y + p, or with the sign bit on x = 0.
     assert_eq!(point(0xee, 0x7f, 0xff), KeyError::NotCanonical);
     assert_eq!(point(0xed, 0x7f, 0xff), KeyError::NotCanonical);
     assert_eq!(point(1, 0x80, 0), KeyError::NotCanonical);
     assert_eq!(point(0xec, 0xff, 0xff), KeyError::NotCanonical);
-    // y = p + 3, of a point of great order: only its encoding is wrong.
+    // y = p + 3, of a point of large order: only its encoding is wrong.
     assert_eq!(point(0xf0, 0x7f, 0xff), KeyError::NotCanonical);
 }
 
@@ -581,7 +580,7 @@ fn two_keys_of_one_name_and_type() {
             .collect::<Vec<_>>()
     };
     let duplicate = Some(KeyError::DuplicateKeyId);
-    // Both are out, and a third of another name or type is not.
+    // Both are refused, and a third with another name or type is not.
     let keys = [
         named(Signer::Ed25519, "a"),
         named(Signer::OtherEd25519, "a"),
@@ -592,14 +591,14 @@ fn two_keys_of_one_name_and_type() {
         verdicts(&keys),
         [duplicate.clone(), duplicate.clone(), None, None]
     );
-    // P-256 and P-384 are of one type.
+    // P-256 and P-384 keys have the same type.
     let keys = [named(Signer::P256, "a"), named(Signer::P384, "a")];
     assert_eq!(verdicts(&keys), [duplicate.clone(), duplicate]);
-    // A key that is not usable anyway is no rival.
+    // A key that is unusable anyway does not conflict.
     let unusable = Signer::OtherEd25519.jwk_with(json!({"kid": "a", "use": "enc"}));
     let verdict = verdicts(&[named(Signer::Ed25519, "a"), unusable]);
     assert_eq!(verdict[0], None);
-    // Keys without a name are no rivals either.
+    // Keys without a `kid` do not conflict either.
     let keys = [
         Signer::Ed25519.jwk().to_string(),
         Signer::OtherEd25519.jwk().to_string(),
@@ -610,7 +609,7 @@ fn two_keys_of_one_name_and_type() {
 #[test]
 fn the_same_key_again() {
     let jwk = |members: Value| Signer::Rsa.jwk_with(members);
-    // Exactly the same: counts once, even if written otherwise.
+    // The same key: counts once, even if written differently.
     let padded = jwk(json!({"kid": "a", "e": "AAEAAQ", "note": 1}));
     let entries = set(&[jwk(json!({"kid": "a"})), padded]);
     assert_eq!(entries.len(), 1);

@@ -17,11 +17,11 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 fn config(cases: u32) -> ProptestConfig {
-    // RustCrypto takes up to half a second a signature in a debug build.
+    // In a debug build RustCrypto takes up to half a second for a signature.
     let divisor = if cfg!(feature = "aws_lc_rs") { 1 } else { 5 };
     ProptestConfig {
         cases: cases / divisor,
-        // No files beside the sources; a failure prints its input.
+        // Writes no files beside the sources; a failure prints its input.
         failure_persistence: None,
         ..ProptestConfig::default()
     }
@@ -32,8 +32,7 @@ fn signers() -> impl Strategy<Value = (Signer, &'static str)> {
         .prop_flat_map(|signer| (Just(signer), prop::sample::select(signer.algorithms())))
 }
 
-/// JSON texts, mostly valid, with the names that the rules look at and values
-/// at their edges.
+/// JSON texts, mostly valid, with the names that the rules read and values at the limits.
 fn objects(names: &'static [&'static str]) -> impl Strategy<Value = String> {
     let scalar = prop_oneof![
         prop::sample::select(vec![
@@ -132,7 +131,7 @@ proptest! {
     #[test]
     fn any_object_as_a_jwk(text in objects(JWK), base in prop::sample::select(Signer::ALL.to_vec())) {
         harness::any_jwk(text.as_bytes());
-        // One good key with members put before its own.
+        // A good key with members added before its own.
         let good = base.jwk().to_string();
         let mixed = format!("{},{}", text.trim_end_matches('}'), &good[1..]).replace("{,", "{");
         harness::any_jwk(mixed.as_bytes());
@@ -321,7 +320,7 @@ proptest! {
     ) {
         let good = good(signer, alg);
         let changed = changes.iter().try_fold(good.clone(), |token, step| change(&token, step));
-        // Of three changes the outcome may be another good token, as a whole.
+        // Three changes together may produce another complete good token.
         let others = Signer::ALL.map(|signer| self::good(signer, signer.algorithms()[0]));
         if let Some(changed) = changed.filter(|changed| !others.contains(changed)) {
             harness::changed_token(signer, &good, &changed);
@@ -374,8 +373,8 @@ proptest! {
 proptest! {
     #![proptest_config(config(2_000))]
 
-    /// The rules on times, against their text: integers, so that a wide type
-    /// says exactly what is right.
+    /// The rules on times, checked against their text: with integers, a wide type gives the exact
+    /// result.
     #[test]
     fn times(
         exp in prop::option::of(dates()),

@@ -30,7 +30,7 @@ fn wycheproof_raw() {
     let vectors: Vec<Vector> = serde_json::from_slice(&read("wycheproof_raw.json.gz")).unwrap();
     assert_eq!(vectors.len(), 5_378);
     let mut failures = Vec::new();
-    // Keys that are not admitted, so that their signatures are never looked at.
+    // Keys that are not admitted, so that their signatures are never checked.
     let mut not_admitted: BTreeMap<String, usize> = BTreeMap::new();
     for vector in &vectors {
         let (first, second) = match admit_even_published(&vector.jwk.to_string(), all_algorithms())
@@ -94,8 +94,8 @@ fn wycheproof_jws_signatures() {
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
 }
 
-/// What the stacks say of the JWS, its payload being any bytes. `None` where
-/// it does not come to a signature check.
+/// The stacks' answers about the JWS, whose payload may be any bytes. `None` where no signature
+/// check takes place.
 fn jws_verdicts(case: &Case) -> Option<(bool, bool)> {
     let (signed, signature) = case.token.rsplit_once('.')?;
     let (header, payload) = signed.split_once('.')?;

@@ -1,5 +1,5 @@
-//! Each rule on tokens, refusing for its own reason alone: a token that is
-//! accepted, then the same with one thing wrong.
+//! Each rule on tokens, which must refuse for its own reason: an accepted token, then the same with
+//! one thing wrong.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -41,7 +41,7 @@ fn header_refusal(header: &str) -> Error {
 fn length() {
     let padded = |bytes: usize| {
         let empty = token_with(json!({"x": ""})).len();
-        // Four characters of base64url for three of the claim.
+        // Three bytes of the claim make four characters of base64url.
         let token = token_with(json!({"x": "x".repeat((bytes - empty) / 4 * 3)}));
         assert!(token.len() <= bytes && token.len() > bytes - 4);
         token
@@ -271,7 +271,7 @@ fn a_token_without_a_type_counts_as_jwt() {
 
 #[test]
 fn keys_in_the_header_are_never_obeyed() {
-    // Signed by a key that the header brings along, in every way it can.
+    // The header contains a key in every possible way, and the token is signed by that key.
     let jwk = Signer::OtherEd25519.jwk();
     let url = "https://attacker.example/keys";
     for extra in [
@@ -331,7 +331,7 @@ fn issuers() {
     ));
     assert_eq!(error(&off, &keyring).kind(), ErrorKind::Key);
 
-    // The row for any takes over, but not for a row that is switched off.
+    // The row for any issuer applies, except in place of a disabled row.
     keyring.add_issuer("*", lenient());
     assert!(matches!(
         error(&slash, &keyring),
@@ -462,7 +462,7 @@ fn required_claims() {
     assert_eq!(error.kind(), ErrorKind::Issuer);
 }
 
-/// A far date wraps around in no message, and turns into no other date.
+/// No message shows a far date wrapped around or as another date.
 #[test]
 fn extreme_dates_are_shown_as_numbers() {
     let now = NOW;
@@ -683,7 +683,7 @@ fn audience() {
         ..lenient()
     };
     assert!(claims(json!({"aud": "app"}), nobody).is_err());
-    // Malformed, whether or not an audience is wanted.
+    // Malformed, with or without a required audience.
     for aud in [
         json!(null),
         json!(1),
@@ -728,7 +728,7 @@ fn other_claims_are_the_applications_affair() {
 
 #[test]
 fn errors_come_in_order() {
-    // Each line mends the first fault of the line before it.
+    // Each line corrects the first error of the line before it.
     let policy = || Policy {
         algorithms: algorithms(&["EdDSA", "ES256"]),
         audience: Some(vec!["app".to_owned()]),
@@ -815,7 +815,7 @@ fn errors_show_neither_token_nor_signature() {
             assert!(!text.contains(part) && !text.contains("personal"), "{text}");
         }
     }
-    // What a sender can write is shortened and escaped.
+    // Text that a sender can choose is shortened and escaped.
     let kid = format!("\n\u{202e}{}", "x".repeat(10_000));
     let error = refusal(
         &token_of(json!({"alg": "EdDSA", "kid": kid}), json!({})),

@@ -1,4 +1,4 @@
-//! A keyring of what the token names gives the verdict that a keyring of everything gives.
+//! A keyring with only what the token names gives the same verdict as the complete keyring.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -13,7 +13,7 @@ use jwt_verify::{
 };
 use serde_json::json;
 
-/// What a keyring is made of.
+/// The content of a keyring.
 #[derive(Clone, Default)]
 struct Rows {
     issuers: Vec<(String, Policy)>,
@@ -56,7 +56,7 @@ impl Rows {
         keyring
     }
 
-    /// As [`Wanted`] says.
+    /// The part of it that [`Wanted`] describes.
     fn wanted(&self, wanted: Wanted<'_>) -> Keyring {
         let find = |name: &str| self.issuers.iter().find(|(known, _)| known == name);
         let issuer = wanted.issuer.and_then(find).or_else(|| find("*"));
@@ -116,7 +116,7 @@ fn part_and_whole_agree() {
         many = many.key(ISSUER, Some(&format!("k{index}")), Signer::P384);
     }
     many = many.key(ISSUER, Some("a"), Signer::Ed25519);
-    // As many as are tried.
+    // As many keys as are tried.
     for index in 1..MAX_KEYS_TRIED {
         many = many.key(other, Some(&format!("k{index}")), Signer::P384);
     }
@@ -192,7 +192,7 @@ fn equal_are_keyrings_that_were_given_the_same() {
         .issuer(ISSUER, true)
         .key(ISSUER, Some("a"), Signer::Ed25519);
     let keyring = rows.everything();
-    // What was made of the JWK at first use makes no difference.
+    // Whether the JWK was already admitted at a first use makes no difference.
     let token = token(Signer::Ed25519, "EdDSA", Some(ISSUER), Some("a"));
     assert!(verify(&token, &keyring, NOW).is_ok());
     assert!(keyring == rows.everything());
@@ -232,7 +232,7 @@ fn equal_are_keyrings_that_were_given_the_same() {
     for rows in changed {
         assert!(keyring != rows.everything());
     }
-    // The algorithm that is given with the key.
+    // The `alg` that is given beside the key.
     let mut pinned = Rows::default().issuer(ISSUER, true).everything();
     let jwk = Signer::Ed25519.jwk().to_string();
     pinned.add_key(ISSUER, Some("a"), Some("EdDSA"), &jwk, None);

@@ -1,8 +1,8 @@
 //! Postgres's error reporting (src/include/utils/elog.h).
 //!
-//! A report begins with [`errstart`] and ends with [`errfinish`]; the functions between the two fill in
-//! its parts, copy the texts that they are given, and raise where memory runs out. The format of those
-//! that take one must be `"%s"`, followed by one NUL-terminated text in the server's encoding.
+//! A report begins with [`errstart`] and ends with [`errfinish`]. The functions between them fill
+//! in its parts, copy the texts that they get, and raise where memory runs out. Functions with a
+//! format must get `"%s"`, followed by one NUL-terminated text in the server's encoding.
 
 use std::ffi::{c_char, c_int};
 
@@ -15,7 +15,8 @@ pub const WARNING: c_int = PgLogLevel::WARNING as c_int;
 pub const LOG_SERVER_ONLY: c_int = PgLogLevel::LOG_SERVER_ONLY as c_int;
 
 unsafe extern "C-unwind" {
-    /// False where nobody would get to see the report, which then must not go on; never for an ERROR.
+    /// False where no client or log would get the report, which then must not be continued; never
+    /// for an ERROR.
     pub fn errstart(level: c_int, domain: *const c_char) -> bool;
     pub fn errcode(code: c_int) -> c_int;
     pub fn errmsg(format: *const c_char, ...) -> c_int;
@@ -24,14 +25,15 @@ unsafe extern "C-unwind" {
     pub fn errhint(format: *const c_char, ...) -> c_int;
     pub fn errhidestmt(hide: bool) -> c_int;
     pub fn errhidecontext(hide: bool) -> c_int;
-    /// Does not return from an ERROR. From less it does, unless the statement was cancelled meanwhile.
+    /// Does not return from an ERROR. Returns from lower levels, unless the statement was cancelled
+    /// meanwhile.
     pub fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
 
-    /// A copy of the report that is being made, in the current memory context, which must not be
+    /// A copy of the report in progress, in the current memory context, which must not be
     /// `ErrorContext`.
     pub fn CopyErrorData() -> *mut ErrorData;
     /// Frees what [`CopyErrorData`] made. Cannot raise.
     pub fn FreeErrorData(error: *mut ErrorData);
-    /// Raises a copy again. Does not return from that of an ERROR.
+    /// Raises a copy again. Does not return if it is a copy of an ERROR.
     pub fn ThrowErrorData(error: *mut ErrorData);
 }

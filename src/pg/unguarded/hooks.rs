@@ -1,4 +1,5 @@
-//! What Postgres itself calls where no hook is installed. Each raises what the statement raises.
+//! The functions that Postgres itself calls where no hook is installed. Each raises the errors of
+//! the statement.
 
 use std::ffi::{c_char, c_int};
 

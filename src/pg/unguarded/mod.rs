@@ -1,19 +1,19 @@
-//! Postgres's functions, declared without the guard that `pg_sys` puts around each of them. The guard
-//! pays a sigsetjmp at each call, turns an error of Postgres's into a Rust panic so that destructors
-//! run, and forgets some of the error's fields. It has no place on the paths that run once per row or
-//! once per transaction, nor in hooks, which the errors of all statements pass.
+//! Postgres's functions, declared without the guard that `pg_sys` puts around each of them. The
+//! guard costs a sigsetjmp at each call, turns an error of Postgres into a Rust panic so that
+//! destructors run, and loses some of the error's fields. So it is not used on paths that run once
+//! per row or once per transaction, nor in hooks, which the errors of all statements pass through.
 //!
-//! An error leaves such a function by `longjmp`. So these rules hold for the callers of those that may
-//! raise:
+//! An error leaves such a function by `longjmp`. So callers of functions that may raise must keep
+//! these rules:
 //!
-//! - Nothing that needs a drop is held, in that frame and in every one up to the nearest frame of
-//!   Postgres's or of [`crate::pg::guard::run`], which hold nothing either. A borrowed `RefCell` is
-//!   held, too.
-//! - Nothing there can panic in a hook or a callback: no frame below would catch it, and it would end
-//!   the server.
+//! - No value that needs a drop exists in that frame and in every frame up to the nearest one of
+//!   Postgres or of [`crate::pg::guard::run`], nor in that one. A borrowed `RefCell` counts as such
+//!   a value.
+//! - In a hook or a callback nothing can panic: no frame below would catch the panic, and it would
+//!   end the server.
 //!
-//! A function that is declared `safe` takes no pointer and cannot raise. Each of the others says when it
-//! raises; its pointers must be what Postgres's own callers pass.
+//! A function that is declared `safe` takes no pointer and cannot raise. The comment on each of the
+//! others says when it raises; its pointers must be what Postgres's own callers pass.
 
 pub mod elog;
 pub mod hooks;
@@ -43,9 +43,9 @@ unsafe extern "C-unwind" {
     pub safe fn IsInTransactionBlock(is_top_level: bool) -> bool;
     /// Only reads a static (src/backend/access/transam/xact.c): cannot raise.
     pub safe fn GetCurrentTransactionNestLevel() -> c_int;
-    /// As a `boolean` setting is read (src/backend/utils/adt/bool.c): cannot raise.
+    /// Reads a `boolean` setting's text (src/backend/utils/adt/bool.c): cannot raise.
     pub fn parse_bool(text: *const c_char, value: *mut bool) -> bool;
-    /// As an `integer` setting is read (src/backend/utils/misc/guc.c): cannot raise.
+    /// Reads an `integer` setting's text (src/backend/utils/misc/guc.c): cannot raise.
     pub fn parse_int(
         text: *const c_char,
         value: *mut c_int,
@@ -71,8 +71,8 @@ unsafe extern "C-unwind" {
         level: c_int,
         is_reload: bool,
     ) -> c_int;
-    /// Raises where the catalogs cannot be read. The relation stays open until [`RelationClose`], or
-    /// until the transaction's end where an error leaves; NULL where there is none of that oid.
+    /// Raises where the catalogs cannot be read. The relation stays open until [`RelationClose`],
+    /// or until the transaction's end where an error leaves. NULL where no relation has this oid.
     pub fn RelationIdGetRelation(table: pg_sys::Oid) -> pg_sys::Relation;
     /// Raises nothing for a relation that was opened by [`RelationIdGetRelation`].
     pub fn RelationClose(relation: pg_sys::Relation);

@@ -1,8 +1,8 @@
-//! Trees of nodes, lists, and sets of numbers, and what the catalogs say of the functions and types in
+//! Trees of nodes, lists, sets of numbers, and the catalogs' data about the functions and types in
 //! them.
 //!
-//! All of these may raise: where memory runs out, or the stack, or where a function or type is no
-//! longer in the catalogs. Those that only read say so.
+//! All of these may raise: where memory or the stack runs out, or where a function or type is no
+//! longer in the catalogs. Functions that only read say so.
 
 use std::ffi::{c_char, c_int, c_void};
 
@@ -12,9 +12,9 @@ use crate::pg::unguarded::palloc0;
 
 /// Returns true to end the walk (src/backend/nodes/nodeFuncs.c).
 pub type Walker = unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut c_void) -> bool;
-/// Returns what stands in the node's place (src/backend/nodes/nodeFuncs.c).
+/// Returns the replacement of the node (src/backend/nodes/nodeFuncs.c).
 pub type Mutator = unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut c_void) -> *mut pg_sys::Node;
-/// Returns true for a function that is looked for (src/backend/nodes/nodeFuncs.c).
+/// Returns true for a function that matches (src/backend/nodes/nodeFuncs.c).
 pub type FunctionChecker = unsafe extern "C-unwind" fn(pg_sys::Oid, *mut c_void) -> bool;
 
 // Since Postgres 16 the tree functions' names are macros.
@@ -40,7 +40,7 @@ unsafe extern "C-unwind" {
         walker: Walker,
         context: *mut c_void,
     ) -> bool;
-    /// A copy of the query, in which `mutator` gives each node directly below.
+    /// A copy of the query, with the results of `mutator` for the nodes directly below.
     #[cfg_attr(
         not(any(feature = "pg14", feature = "pg15")),
         link_name = "query_tree_mutator_impl"
@@ -51,7 +51,7 @@ unsafe extern "C-unwind" {
         context: *mut c_void,
         flags: c_int,
     ) -> *mut pg_sys::Query;
-    /// A copy of the node, in which `mutator` gives each node directly below.
+    /// A copy of the node, with the results of `mutator` for the nodes directly below.
     #[cfg_attr(
         not(any(feature = "pg14", feature = "pg15")),
         link_name = "expression_tree_mutator_impl"
@@ -61,7 +61,7 @@ unsafe extern "C-unwind" {
         mutator: Mutator,
         context: *mut c_void,
     ) -> *mut pg_sys::Node;
-    /// Whether `checker` holds of a function that the node itself calls.
+    /// Whether `checker` returns true for a function that the node itself calls.
     pub fn check_functions_in_node(
         node: *mut pg_sys::Node,
         checker: FunctionChecker,
@@ -71,7 +71,7 @@ unsafe extern "C-unwind" {
     pub fn contain_volatile_functions(node: *mut pg_sys::Node) -> bool;
     /// Whether a function that returns a set is in the expression.
     pub fn expression_returns_set(node: *mut pg_sys::Node) -> bool;
-    /// The type that the expression gives. Raises for a node that is no expression.
+    /// The type of the expression's value. Raises for a node that is not an expression.
     pub fn exprType(node: *const pg_sys::Node) -> pg_sys::Oid;
     pub fn exprTypmod(node: *const pg_sys::Node) -> i32;
     pub fn exprCollation(node: *const pg_sys::Node) -> pg_sys::Oid;
@@ -83,8 +83,8 @@ unsafe extern "C-unwind" {
     pub fn func_parallel(function: pg_sys::Oid) -> c_char;
     /// `pg_proc.proleakproof`.
     pub fn get_func_leakproof(function: pg_sys::Oid) -> bool;
-    /// Changes, in place, how many query levels above their own the variables refer to, where that is at
-    /// least `min_sublevels_up`.
+    /// Changes, in place, the query level of variables that refer to a level of at least
+    /// `min_sublevels_up`.
     pub fn IncrementVarSublevelsUp(
         node: *mut pg_sys::Node,
         delta_sublevels_up: c_int,
@@ -92,24 +92,25 @@ unsafe extern "C-unwind" {
     );
     /// A deep copy of a node, of the same type; NULL of NULL.
     pub fn copyObjectImpl(node: *const c_void) -> *mut c_void;
-    /// Whether two nodes say the same, wherever they stand in the text.
+    /// Whether two nodes are equal, apart from their positions in the statement's text.
     pub fn equal(a: *const c_void, b: *const c_void) -> bool;
-    /// A column of a target list; the expression becomes part of it.
+    /// An entry of a target list; the expression becomes part of it.
     pub fn makeTargetEntry(
         expression: *mut pg_sys::Expr,
         number: pg_sys::AttrNumber,
         name: *mut c_char,
         is_junk: bool,
     ) -> *mut pg_sys::TargetEntry;
-    /// The list with one more item, NULL being the empty list. The list passed must not be used any more.
+    /// The list with one more item; NULL is the empty list. The list passed must not be used any
+    /// more.
     pub fn lappend(list: *mut pg_sys::List, item: *mut c_void) -> *mut pg_sys::List;
     pub fn lappend_int(list: *mut pg_sys::List, item: c_int) -> *mut pg_sys::List;
     pub fn lappend_oid(list: *mut pg_sys::List, item: pg_sys::Oid) -> *mut pg_sys::List;
     /// The first list with the items of the other. The first must not be used any more.
     pub fn list_concat(list: *mut pg_sys::List, other: *const pg_sys::List) -> *mut pg_sys::List;
-    /// A copy of a set, NULL being the empty one.
+    /// A copy of a set; NULL is the empty set.
     pub fn bms_copy(set: *const pg_sys::Bitmapset) -> *mut pg_sys::Bitmapset;
-    /// The set with that member. The set passed must not be used any more.
+    /// The set with this member added. The set passed must not be used any more.
     pub fn bms_add_member(set: *mut pg_sys::Bitmapset, member: c_int) -> *mut pg_sys::Bitmapset;
     /// The least member above `previous`, or a negative number. Only reads.
     pub fn bms_next_member(set: *const pg_sys::Bitmapset, previous: c_int) -> c_int;
@@ -117,13 +118,14 @@ unsafe extern "C-unwind" {
     pub fn psprintf(format: *const c_char, ...) -> *mut c_char;
 }
 
-/// A zeroed node, as makeNode gives it.
+/// A zeroed node, as makeNode makes it.
 ///
 /// # Safety
 ///
 /// `T` must be the struct of `tag`.
 pub unsafe fn make_node<T>(tag: pg_sys::NodeTag) -> *mut T {
-    // SAFETY: palloc0 gives zeroed memory of the struct's size, and each node begins with its tag.
+    // SAFETY: palloc0 returns zeroed memory of the struct's size, and each node begins with its
+    // tag.
     unsafe {
         let node = palloc0(size_of::<T>());
         (*node.cast::<pg_sys::Node>()).type_ = tag;
@@ -131,7 +133,7 @@ pub unsafe fn make_node<T>(tag: pg_sys::NodeTag) -> *mut T {
     }
 }
 
-/// The pointers in a list of pointers; none in NULL, which is the empty list.
+/// The pointers in a list of pointers. NULL is the empty list.
 ///
 /// # Safety
 ///

@@ -1,4 +1,4 @@
-//! What a person can do about an error.
+//! Advice on what to do about an error.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -15,11 +15,15 @@ use crate::time::{Roughly, UnixTime};
 /// How many names a list shows.
 const MAX_LISTED: usize = 5;
 
-/// Beyond this a clock is not off, but the token is for another day.
+/// A larger difference does not come from a wrong clock: the token is for another day.
 const LARGEST_SKEW: Duration = Duration::from_secs(15 * 60);
 
 /// Beyond this a date is in other units than seconds.
-const A_CENTURY: Duration = Duration::from_secs(100 * 366 * 86_400);
+pub(super) const A_CENTURY: Duration = Duration::from_secs(100 * 366 * 86_400);
+
+/// Added to an `exp` that is accepted and further away than that.
+pub(super) const UNITS_OF_EXP: &str = ": accepted, but it looks like milliseconds, where seconds since \
+                                       1970 are due, so the token never expires";
 
 /// The first few of `items`, quoted.
 pub(super) fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {
@@ -97,7 +101,7 @@ pub(super) fn issuer(
     }
 }
 
-/// An issuer's name without the differences that people do not see.
+/// An issuer's name without the differences that people overlook.
 fn folded(name: &str) -> String {
     let name = name.trim().to_lowercase();
     let name = name
@@ -194,7 +198,7 @@ pub(super) fn signature(
     )
 }
 
-/// How far the date is from now, for a message.
+/// The distance of the date from now, for a message.
 fn distance(date: NumericDate, now: UnixTime) -> Roughly {
     Roughly(date.wide().narrow().abs_diff(now))
 }

@@ -1,10 +1,10 @@
-//! What people paste instead of a token.
+//! Recognises texts that people paste instead of a token.
 
 use crate::error::{Error, Part};
 use crate::limits::MAX_TOKEN_BYTES;
 
-/// The mistake behind an error of form, and how to correct it. Nothing of the
-/// text is shown: it may be a secret.
+/// The mistake behind an error of form, and how to correct it. Shows nothing of the text, which may
+/// be a secret.
 ///
 /// `is_tidy_otherwise` says whether [`tidy`] finds a token in it.
 pub(super) fn explain(text: &str, error: &Error, is_tidy_otherwise: bool) -> String {
@@ -12,11 +12,19 @@ pub(super) fn explain(text: &str, error: &Error, is_tidy_otherwise: bool) -> Str
     let mistake = match error {
         _ if trimmed.is_empty() => Some("there is no token"),
         Error::TokenTooLong { .. } => None,
+        _ if PLACEHOLDERS.contains(&trimmed) => Some(
+            "this is what a program writes for a value that is not there: the variable that should \
+             hold the token was empty",
+        ),
         _ if trimmed.starts_with(['{', '[']) => Some(
             "this is JSON, not a token; from a token response, pass the value of \
              \"access_token\" or \"id_token\" alone",
         ),
         _ if is_tidy_otherwise => Some(pasted(text)),
+        Error::PartCount { parts: 2 } if !is_encoded_object(trimmed) => Some(
+            "this is no JWT; of this form are signed session cookies, which only the application that \
+             set them can read: ask the issuer for a JWT",
+        ),
         Error::PartCount { .. } | Error::NotBase64url(_) if text.contains('%') => {
             Some("the token is percent-encoded; decode it first")
         }
@@ -49,6 +57,14 @@ pub(super) fn explain(text: &str, error: &Error, is_tidy_otherwise: bool) -> Str
     }
 }
 
+/// What programs write for a value that is not there.
+const PLACEHOLDERS: [&str; 6] = ["undefined", "null", "None", "nil", "NaN", "[object Object]"];
+
+/// Whether it begins as the base64url of a JSON object does, `{"`.
+fn is_encoded_object(text: &str) -> bool {
+    text.starts_with("eyJ")
+}
+
 fn pasted(text: &str) -> &'static str {
     let trimmed = text.trim();
     if without_bearer(trimmed.trim_matches(QUOTES)).is_some() {
@@ -62,9 +78,9 @@ fn pasted(text: &str) -> &'static str {
 
 const QUOTES: [char; 3] = ['"', '\'', '`'];
 
-/// The token without what people paste along with it, where there is such.
+/// The token without the text that people paste along with it, if there is any.
 pub(super) fn tidy(text: &str) -> Option<String> {
-    // What is cut away is short, or the token is none.
+    // The text around a pasted token is short. A longer text is not searched for a token.
     if text.len() > MAX_TOKEN_BYTES.saturating_mul(2) {
         return None;
     }

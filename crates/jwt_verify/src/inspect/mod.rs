@@ -1,8 +1,7 @@
 //! Why a token is or is not accepted, step by step, for a person to read.
 //!
-//! Each step calls the very function that [`verify`](crate::verify()) calls, and
-//! the rules on claims are one table for both, so the two cannot disagree; only
-//! the words are made here.
+//! Each step calls the same function that [`verify`](crate::verify()) calls, and both use one table
+//! of rules on claims, so the two cannot disagree. Only the wording is made here.
 
 mod advice;
 mod format;
@@ -18,7 +17,7 @@ use crate::keyring::{Issuer, Keyring, Selected};
 use crate::numeric_date::NumericDate;
 use crate::policy::Policy;
 use crate::signature;
-use crate::time::{Roughly, Seconds, UnixTime};
+use crate::time::{Roughly, Seconds, UnixTime, WideTime};
 use crate::token::Token;
 use crate::verify::{check_signature, check_type, find_issuer, select_key};
 use crate::wanted::Wanted;
@@ -32,14 +31,13 @@ pub struct Step {
     pub name: &'static str,
     /// Whether the token passes it.
     pub ok: bool,
-    /// What was found and, where that is a mistake, how to correct it. Strings
-    /// from the token are [`Excerpt`]s; the token itself, its signature and
-    /// keys are never shown.
+    /// What was found and, where that is a mistake, how to correct it. Strings from the token are
+    /// [`Excerpt`]s; the token itself, its signature and keys are never shown.
     pub detail: String,
 }
 
-/// What the caller names the places where a person can change something: they
-/// stand in the advice of [`inspect`].
+/// The caller's names for the places where a person can change something. The advice of [`inspect`]
+/// uses them.
 #[derive(Clone, Copy, Debug)]
 pub struct Places {
     /// What loads an issuer's JWKS, after "load it with".
@@ -50,21 +48,20 @@ pub struct Places {
     pub keys: &'static str,
 }
 
-/// Explains, step by step, what [`verify`](crate::verify()) says of a token.
+/// Explains, step by step, the verdict of [`verify`](crate::verify()) on a token.
 ///
-/// All steps are ok exactly where `verify` accepts. A failed step does not end
-/// the list as long as the next ones can say something: claims are shown after
-/// a bad signature too, as unverified. Bounded like `verify`, apart from a walk
-/// through the names of the issuers, or of an issuer's keys, where the token
-/// has one that is not among them.
+/// All steps are ok exactly where `verify` accepts. A failed step does not end the list as long as
+/// later steps have something to say: after a bad signature the claims are still shown, as
+/// unverified. Bounded like `verify`, except for a walk through the names of the issuers, or of an
+/// issuer's keys, where the token names an unknown one.
 pub fn inspect(token: &str, keyring: &Keyring, now: UnixTime, places: &Places) -> Vec<Step> {
     inspect_with(token, |_| keyring, now, places)
 }
 
-/// As [`inspect`], with a keyring that is made, or found, for what the token
-/// names, as for [`verify_with`](crate::verify_with()). More issuers, where the
-/// token's is not among them, and more keys of its issuer, where its key is
-/// not, are named in the advice and change nothing else.
+/// As [`inspect`], with a keyring that is made, or found, for what the token names, as for
+/// [`verify_with`](crate::verify_with()). Further issuers, where the token's issuer is unknown, and
+/// further keys of its issuer, where its key is unknown, are named in the advice and change nothing
+/// else.
 pub fn inspect_with<K: Deref<Target = Keyring>>(
     token: &str,
     mut keyring: impl FnMut(Wanted<'_>) -> K,
@@ -78,7 +75,7 @@ pub fn inspect_with<K: Deref<Target = Keyring>>(
     let tidy = format::tidy(token);
     let detail = format::explain(token, &error, tidy.is_some());
     steps.fail("format", detail);
-    // A token that was pasted with something around it is worth reading on.
+    // If there is a token with something around it, the steps go on with that token.
     if let Some(tidy) = tidy {
         let mut rest = Steps(Vec::new());
         if rest.inspect_whole(&tidy, &mut keyring, now, places).is_ok() {
@@ -104,7 +101,7 @@ impl Steps {
         self.0.push(Step { name, ok, detail });
     }
 
-    /// Every step, unless the form is wrong: then none, but the error.
+    /// Adds every step. If the form is wrong, adds none and returns the error.
     fn inspect_whole<K: Deref<Target = Keyring>>(
         &mut self,
         text: &str,
@@ -150,7 +147,7 @@ fn describe_date(date: NumericDate, now: UnixTime) -> String {
     format!("{} ({date}), {distance}", Seconds(time))
 }
 
-/// A token of good form, and what it is held against.
+/// A token of good form, with the keyring and the time that it is checked against.
 struct Inspection<'i> {
     steps: &'i mut Steps,
     token: &'i Token<'i>,
@@ -254,7 +251,7 @@ impl Inspection<'_> {
                 if let Some(kid) = header.kid {
                     detail.push_str(&format!(" {}", Excerpt::new(kid)));
                 }
-                // A secret's thumbprint would let its guesses be checked.
+                // A secret's thumbprint would allow checking guesses of the secret.
                 if !header.alg.is_symmetric() {
                     detail.push_str(&format!(", thumbprint {}", key.thumbprint()));
                 }
@@ -309,7 +306,7 @@ impl Inspection<'_> {
         }
     }
 
-    /// What the token says on a topic whose rules it keeps.
+    /// What the token has on a topic whose rules it keeps.
     fn describe(&self, topic: Topic, policy: &Policy) -> String {
         let date = |name| match self.claims.date(name).ok().flatten() {
             Some(date) => describe_date(date, self.now),
@@ -320,7 +317,13 @@ impl Inspection<'_> {
             None => "absent".to_owned(),
         };
         match topic {
-            Topic::Exp => date("exp"),
+            Topic::Exp => {
+                let far = self.claims.date("exp").ok().flatten().is_some_and(|exp| {
+                    exp.wide() > WideTime::from(self.now).plus(advice::A_CENTURY)
+                });
+                let remark = if far { advice::UNITS_OF_EXP } else { "" };
+                format!("{}{remark}", date("exp"))
+            }
             Topic::Nbf => date("nbf"),
             Topic::Iat => date("iat"),
             Topic::MaxAge => match policy.max_age {
@@ -330,8 +333,10 @@ impl Inspection<'_> {
             Topic::Iss => text(self.claims.issuer()),
             Topic::Aud if policy.audience.is_some() => self.audience(),
             Topic::Aud => format!(
-                "{}; not checked, as the issuer has no audience",
-                self.audience()
+                "{}; not checked, as the issuer has no audience: tokens for other applications are \
+                 accepted too, until {} names one",
+                self.audience(),
+                self.places.issuers
             ),
             Topic::Sub => text(self.claims.subject()),
             Topic::Required if policy.required_claims.is_empty() => {

@@ -1,8 +1,8 @@
 //! JSON objects (RFC 8259), read strictly and in one pass.
 //!
-//! serde_json parses; this module adds what it leaves open: no duplicate
-//! member names at the top, no U+0000 (some databases cannot store it), nesting
-//! counted exactly, and no number that takes far more digits than its text.
+//! serde_json parses. This module adds rules that it does not have: no duplicate member names at
+//! the top, no U+0000 (some databases cannot store it), an exact limit on nesting, and no number
+//! whose digits take much more space than its text.
 
 mod number;
 mod visitor;
@@ -24,7 +24,7 @@ pub enum JsonFault {
     NotUtf8,
     /// The text is JSON, but not an object.
     NotAnObject,
-    /// The text is not JSON; the parser's reason, which quotes nothing of it.
+    /// The text is not JSON. The parser's reason quotes nothing of it.
     Syntax(Box<str>),
     /// Two members at the top have the same name (RFC 7515 §4, RFC 7519 §4).
     DuplicateMember(Excerpt),
@@ -74,7 +74,7 @@ impl From<JsonFault> for JsonError {
     }
 }
 
-/// A member's value, as deep as the rules look.
+/// A member's value, as far as the rules need it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value<'a> {
     Null,
@@ -83,7 +83,7 @@ pub(crate) enum Value<'a> {
     Signed(i64),
     Float(f64),
     String(Cow<'a, str>),
-    /// An array of nothing but strings, where the reader asked for its items.
+    /// An array that contains only strings, where the reader asked for its items.
     Strings(Vec<Cow<'a, str>>),
     Array,
     Object,
@@ -97,7 +97,7 @@ impl Value<'_> {
         }
     }
 
-    /// What the value is, for messages.
+    /// The type of the value, for messages.
     pub(crate) fn type_name(&self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -118,8 +118,7 @@ pub(crate) struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// Reads `text`, keeping the items of those arrays of strings at the top
-    /// that `lists` names.
+    /// Reads `text`, and keeps the items of those arrays of strings at the top that `lists` names.
     pub(crate) fn parse(text: &'a str, lists: &'static [&'static str]) -> Result<Self, JsonError> {
         let mut state = State::default();
         let seed = TopSeed {
@@ -131,11 +130,12 @@ impl<'a> Object<'a> {
             Err(error) => return Err(state.explain(&error)),
         };
 
-        // Only what does not fit an integer can have an exponent or many digits.
+        // Only numbers that serde_json does not read as integers can have an exponent or many
+        // digits.
         if state.saw_float && !number::all_fit(text) {
             return Err(JsonFault::NumberOutOfRange.into());
         }
-        // Sorting finds duplicates in time that no choice of names can spoil.
+        // Sorting finds duplicates in a time that does not depend on the choice of names.
         members.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let duplicate = members
             .array_windows()
@@ -155,12 +155,12 @@ impl<'a> Object<'a> {
     }
 }
 
-/// The members of a JWK Set (RFC 7517 §5) that matter; each key is still text.
+/// The relevant members of a JWK Set (RFC 7517 §5). Each key is still text.
 #[derive(Debug)]
 pub(crate) enum KeySet<'a> {
     /// There is a `keys` array.
     Keys(Vec<&'a str>),
-    /// There is none; `kty` says whether the object is a key itself.
+    /// There is no `keys`; `kty` says whether the object is a key itself.
     NoKeys { has_kty: bool },
     /// `keys` is not an array.
     KeysNotAnArray,
@@ -331,14 +331,14 @@ mod tests {
         let beyond_a_double = number("1e400").unwrap_err();
         assert!(matches!(beyond_a_double.fault, JsonFault::Syntax(_)));
         assert_eq!(beyond_a_double.member, Some(Excerpt::new("a")));
-        // Inside strings nothing is a number.
+        // Strings contain no numbers.
         assert!(Object::parse(r#"{"a":"\"1e9999","b":1.5,"1e9999":"\\"}"#, &[]).is_ok());
     }
 
     #[test]
     fn numbers_are_numbers() {
-        // With serde_json's arbitrary_precision this object would pass for a
-        // number, and numbers for objects: that feature must stay off.
+        // With serde_json's arbitrary_precision this object would count as a number, and numbers as
+        // objects: that feature must stay off.
         let text = r#"{"a":{"$serde_json::private::Number":"1"},"b":1.5}"#;
         let object = Object::parse(text, &[]).unwrap();
         assert_eq!(object.get("a"), Some(&Value::Object));

@@ -1,4 +1,4 @@
-//! Numbers that a database holds.
+//! Numbers that a database can store.
 
 use crate::limits::{MAX_NUMBER_EXPONENT, MAX_NUMBER_FRACTION_DIGITS, MAX_NUMBER_INTEGER_DIGITS};
 
@@ -26,7 +26,7 @@ pub(super) fn all_fit(text: &str) -> bool {
     true
 }
 
-/// What follows the string whose opening quote was just passed.
+/// The text after the string whose opening quote was just read.
 fn skip_string(mut rest: &[u8]) -> &[u8] {
     loop {
         match rest {
@@ -55,8 +55,8 @@ fn fits(number: &[u8]) -> bool {
     let fraction = parts.next().map_or(0, <[u8]>::len);
     let shift = exponent.unsigned_abs() as usize;
     let (left, right) = if exponent < 0 { (0, shift) } else { (shift, 0) };
-    // The sign counts as a digit, and a positive exponent does not shorten the
-    // fraction: both err by less than the limits' distance from real numbers.
+    // The sign counts as a digit, and a positive exponent does not shorten the fraction. Both are
+    // small errors compared with the distance between the limits and real numbers.
     integer.saturating_add(left) <= MAX_NUMBER_INTEGER_DIGITS
         && fraction.saturating_add(right) <= MAX_NUMBER_FRACTION_DIGITS
 }

@@ -1,5 +1,4 @@
-//! How serde_json is asked for an object: visitors that look at everything,
-//! and keep what the rules look at.
+//! Visitors for serde_json: they check everything, and keep what the rules need.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,7 +11,7 @@ use super::{JsonError, JsonFault, KeySet, Value};
 use crate::excerpt::Excerpt;
 use crate::limits::{MAX_JSON_DEPTH, MAX_JWKS_KEYS};
 
-/// What the visitors find out beside the value that they return.
+/// Findings of the visitors beside the value that they return.
 #[derive(Default)]
 pub(super) struct State {
     fault: Option<JsonFault>,
@@ -23,15 +22,14 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Ends the parse for a reason of our own.
+    /// Ends the parse with an error of our own.
     fn fail<E: de::Error>(&mut self, fault: JsonFault) -> E {
         self.fault = Some(fault);
         E::custom("refused")
     }
 
-    /// Looks at a string that was written with escapes. One without, which
-    /// comes borrowed, cannot hold U+0000: the parser refuses raw control
-    /// characters (RFC 8259 §7).
+    /// Checks a string that was written with escapes. A string without escapes is borrowed and
+    /// cannot hold U+0000: the parser refuses raw control characters (RFC 8259 §7).
     fn check_unescaped<E: de::Error>(&mut self, text: &str) -> Result<(), E> {
         if text.contains('\0') {
             return Err(self.fail(JsonFault::NulCharacter));
@@ -42,7 +40,7 @@ impl State {
     pub(super) fn explain(self, error: &serde_json::Error) -> JsonError {
         let fault = match (self.fault, error.classify()) {
             (Some(fault), _) => fault,
-            // A visitor that was offered another type than its own.
+            // The value is of another type than the visitor expects.
             (None, Category::Data) => JsonFault::NotAnObject,
             // These messages are fixed words and a position.
             (None, _) => JsonFault::Syntax(error.to_string().into()),
@@ -207,7 +205,7 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
 /// Skipping it (`IgnoredAny`) would let lone surrogates and U+0000 through.
 struct Walk<'s> {
     state: &'s mut State,
-    /// How many arrays and objects enclose the value.
+    /// The number of arrays and objects that enclose the value.
     depth: usize,
 }
 
@@ -333,7 +331,7 @@ impl<'de> DeserializeSeed<'de> for KeysSeed<'_> {
     type Value = Vec<&'de str>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        // Undone below: only `visit_seq` gets past it.
+        // Undone below: only `visit_seq` continues after it.
         self.state.keys_not_an_array = true;
         deserializer.deserialize_any(self)
     }

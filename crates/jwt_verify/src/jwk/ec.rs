@@ -59,13 +59,13 @@ fn point(
     Ok((point, members))
 }
 
-/// Despite its name, `from_ec_der` takes the point that both of jsonwebtoken's
-/// providers want: `from_ec_components` makes the same bytes.
+/// Despite its name, `from_ec_der` accepts the point in the form that both of jsonwebtoken's
+/// providers need: `from_ec_components` makes the same bytes.
 fn decoding_key(point: &[u8]) -> DecodingKey {
     DecodingKey::from_ec_der(point)
 }
 
-/// A P-521 key with what ES512 needs.
+/// A P-521 key, with its form for ES512.
 #[derive(Clone)]
 #[cfg_attr(
     feature = "aws_lc_rs",

@@ -9,7 +9,7 @@ use crate::limits::{
     MAX_JWK_BYTES, RSA_MAX_BITS, RSA_MAX_EXPONENT, RSA_MIN_BITS, RSA_MIN_EXPONENT,
 };
 
-/// The rule that kept a JWK out, as one plain phrase. Never shows key material.
+/// The rule that a JWK breaks, as one plain phrase. Never shows key material.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyError {
     /// The JWK is longer than [`MAX_JWK_BYTES`].
@@ -33,7 +33,7 @@ pub enum KeyError {
     MemberType {
         /// Its name.
         member: &'static str,
-        /// What it has to be.
+        /// The required type.
         expected: &'static str,
     },
     /// A member is not unpadded, canonical base64url (RFC 7515 §2).
@@ -58,7 +58,7 @@ pub enum KeyError {
         member: &'static str,
         /// Its length.
         bytes: usize,
-        /// The length that its curve wants.
+        /// The length that its curve requires.
         expected: usize,
     },
     /// The point is not on its curve (RFC 8725 §3.4).
@@ -112,13 +112,13 @@ pub enum KeyError {
     DuplicateKeyId,
     /// The set has the same key already, under another `kid` or `alg`.
     RepeatedKey {
-        /// Where in the set it was first.
+        /// Its first place in the set.
         first: usize,
     },
 }
 
 impl KeyError {
-    /// Whether the JWK holds a private key, which should be nowhere near here.
+    /// Whether the JWK holds a private key, which should never be given to a verifier.
     pub fn is_private_key(&self) -> bool {
         matches!(self, Self::PrivateMember { .. })
     }

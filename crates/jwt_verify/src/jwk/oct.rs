@@ -23,8 +23,8 @@ pub(super) fn admit(jwk: &Object<'_>) -> Result<(Material, ThumbprintMembers), K
     Ok((material, members))
 }
 
-/// The algorithms that a secret is long enough for: a key is at least as long
-/// as the hash (RFC 7518 §3.2).
+/// The algorithms for which a secret is long enough: a key must be at least as long as the hash
+/// (RFC 7518 §3.2).
 pub(super) fn algorithms(bytes: usize) -> &'static [Algorithm] {
     match bytes {
         0..=31 => &[],

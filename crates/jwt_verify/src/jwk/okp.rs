@@ -20,8 +20,8 @@ pub(super) fn admit(jwk: &Object<'_>) -> Result<(Material, ThumbprintMembers), K
         expected: 32,
     })?;
     let key = VerifyingKey::from_bytes(x).map_err(|_| KeyError::NotOnCurve { curve: "Ed25519" })?;
-    // ed25519-dalek reduces coordinates beyond the field's prime and takes a
-    // sign bit on x = 0; RFC 8032 §5.1.3 refuses both.
+    // ed25519-dalek reduces coordinates beyond the field's prime and accepts a sign bit on x = 0;
+    // RFC 8032 §5.1.3 forbids both.
     if key.to_edwards().compress().as_bytes() != x {
         return Err(KeyError::NotCanonical);
     }
@@ -33,7 +33,7 @@ pub(super) fn admit(jwk: &Object<'_>) -> Result<(Material, ThumbprintMembers), K
         ("kty", "OKP".to_owned()),
         ("x", base64url::encode(x)),
     ];
-    // Despite its name, `from_ed_der` takes the 32 bytes.
+    // Despite its name, `from_ed_der` accepts the 32 bytes.
     let decoding = DecodingKey::from_ed_der(key.as_bytes());
     Ok((Material::Ed25519(key, decoding), members))
 }

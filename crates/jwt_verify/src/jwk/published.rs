@@ -1,7 +1,8 @@
 //! Keys whose private half is published: anyone can sign with them.
 //!
 //! Documents and tools print such keys as examples, and people paste them. RFC 9500 exists so that
-//! software can tell test keys by their public half. A key is told here by its thumbprint.
+//! software can recognise test keys by their public half. Here a key is recognised by its
+//! thumbprint.
 
 /// The JWK Thumbprint (RFC 7638, with SHA-256) of each key, and who publishes its private half: an
 /// RFC, or the token debugger at jwt.io, which offers the key by default or once did.
@@ -156,7 +157,7 @@ const PUBLISHED: [(&str, &str); 43] = [
     ("Ms_j2vzAFNOrwb94le4wNiqMXglp4UyBvhTvbdY7a3g", "jwt.io"),
 ];
 
-/// Who publishes the private half of the key of this thumbprint, if anyone is known to.
+/// The publisher of the private half of the key with this thumbprint, if one is known.
 pub(super) fn source(thumbprint: &str) -> Option<&'static str> {
     PUBLISHED
         .iter()
@@ -189,7 +190,7 @@ mod tests {
         let keys = keys();
         assert_eq!(keys.len(), PUBLISHED.len());
         for (key, (thumbprint, source)) in keys.iter().zip(PUBLISHED) {
-            // Nothing else keeps the key out: without the table it would be trusted.
+            // Only the table keeps the key out: without it the key would be trusted.
             let admitted = Key::admit_even_published(
                 &crate::jwk::parse_jwk(key.jwk.get()).unwrap(),
                 None,

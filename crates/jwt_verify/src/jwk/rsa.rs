@@ -10,9 +10,8 @@ use crate::json::Object;
 use crate::limits::{RSA_MAX_BITS, RSA_MAX_EXPONENT, RSA_MIN_BITS, RSA_MIN_EXPONENT};
 
 pub(super) fn admit(jwk: &Object<'_>) -> Result<(Material, ThumbprintMembers), KeyError> {
-    // The integers should be minimal (RFC 7518 §2, Base64urlUInt), but some
-    // libraries put a zero octet in front. It changes nothing, so it may stay
-    // out: the key is made from the numbers.
+    // The integers should be minimal (RFC 7518 §2, Base64urlUInt), but some libraries put a zero
+    // octet in front. It is ignored, because the key is made from the numbers.
     let n = BigUint::from_bytes_be(&required_bytes(jwk, "n")?);
     let e = BigUint::from_bytes_be(&required_bytes(jwk, "e")?);
 
@@ -32,7 +31,7 @@ pub(super) fn admit(jwk: &Object<'_>) -> Result<(Material, ThumbprintMembers), K
     if !in_range || is_even(&e_bytes) {
         return Err(KeyError::Exponent);
     }
-    // Checks again what was just checked; its errors would be less clear.
+    // Checks again what was just checked; the errors of this check would be less clear.
     let key =
         RsaPublicKey::new_with_max_size(n, e, RSA_MAX_BITS).map_err(|_| KeyError::Exponent)?;
     debug_assert_eq!(key.n().bits(), bits);

@@ -1,8 +1,8 @@
 //! The signature check (RFC 7515 §5.2), by jsonwebtoken's crypto provider.
 //!
-//! jsonwebtoken is given a key of the right type, an algorithm that the key
-//! takes and a signature of the right length, and answers yes or no. What it
-//! cannot do is done beside it: ES512, and RSA beyond 4096 bits on RustCrypto.
+//! jsonwebtoken gets a key of the right type, an algorithm that the key takes and a signature of
+//! the right length, and answers yes or no. This module checks what jsonwebtoken cannot: ES512, and
+//! RSA beyond 4096 bits on RustCrypto.
 
 #[cfg(any(test, feature = "cross_check", not(feature = "aws_lc_rs")))]
 pub(crate) mod rust_crypto;
@@ -16,12 +16,12 @@ use crate::algorithm::Algorithm;
 use crate::base64url;
 use crate::jwk::{Key, Material};
 
-/// A signature as it came, and how long it is.
+/// A signature as it came, with its length.
 #[derive(Clone, Copy)]
 pub(crate) struct Signature<'t> {
-    /// Base64url that was seen to decode.
+    /// Base64url that is known to decode.
     pub(crate) encoded: &'t str,
-    /// The length that it decodes to, in bytes.
+    /// The length of the decoded bytes.
     pub(crate) bytes: usize,
 }
 
@@ -31,15 +31,14 @@ thread_local! {
     pub(crate) static CHECKS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// Whether `signature` is the key's over `message`. False also where the key
-/// does not take `alg`.
+/// Whether `signature` is the key's over `message`. Also false where the key does not take `alg`.
 pub(crate) fn is_valid(
     key: &Key,
     alg: Algorithm,
     message: &[u8],
     signature: Signature<'_>,
 ) -> bool {
-    // The length is part of each algorithm: nothing shortened, nothing added.
+    // The length is part of each algorithm: a shortened or extended signature is wrong.
     if !key.takes().contains(alg) || expected_length(key, alg) != signature.bytes {
         return false;
     }
@@ -84,8 +83,8 @@ pub(crate) fn expected_length(key: &Key, alg: Algorithm) -> usize {
     }
 }
 
-/// Tells jsonwebtoken which provider to use. Left to itself it panics where
-/// another crate of the same build has switched on the second one.
+/// Tells jsonwebtoken which provider to use. Without this it panics if another crate of the same
+/// build has enabled the second one.
 fn install_provider() {
     #[cfg(feature = "aws_lc_rs")]
     use crypto::aws_lc::DEFAULT_PROVIDER;
@@ -94,7 +93,7 @@ fn install_provider() {
 
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // An error means that a provider is installed already, which is as good.
+        // An error means that a provider is installed already, which is fine.
         let _ = DEFAULT_PROVIDER.install_default();
     });
 }

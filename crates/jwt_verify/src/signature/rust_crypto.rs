@@ -1,7 +1,7 @@
 //! The signature check by the crates that admit the keys.
 //!
-//! It serves the RustCrypto build where jsonwebtoken has no answer, and tests
-//! and fuzzing to cross-check every asymmetric algorithm.
+//! Used by the RustCrypto build for what jsonwebtoken does not offer, and by tests and fuzzing to
+//! cross-check every asymmetric algorithm.
 
 use ed25519_dalek::ed25519;
 use p256::ecdsa::signature::Verifier;

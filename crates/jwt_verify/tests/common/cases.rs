@@ -1,4 +1,4 @@
-//! The cases of tests/vectors and how they are set up.
+//! The cases of tests/vectors and their setup.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use jwt_verify::{AlgorithmSet, JwksEntry, Key, KeyError, Keyring, Policy, UnixTi
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// The time of a case that does not say: 2026-01-01.
+/// The time of a case that states none: 2026-01-01.
 const NOW: i64 = 1_767_225_600;
 
 #[derive(Deserialize)]
@@ -47,7 +47,7 @@ impl Case {
         UnixTime::from_seconds(self.now.unwrap_or(NOW))
     }
 
-    /// What the case says is right, if it says anything.
+    /// The expected verdict, if the case states one.
     pub fn expected(&self) -> Option<&str> {
         match self.expect.as_str() {
             "either" => self.prefer.as_deref(),
@@ -71,7 +71,7 @@ impl Case {
         }
     }
 
-    /// The keyring, and what is wrong with the keys that are not in it.
+    /// The keyring, and the errors of the keys that are not in it.
     pub fn keyring(&self) -> (Keyring, Vec<String>) {
         let policy = self.policy();
         let algorithms = policy.algorithms;
@@ -104,7 +104,7 @@ impl Case {
     }
 }
 
-/// The entry's key, although its private half is published: the RFCs' own vectors are about tokens.
+/// The entry's key, even if its private half is published: the RFCs' own vectors test tokens.
 pub fn key_even_published(entry: &JwksEntry, algorithms: AlgorithmSet) -> Result<Key, KeyError> {
     match &entry.key {
         Err(KeyError::Published { .. }) => admit_even_published(&entry.jwk, algorithms),
@@ -120,7 +120,7 @@ pub fn all_algorithms() -> AlgorithmSet {
     .unwrap()
 }
 
-/// `claims ->> name`, as Postgres has it: strings plain, all else as written.
+/// `claims ->> name`, as in Postgres: strings plain, all else as written.
 pub fn claim(claims: &str, name: &str) -> Option<String> {
     let members: BTreeMap<String, &RawValue> = serde_json::from_str(claims).unwrap();
     let text = members.get(name)?.get();
@@ -130,14 +130,14 @@ pub fn claim(claims: &str, name: &str) -> Option<String> {
     }
 }
 
-/// Where a file of the test data is.
+/// The path of a file of the test data.
 pub fn path(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/vectors")
         .join(file)
 }
 
-/// The content of a file of the test data; without it the test fails.
+/// The content of a file of the test data; if the file is missing, the test fails.
 pub fn read(file: &str) -> Vec<u8> {
     let bytes = fs::read(path(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
     if !file.ends_with(".gz") {
@@ -150,7 +150,7 @@ pub fn read(file: &str) -> Vec<u8> {
     text
 }
 
-/// The cases of a file: so many, as a file that was cut off would test less.
+/// The cases of a file. Checks their number, because a truncated file would test less.
 pub fn read_cases(file: &str, count: usize) -> Vec<Case> {
     let cases: Vec<Case> = serde_json::from_slice(&read(file)).unwrap();
     assert_eq!(cases.len(), count, "{file}");

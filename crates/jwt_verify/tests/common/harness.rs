@@ -1,4 +1,4 @@
-//! What must hold for any bytes: the bodies of property tests and fuzz targets.
+//! Properties that must hold for any bytes: the bodies of property tests and fuzz targets.
 //!
 //! A fuzz target includes this folder with `#[path]` and calls one function.
 
@@ -17,7 +17,7 @@ use super::PLACES;
 use super::cases::all_algorithms;
 use super::sign::{ISSUER, MICRO, NOW, Signer, lenient};
 
-/// [`ISSUER`] with a key of every kind, each by its own `kid`.
+/// [`ISSUER`] with a key of every type, each with its own `kid`.
 pub static KEYRING: LazyLock<Keyring> = LazyLock::new(|| {
     let mut keyring = Keyring::new();
     let policy = Policy {
@@ -51,14 +51,14 @@ pub fn kid(signer: Signer) -> &'static str {
     }
 }
 
-/// JSON without serde_json's own limit, which is one level below ours.
+/// Parses JSON without serde_json's own limit, which is one level below ours.
 fn parse(json: &[u8]) -> Value {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     deserializer.disable_recursion_limit();
     serde::Deserialize::deserialize(&mut deserializer).unwrap()
 }
 
-/// A token as good as can be by this key.
+/// A token that this key signs, and that breaks no rule.
 pub fn good_token(signer: Signer, alg: &str) -> String {
     let header = json!({"alg": alg, "kid": kid(signer), "typ": "JWT"}).to_string();
     let payload =
@@ -66,7 +66,7 @@ pub fn good_token(signer: Signer, alg: &str) -> String {
     signer.token(alg, &header, &payload)
 }
 
-/// Any text as a token: no panic, and `inspect` says what `verify` says.
+/// Any text as a token: no panic, and `inspect` agrees with `verify`.
 pub fn any_token(bytes: &[u8]) {
     let _ = unverified_claims(&String::from_utf8_lossy(bytes));
     if let Ok(token) = std::str::from_utf8(bytes) {
@@ -74,7 +74,7 @@ pub fn any_token(bytes: &[u8]) {
     }
 }
 
-/// Any bytes as a header, well signed: what is accepted names the key.
+/// Any bytes as a header, correctly signed: an accepted header names the key.
 pub fn any_header(bytes: &[u8]) {
     let payload = format!("{{\"iss\":\"{ISSUER}\"}}");
     let token = Signer::Ed25519.token_of_bytes("EdDSA", bytes, payload.as_bytes());
@@ -87,8 +87,8 @@ pub fn any_header(bytes: &[u8]) {
     }
 }
 
-/// Any bytes as a payload, well signed: what is accepted comes out as it went
-/// in, and holds for just as long as it says.
+/// Any bytes as a payload, correctly signed: an accepted payload is returned unchanged, and is
+/// valid for exactly the time that it states.
 pub fn any_claims(bytes: &[u8]) {
     let header = json!({"alg": "EdDSA", "kid": kid(Signer::Ed25519)}).to_string();
     let token = Signer::Ed25519.token_of_bytes("EdDSA", header.as_bytes(), bytes);
@@ -108,7 +108,7 @@ pub fn any_claims(bytes: &[u8]) {
     check_window(&token, &KEYRING, &verified);
 }
 
-/// The window of an accepted token is what it says, to the microsecond.
+/// An accepted token's window is exact to the microsecond.
 pub fn check_window(token: &str, keyring: &Keyring, verified: &Verified) {
     let (from, until) = (verified.valid_from, verified.valid_until);
     assert!(from <= NOW && NOW < until);
@@ -126,8 +126,7 @@ pub fn check_window(token: &str, keyring: &Keyring, verified: &Verified) {
     }
 }
 
-/// Any text as a key: no panic, and what is admitted is public and has one
-/// thumbprint.
+/// Any text as a key: no panic, and an admitted key is public and has one thumbprint.
 pub fn any_jwk(bytes: &[u8]) {
     let Ok(jwk) = std::str::from_utf8(bytes) else {
         return;
@@ -150,7 +149,7 @@ pub fn any_jwk(bytes: &[u8]) {
     }
 }
 
-/// Any text as a set: no panic, and each entry is what it is alone.
+/// Any text as a set: no panic, and each entry gets the same result as alone.
 pub fn any_jwks(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
@@ -164,7 +163,7 @@ pub fn any_jwks(bytes: &[u8]) {
     }
 }
 
-/// Any bytes as a signature, by any key and algorithm: both stacks agree.
+/// Any bytes as a signature, for any key and algorithm: both stacks agree.
 pub fn any_signature(message: &[u8], signature: &[u8]) {
     for (signer, key) in KEYS.iter() {
         for name in Signer::ALL.into_iter().flat_map(Signer::algorithms) {
@@ -176,22 +175,22 @@ pub fn any_signature(message: &[u8], signature: &[u8]) {
     }
 }
 
-/// A good token after any change: accepted only if nothing that is signed
-/// changed, and nothing at all where a signature cannot be rewritten.
+/// A good token after any change: accepted only if no signed byte changed, and no byte at all where
+/// a signature has only one form.
 pub fn changed_token(signer: Signer, good: &str, changed: &str) {
     if verdict(changed, &KEYRING).is_err() {
         return;
     }
     let signed = |token: &str| token.rsplit_once('.').map(|(signed, _)| signed.to_owned());
     assert_eq!(signed(good), signed(changed));
-    // Of an ECDSA signature (r, s), (r, -s) is one too.
+    // If (r, s) is an ECDSA signature, so is (r, -s).
     if !matches!(signer, Signer::P256 | Signer::P384 | Signer::P521) {
         assert_eq!(good, changed);
     }
 }
 
-/// What `verify` says, after seeing that `inspect` says the same and that the
-/// error shows no part of the token.
+/// The verdict of `verify`. Checks that `inspect` agrees, and that the error shows no part of the
+/// token.
 pub fn verdict(token: &str, keyring: &Keyring) -> Result<Verified, Error> {
     let verdict = verify(token, keyring, NOW);
     let steps = inspect(token, keyring, NOW, &PLACES);

@@ -1,4 +1,4 @@
-//! What the integration tests share.
+//! Helpers that the integration tests share.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(
@@ -16,15 +16,15 @@ use std::io::Write;
 
 use jwt_verify::Places;
 
-/// What the advice of `inspect` names in the tests.
+/// The names that the advice of `inspect` uses in the tests.
 pub const PLACES: Places = Places {
     load_keys: "the loader of keys",
     issuers: "the list of issuers",
     keys: "the list of keys",
 };
 
-/// Writes a line past the test harness, which shows the output of failed tests
-/// only: a summary is for everyone.
+/// Writes a line that the test harness does not capture: the harness shows output of failed tests
+/// only, and a summary should always be shown.
 pub fn report(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }

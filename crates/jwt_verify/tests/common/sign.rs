@@ -1,4 +1,4 @@
-//! Tokens and keys made on the spot.
+//! Makes tokens and keys for the tests.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -12,16 +12,16 @@ use rsa::{BigUint, Pkcs1v15Sign, Pss, RsaPrivateKey};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
-/// The time at which the tests' tokens are looked at: 2026-01-01.
+/// The time at which the tests check their tokens: 2026-01-01.
 pub const NOW_SECONDS: i64 = 1_767_225_600;
 pub const NOW: UnixTime = UnixTime::from_seconds(NOW_SECONDS);
 pub const SECOND: Duration = Duration::from_secs(1);
-/// The shortest length of time that the rules tell from none.
+/// The shortest length of time that the rules distinguish from zero.
 pub const MICRO: Duration = Duration::from_micros(1);
 
 pub const ISSUER: &str = "https://issuer.example";
 
-/// One signing key of each kind, and another Ed25519 one.
+/// One signing key of each type, and a second Ed25519 key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signer {
     Ed25519,
@@ -78,7 +78,7 @@ impl Signer {
         }
     }
 
-    /// The JWK with more members, or others.
+    /// The JWK with some members added or replaced.
     pub fn jwk_with(self, members: Value) -> String {
         let mut jwk = self.jwk();
         for (name, value) in members.as_object().unwrap() {
@@ -127,7 +127,7 @@ impl Signer {
         }
     }
 
-    /// A token of these JSON texts, whatever they are.
+    /// A token with these JSON texts, valid or not.
     pub fn token(self, alg: &str, header: &str, payload: &str) -> String {
         self.token_of_bytes(alg, header.as_bytes(), payload.as_bytes())
     }
@@ -198,7 +198,7 @@ pub fn encode(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// A policy with nothing but the rules that cannot be switched off.
+/// A policy with only the rules that cannot be switched off.
 pub fn lenient() -> Policy {
     Policy {
         required_claims: vec![],
@@ -212,7 +212,7 @@ pub fn algorithms(names: &[&str]) -> AlgorithmSet {
     AlgorithmSet::from_names(names.iter().copied()).unwrap()
 }
 
-/// [`ISSUER`] with one key, `kid` "k".
+/// [`ISSUER`] with one key whose `kid` is "k".
 pub fn keyring_with(signer: Signer, policy: Policy) -> Keyring {
     let mut keyring = Keyring::new();
     keyring.add_issuer(ISSUER, policy);
@@ -220,7 +220,7 @@ pub fn keyring_with(signer: Signer, policy: Policy) -> Keyring {
     keyring
 }
 
-/// An Ed25519 token by [`ISSUER`] with these claims and the header of `kid` "k".
+/// An Ed25519 token of [`ISSUER`] with these claims and a header with `kid` "k".
 pub fn token_with(claims: Value) -> String {
     token_of(json!({"alg": "EdDSA", "kid": "k"}), claims)
 }

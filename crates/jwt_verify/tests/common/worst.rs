@@ -1,4 +1,4 @@
-//! The worst that 64 KiB of token or key can do.
+//! The worst cases of 64 KiB of token or key.
 
 use jwt_verify::limits::{MAX_JWK_BYTES, MAX_TOKEN_BYTES};
 use jwt_verify::{Keyring, Policy};
@@ -63,13 +63,13 @@ fn members(count: usize) -> String {
     format!("{{\"iss\":\"{ISSUER}\",{}}}", members.join(","))
 }
 
-/// An ordinary token of that length, with a wrong signature.
+/// An ordinary token of the same length, with a wrong signature.
 pub fn ordinary() -> String {
     let open = format!("{{\"iss\":\"{ISSUER}\",\"roles\":[");
     token(&open, "\"customer:read\",", "\"x\"]}")
 }
 
-/// Tokens that are refused, each of which takes as much work as its kind can.
+/// Refused tokens, each of which causes as much work as its kind can.
 pub fn tokens() -> Vec<(&'static str, String)> {
     let iss = format!("{{\"iss\":\"{ISSUER}\"");
     let open = |name: &str| format!("{iss},\"{name}\":[");
@@ -181,7 +181,7 @@ pub fn tokens() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// A JWK of that length that is refused, for comparison.
+/// A refused JWK of the same length, for comparison.
 pub fn ordinary_jwk() -> String {
     fill(
         "{\"kty\":\"RSA\",\"x5c\":[",
@@ -190,7 +190,7 @@ pub fn ordinary_jwk() -> String {
     )
 }
 
-/// JWKs that take as much work as their kind can.
+/// JWKs that cause as much work as their kind can.
 pub fn jwks() -> Vec<(&'static str, String)> {
     let n = Signer::Rsa.jwk()["n"].as_str().unwrap().to_owned();
     vec![

@@ -62,7 +62,7 @@ POLICIES = {
     "leeway": policy(leeway=60),
     "open": policy(issuer=None, audience=None, required=()),
     "demanding": policy(required=("exp", "iat", "nbf", "sub", "jti", "tenant"), leeway=60),
-    # One algorithm only; EdDSA and Ed25519 are one.
+    # One algorithm only; EdDSA and Ed25519 are the same.
     **{f"only {alg}": policy(["EdDSA", "Ed25519"] if alg == "EdDSA" else [alg]) for alg in SIGNERS},
 }
 
@@ -78,7 +78,7 @@ def case(mutation, token, keyset="all", policy="usual", now=NOW):
         CASES.append({"mutation": mutation, "keyset": keyset, "policy": policy, "now": now, "token": token})
 
 
-# Tokens are made of JSON texts, so that a member can be there twice, or be no JSON at all.
+# Tokens are made from JSON texts, so that a member can occur twice, or the text be invalid JSON.
 
 HEADER = {"kid": None, "typ": '"JWT"'}
 CLAIMS = {
@@ -273,7 +273,7 @@ def algorithms():
             head = b64(edited.encode())
             case(f"alg, not signed: {name}", f"{head}.{body}.{signature}")
             case(f"alg, no signature: {name}", f"{head}.{body}.")
-            # By the algorithm that the header names no longer.
+            # Signed with an algorithm that the header no longer names.
             if alg in SMALL or name in key.algorithms or chance.random() < 0.5:
                 case(f"alg, signed by another: {name}", sign(alg, edited))
             if name in key.algorithms:
@@ -286,7 +286,7 @@ def algorithms():
         case("alg: left out", sign(alg, header(alg, {"alg": None})))
         if alg == "HS256":
             continue
-        # What is public as the secret of an HMAC.
+        # A public key as the secret of an HMAC.
         pem = key.public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         publics = [
             pem,
@@ -417,7 +417,7 @@ def claim_edits():
                 for policy in ["usual", "leeway", "open", "demanding"]:
                     if alg == "EdDSA" or chance.random() < 0.3:
                         case(named(name, value), token, policy=policy)
-    # Not signed anew.
+    # Not signed again.
     for alg, token in GOOD.items():
         head, _, signature = parts_of(token)
         for name in ["sub", "exp", "aud", "tenant"]:

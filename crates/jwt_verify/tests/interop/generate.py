@@ -1,4 +1,4 @@
-"""Writes verdicts.json.gz: tokens, and what joserfc and jose say to them.
+"""Writes verdicts.json.gz: tokens, and the verdicts of joserfc and jose on them.
 
 Its argument is the folder where jose is installed, beside jose.mjs.
 """
@@ -20,7 +20,7 @@ FILE = Path(__file__).parent / "verdicts.json.gz"
 
 def joserfc(policy, keys):
     """A verifier as a careful user sets it up: everything listed that can be."""
-    # Members that are not known must be ignored (RFC 7515 §4).
+    # Unknown members must be ignored (RFC 7515 §4).
     registry = jws.JWSRegistry(algorithms=policy["algorithms"], strict_check_header=False)
     rules = {claim: {"essential": True, "allow_blank": True} for claim in policy["required"]}
     if policy["issuer"]:

@@ -47,7 +47,7 @@ class Rsa:
     def sign(self, alg, message):
         bits = alg[2:]
         if alg.startswith("PS"):
-            # As long as the hash (RFC 7518 §3.5), and not from chance.
+            # As long as the hash (RFC 7518 §3.5), and not random.
             return self.pss(bits, message, digest(bits, b"salt" + message))
         return self.pkcs1(DIGEST_INFO[bits] + digest(bits, message))
 
@@ -155,7 +155,7 @@ OURS = key_set(7, *own_primes())
 _chance = random.Random(8)
 STRANGERS = key_set(8, prime(_chance, 1024), prime(_chance, 1024))
 
-# The key that signs by each of the algorithms that are looked at.
+# The signing key for each of the tested algorithms.
 SIGNERS = {
     "RS256": "rsa",
     "RS512": "rsa",

@@ -1,0 +1,59 @@
+// A Better Auth server on a Unix socket: node app.mjs CONFIG, a JSON object with
+//
+//   socket       where it listens
+//   database     what node-postgres connects with
+//   adapter      "kysely" (default) or "drizzle"
+//   options      for betterAuth(), beside what stands here
+//   jwt          for the plugin jwt()
+//   migrate      true: makes the tables first
+//   oauth        for the plugin oauthProvider(), if it is to be an OpenID provider too
+//
+// Prints a line once it listens.
+import { createServer } from 'node:http'
+import { drizzleAdapter } from '@better-auth/drizzle-adapter'
+import { oauthProvider } from '@better-auth/oauth-provider'
+import { betterAuth } from 'better-auth'
+import { getMigrations } from 'better-auth/db/migration'
+import { toNodeHandler } from 'better-auth/node'
+import { jwt } from 'better-auth/plugins'
+import { drizzle } from 'drizzle-orm/node-postgres'
+import { getTableConfig } from 'drizzle-orm/pg-core'
+import { Kysely, PostgresDialect } from 'kysely'
+import pg from 'pg'
+import * as schema from './schema.mjs'
+
+const config = JSON.parse(process.argv[2])
+const pool = new pg.Pool(config.database)
+
+const adapters = {
+  kysely: () => ({ db: new Kysely({ dialect: new PostgresDialect({ pool }) }), type: 'postgres' }),
+  drizzle: () => drizzleAdapter(drizzle(pool, { schema }), { provider: 'pg', schema }),
+}
+const options = {
+  secret: 'a secret of at least 32 characters, for tests',
+  emailAndPassword: { enabled: true },
+  database: adapters[config.adapter ?? 'kysely'](),
+  telemetry: { enabled: false },
+  ...config.options,
+  plugins: [jwt(config.jwt)],
+}
+if (config.oauth) options.plugins.push(oauthProvider({ loginPage: '/login', consentPage: '/consent', ...config.oauth }))
+
+// What drizzle-kit makes of the same schema, defaults and indexes aside.
+function drizzleTables() {
+  return Object.values(schema).map((table) => {
+    const { name, columns } = getTableConfig(table)
+    const definitions = columns.map((column) => {
+      const constraint = column.primary ? 'PRIMARY KEY' : column.notNull ? 'NOT NULL' : ''
+      return `"${column.name}" ${column.getSQLType()} ${constraint}`
+    })
+    return `CREATE TABLE "${name}" (${definitions.join(', ')})`
+  }).join(';')
+}
+
+if (config.migrate) {
+  if (config.adapter === 'drizzle') await pool.query(drizzleTables())
+  else await (await getMigrations(options)).runMigrations()
+}
+
+createServer(toNodeHandler(betterAuth(options))).listen(config.socket, () => console.log('listening'))

@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+"""auth.stats counts what becomes of tokens: in each session for itself, and where the server loads
+the library, for all sessions of a database together."""
+
+import time
+
+from lib import tokens
+from lib.pg import Checks, Cluster, PgError, SharedCluster
+
+INIT = "SELECT auth.jwt_session_init($1)"
+COUNTS = "SELECT issuer, event, count FROM auth.stats WHERE scope = '%s' ORDER BY issuer NULLS FIRST, event"
+
+
+def counts(session, scope="backend"):
+    return {(issuer, event): int(count) for issuer, event, count in session.query(COUNTS % scope)}
+
+
+def each_outcome(checks, cluster):
+    db = cluster.create_db("test_stats")
+    owner = cluster.session(db, "owner_role")
+    owner.query(tokens.setup(0))
+    owner.query("GRANT SELECT ON auth.stats TO authenticated; GRANT EXECUTE ON FUNCTION auth.list_stats() TO authenticated")
+    s = cluster.session(db)
+    checks.equal("at first", counts(s), {})
+    first = tokens.token("u1")
+    for token, code in [(first, None), (tokens.token("u1", seconds=-5), "28J05"), (tokens.token("u1", iss="https://nobody"), "28J03"),
+                        (first[:-4] + "AAAA", "28J04"), ("x", "28J01"), ("x", "28J01")]:
+        checks.equal(code, s.code(INIT, token), code)
+    found = counts(s)
+    del found[(None, "keys reread")]
+    known = tokens.ISSUER
+    wanted = {(known, "accepted"): 1, (known, "28J05"): 1, (known, "28J04"): 1, (None, "28J03"): 1, (None, "28J01"): 2}
+    checks.equal("each outcome", {key: n for key, n in found.items() if key[1] != "cache hit"}, wanted)
+    before = counts(s).get((None, "cache hit"), 0)
+    for _ in range(5):
+        s.execute(INIT, first)
+    checks.equal("used again", counts(s)[(None, "cache hit")] - before >= 5, True)
+    checks.equal("verified once", counts(s)[(known, "accepted")], 1)
+    before = counts(s)[(None, "keys reread")]
+    owner.query("UPDATE auth.issuers SET leeway = '1 s'")
+    s.execute(INIT, first)
+    checks.equal("reread", counts(s)[(None, "keys reread")], before + 1)
+    checks.equal("another session has its own", counts(cluster.session(db)), {})
+    checks.equal("not for everyone", cluster.session(db, "other_reader").code("SELECT * FROM auth.stats"), "42501")
+    checks.equal("no server's", counts(s, "server"), {})
+    # Any iss is accepted: the row is what is counted, and not what strangers write.
+    owner.query(f"INSERT INTO auth.issuers (issuer, algorithms) VALUES ('*', '{{HS256}}');"
+                f"SELECT auth.init('{tokens.jwks(0)}', issuer => '*')")
+    for n in range(200):
+        s.execute(INIT, tokens.token("u1", iss=f"https://stranger-{n}"))
+    checks.equal("one row for any issuer", counts(s)[("*", "accepted")], 200)
+    reset = "SELECT auth.reset_stats()"
+    checks.equal("not for everyone to reset", s.code(reset), "42501")
+    owner.query("GRANT EXECUTE ON FUNCTION auth.reset_stats() TO authenticated")
+    s.query(reset)
+    checks.equal("reset", counts(s), {})
+    s.code(INIT, "x")
+    checks.equal("counted again", counts(s), {(None, "28J01"): 1})
+
+
+def more_issuers_than_places(checks, cluster):
+    db = cluster.create_db("test_stats_many")
+    owner = cluster.session(db, "owner_role")
+    names = [f"https://{'long' * 50}" if n == 0 else f"https://é{n}" for n in range(80)]
+    owner.query("".join(f"INSERT INTO auth.issuers (issuer, algorithms) VALUES ('{name}', '{{HS256}}');"
+                        f"SELECT auth.init('{tokens.jwks(0)}', issuer => '{name}');" for name in names))
+    for name in names:
+        owner.execute(INIT, tokens.token("u1", iss=name))
+    found = {issuer: n for (issuer, event), n in counts(owner).items() if event == "accepted"}
+    checks.equal("none is lost", sum(found.values()), len(names))
+    checks.equal("some have no place of their own", found["(others)"] > 1 and len(found) > 60, True)
+    checks.equal("a long name is cut", any(name and len(name) == 120 for name in found), True)
+
+
+def of_the_server(checks):
+    with Cluster("stats", shared_preload_libraries="pg_auth_jwt") as cluster:
+        db, elsewhere = cluster.create_db("test_stats"), cluster.create_db("test_stats_elsewhere")
+        owner = cluster.session(db, "owner_role")
+        owner.query(tokens.setup(0))
+        sessions = [cluster.session(db) for _ in range(4)]
+        for n in range(50):
+            for s in sessions:
+                s.send(s.parse(INIT), s.bind([tokens.token(f"u{n}")]), s.run(), s.SYNC)
+            for s in sessions:
+                s.receive()
+        checks.equal("of all sessions", counts(owner, "server")[(tokens.ISSUER, "accepted")], 200)
+        checks.equal("of none itself", (tokens.ISSUER, "accepted") in counts(owner), False)
+        cluster.session(elsewhere, "owner_role").query("SELECT auth.reset_stats()")
+        checks.equal("not reset from another database", counts(owner, "server")[(tokens.ISSUER, "accepted")], 200)
+        owner.query("SELECT auth.reset_stats()")
+        checks.equal("reset", counts(owner, "server"), {})
+        for n, s in enumerate(sessions):
+            s.execute(INIT, tokens.token(f"again{n}"))
+        checks.equal("counted again", counts(owner, "server")[(tokens.ISSUER, "accepted")], 4)
+        sessions[0].close()
+        checks.equal("also of those that are gone", counts(owner, "server")[(tokens.ISSUER, "accepted")], 4)
+        checks.equal("of this database", counts(cluster.session(elsewhere, "owner_role"), "server"), {})
+        cluster.as_pg("pg_ctl", "kill", "KILL", str(sessions[1].backend))
+        # A session that is told of the crash, and then one that is let in after the recovery.
+        checks.true("the server has restarted", fails(lambda: sessions[2].query("SELECT pg_sleep(60)")))
+        checks.true("and takes sessions", becomes_free(lambda: cluster.session(db)))
+        again = cluster.session(db, "owner_role")
+        checks.equal("from nothing after a crash", (tokens.ISSUER, "accepted") in counts(again, "server"), False)
+
+
+def fails(action):
+    try:
+        action()
+    except (PgError, OSError):
+        return True
+    return False
+
+
+def becomes_free(connect):
+    for _ in range(200):
+        if not fails(connect):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def main():
+    checks, cluster = Checks(), SharedCluster()
+    cluster.psql("-c", "CREATE ROLE other_reader LOGIN", "postgres")
+    each_outcome(checks, cluster)
+    more_issuers_than_places(checks, cluster)
+    of_the_server(checks)
+    cluster.psql("-c", "DROP ROLE other_reader", "postgres")
+    checks.done("tokens are counted by what became of them")
+
+
+main()

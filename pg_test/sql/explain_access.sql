@@ -1,0 +1,158 @@
+-- auth.explain_access: why no rows, why all rows; changes nothing, and runs policies with the
+-- rights of the role.
+\i fixtures/jose.sql
+SELECT auth.init(:'jwks', issuer => :'issuer', audience => '{my-app}');
+\pset format unaligned
+\pset null '(null)'
+CREATE TABLE posts (id int GENERATED ALWAYS AS IDENTITY, gone int, owner text, "Tenant" text, published boolean);
+ALTER TABLE posts DROP COLUMN gone;
+INSERT INTO posts (owner, "Tenant", published)
+    SELECT CASE n % 4 WHEN 0 THEN '0b9d8c3e-6f0a-4f5e-9a51-3a1f6d0c7a11' ELSE 'somebody' END, CASE n % 8 WHEN 0 THEN 'globex' ELSE 'acme' END, n % 100 = 0
+      FROM generate_series(1, 2500) n;
+CREATE TABLE memberships (team text, member text);
+INSERT INTO memberships VALUES ('acme', '0b9d8c3e-6f0a-4f5e-9a51-3a1f6d0c7a11');
+
+-- Nothing is set up yet.
+SELECT * FROM auth.explain_access('posts', :'alice');
+GRANT SELECT, UPDATE ON posts TO authenticated;
+SELECT * FROM auth.explain_access('posts', :'alice');
+ALTER TABLE posts ENABLE ROW LEVEL SECURITY;
+SELECT * FROM auth.explain_access('posts', :'alice');
+
+-- Policies of all kinds.
+CREATE POLICY own ON posts TO authenticated USING (owner = auth.user_id());
+CREATE POLICY published ON posts FOR SELECT USING (published);
+CREATE POLICY tenant ON posts AS RESTRICTIVE USING ("Tenant" = auth.session() ->> 'tenant_id');
+CREATE POLICY for_others ON posts TO owner_role USING (true);
+CREATE POLICY writing ON posts FOR INSERT TO authenticated WITH CHECK (owner = (SELECT auth.user_id()));
+SELECT * FROM auth.explain_access('posts', :'alice');
+SELECT subject, applies, kind, expression, rows, detail FROM auth.explain_access('posts', :'alice', 'insert');
+SELECT subject, applies, kind, rows, detail FROM auth.explain_access('posts', :'alice', 'UPDATE');
+SELECT subject, applies, kind, rows, detail FROM auth.explain_access('posts', :'alice', 'DELETE');
+-- What it says of rows is what the role gets.
+\c - authenticated
+\i fixtures/jose.sql
+BEGIN;
+SELECT auth.jwt_session_init(:'alice');
+SELECT count(*) FROM posts;
+UPDATE posts SET published = published;
+ROLLBACK;
+\c - owner_role
+\i fixtures/jose.sql
+
+-- Without a token, and with one that is not good.
+SELECT subject, applies, claims, rows, detail FROM auth.explain_access('posts', NULL);
+SELECT subject, applies, rows FROM auth.explain_access('posts', '');
+SELECT subject, applies, rows, detail FROM auth.explain_access('posts', :'expired');
+SELECT subject, applies, rows, detail FROM auth.explain_access('posts', 'undefined');
+
+-- The session is left as it was: its token, its role, what policies write, and the path.
+SELECT auth.jwt_session_init(:'bob');
+SELECT rows FROM auth.explain_access('posts', :'alice') WHERE subject = 'SELECT as authenticated';
+SELECT auth.email(), current_user, current_setting('search_path') AS search_path;
+SELECT auth.jwt_session_init(NULL);
+CREATE TABLE seen (who text);
+GRANT SELECT, INSERT ON seen TO authenticated;
+CREATE FUNCTION note() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN INSERT INTO seen VALUES (current_user); RETURN true; END $$;
+CREATE POLICY noted ON posts AS RESTRICTIVE USING (note());
+SELECT subject, rows FROM auth.explain_access('posts', :'alice') WHERE rows IS NOT NULL;
+SELECT count(*) AS written FROM seen;
+DROP POLICY noted ON posts;
+
+-- Policies that look elsewhere, with the rights of the role: a table of their own name, a
+-- sub-select with the table's name, functions that need the caller's search_path, the whole row.
+CREATE FUNCTION is_member(team text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+BEGIN RETURN EXISTS (SELECT FROM memberships AS m WHERE m.team = is_member.team AND m.member = auth.user_id()); END $$;
+CREATE FUNCTION is_published(p posts) RETURNS boolean LANGUAGE sql STABLE AS $$ SELECT p.published $$;
+CREATE POLICY member ON posts TO authenticated USING (is_member("Tenant") AND is_published(posts));
+CREATE POLICY same ON posts TO authenticated USING (EXISTS (SELECT FROM memberships AS posts_1 WHERE posts_1.team = posts."Tenant" AND posts_1.member = auth.user_id()));
+\set SHOW_CONTEXT never
+SELECT subject, expression, rows FROM auth.explain_access('posts', :'alice') WHERE subject ~ 'member|same';
+GRANT SELECT ON memberships TO authenticated;
+SELECT subject, expression, claims, rows FROM auth.explain_access('posts', :'alice') WHERE subject ~ 'member|same|SELECT';
+DROP POLICY member ON posts; DROP POLICY same ON posts;
+
+-- Roles to whom no policy applies, and callers who cannot count.
+SELECT subject, applies, rows, detail FROM auth.explain_access('posts', :'alice', role => 'owner_role');
+ALTER TABLE posts FORCE ROW LEVEL SECURITY;
+SELECT subject, applies, rows, detail FROM auth.explain_access('posts', :'alice', role => 'owner_role');
+\c - postgres
+\i fixtures/jose.sql
+SELECT subject, applies, rows, detail FROM auth.explain_access('posts', :'alice');
+SELECT subject, applies, rows, detail FROM auth.explain_access('posts', :'alice', role => 'postgres');
+ALTER TABLE posts NO FORCE ROW LEVEL SECURITY;
+CREATE ROLE explain_other;
+GRANT SELECT ON posts TO explain_other;
+\c - owner_role
+\i fixtures/jose.sql
+SELECT subject, applies, rows, detail FROM auth.explain_access('posts', :'alice', role => 'explain_other');
+
+-- A superuser asks about a table whose owner set a trap: policies run as the role, and find no way
+-- back.
+CREATE TABLE trapped (who text, session_role text);
+GRANT SELECT ON trapped TO authenticated;
+ALTER TABLE trapped ENABLE ROW LEVEL SECURITY;
+INSERT INTO trapped VALUES ('x');
+CREATE FUNCTION trap(how text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE NOTICE 'as %', current_user;
+    EXECUTE how;
+    RAISE NOTICE 'then as %', current_user;
+    RETURN true;
+END $$;
+\c - postgres
+\i fixtures/jose.sql
+\set SHOW_CONTEXT never
+CREATE POLICY trap ON trapped USING (trap('RESET ROLE'));
+SELECT rows FROM auth.explain_access('trapped', :'alice');
+ALTER POLICY trap ON trapped USING (trap('SET ROLE postgres'));
+SELECT rows FROM auth.explain_access('trapped', :'alice');
+ALTER POLICY trap ON trapped USING (trap('SET SESSION AUTHORIZATION postgres'));
+SELECT rows FROM auth.explain_access('trapped', :'alice');
+ALTER POLICY trap ON trapped USING (trap('CREATE TEMP TABLE left_behind ()'));
+SELECT rows FROM auth.explain_access('trapped', :'alice');
+ALTER POLICY trap ON trapped USING (trap('GRANT pg_read_server_files TO authenticated'));
+\set VERBOSITY sqlstate
+SELECT rows FROM auth.explain_access('trapped', :'alice');
+\set VERBOSITY default
+-- An error of a policy is caught or not as any other, and the session goes on as who it was.
+DO $$ BEGIN PERFORM auth.explain_access('trapped', NULL); EXCEPTION WHEN insufficient_privilege THEN RAISE NOTICE 'caught as %', current_user; END $$;
+SELECT current_user, auth.user_id();
+DROP OWNED BY explain_other;
+DROP ROLE explain_other;
+\c - owner_role
+\i fixtures/jose.sql
+
+-- Many rows, and large ones: counting stops and says so.
+CREATE TABLE many AS SELECT n, 'somebody' AS owner FROM generate_series(1, 100100) n;
+ALTER TABLE many ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON many TO authenticated USING (n % 2 = 0 OR owner = auth.user_id());
+GRANT SELECT ON many TO authenticated;
+SELECT subject, rows, detail FROM auth.explain_access('many', :'alice') WHERE rows IS NOT NULL;
+DROP TABLE many;
+-- Partitions, tables without rows, rows without columns.
+CREATE TABLE events (owner text, at date) PARTITION BY RANGE (at);
+CREATE TABLE events_2026 PARTITION OF events FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
+INSERT INTO events VALUES ('0b9d8c3e-6f0a-4f5e-9a51-3a1f6d0c7a11', '2026-02-02'), ('x', '2026-02-02');
+ALTER TABLE events ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON events TO authenticated USING (owner = auth.user_id());
+GRANT SELECT ON events TO authenticated;
+SELECT subject, rows, detail FROM auth.explain_access('events', :'alice') WHERE rows IS NOT NULL;
+TRUNCATE events;
+SELECT subject, rows, detail FROM auth.explain_access('events', :'alice') WHERE rows IS NOT NULL;
+
+-- It works where nothing may be written.
+BEGIN READ ONLY;
+SELECT subject, rows, detail FROM auth.explain_access('posts', :'alice') WHERE rows IS NOT NULL;
+COMMIT;
+
+-- What it refuses.
+\set VERBOSITY sqlstate
+SELECT * FROM auth.explain_access('posts', NULL, 'TRUNCATE');
+SELECT * FROM auth.explain_access('posts', NULL, role => 'no_such_role');
+SELECT * FROM auth.explain_access('pg_views', NULL);
+SELECT * FROM auth.explain_access(NULL, NULL);
+SELECT * FROM auth.explain_access('posts', NULL, NULL);
+SELECT * FROM auth.explain_access('posts', NULL, role => NULL);
+\c - authenticated
+SELECT * FROM auth.explain_access('posts', NULL);

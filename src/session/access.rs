@@ -1,0 +1,670 @@
+//! `auth.explain_access`: which rows a role sees with a token, policy by policy, and why.
+//!
+//! Policies are code of the table's owner, and run with the rights of the role that reads it. Here
+//! the reader may be a superuser, whom such code could trick. So rows are read with the caller's
+//! rights, by a query without any expression of the owner's; and the policies' expressions are
+//! evaluated on arrays of these rows, with the rights of the role that is asked about and no way
+//! back to the caller's ([`sandbox::as_role`]). The caller must be able to become that role. All is
+//! rolled back.
+
+use std::ffi::CStr;
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use pgrx::datum::DatumWithOid;
+use pgrx::prelude::*;
+use pgrx::spi::{SpiClient, SpiHeapTupleData};
+
+use crate::errors;
+use crate::pg::encoding::{self, ServerText};
+use crate::pg::function::{Arguments, SqlResult, sql_function};
+use crate::pg::report::Report;
+use crate::pg::sandbox::{self, Prepared};
+use crate::session;
+use crate::session::functions::token;
+use crate::settings;
+
+sql_function!(
+    /// `auth.explain_access(relation regclass, token text, command text, role name)`.
+    pg_auth_jwt_explain_access,
+    |arguments| explain(&arguments)
+);
+
+/// How many rows are looked at: enough for a table that a developer asks about.
+const MOST_ROWS: u64 = 100_000;
+/// For how long, because a policy may take any time for a row.
+const LONGEST: Duration = Duration::from_secs(5);
+/// How many rows at once: at first, and at most. Between two batches the clock is looked at.
+const BATCH: (usize, usize) = (10, 1000);
+/// How long a batch may take, about.
+const BATCH_TIME: Duration = Duration::from_secs(1);
+/// How much memory a batch may take, about: rows may be large.
+const BATCH_BYTES: usize = 16 << 20;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Command {
+    Select,
+    Insert,
+    Update,
+    Delete,
+}
+
+impl Command {
+    fn parse(text: &str) -> Result<Self, Report> {
+        Ok(match text.to_ascii_uppercase().as_str() {
+            "SELECT" => Self::Select,
+            "INSERT" => Self::Insert,
+            "UPDATE" => Self::Update,
+            "DELETE" => Self::Delete,
+            _ => return Err(errors::unknown_command(text)),
+        })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Select => "SELECT",
+            Self::Insert => "INSERT",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+        }
+    }
+
+    /// As in `pg_policy.polcmd`.
+    fn of_policy(code: &str) -> Option<Self> {
+        match code {
+            "r" => Some(Self::Select),
+            "a" => Some(Self::Insert),
+            "w" => Some(Self::Update),
+            "d" => Some(Self::Delete),
+            _ => None,
+        }
+    }
+}
+
+/// A row of the answer.
+#[derive(Default)]
+struct Line {
+    subject: String,
+    applies: Option<bool>,
+    kind: Option<&'static str>,
+    expression: Option<String>,
+    claims: Option<String>,
+    rows: Option<u64>,
+    detail: Option<String>,
+}
+
+/// What the catalogs say of the table, the role and the caller.
+struct Facts {
+    role: pg_sys::Oid,
+    role_name: String,
+    is_table: bool,
+    table: String,
+    alias: String,
+    row_type: pg_sys::Oid,
+    array_type: pg_sys::Oid,
+    /// What the role lacks; empty where it may run the command.
+    missing: String,
+    /// Why no policy applies to the role; empty where they do.
+    unguarded: String,
+    /// Why rows cannot be counted; empty where they can.
+    uncountable: String,
+}
+
+/// With a safe search_path. $1 is the table, $2 the role, $3 the command, $4 what membership lets
+/// the caller become the role.
+const FACTS: &str = "
+SELECT r.oid, quote_ident(r.rolname), c.relkind IN ('r', 'p'), c.oid::regclass::text, quote_ident(c.relname),
+       c.reltype, coalesce(t.typarray, 0::oid),
+       CASE WHEN NOT has_schema_privilege(r.oid, c.relnamespace, 'USAGE')
+            THEN format('USAGE on schema %I', n.nspname)
+            WHEN NOT has_table_privilege(r.oid, c.oid, $3)
+                 AND ($3 = 'DELETE' OR NOT has_any_column_privilege(r.oid, c.oid, CASE $3 WHEN 'DELETE' THEN 'SELECT' ELSE $3 END))
+            THEN format('%s on %s', $3, c.oid::regclass) ELSE '' END,
+       CASE WHEN NOT c.relrowsecurity THEN format('it is not enabled (ALTER TABLE %s ENABLE ROW LEVEL SECURITY)', c.oid::regclass)
+            WHEN r.rolsuper THEN format('%I is a superuser', r.rolname)
+            WHEN r.rolbypassrls THEN format('%I has BYPASSRLS', r.rolname)
+            WHEN pg_has_role(r.oid, c.relowner, 'USAGE') AND NOT c.relforcerowsecurity
+            THEN format('%I %s (ALTER TABLE %s FORCE ROW LEVEL SECURITY)', r.rolname,
+                        CASE WHEN r.oid = c.relowner THEN 'owns the table' ELSE 'has the rights of its owner' END, c.oid::regclass)
+            ELSE '' END,
+       CASE WHEN NOT pg_has_role(r.oid, $4) THEN format('the caller cannot become %I (GRANT %I TO %I)', r.rolname, r.rolname, current_user)
+            WHEN NOT has_schema_privilege(c.relnamespace, 'USAGE') OR NOT has_table_privilege(c.oid, 'SELECT')
+            THEN 'the caller may not SELECT from the table'
+            WHEN row_security_active(c.oid) THEN 'policies apply to the caller as well'
+            ELSE '' END
+  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace LEFT JOIN pg_type AS t ON t.oid = c.reltype, pg_roles AS r
+ WHERE c.oid = $1 AND r.rolname = $2";
+
+/// Likewise. $1 is the table, $2 the role's oid.
+const POLICIES: &str = "
+SELECT p.oid, quote_ident(p.polname), p.polcmd::text, p.polpermissive,
+       EXISTS (SELECT FROM unnest(p.polroles) AS named (role) WHERE named.role = 0 OR pg_has_role($2, named.role, 'USAGE')),
+       (SELECT string_agg(quote_ident(n.rolname), ', ') FROM pg_roles AS n WHERE n.oid = ANY (p.polroles)),
+       (SELECT string_agg(f.proname, ',' ORDER BY f.proname)
+          FROM pg_depend AS d JOIN pg_proc AS f ON f.oid = d.refobjid JOIN pg_namespace AS s ON s.oid = f.pronamespace
+         WHERE d.classid = 'pg_policy'::regclass AND d.objid = p.oid AND d.refclassid = 'pg_proc'::regclass
+           AND s.nspname = 'auth' AND f.pronargs = 0 AND NOT f.proretset AND f.prosrc ~ '^pg_auth_jwt_')
+  FROM pg_policy AS p WHERE p.polrelid = $1
+ ORDER BY p.polpermissive DESC, p.polname";
+
+/// With the search_path of the caller, with which the texts will be parsed again. $1 is the policy.
+const EXPRESSIONS: &str = "
+SELECT pg_catalog.pg_get_expr(p.polqual, p.polrelid), pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid)
+  FROM pg_catalog.pg_policy AS p WHERE p.oid OPERATOR(pg_catalog.=) $1";
+
+/// How a policy bears on the command.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// It decides which rows the command finds.
+    Finds,
+    /// It decides which rows an UPDATE or DELETE can read in order to find them.
+    Reads,
+    /// It decides which rows may be written.
+    Checks,
+}
+
+struct Policy {
+    name: String,
+    is_permissive: bool,
+    is_for_all: bool,
+    usage: Use,
+    expression: String,
+    /// The claim functions that it calls, without schema and parentheses.
+    functions: Vec<String>,
+    /// Why it does not apply.
+    why_not: Option<String>,
+    claims: Option<String>,
+    rows: Option<u64>,
+}
+
+fn explain(arguments: &Arguments) -> SqlResult {
+    let null = |name| move || errors::argument_is_null(name);
+    let relation = arguments.datum(0).ok_or_else(null("relation"))?;
+    let token = token(arguments, 1)?.filter(|token| !token.is_empty());
+    let command = Command::parse(&arguments.text(2)?.ok_or_else(null("command"))?)?;
+    let role = arguments.datum(3).ok_or_else(null("role"))?;
+    settings::check()?;
+    let verified = token.map(session::verify).transpose();
+    let lines = Spi::connect(|client| {
+        let facts = sandbox::with_safe_search_path(|| facts(client, relation, role, command))?;
+        if !facts.is_table {
+            return Err(errors::not_a_table(&facts.table));
+        }
+        let mut policies = policies(client, relation, &facts, command)?;
+        let mut counted = None;
+        if verified.is_ok() {
+            // A token is base64url and dots, where it is good.
+            let token =
+                encoding::to_server_c_string(&String::from_utf8_lossy(token.unwrap_or_default()));
+            counted = sandbox::undone(|| {
+                sandbox::set_local(settings::TOKEN_NAME, &token);
+                read_claims(&mut policies);
+                count(&facts, &mut policies, command)
+            });
+        }
+        let mut lines = introduction(&facts, command, verified.as_ref().err(), token.is_some());
+        let conclusion = conclusion(&facts, &policies, command, verified.is_err(), counted);
+        lines.extend(policies.into_iter().map(Policy::line));
+        lines.push(conclusion);
+        Ok(lines)
+    })?;
+    arguments.return_rows(lines.into_iter().map(Line::datums))?;
+    Ok(None)
+}
+
+fn facts(
+    client: &SpiClient,
+    relation: pg_sys::Datum,
+    role: pg_sys::Datum,
+    command: Command,
+) -> Result<Facts, Report> {
+    const BECOMES: &str = if cfg!(any(feature = "pg14", feature = "pg15")) {
+        "MEMBER"
+    } else {
+        "SET"
+    };
+    // SAFETY: the arguments are declared regclass and name, and stay in place until the call is
+    // over.
+    let (relation, name) = unsafe {
+        (
+            DatumWithOid::new(relation, pg_sys::OIDOID),
+            DatumWithOid::new(role, pg_sys::NAMEOID),
+        )
+    };
+    let rows = client
+        .select(
+            FACTS,
+            Some(1),
+            &[relation, name, command.name().into(), BECOMES.into()],
+        )
+        .map_err(errors::catalogs)?;
+    let Some(row) = rows.into_iter().next() else {
+        // SAFETY: the datum of a name points to its bytes, which end in NUL.
+        let name = unsafe { CStr::from_ptr(role.cast_mut_ptr()) };
+        return Err(errors::no_such_role(&encoding::from_server_lossy(
+            name.to_bytes(),
+        )));
+    };
+    Ok(Facts {
+        role: oid(&row, 1)?,
+        role_name: text(&row, 2)?,
+        is_table: row.get(3).map_err(errors::catalogs)?.unwrap_or_default(),
+        table: text(&row, 4)?,
+        alias: text(&row, 5)?,
+        row_type: oid(&row, 6)?,
+        array_type: oid(&row, 7)?,
+        missing: text(&row, 8)?,
+        unguarded: text(&row, 9)?,
+        uncountable: text(&row, 10)?,
+    })
+}
+
+fn text(row: &SpiHeapTupleData, column: usize) -> Result<String, Report> {
+    let text: Option<ServerText> = row.get(column).map_err(errors::catalogs)?;
+    Ok(text.map_or_else(String::new, |text| text.0))
+}
+
+fn oid(row: &SpiHeapTupleData, column: usize) -> Result<pg_sys::Oid, Report> {
+    let oid: Option<pg_sys::Oid> = row.get(column).map_err(errors::catalogs)?;
+    Ok(oid.unwrap_or(pg_sys::InvalidOid))
+}
+
+fn policies(
+    client: &SpiClient,
+    relation: pg_sys::Datum,
+    facts: &Facts,
+    command: Command,
+) -> Result<Vec<Policy>, Report> {
+    // SAFETY: as above.
+    let relation = unsafe { DatumWithOid::new(relation, pg_sys::OIDOID) };
+    let rows = sandbox::with_safe_search_path(|| {
+        client.select(POLICIES, None, &[relation, facts.role.into()])
+    });
+    let mut policies = Vec::new();
+    for row in rows.map_err(errors::catalogs)? {
+        let name = text(&row, 2)?;
+        let of = Command::of_policy(&text(&row, 3)?);
+        let is_permissive = row.get(4).map_err(errors::catalogs)?.unwrap_or_default();
+        let is_for_role: bool = row.get(5).map_err(errors::catalogs)?.unwrap_or_default();
+        let roles = text(&row, 6)?;
+        let functions = text(&row, 7)?;
+        let expressions = client
+            .select(EXPRESSIONS, Some(1), &[oid(&row, 1)?.into()])
+            .map_err(errors::catalogs)?;
+        let (mut using, mut check) = (String::new(), String::new());
+        for row in expressions {
+            (using, check) = (text(&row, 1)?, text(&row, 2)?);
+        }
+        let is_for = |wanted| of.is_none_or(|of| of == wanted);
+        let reads = matches!(command, Command::Update | Command::Delete);
+        let usages = [
+            (
+                Use::Finds,
+                command != Command::Insert && is_for(command),
+                &using,
+            ),
+            (Use::Reads, reads && of == Some(Command::Select), &using),
+            (
+                Use::Checks,
+                matches!(command, Command::Insert | Command::Update) && is_for(command),
+                if check.is_empty() { &using } else { &check },
+            ),
+        ];
+        let mut of_policy = Vec::new();
+        for (usage, is_for_command, expression) in usages {
+            // A policy FOR ALL decides what is read as well, but once is enough.
+            if !is_for_command
+                || (usage == Use::Checks && command == Command::Update && check.is_empty())
+            {
+                continue;
+            }
+            let why_not = if !facts.unguarded.is_empty() {
+                Some("Row-level security does not apply.".to_owned())
+            } else if !is_for_role {
+                Some(format!("It is for {roles}."))
+            } else {
+                None
+            };
+            of_policy.push((usage, expression.clone(), why_not));
+        }
+        if of_policy.is_empty() {
+            let of = of.map_or("ALL", Command::name);
+            let expression = if using.is_empty() { check } else { using };
+            of_policy.push((Use::Finds, expression, Some(format!("It is for {of}."))));
+        }
+        for (usage, expression, why_not) in of_policy {
+            policies.push(Policy {
+                name: name.clone(),
+                is_permissive,
+                is_for_all: of.is_none(),
+                usage,
+                expression: if expression.is_empty() {
+                    "true".to_owned()
+                } else {
+                    expression
+                },
+                functions: functions
+                    .split(',')
+                    .filter(|f| !f.is_empty())
+                    .map(str::to_owned)
+                    .collect(),
+                why_not,
+                claims: None,
+                rows: None,
+            });
+        }
+    }
+    Ok(policies)
+}
+
+impl Policy {
+    fn applies(&self) -> bool {
+        self.why_not.is_none()
+    }
+
+    fn is_counted(&self) -> bool {
+        self.applies() && self.usage != Use::Checks
+    }
+
+    fn line(self) -> Line {
+        let kind = match (self.is_permissive, self.usage) {
+            (true, Use::Checks) => "permissive, for new rows",
+            (false, Use::Checks) => "restrictive, for new rows",
+            (true, _) => "permissive",
+            (false, _) => "restrictive",
+        };
+        let applies = self.applies();
+        let detail = self.why_not.or_else(|| {
+            (self.usage == Use::Reads)
+                .then(|| "The command reads the rows that it changes.".to_owned())
+        });
+        Line {
+            subject: format!("policy {}", self.name),
+            applies: Some(applies),
+            kind: Some(kind),
+            expression: Some(self.expression),
+            claims: self.claims,
+            rows: self.rows,
+            detail,
+        }
+    }
+
+    /// The calls of claim functions in the expression, and of session() the members that are read:
+    /// as they are shown, and as SQL for a `jsonb`.
+    fn claims(&self) -> Vec<(String, String)> {
+        let mut claims: Vec<(String, String)> = Vec::new();
+        for function in &self.functions {
+            let whole = (
+                format!("auth.{function}()"),
+                format!("pg_catalog.to_jsonb(auth.{function}())"),
+            );
+            if function != "session" && function != "jwt" {
+                claims.push(whole);
+                continue;
+            }
+            for after in self.expression.split(&format!("{function}()")).skip(1) {
+                let member = [" ->> '", " -> '"].iter().find_map(|operator| {
+                    let (name, after) = after.strip_prefix(operator)?.split_once('\'')?;
+                    // One with a quote in its name is shown with all others.
+                    (!after.starts_with('\'') && !name.contains('\\')).then(|| {
+                        (
+                            format!("auth.{function}(){operator}{name}'"),
+                            format!("auth.{function}() OPERATOR(pg_catalog.->) '{name}'"),
+                        )
+                    })
+                });
+                claims.push(member.unwrap_or_else(|| whole.clone()));
+            }
+        }
+        claims.sort();
+        claims.dedup();
+        claims
+    }
+}
+
+/// What was counted.
+struct Counted {
+    all: u64,
+    passing: u64,
+    is_complete: bool,
+}
+
+/// Asks for the claims that the policies read, with the session's token.
+fn read_claims(policies: &mut [Policy]) {
+    for policy in policies.iter_mut().filter(|policy| policy.applies()) {
+        let mut arguments = String::new();
+        for (shown, sql) in policy.claims() {
+            let separator = if arguments.is_empty() { "" } else { ", " };
+            let shown = pgrx::spi::quote_literal(shown);
+            let _ = write!(arguments, "{separator}{shown}, {sql}");
+        }
+        if !arguments.is_empty() {
+            let query =
+                format!("SELECT pg_catalog.jsonb_build_object({arguments})::pg_catalog.text");
+            policy.claims = Prepared::new(&query, None).texts().into_iter().next();
+        }
+    }
+}
+
+/// Evaluates the policies that apply, with the session's token and with the rights of the role.
+fn count(facts: &Facts, policies: &mut [Policy], command: Command) -> Option<Counted> {
+    if command == Command::Insert || !facts.unguarded.is_empty() || !facts.uncountable.is_empty() {
+        return None;
+    }
+    let rows = Prepared::new(
+        &format!(
+            "SELECT pg_auth_jwt_row FROM {} AS pg_auth_jwt_row",
+            facts.table
+        ),
+        None,
+    )
+    .open();
+    let query = query(facts, policies, command);
+    let evaluate = sandbox::as_role(facts.role, || Prepared::new(&query, Some(facts.array_type)));
+    let mut totals: Vec<u64> = Vec::new();
+    let mut seen = 0_u64;
+    let mut size = BATCH.0;
+    let began = Instant::now();
+    let is_complete = loop {
+        let batch = rows.fetch(size, facts.row_type);
+        if batch.rows == 0 {
+            break true;
+        }
+        if seen >= MOST_ROWS || began.elapsed() > LONGEST {
+            break false;
+        }
+        seen = seen.saturating_add(batch.rows as u64);
+        let numbers = sandbox::as_role(facts.role, || evaluate.numbers(Some(batch.datum())));
+        totals.resize(numbers.len(), 0);
+        for (total, number) in totals.iter_mut().zip(numbers) {
+            *total = total.saturating_add(number);
+        }
+        let bytes = batch.bytes.checked_div(batch.rows).unwrap_or(0).max(1);
+        let micros = began.elapsed().as_micros().checked_div(u128::from(seen));
+        let in_time = BATCH_TIME
+            .as_micros()
+            .checked_div(micros.unwrap_or(0).max(1));
+        size = BATCH_BYTES
+            .checked_div(bytes)
+            .unwrap_or(1)
+            .min(usize::try_from(in_time.unwrap_or(1)).unwrap_or(BATCH.1))
+            .clamp(1, BATCH.1);
+        batch.free();
+    };
+    let mut totals = totals.into_iter().chain(std::iter::repeat(0));
+    let passing = totals.next().unwrap_or(0);
+    for policy in policies.iter_mut().filter(|policy| policy.is_counted()) {
+        policy.rows = totals.next();
+    }
+    Some(Counted {
+        all: seen,
+        passing,
+        is_complete,
+    })
+}
+
+/// How many rows of the array pass all of the policies together, and then each.
+fn query(facts: &Facts, policies: &[Policy], command: Command) -> String {
+    let mut together = passing(policies, |policy| policy.usage == Use::Finds);
+    if matches!(command, Command::Update | Command::Delete) {
+        let reads = passing(policies, |policy| {
+            policy.usage == Use::Reads || (policy.usage == Use::Finds && policy.is_for_all)
+        });
+        together = format!("({together}) AND ({reads})");
+    }
+    let mut query = format!("SELECT pg_catalog.count(*) FILTER (WHERE {together})");
+    for policy in policies.iter().filter(|policy| policy.is_counted()) {
+        let expression = &policy.expression;
+        let _ = write!(query, ", pg_catalog.count(*) FILTER (WHERE ({expression}))");
+    }
+    let _ = write!(query, " FROM pg_catalog.unnest($1) AS {}", facts.alias);
+    query
+}
+
+/// The condition of some policies together: one permissive policy, and each restrictive one.
+fn passing(policies: &[Policy], is_one: impl Fn(&Policy) -> bool) -> String {
+    let expressions = |is_permissive, joined: &str, none: &str| {
+        let expressions: Vec<String> = policies
+            .iter()
+            .filter(|policy| policy.applies() && policy.is_permissive == is_permissive)
+            .filter(|policy| is_one(policy))
+            .map(|policy| format!("({})", policy.expression))
+            .collect();
+        if expressions.is_empty() {
+            none.to_owned()
+        } else {
+            expressions.join(joined)
+        }
+    };
+    format!(
+        "({}) AND ({})",
+        expressions(true, " OR ", "false"),
+        expressions(false, " AND ", "true")
+    )
+}
+
+/// The lines above the policies: what would keep the role from the table, or the policies from the
+/// role.
+fn introduction(
+    facts: &Facts,
+    command: Command,
+    refusal: Option<&Report>,
+    has_token: bool,
+) -> Vec<Line> {
+    let role = &facts.role_name;
+    let privilege = if facts.missing.is_empty() {
+        format!("Role {role} may {}.", command.name())
+    } else {
+        format!(
+            "Role {role} has no {}, so the command ends in error 42501.",
+            facts.missing
+        )
+    };
+    let guarded = if facts.unguarded.is_empty() {
+        format!("Row-level security applies to {role}.")
+    } else {
+        format!(
+            "Row-level security does not apply, so {role} sees all rows: {}.",
+            facts.unguarded
+        )
+    };
+    let token = match (refusal, has_token) {
+        (Some(report), _) => [
+            Some(format!(
+                "{}: {}.",
+                String::from_utf8_lossy(report.sqlstate.0),
+                report.message
+            )),
+            report.detail.clone(),
+            report.hint.clone(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(" "),
+        (None, true) => "It is accepted.".to_owned(),
+        (None, false) => "There is none, so claim functions return NULL.".to_owned(),
+    };
+    [
+        ("privilege", facts.missing.is_empty(), privilege),
+        ("row-level security", facts.unguarded.is_empty(), guarded),
+        ("token", refusal.is_none() && has_token, token),
+    ]
+    .into_iter()
+    .map(|(subject, applies, detail)| Line {
+        subject: subject.to_owned(),
+        applies: Some(applies),
+        detail: Some(detail),
+        ..Line::default()
+    })
+    .collect()
+}
+
+/// The last line: how many rows the command finds.
+fn conclusion(
+    facts: &Facts,
+    policies: &[Policy],
+    command: Command,
+    is_refused: bool,
+    counted: Option<Counted>,
+) -> Line {
+    let role = &facts.role_name;
+    let is_permitted = policies.iter().any(|policy| {
+        policy.applies()
+            && policy.is_permissive
+            && policy.usage
+                == if command == Command::Insert {
+                    Use::Checks
+                } else {
+                    Use::Finds
+                }
+    });
+    let mut rows = None;
+    let detail = if !facts.missing.is_empty() {
+        "None: the privilege is missing.".to_owned()
+    } else if !facts.unguarded.is_empty() {
+        "All rows: no policy applies.".to_owned()
+    } else if is_refused {
+        "None: a query that reads a claim ends in the error above.".to_owned()
+    } else if !is_permitted {
+        rows = (command != Command::Insert).then_some(0);
+        "None: no permissive policy applies.".to_owned()
+    } else if command == Command::Insert {
+        "A new row must pass one permissive policy, and each restrictive one.".to_owned()
+    } else if let Some(counted) = counted {
+        rows = Some(counted.passing);
+        let all = counted.all;
+        if counted.is_complete {
+            format!("Of {all} rows.")
+        } else {
+            format!("Of the first {all} rows, after which counting stopped.")
+        }
+    } else {
+        format!("Rows were not counted: {}.", facts.uncountable)
+    };
+    Line {
+        subject: format!("{} as {role}", command.name()),
+        rows,
+        detail: Some(detail),
+        ..Line::default()
+    }
+}
+
+impl Line {
+    fn datums(self) -> [Option<pg_sys::Datum>; 7] {
+        let text = |text: Option<String>| text.and_then(|text| sandbox::text(&text));
+        let rows = self
+            .rows
+            .map(|rows| i64::try_from(rows).unwrap_or(i64::MAX));
+        [
+            sandbox::text(&self.subject),
+            self.applies.into_datum(),
+            sandbox::text(self.kind.unwrap_or_default()).filter(|_| self.kind.is_some()),
+            text(self.expression),
+            self.claims
+                .and_then(|claims| sandbox::jsonb(&encoding::to_server_lossy(&claims))),
+            rows.into_datum(),
+            text(self.detail),
+        ]
+    }
+}

@@ -1,0 +1,371 @@
+//! Counts of what became of tokens, for the view `auth.stats`: this backend's, and where the server
+//! itself loads the library (`shared_preload_libraries`), those of all backends in shared memory.
+//!
+//! There is no lock: a place in the table is claimed once, by compare-and-swap, and then only its
+//! counts change. Nothing is counted per row; once per verification, or use of a token that was
+//! verified before. Names are those of rows in `auth.issuers`, never what a stranger wrote into a
+//! token.
+
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use pgrx::pg_sys;
+
+use crate::pg::report::SqlState;
+
+/// What is counted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A token was verified and accepted.
+    Accepted,
+    /// A token was refused, with this SQLSTATE of ours.
+    Refused(SqlState),
+    /// A token that was verified before was used again, in another statement.
+    CacheHit,
+    /// What was known of the keys became doubtful, because they may have changed.
+    Reread,
+}
+
+/// The kinds of events, as the view names them: a refusal by its SQLSTATE, 28J00 to 28J15.
+const KINDS: usize = 19;
+const FIRST_REFUSAL: usize = 3;
+
+impl Event {
+    fn kind(self) -> usize {
+        match self {
+            Self::Accepted => 0,
+            Self::CacheHit => 1,
+            Self::Reread => 2,
+            Self::Refused(SqlState([_, _, _, tens, units])) => {
+                let digit = |ch: &u8| usize::from(ch.wrapping_sub(b'0').min(9));
+                let number = digit(tens).saturating_mul(10).saturating_add(digit(units));
+                number
+                    .saturating_add(FIRST_REFUSAL)
+                    .min(KINDS.saturating_sub(1))
+            }
+        }
+    }
+
+    fn name(kind: usize) -> String {
+        match kind {
+            0 => "accepted".to_owned(),
+            1 => "cache hit".to_owned(),
+            2 => "keys reread".to_owned(),
+            kind => format!("28J{:02}", kind.saturating_sub(FIRST_REFUSAL)),
+        }
+    }
+}
+
+/// How much of an issuer's name is kept, in bytes.
+const NAME_BYTES: usize = 120;
+
+/// The counts of one issuer of one database.
+struct Place {
+    /// [`FREE`], [`BEING_CLAIMED`] or [`CLAIMED`]. Where a backend is killed while it claims one,
+    /// that is lost.
+    state: AtomicU32,
+    database: AtomicU32,
+    /// 0: not an issuer's.
+    name_bytes: AtomicU32,
+    name: [AtomicU8; NAME_BYTES],
+    counts: [AtomicU64; KINDS],
+}
+
+const FREE: u32 = 0;
+const BEING_CLAIMED: u32 = 1;
+const CLAIMED: u32 = 2;
+
+impl Place {
+    const fn new() -> Self {
+        Self {
+            state: AtomicU32::new(FREE),
+            database: AtomicU32::new(0),
+            name_bytes: AtomicU32::new(0),
+            name: [const { AtomicU8::new(0) }; NAME_BYTES],
+            counts: [const { AtomicU64::new(0) }; KINDS],
+        }
+    }
+
+    fn name(&self) -> Vec<u8> {
+        let length = usize::try_from(self.name_bytes.load(Ordering::Relaxed)).unwrap_or(0);
+        let bytes = self.name.iter().take(length);
+        bytes.map(|byte| byte.load(Ordering::Relaxed)).collect()
+    }
+
+    #[inline]
+    fn count(&self, event: Event) {
+        if let Some(count) = self.counts.get(event.kind()) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn is(&self, database: u32, name: &[u8]) -> bool {
+        self.state.load(Ordering::Acquire) == CLAIMED
+            && self.database.load(Ordering::Relaxed) == database
+            && usize::try_from(self.name_bytes.load(Ordering::Relaxed)) == Ok(name.len())
+            && self
+                .name
+                .iter()
+                .zip(name)
+                .all(|(kept, byte)| kept.load(Ordering::Relaxed) == *byte)
+    }
+
+    fn claim(&self, database: u32, name: &[u8]) -> bool {
+        let claimed =
+            self.state
+                .compare_exchange(FREE, BEING_CLAIMED, Ordering::Relaxed, Ordering::Relaxed);
+        if claimed.is_err() {
+            return false;
+        }
+        self.database.store(database, Ordering::Relaxed);
+        for (kept, byte) in self.name.iter().zip(name) {
+            kept.store(*byte, Ordering::Relaxed);
+        }
+        let length = u32::try_from(name.len()).unwrap_or(0);
+        self.name_bytes.store(length, Ordering::Relaxed);
+        self.state.store(CLAIMED, Ordering::Release);
+        true
+    }
+}
+
+/// Places for issuers, and one for those that found none.
+struct Table<const PLACES: usize> {
+    places: [Place; PLACES],
+    others: Place,
+}
+
+impl<const PLACES: usize> Table<PLACES> {
+    const fn new() -> Self {
+        Self {
+            places: [const { Place::new() }; PLACES],
+            others: Place::new(),
+        }
+    }
+
+    /// The place of that name, claimed if need be. Two backends that claim one for the same name at
+    /// once may get two, whose counts are then added.
+    fn place(&self, database: u32, name: &[u8]) -> &Place {
+        // FNV-1a.
+        let hash = name
+            .iter()
+            .chain(&database.to_ne_bytes())
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+        let start = usize::try_from(hash)
+            .unwrap_or(0)
+            .checked_rem(PLACES)
+            .unwrap_or(0);
+        let (before, after) = self.places.split_at(start.min(PLACES));
+        after
+            .iter()
+            .chain(before)
+            .find(|place| place.is(database, name) || place.claim(database, name))
+            .unwrap_or(&self.others)
+    }
+
+    /// Sets the counts of this database to 0. What is counted meanwhile may be lost or not.
+    fn reset(&self, database: u32) {
+        for place in self.places.iter().chain([&self.others]) {
+            let is_ours = place.state.load(Ordering::Acquire) != CLAIMED
+                || place.database.load(Ordering::Relaxed) == database;
+            if is_ours {
+                for count in &place.counts {
+                    count.store(0, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    fn add_to(&self, lines: &mut Vec<Line>, scope: &'static str, database: u32) {
+        let named = self.places.iter().map(|place| (place, false));
+        for (place, is_others) in named.chain([(&self.others, true)]) {
+            let is_ours = place.state.load(Ordering::Acquire) == CLAIMED
+                && place.database.load(Ordering::Relaxed) == database;
+            if !is_ours && !is_others {
+                continue;
+            }
+            let issuer = if is_others {
+                Some("(others)".to_owned())
+            } else {
+                let name = place.name();
+                (!name.is_empty()).then(|| String::from_utf8_lossy(&name).into_owned())
+            };
+            for (kind, count) in place.counts.iter().enumerate() {
+                let count = count.load(Ordering::Relaxed);
+                let event = Event::name(kind);
+                let known = |line: &&mut Line| {
+                    line.scope == scope && line.issuer == issuer && line.event == event
+                };
+                if count == 0 {
+                    continue;
+                }
+                match lines.iter_mut().find(known) {
+                    Some(line) => line.count = line.count.saturating_add(count),
+                    None => lines.push(Line {
+                        scope,
+                        issuer: issuer.clone(),
+                        event,
+                        count,
+                    }),
+                }
+            }
+        }
+    }
+}
+
+/// Of this backend, which is of one database.
+static OWN: Table<64> = Table::new();
+
+/// Of all backends and databases.
+type Shared = Table<512>;
+
+/// NULL where the library is loaded by the session.
+static SHARED: AtomicPtr<Shared> = AtomicPtr::new(std::ptr::null_mut());
+
+fn shared() -> Option<&'static Shared> {
+    // SAFETY: NULL, or what `attach` made, which is there as long as the server.
+    unsafe { SHARED.load(Ordering::Relaxed).as_ref() }
+}
+
+/// The places of this backend's database that are no issuer's, in both tables, once they were
+/// looked for: each use of a token that was verified before counts there.
+static NAMELESS: [AtomicPtr<Place>; 2] = [const { AtomicPtr::new(std::ptr::null_mut()) }; 2];
+
+/// Counts an event. `issuer` is the name of its row in `auth.issuers`, where there is one.
+#[inline]
+pub fn count(issuer: Option<&str>, event: Event) {
+    let Some(issuer) = issuer else {
+        let [own, of_server] = &NAMELESS;
+        // SAFETY: NULL, or a place of a table, which is there as long as the process.
+        let (own, of_server) = unsafe {
+            (
+                own.load(Ordering::Relaxed).as_ref(),
+                of_server.load(Ordering::Relaxed).as_ref(),
+            )
+        };
+        return match own {
+            None => count_first(event),
+            Some(own) => {
+                own.count(event);
+                if let Some(of_server) = of_server {
+                    of_server.count(event);
+                }
+            }
+        };
+    };
+    let end = (0..=NAME_BYTES.min(issuer.len()))
+        .rev()
+        .find(|&end| issuer.is_char_boundary(end));
+    for place in places(
+        issuer
+            .as_bytes()
+            .get(..end.unwrap_or(0))
+            .unwrap_or_default(),
+    ) {
+        place.count(event);
+    }
+}
+
+/// As [`count`] without an issuer, where the places are still to be found: the second one only
+/// where there is shared memory.
+#[cold]
+fn count_first(event: Event) {
+    for (known, place) in NAMELESS.iter().zip(places(&[])) {
+        known.store(std::ptr::from_ref(place).cast_mut(), Ordering::Relaxed);
+        place.count(event);
+    }
+}
+
+/// The places of that name in both tables.
+fn places(name: &[u8]) -> impl Iterator<Item = &'static Place> {
+    // SAFETY: reads a variable of the backend.
+    let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
+    let of_shared = shared().map(|shared| shared.place(database, name));
+    [Some(OWN.place(database, name)), of_shared]
+        .into_iter()
+        .flatten()
+}
+
+/// A row of the view.
+pub struct Line {
+    pub scope: &'static str,
+    pub issuer: Option<String>,
+    pub event: String,
+    pub count: u64,
+}
+
+/// What was counted in this database.
+pub fn lines() -> Vec<Line> {
+    // SAFETY: reads a variable of the backend.
+    let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
+    let mut lines = Vec::new();
+    OWN.add_to(&mut lines, "backend", database);
+    if let Some(shared) = shared() {
+        shared.add_to(&mut lines, "server", database);
+    }
+    lines
+}
+
+/// Begins to count again, in this backend and, where there is shared memory, for all of this database. What
+/// found no place of its own is not told by databases, and begins again for all of them.
+pub fn reset() {
+    // SAFETY: reads a variable of the backend.
+    let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
+    OWN.reset(database);
+    if let Some(shared) = shared() {
+        shared.reset(database);
+    }
+}
+
+#[cfg(not(feature = "pg14"))]
+static mut PREVIOUS_REQUEST: pg_sys::shmem_request_hook_type = None;
+static mut PREVIOUS_STARTUP: pg_sys::shmem_startup_hook_type = None;
+
+/// Asks for shared memory; to be called while the server itself loads the library.
+pub fn request_shared_memory() {
+    // SAFETY: the postmaster is single-threaded, and this is the only place that writes these.
+    unsafe {
+        #[cfg(feature = "pg14")]
+        request();
+        #[cfg(not(feature = "pg14"))]
+        {
+            PREVIOUS_REQUEST = pg_sys::shmem_request_hook;
+            pg_sys::shmem_request_hook = Some(request);
+        }
+        PREVIOUS_STARTUP = pg_sys::shmem_startup_hook;
+        pg_sys::shmem_startup_hook = Some(attach);
+    }
+}
+
+unsafe extern "C-unwind" fn request() {
+    // SAFETY: Postgres calls the hook when memory may be asked for.
+    unsafe {
+        #[cfg(not(feature = "pg14"))]
+        if let Some(previous) = PREVIOUS_REQUEST {
+            previous();
+        }
+        pg_sys::RequestAddinShmemSpace(size_of::<Shared>());
+    }
+}
+
+/// Called once by the postmaster, before there is any other process; again after a crash.
+unsafe extern "C-unwind" fn attach() {
+    // SAFETY: Postgres gives memory of that size, which it aligns to a cache line, or ends the
+    // server. A table of zeros is an empty one.
+    unsafe {
+        if let Some(previous) = PREVIOUS_STARTUP {
+            previous();
+        }
+        let mut is_there = false;
+        let table: *mut c_void = pg_sys::ShmemInitStruct(
+            c"pg_auth_jwt stats".as_ptr(),
+            size_of::<Shared>(),
+            &raw mut is_there,
+        );
+        if !is_there {
+            std::ptr::write_bytes(table.cast::<u8>(), 0, size_of::<Shared>());
+        }
+        SHARED.store(table.cast(), Ordering::Relaxed);
+    }
+}
