@@ -187,6 +187,17 @@ def careless_grants(checks, cluster):
                    f"DROP TABLE jwks; {TABLE % 'public.jwks'}; {insert()}; {FOLLOW % 'public.jwks'}")
     checks.true("auth.follow() says who", any("authenticated" in notice.get("D", "") for notice in db.owner.notices))
     checks.equal("auth.lint() says it too", db.owner.value(lint), "key_privilege role authenticated")
+    # An expiry of another name, as Postgres writes expiresAt without quotes, is not taken for none.
+    db.owner.query("CREATE TABLE folded (id text PRIMARY KEY, public_key text, expiresAt timestamptz)")
+
+    def says_so(columns):
+        db.owner.notices.clear()
+        db.owner.query((FOLLOW % "folded")[:-1] + f", columns => '{columns}')")
+        return any("do not expire" in notice["M"] for notice in db.owner.notices)
+
+    checks.equal("an expiry of another name", says_so("{}"), True)
+    checks.equal("when it is named", says_so('{"expires_at": "expiresat"}'), False)
+    checks.equal("when there is none", says_so('{"expires_at": null}'), False)
     # A table that SELECT alone does not open, by its oid.
     db.root.query("CREATE ROLE attacks_hidden; CREATE SCHEMA hidden AUTHORIZATION attacks_hidden; SET ROLE attacks_hidden;"
                   f"{TABLE % 'hidden.jwks'}; {insert(0, 'hidden.jwks')}; GRANT SELECT ON hidden.jwks TO owner_role; RESET ROLE")

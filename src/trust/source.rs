@@ -356,7 +356,7 @@ pub fn check_kind(table: &Table) -> Result<Option<String>, Fault> {
             return Err(Fault::HasChildren);
         }
         // Whoever may write to the parent writes here too, without a right on this table.
-        if (*form).relispartition || table.is_inheriting() {
+        if table.is_inheriting() {
             return Err(Fault::HasParent);
         }
         Ok(role_name((*form).relowner))

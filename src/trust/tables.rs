@@ -333,39 +333,11 @@ impl Table {
         unsafe { (*(*self.0).rd_rel).relkind as u8 == pg_sys::RELKIND_RELATION }
     }
 
-    /// Whether it inherits from a table, or is a partition.
+    /// Whether a column of it is written by way of a table that it inherits from, or is a partition of.
     pub fn is_inheriting(&self) -> bool {
-        /// The catalog `pg_inherits`, its index on `inhrelid` and `inhseqno`, and the former
-        /// (src/include/catalog/pg_inherits.h).
-        const INHERITS: pg_sys::Oid = pg_sys::Oid::from_u32(2611);
-        const INHERITS_INDEX: pg_sys::Oid = pg_sys::Oid::from_u32(2680);
-        const INHRELID: pg_sys::AttrNumber = 1;
-
-        let Some(inherits) = Table::open(INHERITS) else {
-            return true;
-        };
-        // SAFETY: as has_superclass in src/backend/catalog/pg_inherits.c: a scan of a system catalog.
-        unsafe {
-            let mut key = pg_sys::ScanKeyData::default();
-            pg_sys::ScanKeyInit(
-                &raw mut key,
-                INHRELID,
-                pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
-                pg_sys::Oid::from(pg_sys::F_OIDEQ),
-                pg_sys::Datum::from(self.oid()),
-            );
-            let scan = pg_sys::systable_beginscan(
-                inherits.0,
-                INHERITS_INDEX,
-                true,
-                std::ptr::null_mut(),
-                1,
-                &raw mut key,
-            );
-            let is_inheriting = !pg_sys::systable_getnext(scan).is_null();
-            pg_sys::systable_endscan(scan);
-            is_inheriting
-        }
+        // SAFETY: the relation is open. Without the columns, a look into pg_inherits would have to open
+        // that table in each new connection.
+        unsafe { (*(*self.0).rd_rel).relispartition || Columns::of(self.0).are_inherited() }
     }
 
     /// Shows `see` at most `limit` rows whose columns equal these texts, if the relation is an ordinary
