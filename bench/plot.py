@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws docs/performance.svg from what bench/run.py measured, which calls it; by itself it draws the
+"""Draws docs/performance.svg from what bench/run.py measured, which calls it; by itself draws the
 same again:
 
   bench/plot.py"""
@@ -35,8 +35,8 @@ def heading(title, note, top):
 
 
 def bars(title, note, unit, groups, top, base=None):
-    """`groups` are (what its bars have in common, whether they are ours, [(name, number)]). `base` is
-    a number to be marked, and its name. Returns the drawing and its end."""
+    """`groups` are (what its bars have in common, whether they are ours, [(name, number)]). `base`
+    is a number to be marked, and its name. Returns the drawing and its end."""
     drawn, y = heading(title, note, top)
     scale = (WIDTH - LEFT - RIGHT) / max(number for _, _, values in groups for _, number in values)
     begin = y
@@ -134,8 +134,8 @@ def known():
 
 
 def keep_and_draw(figures):
-    """Keeps the figures of the parts that were run now beside the others, and draws them once all that
-    are drawn are there."""
+    """Keeps the figures of the parts that were run now beside the others, and draws them once all
+    that are drawn are there."""
     figures = {**known(), **figures}
     with open(FIGURES, "w") as file:
         json.dump(figures, file, indent=1)

@@ -7,7 +7,8 @@ docs/performance.svg.
   sizes memory verifier
 
 Without parts it runs all of them; `instructions` only where valgrind is. With parts it replaces
-their tables and leaves the others as they are. The extension must be installed (scripts/install)."""
+their tables and leaves the others as they are. The extension must be
+installed (scripts/install)."""
 
 import contextlib
 import json
@@ -58,8 +59,8 @@ DRAWN_AS = {
 
 
 class Results:
-    """Rows of the table: what, against what, the ratio, and the goal if there is one; and the figures
-    that are drawn."""
+    """Rows of the table: what, against what, the ratio, and the goal if there is one; and the
+    figures that are drawn."""
 
     def __init__(self):
         self.sections = {}
@@ -373,8 +374,8 @@ def instructions(cluster, db, results):
 
 
 def connections(cluster, db, results):
-    """A new connection and its first statements, until they are answered; by a server that loads the
-    library at its first use, and by one that has loaded it."""
+    """A new connection and its first statements, until they are answered; by a server that loads
+    the library at its first use, and by one that has loaded it."""
     create_bare_function(cluster, db)
     nothing, bare, who, init = "SELECT 1", "SELECT bare_user_id()", "SELECT auth.user_id()", "SELECT auth.jwt_session_init($1)"
     put, get = "SELECT set_config('request.jwt.claims', $1, false)", "SELECT current_setting('request.jwt.claims')"
