@@ -43,7 +43,7 @@ class Database:
 
 
 def rolled_back(checks, cluster):
-    """A key that no other session ever saw: looked up before its row's trigger fires, then undone."""
+    """A key that no other session ever saw: looked up before its trigger fires, then undone."""
     db = Database(cluster, "rollback")
     session = db.signed_in("owner_role", key=1)
     session.query(f"CREATE FUNCTION who() RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN auth.verify(''{token(key=1)}'') ->> ''sub''; END'")
