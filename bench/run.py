@@ -460,12 +460,12 @@ def keys(cluster, _db, results):
     change = f"UPDATE auth.issuers SET leeway = leeway WHERE issuer = '{tokens.ISSUER}'"
     in_words = {which: (f"{which[0]:,}", f"{which[1]:,}") for which in sizes}
     connections_among_keys(cluster, results, "What keys and issuers cost a connection (HS256), against one key", ("keys", "issuers"), in_words,
-                           name, {which: token for which in sizes}, {which: change for which in sizes})
+                           name, dict.fromkeys(sizes, token), dict.fromkeys(sizes, change))
 
 
 def followed(cluster, _db, results):
-    """Keys in a table that is followed, each number of them in a database of its own, against one key in
-    auth.jwks and one in a followed table."""
+    """Keys in a table that is followed, each number of them in a database of its own, against one key
+    in auth.jwks and one in a followed table."""
     stored, sizes = "auth.jwks", (1, 100, 10_000, 100_000)
     name = lambda which: f"followed_{which}".replace("auth.", "")
     for which in (stored, *sizes):
@@ -473,7 +473,7 @@ def followed(cluster, _db, results):
             if which == stored:
                 session.query(tokens.setup(0))
                 continue
-            # Room on each page, so that what is measured is not the update's new version of the row elsewhere.
+            # Room on each page, so that the update's new version of the row is not elsewhere.
             session.query(tokens.follow(0) + "ALTER TABLE followed_keys SET (fillfactor = 50)")
             session.query(f"""
                 INSERT INTO followed_keys SELECT 'other' || i, jsonb_build_object('kty', 'oct', 'k', translate(rtrim(encode(
@@ -489,8 +489,8 @@ def followed(cluster, _db, results):
 
 
 def connections_among_keys(cluster, results, title, columns, in_words, name, token, change, one=None):
-    """What a connection pays for what is in its tables, by database. `in_words` has the cells of each for the
-    columns, `one` is what the others are held against: the first, if not given."""
+    """What a connection pays for what is in its tables, by database. `in_words` has the cells of each
+    for the columns, `one` is what the others are held against: the first, if not given."""
     sizes = list(in_words)
     one = sizes[0] if one is None else one
     admins = {which: cluster.session(name(which), "postgres") for which in sizes}
