@@ -43,7 +43,8 @@ class Database:
 
 
 def rolled_back(checks, cluster):
-    """A key that no other session ever saw: looked up before its row's trigger fires, then rolled back."""
+    """A key that no other session ever saw: looked up before its row's trigger fires, then rolled
+    back."""
     db = Database(cluster, "rollback")
     session = db.signed_in("owner_role", key=1)
     session.query(f"CREATE FUNCTION who() RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN auth.verify(''{token(key=1)}'') ->> ''sub''; END'")
@@ -100,7 +101,8 @@ def renamed_around(checks, cluster):
 
 
 def hidden_rows(checks, cluster):
-    """Row security of the table applies to who would read it: nothing of it is read, and nothing shown."""
+    """Row security of the table applies to who would read it: nothing of it is read, and nothing
+    shown."""
     db = Database(cluster, "hidden")
     db.root.query("CREATE ROLE attacks_app; CREATE SCHEMA app AUTHORIZATION attacks_app; GRANT USAGE ON SCHEMA app TO owner_role; SET ROLE attacks_app;"
                   "CREATE TABLE app.notes (word text, note text); INSERT INTO app.notes VALUES ('secret', 'x');"
