@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Attacks on auth.follow: what a change that is rolled back, renamed around or hidden behind a lock leaves
-in a session; rights that reach the table by another way than its own grants; rows that are meant to
-exhaust the server."""
+"""Attacks on auth.follow: what a change that is rolled back, renamed around or hidden behind a lock
+leaves in a session; rights that reach the table by another way than its own grants; rows that are
+meant to exhaust the server."""
 
 import json
 import time
