@@ -357,6 +357,16 @@ pub fn no_such_role(name: &str) -> Report {
     }
 }
 
+/// A relation that is not there, in Postgres's words.
+pub fn no_such_relation(oid: u32) -> Report {
+    Report {
+        sqlstate: SqlState(b"42P01"),
+        message: format!("relation with OID {oid} does not exist"),
+        detail: None,
+        hint: None,
+    }
+}
+
 /// `auth.explain_access` of what has no policies.
 pub fn not_a_table(name: &str) -> Report {
     Report {

@@ -123,6 +123,70 @@ DROP ROLE explain_other;
 \c - owner_role
 \i fixtures/jose.sql
 
+-- The planner calls functions in the expressions of an index: as the owner, too, and with a search_path
+-- that the caller does not choose. No policy applies to the owner then, FORCE ROW LEVEL SECURITY or not.
+CREATE FUNCTION planned() RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN RAISE NOTICE 'index as %, search_path %', current_user, current_setting('search_path'); RETURN true; END $$;
+SET client_min_messages = warning;
+CREATE TABLE indexed (id int, owner text);
+INSERT INTO indexed VALUES (1, 'x');
+CREATE INDEX ON indexed ((planned() AND id > 0));
+GRANT SELECT ON indexed TO authenticated;
+ALTER TABLE indexed ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY own ON indexed USING (id = 1);
+RESET client_min_messages;
+\c - postgres
+\set SHOW_CONTEXT never
+SELECT subject, rows, detail FROM auth.explain_access('indexed', NULL) WHERE rows IS NOT NULL;
+REVOKE SELECT ON indexed FROM owner_role;
+REVOKE authenticated FROM owner_role;
+SELECT subject, rows, detail FROM auth.explain_access('indexed', NULL) WHERE subject ~ 'SELECT';
+GRANT authenticated TO owner_role;
+\c - owner_role
+\i fixtures/jose.sql
+
+-- A policy finds no cursor from which it could read the rows that it is asked about, or which it
+-- could close.
+CREATE TABLE secrets (id int, owner text);
+INSERT INTO secrets SELECT n, 'secret' FROM generate_series(1, 40) n;
+ALTER TABLE secrets ENABLE ROW LEVEL SECURITY;
+GRANT SELECT ON secrets TO authenticated;
+CREATE FUNCTION take_cursors(how text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    c refcursor;
+    taken text;
+BEGIN
+    -- Names that Postgres gives, and those that pg_cursors shows.
+    FOR c IN SELECT format('<unnamed portal %s>', n) FROM generate_series(1, 50) n UNION ALL SELECT name FROM pg_cursors WHERE name <> '' LOOP
+        BEGIN
+            IF how = 'read' THEN FETCH c INTO taken; ELSE CLOSE c; END IF;
+            IF taken ~ 'secret' THEN RAISE NOTICE 'taken: %', taken; END IF;
+        EXCEPTION WHEN OTHERS THEN NULL;
+        END;
+    END LOOP;
+    RETURN false;
+END $$;
+CREATE POLICY taken ON secrets USING (take_cursors('read'));
+SELECT subject, rows, detail FROM auth.explain_access('secrets', NULL) WHERE rows IS NOT NULL;
+ALTER POLICY taken ON secrets USING (take_cursors('close'));
+SELECT subject, rows, detail FROM auth.explain_access('secrets', NULL) WHERE rows IS NOT NULL;
+-- A column with the name of the row.
+CREATE TABLE named (pg_auth_jwt_row bigint, named int);
+INSERT INTO named VALUES (42, 1), (-1, 2);
+ALTER TABLE named ENABLE ROW LEVEL SECURITY;
+GRANT SELECT ON named TO authenticated;
+CREATE POLICY own ON named USING (pg_auth_jwt_row = 42 AND named = 1);
+SELECT subject, expression, rows, detail FROM auth.explain_access('named', NULL) WHERE rows IS NOT NULL;
+-- A temporary table is not taken for one of the same name, nor that for it.
+CREATE TEMP TABLE named (id int);
+ALTER TABLE named ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON named USING (id = 1);
+GRANT SELECT ON named TO authenticated;
+SET search_path = public, pg_temp;
+SELECT subject, rows, detail FROM auth.explain_access('pg_temp.named', NULL) WHERE subject ~ 'SELECT';
+SELECT subject, rows, detail FROM auth.explain_access('named', NULL) WHERE subject ~ 'SELECT';
+RESET search_path;
+
 -- Many rows, and large ones: counting stops and says so.
 CREATE TABLE many AS SELECT n, 'somebody' AS owner FROM generate_series(1, 100100) n;
 ALTER TABLE many ENABLE ROW LEVEL SECURITY;
@@ -151,6 +215,7 @@ COMMIT;
 SELECT * FROM auth.explain_access('posts', NULL, 'TRUNCATE');
 SELECT * FROM auth.explain_access('posts', NULL, role => 'no_such_role');
 SELECT * FROM auth.explain_access('pg_views', NULL);
+SELECT * FROM auth.explain_access(1, NULL);
 SELECT * FROM auth.explain_access(NULL, NULL);
 SELECT * FROM auth.explain_access('posts', NULL, NULL);
 SELECT * FROM auth.explain_access('posts', NULL, role => NULL);

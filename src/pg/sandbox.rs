@@ -32,6 +32,18 @@ pub fn undone<T>(body: impl FnOnce() -> T) -> T {
 /// what it calls cannot go back to the caller's role, nor leave anything to run later. To be called
 /// inside of [`undone`], which gives the role back where an error leaves.
 pub fn as_role<T>(role: pg_sys::Oid, body: impl FnOnce() -> T) -> T {
+    restricted(role, 0, body)
+}
+
+/// As [`as_role`], as a table's owner to whom no policy of theirs applies, FORCE ROW LEVEL SECURITY
+/// or not, and with a safe search_path: the functions of an index are not the caller's to bend.
+pub fn as_owner<T>(role: pg_sys::Oid, body: impl FnOnce() -> T) -> T {
+    restricted(role, pg_sys::SECURITY_NOFORCE_RLS, || {
+        with_safe_search_path(body)
+    })
+}
+
+fn restricted<T>(role: pg_sys::Oid, further: u32, body: impl FnOnce() -> T) -> T {
     const RESTRICTIONS: u32 =
         pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION;
     let (mut user, mut restrictions): (pg_sys::Oid, c_int) = (pg_sys::InvalidOid, 0);
@@ -39,7 +51,8 @@ pub fn as_role<T>(role: pg_sys::Oid, body: impl FnOnce() -> T) -> T {
     // up.
     unsafe {
         pg_sys::GetUserIdAndSecContext(&raw mut user, &raw mut restrictions);
-        pg_sys::SetUserIdAndSecContext(role, restrictions | RESTRICTIONS as c_int);
+        let restricted = restrictions | (RESTRICTIONS | further) as c_int;
+        pg_sys::SetUserIdAndSecContext(role, restricted);
         let value = body();
         pg_sys::SetUserIdAndSecContext(user, restrictions);
         value
@@ -154,23 +167,116 @@ impl Prepared {
         }
     }
 
-    /// Runs it as a cursor. The transaction's end, or that of [`undone`], closes it.
-    pub fn open(&self) -> Cursor {
-        // SAFETY: as above; the plan has no parameter. It raises where it can open none.
-        Cursor(unsafe {
-            pg_sys::SPI_cursor_open(
-                std::ptr::null(),
-                self.0,
-                std::ptr::null_mut(),
-                std::ptr::null(),
-                true,
-            )
+    /// Whether it gives the whole rows of that table and nothing else: the names in its text may lead
+    /// elsewhere, because a schema can be renamed at any time.
+    fn gives_rows_of(&self, table: &Table) -> bool {
+        // SAFETY: the plan is of the present connection. Its lists are of the nodes that their names
+        // say; each node begins with its tag.
+        unsafe {
+            let only = |list: *mut pg_sys::List| {
+                if list.is_null() || (*list).length != 1 {
+                    return std::ptr::null_mut();
+                }
+                (*(*list).elements).ptr_value
+            };
+            let source =
+                only(pg_sys::SPI_plan_get_plan_sources(self.0)).cast::<pg_sys::CachedPlanSource>();
+            if source.is_null() || !(*source).is_valid {
+                return false;
+            }
+            let query = only((*source).query_list).cast::<pg_sys::Query>();
+            if query.is_null() {
+                return false;
+            }
+            let read = only((*query).rtable).cast::<pg_sys::RangeTblEntry>();
+            let given = only((*query).targetList).cast::<pg_sys::TargetEntry>();
+            if read.is_null() || given.is_null() {
+                return false;
+            }
+            let row = (*given).expr.cast::<pg_sys::Var>();
+            (*read).rtekind == pg_sys::RTEKind::RTE_RELATION
+                && (*read).relid == table.oid
+                && (*row).xpr.type_ == pg_sys::NodeTag::T_Var
+                && (*row).varattno == 0
+                && (*row).vartype == table.row_type
+        }
+    }
+}
+
+/// A relation, locked as a query locks what it reads, until the end of the transaction.
+pub struct Table {
+    oid: pg_sys::Oid,
+    owner: pg_sys::Oid,
+    row_type: pg_sys::Oid,
+}
+
+/// Locks a relation, so that its definition and owner stay as they are; `None` where there is none.
+pub fn lock(oid: pg_sys::Oid) -> Option<Table> {
+    // SAFETY: the relation is NULL, or valid until it is closed.
+    unsafe {
+        let relation = pg_sys::try_relation_open(oid, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
+        if relation.is_null() {
+            return None;
+        }
+        let table = Table {
+            oid,
+            owner: (*(*relation).rd_rel).relowner,
+            row_type: (*(*relation).rd_rel).reltype,
+        };
+        pg_sys::relation_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
+        Some(table)
+    }
+}
+
+impl Table {
+    /// All its rows, whatever its policies, read with the rights of its owner. `None` where `name`
+    /// is another table's by now.
+    ///
+    /// The transaction's end, or that of [`undone`], closes the cursor, and nothing else can: code
+    /// that runs between two fetches finds it under no name, and so cannot read on, nor close it.
+    pub fn rows(&self, name: &str) -> Option<Cursor> {
+        let name = name.to_owned();
+        let query = format!("SELECT pg_auth_jwt_row.*::{name} FROM {name} AS pg_auth_jwt_row");
+        as_owner(self.owner, || {
+            let query = Prepared::new(&query, None);
+            if !query.gives_rows_of(self) {
+                return None;
+            }
+            let mut secret = [0_u8; 16];
+            // SAFETY: the buffer has that size. The plan has no parameter. SPI raises where it can
+            // open no cursor.
+            let portal = unsafe {
+                if !pg_sys::pg_strong_random(secret.as_mut_ptr().cast(), secret.len()) {
+                    return None;
+                }
+                let name = format!("pg_auth_jwt {:032x}", u128::from_ne_bytes(secret));
+                let name = encoding::to_server_c_string(&name);
+                let portal = pg_sys::SPI_cursor_open(
+                    name.as_ptr(),
+                    query.0,
+                    std::ptr::null_mut(),
+                    std::ptr::null(),
+                    true,
+                );
+                pg_sys::PinPortal(portal);
+                (*portal).visible = false;
+                portal
+            };
+            Some(Cursor {
+                portal,
+                owner: self.owner,
+                row_type: self.row_type,
+            })
         })
     }
 }
 
 /// A cursor of SPI's whose query gives one column, rows of a table.
-pub struct Cursor(pg_sys::Portal);
+pub struct Cursor {
+    portal: pg_sys::Portal,
+    owner: pg_sys::Oid,
+    row_type: pg_sys::Oid,
+}
 
 /// Some rows as an array, until it is dropped.
 pub struct Batch {
@@ -183,11 +289,13 @@ pub struct Batch {
 
 impl Cursor {
     /// The next rows, at most that many: none at the end.
-    pub fn fetch(&self, count: usize, row_type: pg_sys::Oid) -> Batch {
+    pub fn fetch(&self, count: usize) -> Batch {
         // SAFETY: the portal is open. Its rows have one column, a composite, and so a varlena. The
         // array's element type is that of the column.
         unsafe {
-            pg_sys::SPI_cursor_fetch(self.0, true, c_long::try_from(count).unwrap_or(1));
+            as_owner(self.owner, || {
+                pg_sys::SPI_cursor_fetch(self.portal, true, c_long::try_from(count).unwrap_or(1));
+            });
             let table = pg_sys::SPI_tuptable;
             let found = match usize::try_from((*table).numvals) {
                 Ok(count) if count > 0 => std::slice::from_raw_parts((*table).vals, count),
@@ -204,7 +312,7 @@ impl Cursor {
             let array = pg_sys::construct_array(
                 values.as_mut_ptr(),
                 c_int::try_from(values.len()).unwrap_or(0),
-                row_type,
+                self.row_type,
                 -1,
                 false,
                 b'd' as std::ffi::c_char,

@@ -1,11 +1,12 @@
 //! `auth.explain_access`: which rows a role sees with a token, policy by policy, and why.
 //!
-//! Policies are code of the table's owner, and run with the rights of the role that reads it. Here
-//! the reader may be a superuser, whom such code could trick. So rows are read with the caller's
-//! rights, by a query without any expression of the owner's; and the policies' expressions are
-//! evaluated on arrays of these rows, with the rights of the role that is asked about and no way
-//! back to the caller's ([`sandbox::as_role`]). The caller must be able to become that role. All is
-//! rolled back.
+//! Policies are code of the table's owner, and run with the rights of the role that reads it. So do
+//! functions in the expressions of indexes, which the planner calls for any query of the table. Here
+//! the reader may be a superuser, whom such code could trick. So the caller must be allowed to read
+//! all rows, but they are read with the rights of the table's owner, as by ANALYZE
+//! ([`sandbox::as_owner`]); and the policies' expressions are evaluated on arrays of these rows, with
+//! the rights of the role that is asked about and no way back to the caller's
+//! ([`sandbox::as_role`]). The caller must be able to become that role. All is rolled back.
 
 use std::ffi::CStr;
 use std::fmt::Write;
@@ -19,7 +20,7 @@ use crate::errors;
 use crate::pg::encoding::{self, ServerText};
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::Report;
-use crate::pg::sandbox::{self, Prepared};
+use crate::pg::sandbox::{self, Prepared, Table};
 use crate::session;
 use crate::session::functions::token;
 use crate::settings;
@@ -100,7 +101,6 @@ struct Facts {
     is_table: bool,
     table: String,
     alias: String,
-    row_type: pg_sys::Oid,
     array_type: pg_sys::Oid,
     /// What the role lacks; empty where it may run the command.
     missing: String,
@@ -113,8 +113,8 @@ struct Facts {
 /// With a safe search_path. $1 is the table, $2 the role, $3 the command, $4 what membership lets
 /// the caller become the role.
 const FACTS: &str = "
-SELECT r.oid, quote_ident(r.rolname), c.relkind IN ('r', 'p'), c.oid::regclass::text, quote_ident(c.relname),
-       c.reltype, coalesce(t.typarray, 0::oid),
+SELECT r.oid, quote_ident(r.rolname), c.relkind IN ('r', 'p'), format('%I.%I', n.nspname, c.relname), quote_ident(c.relname),
+       coalesce(t.typarray, 0::oid),
        CASE WHEN NOT has_schema_privilege(r.oid, c.relnamespace, 'USAGE')
             THEN format('USAGE on schema %I', n.nspname)
             WHEN NOT has_table_privilege(r.oid, c.oid, $3)
@@ -131,6 +131,8 @@ SELECT r.oid, quote_ident(r.rolname), c.relkind IN ('r', 'p'), c.oid::regclass::
             WHEN NOT has_schema_privilege(c.relnamespace, 'USAGE') OR NOT has_table_privilege(c.oid, 'SELECT')
             THEN 'the caller may not SELECT from the table'
             WHEN row_security_active(c.oid) THEN 'policies apply to the caller as well'
+            WHEN NOT has_schema_privilege(c.relowner, c.relnamespace, 'USAGE') OR NOT has_table_privilege(c.relowner, c.oid, 'SELECT')
+            THEN 'its owner may not SELECT from the table'
             ELSE '' END
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace LEFT JOIN pg_type AS t ON t.oid = c.reltype, pg_roles AS r
  WHERE c.oid = $1 AND r.rolname = $2";
@@ -142,6 +144,7 @@ SELECT p.oid, quote_ident(p.polname), p.polcmd::text, p.polpermissive,
        (SELECT string_agg(quote_ident(n.rolname), ', ') FROM pg_roles AS n WHERE n.oid = ANY (p.polroles)),
        (SELECT string_agg(f.proname, ',' ORDER BY f.proname)
           FROM pg_depend AS d JOIN pg_proc AS f ON f.oid = d.refobjid JOIN pg_namespace AS s ON s.oid = f.pronamespace
+          JOIN pg_language AS l ON l.oid = f.prolang AND l.lanname = 'c'
          WHERE d.classid = 'pg_policy'::regclass AND d.objid = p.oid AND d.refclassid = 'pg_proc'::regclass
            AND s.nspname = 'auth' AND f.pronargs = 0 AND NOT f.proretset AND f.prosrc ~ '^pg_auth_jwt_')
   FROM pg_policy AS p WHERE p.polrelid = $1
@@ -185,6 +188,8 @@ fn explain(arguments: &Arguments) -> SqlResult {
     let role = arguments.datum(3).ok_or_else(null("role"))?;
     settings::check()?;
     let verified = token.map(session::verify).transpose();
+    let oid = u32::try_from(relation.value()).unwrap_or_default();
+    let table = sandbox::lock(oid.into()).ok_or_else(|| errors::no_such_relation(oid))?;
     let lines = Spi::connect(|client| {
         let facts = sandbox::with_safe_search_path(|| facts(client, relation, role, command))?;
         if !facts.is_table {
@@ -199,7 +204,7 @@ fn explain(arguments: &Arguments) -> SqlResult {
             counted = sandbox::undone(|| {
                 sandbox::set_local(settings::TOKEN_NAME, &token);
                 read_claims(&mut policies);
-                count(&facts, &mut policies, command)
+                count(&facts, &table, &mut policies, command)
             });
         }
         let mut lines = introduction(&facts, command, verified.as_ref().err(), token.is_some());
@@ -251,11 +256,10 @@ fn facts(
         is_table: row.get(3).map_err(errors::catalogs)?.unwrap_or_default(),
         table: text(&row, 4)?,
         alias: text(&row, 5)?,
-        row_type: oid(&row, 6)?,
-        array_type: oid(&row, 7)?,
-        missing: text(&row, 8)?,
-        unguarded: text(&row, 9)?,
-        uncountable: text(&row, 10)?,
+        array_type: oid(&row, 6)?,
+        missing: text(&row, 7)?,
+        unguarded: text(&row, 8)?,
+        uncountable: text(&row, 9)?,
     })
 }
 
@@ -447,18 +451,16 @@ fn read_claims(policies: &mut [Policy]) {
 }
 
 /// Evaluates the policies that apply, with the session's token and with the rights of the role.
-fn count(facts: &Facts, policies: &mut [Policy], command: Command) -> Option<Counted> {
+fn count(
+    facts: &Facts,
+    table: &Table,
+    policies: &mut [Policy],
+    command: Command,
+) -> Option<Counted> {
     if command == Command::Insert || !facts.unguarded.is_empty() || !facts.uncountable.is_empty() {
         return None;
     }
-    let rows = Prepared::new(
-        &format!(
-            "SELECT pg_auth_jwt_row FROM {} AS pg_auth_jwt_row",
-            facts.table
-        ),
-        None,
-    )
-    .open();
+    let rows = table.rows(&facts.table)?;
     let query = query(facts, policies, command);
     let evaluate = sandbox::as_role(facts.role, || Prepared::new(&query, Some(facts.array_type)));
     let mut totals: Vec<u64> = Vec::new();
@@ -466,7 +468,7 @@ fn count(facts: &Facts, policies: &mut [Policy], command: Command) -> Option<Cou
     let mut size = BATCH.0;
     let began = Instant::now();
     let is_complete = loop {
-        let batch = rows.fetch(size, facts.row_type);
+        let batch = rows.fetch(size);
         if batch.rows == 0 {
             break true;
         }
@@ -639,6 +641,8 @@ fn conclusion(
         } else {
             format!("Of the first {all} rows, after which counting stopped.")
         }
+    } else if facts.uncountable.is_empty() {
+        "Rows were not counted: another table has its name by now.".to_owned()
     } else {
         format!("Rows were not counted: {}.", facts.uncountable)
     };
