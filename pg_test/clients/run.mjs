@@ -26,7 +26,9 @@ async function refusal(token, work) {
     await (work ? client.asUser(token, work) : client.notes(token))
     return null
   } catch (error) {
-    const has = (text) => token.split('.').some((part) => part && String(text).includes(part))
+    // Pieces, because a message may quote less than the whole token.
+    const pieces = Array.from({ length: token.length - 15 }, (_, at) => token.slice(at, at + 16))
+    const has = (text) => pieces.some((piece) => String(text).includes(piece))
     const { status, log } = answer(error)
     return {
       status, log, code: error.code, cause: error.cause?.code,

@@ -56,8 +56,8 @@ def from_npm(checks, name, source):
 
 
 def from_pypi(checks, name, requirements):
-    """The folder with the packages that pg_test's file `requirements` pins, in packages/. Wheels are
-    for one version of Python, so each version has a folder."""
+    """The folder with the packages that pg_test's file `requirements` pins, in packages/. Wheels
+    are for one version of Python, so each version has a folder."""
     command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--only-binary", ":all:", "--root-user-action=ignore",
                "--disable-pip-version-check", "--target", "packages", "-r", f"{HERE}/{requirements}"]
     return install(checks, f"{name}_{sys.implementation.cache_tag}", requirements, [], command, os.environ)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The JavaScript of docs/clients.md, with the real packages: each user's rows, the answers to errors,
-and what of a token is in an error, directly and behind PgBouncer in transaction mode."""
+"""The JavaScript of docs/clients.md, with the real packages: each user's rows, the answers to
+errors, and which errors have the token, directly and behind PgBouncer in transaction mode."""
 
 import shutil
 
