@@ -51,7 +51,7 @@ def play(checks, cluster, db, command, name, leaks, code, kind=None):
         for way, host, port in (("direct", cluster.dir, "5432"), ("PgBouncer", pooler.dir, "6432")):
             environ = {**os.environ, "PGHOST": host, "PGPORT": port, "PGUSER": "authenticated", "PGDATABASE": db}
             run = subprocess.run([*command, name, json.dumps(request_tokens())], check=False, env=environ, text=True,
-                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+                                 capture_output=True, timeout=60)
             if run.returncode:
                 print(run.stderr, file=sys.stderr)
                 checks.equal(f"{name}, {way}: its exit code", run.returncode, 0)
