@@ -6,7 +6,8 @@ docs/performance.svg.
   bench/run.py [PART ...]    parts: scans indexes skew transactions connections instructions keys
   sizes memory verifier
 
-Without parts it runs all of them; `instructions` only where valgrind is. The extension must be
+Without parts it runs all of them; `instructions` only where valgrind is. With parts it replaces
+their tables and leaves the others as they are. The extension must be
 installed (scripts/install)."""
 
 import contextlib
@@ -47,19 +48,31 @@ GRANT USAGE ON SCHEMA supabase TO PUBLIC;
 """
 
 
+# What a policy is called in the drawing, if not by its expression.
+DRAWN_AS = {
+    "auth.user_id(), called for each row": "owner = auth.user_id(), with evaluate_once = off",
+    "a C function that returns a text it has, called for each row": "owner = a C function that returns a text it has",
+    "current_setting('request.jwt.claims')::json ->> 'sub'": "PostgREST: owner = current_setting(…)::json ->> 'sub'",
+    "Supabase's SQL auth.uid()": "Supabase: uid = auth.uid()",
+    "(select Supabase's SQL auth.uid())": "Supabase: uid = (select auth.uid())",
+}
+
+
 class Results:
-    """Rows of the table: what, against what, the ratio, and the goal if there is one."""
+    """Rows of the table: what, against what, the ratio, and the goal if there is one; and the
+    figures that are drawn."""
 
     def __init__(self):
-        self.sections = []
-        self.panels = []
+        self.sections = {}
+        self.figures = {}
+        self.part = None
 
     def section(self, title, columns):
         print(f"\n{title}")
-        self.sections.append((title, columns, []))
+        self.sections.setdefault(self.part, []).append((title, columns, []))
 
     def row(self, *cells):
-        self.sections[-1][2].append(cells)
+        self.sections[self.part][-1][2].append(cells)
         print("   " + "  ".join(str(cell) for cell in cells))
 
 
@@ -143,9 +156,13 @@ def scans(cluster, db, results):
         ratio = "" if "constant" in name else f"{ms.ratio(name, base):.2f}×"
         goal = f"≤ {goals[name]}×" if name in goals else ""
         results.row(f"`{name}`", f"`{base}`" if ratio else "", ratio, goal, f"{ms[name]:.0f}")
-    bars = [(name, ms.ratio(name, against.get(name, "constant")), "auth." in name and "Supabase" not in name)
-            for name in policies if "constant" not in name]
-    results.panels.append(lambda top: plot.bars("A scan of 1M rows under a policy: times what a constant costs", bars, top))
+    drawn = {
+        "ours": [name for name in goals if "for each row" not in name] + ["auth.user_id(), called for each row"],
+        "each row": ["a C function that returns a text it has, called for each row"],
+        "setting": [name for name in policies if "current_setting" in name or "Supabase" in name],
+    }
+    results.figures["scans"] = [(DRAWN_AS.get(name, policies[name].replace("SELECT", "select")), ms.ratio(name, against.get(name, "constant")), kind)
+                                for kind, names in drawn.items() for name in names]
     call = ms.difference("auth.user_id(), called for each row", "a C function that returns a text it has, called for each row") * 1e6 / ROWS
     results.section("A call for each row, against one of a C function that returns a text it has",
                     ("more for each call", "goal"))
@@ -204,7 +221,7 @@ def create_bare_function(cluster, db):
     subprocess.run(["cc", "-O2", "-shared", "-fPIC", f"-I{includes}", f"{HERE}/bare.c", "-o", library], check=True)
     os.chmod(library, 0o755)
     root = cluster.session(db, "postgres")
-    root.query(f"CREATE FUNCTION bare_user_id() RETURNS text LANGUAGE c STABLE PARALLEL SAFE AS '{library}'")
+    root.query(f"CREATE OR REPLACE FUNCTION bare_user_id() RETURNS text LANGUAGE c STABLE PARALLEL SAFE AS '{library}'")
     root.close()
 
 
@@ -305,8 +322,7 @@ def transactions(cluster, db, results):
         for name in scripts:
             curves[name].append(statistics.median(rates[name]))
         results.row(clients, f"{statistics.median(ratios):.2f}×", "≥ 0.97×", *(f"{curves[name][-1]:,.0f}" for name in scripts))
-    results.panels.append(lambda top: plot.lines("The pooled transaction, both kinds at the same time: how many per second", "connections of each", across, [
-        ("set_config", curves["set_config"], False), ("jwt_session_init", curves["jwt_session_init"], True)], top))
+    results.figures["transactions"] = {"across": across, **curves}
 
 
 def instructions(cluster, db, results):
@@ -358,22 +374,49 @@ def instructions(cluster, db, results):
 
 
 def connections(cluster, db, results):
-    """A new connection and its first statement, until that is answered."""
-    statements = {"SELECT 1": (), "SELECT auth.user_id()": (), "SELECT auth.jwt_session_init($1)": (tokens.token(ALICE),)}
+    """A new connection and its first statements, until they are answered; by a server that loads
+    the library at its first use, and by one that has loaded it."""
+    create_bare_function(cluster, db)
+    nothing, bare, who, init = "SELECT 1", "SELECT bare_user_id()", "SELECT auth.user_id()", "SELECT auth.jwt_session_init($1)"
+    put, get = "SELECT set_config('request.jwt.claims', $1, false)", "SELECT current_setting('request.jwt.claims')"
+    at_first_use = {nothing: [nothing], f"`{bare}`, a C function": [bare], f"`{put}`, then `{get}`": [put, get],
+                    f"`{who}`": [who], f"`{init}`": [init], f"`{init}`, then `{who}`": [init, who]}
+    arguments = {init: [tokens.token(ALICE)], put: [CLAIMS]}
+    with Cluster("bench_preloaded", shared_buffers="512MB", autovacuum="off", shared_preload_libraries="pg_auth_jwt") as preloaded:
+        preloaded.create_db(db)
+        preloaded.session(db, "owner_role").query(tokens.setup())
+        note = ", `shared_preload_libraries`"
+        parts = {name: (cluster, statements) for name, statements in at_first_use.items()}
+        parts |= {f"`{nothing}`{note}": (preloaded, [nothing]), f"`{init}`, then `{who}`{note}": (preloaded, [init, who])}
 
-    def milliseconds(sql):
-        began = time.perf_counter()
-        session = cluster.session(db)
-        session.execute(sql, *statements[sql])
-        took = time.perf_counter() - began
-        session.close()
-        return took * 1e3
+        def milliseconds(name):
+            server, statements = parts[name]
+            began = time.perf_counter()
+            session = server.session(db)
+            for sql in statements:
+                session.execute(sql, *arguments.get(sql, ()))
+            took = time.perf_counter() - began
+            with open(f"/proc/{session.backend}/schedstat") as file:
+                cpu[name].append(int(file.read().split()[0]) / 1e6)
+            session.close()
+            return took * 1e3
 
-    ms = Rounds(milliseconds, list(statements), 500)
-    results.section("A new connection and its first statement", ("statement", "more than `SELECT 1`", "goal", "ms in all"))
-    for sql in statements:
-        more = "" if sql == "SELECT 1" else f"{ms.difference(sql, 'SELECT 1'):+.2f} ms"
-        results.row(f"`{sql}`", more, "≤ 1 ms" if "user_id" in sql else "", f"{ms[sql]:.2f}")
+        cpu = {name: [] for name in parts}
+        ms = Rounds(milliseconds, list(parts), 400)
+    results.section("A new connection and its first statements: until they are answered, and the backend's own time",
+                    ("statements", "against `SELECT 1`", "more", "goal", "ms in all", "more of the backend's CPU time"))
+    for name in parts:
+        against = ("", "") if name == nothing else (f"{ms.ratio(name, nothing):.2f}×", f"{ms.difference(name, nothing):+.2f} ms")
+        own = statistics.median(value - other for value, other in zip(cpu[name], cpu[nothing]))
+        results.row(name if name.startswith("`") else f"`{name}`", *against, "≤ 0.5 ms" if who in name and init in name else "", f"{ms[name]:.2f}",
+                    "" if name == nothing else f"{own:+.2f} ms")
+    drawn = {
+        "without": {nothing: nothing, "SELECT a C function that returns a text it has": f"`{bare}`, a C function",
+                    "SELECT set_config(…); SELECT current_setting(…)": f"`{put}`, then `{get}`"},
+        "at first use": {who: f"`{who}`", f"{init}; {who}": f"`{init}`, then `{who}`"},
+        "with the server": {nothing: f"`{nothing}`{note}", f"{init}; {who}": f"`{init}`, then `{who}`{note}"},
+    }
+    results.figures["connections"] = {kind: [(name, ms[part]) for name, part in names.items()] for kind, names in drawn.items()}
 
 
 def verifications(session, token, count, cache_size=0):
@@ -414,8 +457,43 @@ def keys(cluster, _db, results):
     for which in sizes:
         results.row(f"{which[0]:,}", f"{which[1]:,}", f"{us.ratio(which, sizes[0]):.2f}×", "≤ 1.1×" if which[0] > 1 else "", f"{us[which]:.1f}")
 
-    admins = {which: cluster.session(name(which), "postgres") for which in sizes}
     change = f"UPDATE auth.issuers SET leeway = leeway WHERE issuer = '{tokens.ISSUER}'"
+    in_words = {which: (f"{which[0]:,}", f"{which[1]:,}") for which in sizes}
+    connections_among_keys(cluster, results, "What keys and issuers cost a connection (HS256), against one key", ("keys", "issuers"), in_words,
+                           name, dict.fromkeys(sizes, token), dict.fromkeys(sizes, change))
+
+
+def followed(cluster, _db, results):
+    """Keys in a table that is followed, each number of them in a database of its own, against one key
+    in auth.jwks and one in a followed table."""
+    stored, sizes = "auth.jwks", (1, 100, 10_000, 100_000)
+    name = lambda which: f"followed_{which}".replace("auth.", "")
+    for which in (stored, *sizes):
+        with contextlib.closing(cluster.session(cluster.create_db(name(which)), "owner_role")) as session:
+            if which == stored:
+                session.query(tokens.setup(0))
+                continue
+            # Room on each page, so that the update's new version of the row is not elsewhere.
+            session.query(tokens.follow(0) + "ALTER TABLE followed_keys SET (fillfactor = 50)")
+            session.query(f"""
+                INSERT INTO followed_keys SELECT 'other' || i, jsonb_build_object('kty', 'oct', 'k', translate(rtrim(encode(
+                    sha256(i::text::bytea), 'base64'), '='), '+/', '-_')), 'private' FROM generate_series(1, {which} - 1) i""")
+            session.query("VACUUM ANALYZE followed_keys")
+    all_of_them = (stored, *sizes)
+    token = {which: tokens.token(ALICE) if which == stored else tokens.followed_token(ALICE) for which in all_of_them}
+    change = {which: f"UPDATE auth.issuers SET leeway = leeway WHERE issuer = '{tokens.ISSUER}'" if which == stored
+              else "UPDATE followed_keys SET id = id WHERE id = 'k0'" for which in all_of_them}
+    in_words = {which: ("`auth.jwks`", "1") if which == stored else ("followed", f"{which:,}") for which in all_of_them}
+    connections_among_keys(cluster, results, "What keys in a followed table cost a connection (HS256), against one key in it",
+                           ("table", "keys"), in_words, name, token, change, one=1)
+
+
+def connections_among_keys(cluster, results, title, columns, in_words, name, token, change, one=None):
+    """What a connection pays for what is in its tables, by database. `in_words` has the cells of each
+    for the columns, `one` is what the others are held against: the first, if not given."""
+    sizes = list(in_words)
+    one = sizes[0] if one is None else one
+    admins = {which: cluster.session(name(which), "postgres") for which in sizes}
 
     def timed(session, call, *params):
         began = time.perf_counter()
@@ -431,19 +509,19 @@ def keys(cluster, _db, results):
         with contextlib.closing(cluster.session(name(which))) as session:
             session.query("SELECT auth.user_id()")
             before = private(session)
-            took = timed(session, "SELECT auth.jwt_session_init($1)", token)
+            took = timed(session, "SELECT auth.jwt_session_init($1)", token[which])
             connect.memory.setdefault(which, []).append(private(session) - before)
             return took
 
     def first_use(which):
         """ms of the first use after a change, by a session that knows the token."""
-        admins[which].query(change)
+        admins[which].query(change[which])
         return timed(sessions[which], "SELECT auth.user_id()")
 
     connect.memory = {}
     sessions = {which: cluster.session(name(which)) for which in sizes}
-    for session in sessions.values():
-        session.execute("SELECT auth.jwt_session_init($1)", token)
+    for which, session in sessions.items():
+        session.execute("SELECT auth.jwt_session_init($1)", token[which])
         session.query("SELECT auth.user_id()")
     new, use = Rounds(connect, sizes, 60), Rounds(first_use, sizes, 100)
 
@@ -452,7 +530,7 @@ def keys(cluster, _db, results):
         with contextlib.ExitStack() as stack:
             all_of_them = [stack.enter_context(contextlib.closing(cluster.session(name(which)))) for _ in range(size)]
             for session in all_of_them:
-                session.execute("SELECT auth.jwt_session_init($1)", token)
+                session.execute("SELECT auth.jwt_session_init($1)", token[which])
 
             def cpu():
                 total = 0
@@ -472,7 +550,7 @@ def keys(cluster, _db, results):
             turn()
             found = []
             for _ in range(5):
-                admins[which].query(change)
+                admins[which].query(change[which])
                 found.append(turn())
             wall, busy = ([value * 1e3 for value in column] for column in zip(*found))
             crowd.busy.setdefault(which, []).append(statistics.median(busy))
@@ -481,14 +559,13 @@ def keys(cluster, _db, results):
     crowd.busy = {}
     together = Rounds(crowd, sizes)
     busy = lambda which: statistics.median(crowd.busy[which][1:])
-    results.section("What keys and issuers cost a connection (HS256), against one key: private memory and time of a new connection's first "
-                    "token; the first use of a known token after a change; the same by 200 connections at once, and their CPU",
-                    ("keys", "issuers", "ratios", "goal", "first token, KiB", "ms", "first use after a change, ms", "200 connections, ms", "ms of CPU"))
-    one = sizes[0]
+    results.section(f"{title}: private memory and time of a new connection's first token; the first use of a known token after a change; "
+                    "the same by 200 connections at once, and their CPU",
+                    (*columns, "ratios", "goal", "first token, KiB", "ms", "first use after a change, ms", "200 connections, ms", "ms of CPU"))
     kib = {which: statistics.median(values[1:]) for which, values in connect.memory.items()}
     for which in sizes:
         ratios = (kib[which] / kib[one], new.ratio(which, one), use.ratio(which, one), together.ratio(which, one), busy(which) / busy(one))
-        results.row(f"{which[0]:,}", f"{which[1]:,}", "" if which == one else ", ".join(f"{ratio:.2f}×" for ratio in ratios),
+        results.row(*in_words[which], "" if which == one else ", ".join(f"{ratio:.2f}×" for ratio in ratios),
                     "" if which == one else "≤ 1.2×", f"{kib[which]:.0f}", f"{new[which]:.2f}", f"{use[which]:.2f}", f"{together[which]:.0f}", f"{busy(which):.0f}")
     for session in (*sessions.values(), *admins.values()):
         session.close()
@@ -506,8 +583,7 @@ def sizes(cluster, db, results):
         results.row(f"{len(token):,}", f"{first:.1f}", f"{seen:.1f}")
         lengths.append(len(token))
         curve.append((first, seen))
-    results.panels.append(lambda top: plot.lines("A token's verification, by its length: microseconds", "bytes", lengths, [
-        ("the first one", [first for first, _ in curve], True), ("seen before", [seen for _, seen in curve], True)], top, to_scale=True))
+    results.figures["sizes"] = {"across": lengths, "first": [first for first, _ in curve], "seen": [seen for _, seen in curve]}
     admin.close()
 
 
@@ -544,35 +620,43 @@ def verifier(_cluster, _db, results):
         results.row(alg, f"{float(ratio):.2f}×", "≤ 1.2×", f"{int(whole) / 1e3:.1f}", f"{int(bare) / 1e3:.1f}")
 
 
-PARTS = (scans, indexes, skew, transactions, connections, instructions, keys, sizes, memory, verifier)
+PARTS = (scans, indexes, skew, transactions, connections, instructions, keys, followed, sizes, memory, verifier)
 
 
 def write(results):
-    lines = []
-    for title, columns, rows in results.sections:
-        lines += [f"### {title}", "", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-        lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows] + [""]
+    """Puts the tables of the parts that were run in the place of those that are there."""
     path = f"{ROOT}/docs/performance.md"
     with open(path) as file:
         text = file.read()
     begin, end = "<!-- measured: begin -->\n", "<!-- measured: end -->"
     head, rest = text.split(begin)
+    former, rest = rest.split(end)
+    parts = dict(re.findall(r"<!-- part: (\w+) -->\n(.*?)(?=<!-- part: |\Z)", former, re.S))
+    for part, sections in results.sections.items():
+        lines = []
+        for title, columns, rows in sections:
+            lines += ["", f"### {title}", "", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+            lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
+        parts[part] = "\n".join(lines) + "\n\n"
+    tables = "".join(f"<!-- part: {part.__name__} -->\n{parts[part.__name__]}" for part in PARTS if part.__name__ in parts)
     with open(path, "w") as file:
-        file.write(head + begin + "\n" + "\n".join(lines) + "\n" + end + rest.split(end)[1])
+        file.write(f"{head}{begin}\n{tables}{end}{rest}")
 
 
 def main():
     wanted = sys.argv[1:] or [part.__name__ for part in PARTS]
+    if unknown := set(wanted) - {part.__name__ for part in PARTS}:
+        sys.exit(f"no part {', '.join(unknown)}\n{__doc__}")
     results = Results()
     with Cluster("bench", shared_buffers="512MB", autovacuum="off", max_connections=300) as cluster:
         db = cluster.create_db("bench")
         cluster.session(db, "owner_role").query(tokens.setup())
         for part in PARTS:
             if part.__name__ in wanted:
+                results.part = part.__name__
                 part(cluster, db, results)
-    if not sys.argv[1:]:
-        write(results)
-        plot.write(f"{ROOT}/docs/performance.svg", results.panels)
+    write(results)
+    plot.keep_and_draw(results.figures)
 
 
 main()

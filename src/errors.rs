@@ -504,6 +504,19 @@ pub fn keys_removed(count: usize) -> Report {
     )
 }
 
+/// A followed table in which no column with the keys' expiry was found, by none of the usual names; a NOTICE.
+pub fn keys_do_not_expire(table: &str) -> Report {
+    notice(
+        format!("keys in table {table} do not expire"),
+        "It has no column \"expiresAt\" or \"expires_at\", and none is named.",
+        Some(
+            "If another column says until when a key is used, name it: columns => '{\"expires_at\": \
+             \"...\"}'. With null for its name there is none, and nothing is said."
+                .to_owned(),
+        ),
+    )
+}
+
 /// A followed table without triggers of ours; a NOTICE. `grant` is what the extension's owner has to run
 /// before the table's owner can run `statements`.
 pub fn changes_not_announced(table: &str, grant: Option<&str>, statements: &str) -> Report {

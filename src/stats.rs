@@ -7,19 +7,21 @@
 //! token.
 
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
+use jwt_verify::UnixTime;
 use pgrx::pg_sys;
 
+use crate::pg::clock;
 use crate::pg::report::SqlState;
 
 /// What is counted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// A token was verified and accepted.
-    Accepted,
-    /// A token was refused, with this SQLSTATE of ours.
-    Refused(SqlState),
+    /// A token was verified and accepted at that time.
+    Accepted(UnixTime),
+    /// A token was refused at that time, with this SQLSTATE of ours.
+    Refused(SqlState, UnixTime),
     /// A token that was verified before was used again, in another statement.
     CacheHit,
     /// What was known of the keys became doubtful, because they may have changed.
@@ -33,16 +35,24 @@ const FIRST_REFUSAL: usize = 3;
 impl Event {
     fn kind(self) -> usize {
         match self {
-            Self::Accepted => 0,
+            Self::Accepted(_) => 0,
             Self::CacheHit => 1,
             Self::Reread => 2,
-            Self::Refused(SqlState([_, _, _, tens, units])) => {
+            Self::Refused(SqlState([_, _, _, tens, units]), _) => {
                 let digit = |ch: &u8| usize::from(ch.wrapping_sub(b'0').min(9));
                 let number = digit(tens).saturating_mul(10).saturating_add(digit(units));
                 number
                     .saturating_add(FIRST_REFUSAL)
                     .min(KINDS.saturating_sub(1))
             }
+        }
+    }
+
+    /// When it happened, where the caller knew that without asking for it.
+    fn at(self) -> Option<UnixTime> {
+        match self {
+            Self::Accepted(at) | Self::Refused(_, at) => Some(at),
+            Self::CacheHit | Self::Reread => None,
         }
     }
 
@@ -69,7 +79,12 @@ struct Place {
     name_bytes: AtomicU32,
     name: [AtomicU8; NAME_BYTES],
     counts: [AtomicU64; KINDS],
+    /// When each was counted last, in Postgres's time; [`NEVER`] also where that is not kept.
+    last: [AtomicI64; KINDS],
 }
+
+/// A table of zeros is an empty one.
+const NEVER: pg_sys::TimestampTz = 0;
 
 const FREE: u32 = 0;
 const BEING_CLAIMED: u32 = 1;
@@ -83,6 +98,7 @@ impl Place {
             name_bytes: AtomicU32::new(0),
             name: [const { AtomicU8::new(0) }; NAME_BYTES],
             counts: [const { AtomicU64::new(0) }; KINDS],
+            last: [const { AtomicI64::new(NEVER) }; KINDS],
         }
     }
 
@@ -96,6 +112,11 @@ impl Place {
     fn count(&self, event: Event) {
         if let Some(count) = self.counts.get(event.kind()) {
             count.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(at) = event.at()
+            && let Some(last) = self.last.get(event.kind())
+        {
+            last.fetch_max(clock::to_postgres(at), Ordering::Relaxed);
         }
     }
 
@@ -173,6 +194,9 @@ impl<const PLACES: usize> Table<PLACES> {
                 for count in &place.counts {
                     count.store(0, Ordering::Relaxed);
                 }
+                for last in &place.last {
+                    last.store(NEVER, Ordering::Relaxed);
+                }
             }
         }
     }
@@ -191,8 +215,9 @@ impl<const PLACES: usize> Table<PLACES> {
                 let name = place.name();
                 (!name.is_empty()).then(|| String::from_utf8_lossy(&name).into_owned())
             };
-            for (kind, count) in place.counts.iter().enumerate() {
+            for (kind, (count, last)) in place.counts.iter().zip(&place.last).enumerate() {
                 let count = count.load(Ordering::Relaxed);
+                let last = Some(last.load(Ordering::Relaxed)).filter(|&last| last != NEVER);
                 let event = Event::name(kind);
                 let known = |line: &&mut Line| {
                     line.scope == scope && line.issuer == issuer && line.event == event
@@ -201,12 +226,16 @@ impl<const PLACES: usize> Table<PLACES> {
                     continue;
                 }
                 match lines.iter_mut().find(known) {
-                    Some(line) => line.count = line.count.saturating_add(count),
+                    Some(line) => {
+                        line.count = line.count.saturating_add(count);
+                        line.last_at = line.last_at.max(last);
+                    }
                     None => lines.push(Line {
                         scope,
                         issuer: issuer.clone(),
                         event,
                         count,
+                        last_at: last,
                     }),
                 }
             }
@@ -293,6 +322,7 @@ pub struct Line {
     pub issuer: Option<String>,
     pub event: String,
     pub count: u64,
+    pub last_at: Option<pg_sys::TimestampTz>,
 }
 
 /// What was counted in this database.

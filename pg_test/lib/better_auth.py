@@ -1,57 +1,26 @@
 """Better Auth, the real one, on Node.js: pg_test/better_auth/app.mjs as a process with a database
-behind it, its users and their tokens. Its packages are installed by npm into .pg/better_auth, once
-for each lock file."""
+behind it, its users and their tokens."""
 
 import base64
-import filecmp
 import hashlib
 import http.client
 import json
 import os
-import re
 import shutil
 import socket
 import subprocess
 import tempfile
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from .pg import HERE, shell
+from . import packages
+from .pg import HERE
 
 SOURCE = f"{HERE}/better_auth"
-# What npm says where no registry answers.
-UNREACHABLE = re.compile(r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ENOTCACHED")
-NODE = 20
 
 
 def install(checks):
-    """The folder with the packages and app.mjs. Where they cannot be had, the test is skipped; but
-    in CI it fails."""
-    environ = {**os.environ, "PATH": shell("echo $PATH")}
-
-    def missing(reason):
-        if os.environ.get("CI"):
-            raise SystemExit(f"in CI this test is not skipped: {reason}")
-        checks.skip_all(reason)
-
-    node = shutil.which("node", path=environ["PATH"])
-    version = subprocess.run([node, "--version"], text=True, stdout=subprocess.PIPE, check=True).stdout if node else "v0"
-    if int(version[1:].split(".")[0]) < NODE or not shutil.which("npm", path=environ["PATH"]):
-        missing(f"needs Node.js {NODE} and npm")
-    folder = shell("echo $PGROOT/better_auth")
-    # Has the lock file that was installed from.
-    installed = f"{folder}/installed"
-    if not os.path.exists(installed) or not filecmp.cmp(f"{SOURCE}/package-lock.json", installed, shallow=False):
-        shutil.rmtree(folder, ignore_errors=True)
-        os.makedirs(folder)
-        for file in ("package.json", "package-lock.json"):
-            shutil.copy(f"{SOURCE}/{file}", folder)
-        npm = subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], check=False, cwd=folder, env=environ,
-                             text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        if npm.returncode:
-            if UNREACHABLE.search(npm.stdout):
-                missing("npm reaches no registry")
-            raise SystemExit(npm.stdout)
-        shutil.copy(f"{SOURCE}/package-lock.json", installed)
+    """The folder with the packages and app.mjs, and Node.js."""
+    folder, node = packages.from_npm(checks, "better_auth", "better_auth")
     # Node looks for packages beside the file itself, not beside a link to it.
     for file in ("app.mjs", "schema.mjs"):
         shutil.copy(f"{SOURCE}/{file}", folder)

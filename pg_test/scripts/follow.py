@@ -162,6 +162,7 @@ def who_may_and_what(checks, cluster):
         owner.query(drop)
 
     refused("a view", "CREATE VIEW public.t AS SELECT 'a' AS id, '{}' AS public_key", "0A000", "ordinary", drop="DROP VIEW public.t")
+    refused("our own table", "SELECT", "0A000", "belongs to the extension", name="auth.jwks", drop="SELECT")
     refused("a materialized view", "CREATE MATERIALIZED VIEW public.t AS SELECT text 'a' AS id, text '{}' AS public_key", "0A000",
             "ordinary", drop="DROP MATERIALIZED VIEW public.t")
     refused("a partitioned table", "CREATE TABLE public.t (id text, public_key text) PARTITION BY LIST (id)", "0A000", "ordinary")
@@ -467,6 +468,17 @@ def locks_stall_no_login(checks, cluster):
     checks.equal("known, until it is committed", session.value(WHO), "u1")
     locker.query("COMMIT")
     checks.equal("withdrawn", session.code(WHO), "28J03")
+    # A key that was withdrawn right before the lock.
+    session.query("RESET statement_timeout")
+    db.owner.query(insert("jwks", "k0"))
+    for withdrawal in ("DELETE FROM jwks", "TRUNCATE jwks", "UPDATE jwks SET \"expiresAt\" = '2020-01-01'"):
+        checks.equal(f"{withdrawal}: before", session.value(WHO), "u1")
+        db.owner.query(withdrawal)
+        locker.query("BEGIN; LOCK jwks")
+        checks.equal(f"{withdrawal}: refused under a lock that came after it", session.code(WHO), "28J03")
+        locker.query("ROLLBACK")
+        db.owner.query("DELETE FROM jwks; " + insert("jwks", "k0"))
+    db.owner.query("DELETE FROM jwks")
     # Short locks are waited for.
     db.owner.query(insert("jwks", "k0"))
     locker.query("BEGIN; LOCK jwks")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Attacks on auth.follow: what a change that is rolled back, renamed around or hidden behind a lock leaves
-in a session; rights that reach the table by another way than its own grants; rows that are meant to
-exhaust the server."""
+"""Attacks on auth.follow: what a change that is rolled back, renamed around or hidden behind a lock
+leaves in a session; rights that reach the table by another way than its own grants; rows that are
+meant to exhaust the server."""
 
 import json
 import time
@@ -43,7 +43,7 @@ class Database:
 
 
 def rolled_back(checks, cluster):
-    """A key that no other session ever saw: looked up before its row's trigger fires, then rolled back."""
+    """A key that no other session ever saw: looked up before its trigger fires, then undone."""
     db = Database(cluster, "rollback")
     session = db.signed_in("owner_role", key=1)
     session.query(f"CREATE FUNCTION who() RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN auth.verify(''{token(key=1)}'') ->> ''sub''; END'")
@@ -100,7 +100,7 @@ def renamed_around(checks, cluster):
 
 
 def hidden_rows(checks, cluster):
-    """Row security of the table applies to who would read it: nothing of it is read, and nothing shown."""
+    """Row security of the table applies to who would read it: nothing is read, nor shown."""
     db = Database(cluster, "hidden")
     db.root.query("CREATE ROLE attacks_app; CREATE SCHEMA app AUTHORIZATION attacks_app; GRANT USAGE ON SCHEMA app TO owner_role; SET ROLE attacks_app;"
                   "CREATE TABLE app.notes (word text, note text); INSERT INTO app.notes VALUES ('secret', 'x');"
@@ -187,6 +187,17 @@ def careless_grants(checks, cluster):
                    f"DROP TABLE jwks; {TABLE % 'public.jwks'}; {insert()}; {FOLLOW % 'public.jwks'}")
     checks.true("auth.follow() says who", any("authenticated" in notice.get("D", "") for notice in db.owner.notices))
     checks.equal("auth.lint() says it too", db.owner.value(lint), "key_privilege role authenticated")
+    # An expiry of another name, as Postgres writes expiresAt without quotes, is not taken for none.
+    db.owner.query("CREATE TABLE folded (id text PRIMARY KEY, public_key text, expiresAt timestamptz)")
+
+    def says_so(columns):
+        db.owner.notices.clear()
+        db.owner.query((FOLLOW % "folded")[:-1] + f", columns => '{columns}')")
+        return any("do not expire" in notice["M"] for notice in db.owner.notices)
+
+    checks.equal("an expiry of another name", says_so("{}"), True)
+    checks.equal("when it is named", says_so('{"expires_at": "expiresat"}'), False)
+    checks.equal("when there is none", says_so('{"expires_at": null}'), False)
     # A table that SELECT alone does not open, by its oid.
     db.root.query("CREATE ROLE attacks_hidden; CREATE SCHEMA hidden AUTHORIZATION attacks_hidden; SET ROLE attacks_hidden;"
                   f"{TABLE % 'hidden.jwks'}; {insert(0, 'hidden.jwks')}; GRANT SELECT ON hidden.jwks TO owner_role; RESET ROLE")

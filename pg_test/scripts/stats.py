@@ -10,6 +10,8 @@ from lib.pg import Checks, Cluster, PgError, SharedCluster
 INIT = "SELECT auth.jwt_session_init($1)"
 COUNTS = "SELECT issuer, event, count FROM auth.stats WHERE scope = '%s' ORDER BY issuer NULLS FIRST, event"
 
+LAST_USE = "SELECT max(last_at) FROM auth.stats WHERE issuer = '%s' AND event = 'accepted'"
+
 
 def counts(session, scope="backend"):
     return {(issuer, event): int(count) for issuer, event, count in session.query(COUNTS % scope)}
@@ -21,6 +23,7 @@ def each_outcome(checks, cluster):
     owner.query(tokens.setup(0))
     owner.query("GRANT SELECT ON auth.stats TO authenticated; GRANT EXECUTE ON FUNCTION auth.list_stats() TO authenticated")
     s = cluster.session(db)
+    begun = s.value("SELECT clock_timestamp()")
     checks.equal("at first", counts(s), {})
     first = tokens.token("u1")
     for token, code in [(first, None), (tokens.token("u1", seconds=-5), "28J05"), (tokens.token("u1", iss="https://nobody"), "28J03"),
@@ -31,11 +34,21 @@ def each_outcome(checks, cluster):
     known = tokens.ISSUER
     wanted = {(known, "accepted"): 1, (known, "28J05"): 1, (known, "28J04"): 1, (None, "28J03"): 1, (None, "28J01"): 2}
     checks.equal("each outcome", {key: n for key, n in found.items() if key[1] != "cache hit"}, wanted)
+    last = s.query(f"SELECT event, count(*), bool_and(last_at BETWEEN '{begun}' AND now()) FROM auth.stats GROUP BY event ORDER BY event")
+    checks.equal("when it was last", [row for row in last if row[0] not in ("cache hit", "keys reread")],
+                 [[event, "1", "t"] for event in ("28J01", "28J03", "28J04", "28J05", "accepted")])
+    checks.equal("not of events that are no verification",
+                 s.value("SELECT count(last_at) FROM auth.stats WHERE event IN ('cache hit', 'keys reread')"), "0")
     before = counts(s).get((None, "cache hit"), 0)
     for _ in range(5):
         s.execute(INIT, first)
     checks.equal("used again", counts(s)[(None, "cache hit")] - before >= 5, True)
     checks.equal("verified once", counts(s)[(known, "accepted")], 1)
+    earlier, start = s.value(LAST_USE % known), s.value("SELECT clock_timestamp()")
+    checks.equal("a refusal is no use", s.code(INIT, tokens.token("u1", seconds=-5)), "28J05")
+    checks.equal("nor is what was verified before", s.value(LAST_USE % known), earlier)
+    s.execute(INIT, tokens.token("u2"))
+    checks.equal("last use of an issuer", s.value(f"SELECT ({LAST_USE % known}) BETWEEN '{start}' AND now()"), "t")
     before = counts(s)[(None, "keys reread")]
     owner.query("UPDATE auth.issuers SET leeway = '1 s'")
     s.execute(INIT, first)
@@ -56,6 +69,7 @@ def each_outcome(checks, cluster):
     checks.equal("reset", counts(s), {})
     s.code(INIT, "x")
     checks.equal("counted again", counts(s), {(None, "28J01"): 1})
+    checks.equal("no use since", s.value(LAST_USE % known), None)
 
 
 def more_issuers_than_places(checks, cluster):
@@ -84,6 +98,7 @@ def of_the_server(checks):
             for s in sessions:
                 s.receive()
         checks.equal("of all sessions", counts(owner, "server")[(tokens.ISSUER, "accepted")], 200)
+        checks.true("the last use of all sessions", owner.value(LAST_USE % tokens.ISSUER))
         checks.equal("of none itself", (tokens.ISSUER, "accepted") in counts(owner), False)
         cluster.session(elsewhere, "owner_role").query("SELECT auth.reset_stats()")
         checks.equal("not reset from another database", counts(owner, "server")[(tokens.ISSUER, "accepted")], 200)

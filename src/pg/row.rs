@@ -15,6 +15,7 @@ struct Column {
     name: String,
     type_id: pg_sys::Oid,
     is_generated: bool,
+    is_inherited: bool,
 }
 
 impl Columns {
@@ -33,6 +34,7 @@ impl Columns {
                 name: encoding::from_server_lossy(name.to_bytes()),
                 type_id: attribute.atttypid,
                 is_generated: attribute.attgenerated != 0,
+                is_inherited: attribute.attinhcount > 0,
             }
         };
         Self(descriptor.iter().map(column).collect())
@@ -59,6 +61,11 @@ impl Columns {
     /// Whether Postgres computes the column (`GENERATED ALWAYS AS`). A virtual one is in no row.
     pub fn is_generated(&self, column: &str) -> bool {
         self.named(column).is_some_and(|known| known.is_generated)
+    }
+
+    /// Whether one of them comes from a table that is inherited from.
+    pub fn are_inherited(&self) -> bool {
+        self.0.iter().any(|column| column.is_inherited)
     }
 
     fn named(&self, column: &str) -> Option<&Column> {

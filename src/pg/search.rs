@@ -1,9 +1,9 @@
 //! Finds bytes in a text.
 //!
-//! On x86-64 the `memchr` crate's own functions look for wider instructions when they are first called,
-//! by `cpuid`, which a virtual machine's host answers: 30 µs in a new connection's first statement. These
-//! take the instructions that every such processor has, 16 bytes at a time. Elsewhere the crate decides
-//! when it is compiled.
+//! On x86-64 the `memchr` crate's own functions look for wider instructions when they are first
+//! called, by `cpuid`, which a virtual machine's host answers: 30 µs in a new connection's first
+//! statement. These take the instructions that every such processor has, 16 bytes at a time.
+//! Elsewhere the crate decides when it is compiled.
 
 #[cfg(target_arch = "x86_64")]
 use memchr::arch::x86_64::sse2::memchr::{One, Two};
@@ -53,7 +53,8 @@ mod tests {
 
     #[test]
     fn finds_what_a_plain_search_finds() {
-        // Of all lengths around those that are looked at at once, with what is looked for at each place.
+        // Of all lengths around those that are looked at at once, with what is looked for at each
+        // place.
         for length in 0..70 {
             for first in 0..=length {
                 for second in first..=length {

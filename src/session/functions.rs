@@ -93,6 +93,8 @@ sql_function!(
                 line.issuer.as_deref().and_then(text),
                 text(&line.event),
                 i64::try_from(line.count).unwrap_or(i64::MAX).into_datum(),
+                // The datum of a timestamptz is that of a bigint.
+                line.last_at.into_datum(),
             ]
         }))?;
         Ok(None)

@@ -240,8 +240,8 @@ impl Session {
         let outcome = jwt_verify::verify_with(&text, find, now);
         audit::log(&text, &outcome);
         let event = match &outcome {
-            Ok(_) => Event::Accepted,
-            Err(error) => Event::Refused(errors::sqlstate(error.kind())),
+            Ok(_) => Event::Accepted(now),
+            Err(error) => Event::Refused(errors::sqlstate(error.kind()), now),
         };
         stats::count(issuer.as_deref(), event);
         let verified = outcome.map_err(|error| refusal(&error, used.as_ref()))?;

@@ -1,10 +1,11 @@
 //! Defines a setting.
 //!
 //! Up to Postgres 15 all settings are in an array that is in the order of their names, and that is
-//! sorted whenever a setting is added at its end: 35 µs and 400,000 instructions each in a connection's
-//! first statement, since a sort takes long for all but what is in order already. So a setting is added
-//! there under a name that belongs at the end, and then given its own, at the place where that belongs.
-//! The array has all settings, in their order, at each step that can fail.
+//! sorted whenever a setting is added at its end: 35 µs and 400,000 instructions each in a
+//! connection's first statement, since a sort takes long for all but what is in order already. So a
+//! setting is added there under a name that belongs at the end, and then given its own, at the
+//! place where that belongs. The array has all settings, in their order, at each step that can
+//! fail.
 
 use std::ffi::{CStr, CString};
 
@@ -45,8 +46,8 @@ impl Definition {
     ///
     /// As for [`define`](Self::define).
     unsafe fn define_as(&self, name: &CStr) {
-        // SAFETY: as the caller promises. Postgres copies the name; the other texts and the variable
-        // live as long as the library.
+        // SAFETY: as the caller promises. Postgres copies the name; the other texts and the
+        // variable live as long as the library.
         unsafe {
             pg_sys::DefineCustomStringVariable(
                 name.as_ptr(),
@@ -76,8 +77,8 @@ mod sorted {
     type Record = *mut pg_sys::config_generic;
 
     /// Defines the setting without a sort; or does nothing and returns false, where Postgres has a
-    /// setting of that name (a placeholder is replaced without a sort), or one whose name comes after
-    /// all that it should have.
+    /// setting of that name (a placeholder is replaced without a sort), or one whose name comes
+    /// after all that it should have.
     ///
     /// # Safety
     ///
@@ -94,8 +95,9 @@ mod sorted {
         let Ok(name_at_end) = CStr::from_bytes_with_nul(&name_at_end) else {
             return false;
         };
-        // SAFETY: as the caller promises. Each record's name is NUL-terminated. The new record's is a
-        // copy that Postgres has made of ours, of the same length, and is read by nobody meanwhile.
+        // SAFETY: as the caller promises. Each record's name is NUL-terminated. The new record's is
+        // a copy that Postgres has made of ours, of the same length, and is read by nobody
+        // meanwhile.
         unsafe {
             let records = records();
             let is_before = |record: &Record| compare((**record).name, definition.name).is_lt();

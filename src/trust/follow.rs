@@ -79,6 +79,9 @@ fn follow(arguments: &Arguments) -> SqlResult {
         {
             remove_triggers(client, &former)?;
         }
+        if source.columns.get(source::EXPIRES_AT) == Some(&Choice::ByDefault) {
+            report::notice(&errors::keys_do_not_expire(&source.qualified_name()));
+        }
         add_triggers(client, &source)?;
         warn_of_other_writers(client, table, &source)
     })?;

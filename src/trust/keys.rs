@@ -95,6 +95,8 @@ struct FoundKeys {
     due: Cell<UnixTime>,
     /// When they were last known to be what the tables hold.
     confirmed: Cell<UnixTime>,
+    /// How many changes of followed tables had been announced then.
+    changes: Cell<u64>,
 }
 
 impl Keys {
@@ -105,6 +107,7 @@ impl Keys {
             sight: answer.sight,
             due: Cell::new(UnixTime::MAX),
             confirmed: Cell::new(UnixTime::MIN),
+            changes: Cell::new(0),
         }))
     }
 
@@ -128,8 +131,10 @@ impl Keys {
         self.0.sight.as_ref()
     }
 
-    /// Records that they were looked up at that time and were still the same.
-    fn looked_up(&self, now: UnixTime) {
+    /// Records that they were looked up at that time and were still the same; `changes` of followed tables
+    /// had been announced before.
+    fn looked_up(&self, now: UnixTime, changes: u64) {
+        self.0.changes.set(changes);
         let is_polled = matches!(&self.0.sight, Some(sight) if sight.state != State::Live);
         self.0.due.set(if is_polled {
             now.saturating_add(POLL_INTERVAL)
@@ -141,13 +146,15 @@ impl Keys {
 
     /// Notes that they could not be looked up at that time, when that was the answer. False, where they were
     /// last known to be good too long ago: a session that was idle may have missed that they were
-    /// withdrawn; and where the issuer is no more what it was, which has nothing to do with the lock.
+    /// withdrawn; where a change was announced since, which may have withdrawn them; and where the issuer is
+    /// no more what it was, which has nothing to do with the lock.
     fn go_on(&self, now: UnixTime, answer: &Answer) -> bool {
         let place = |sight: &Option<Sight>| {
             let sight = sight.as_ref()?;
             Some((sight.issuer.clone(), sight.source.clone()))
         };
-        if !self.0.keyring.has_rules_of(&answer.keyring)
+        if self.0.changes.get() != watched::changes()
+            || !self.0.keyring.has_rules_of(&answer.keyring)
             || place(&self.0.sight) != place(&answer.sight)
         {
             return false;
@@ -227,11 +234,11 @@ pub fn register_invalidation_callbacks() {
 unsafe extern "C-unwind" fn relation_changed(_arg: pg_sys::Datum, relation: pg_sys::Oid) {
     let oid = relation.to_u32();
     // Without an oid: every relation may have changed.
-    if oid == 0
-        || oid == ISSUERS.load(Ordering::Relaxed)
-        || oid == JWKS.load(Ordering::Relaxed)
-        || watched::contain(relation)
-    {
+    let is_watched = oid == 0 || watched::contain(relation);
+    if is_watched {
+        watched::count_change();
+    }
+    if is_watched || oid == ISSUERS.load(Ordering::Relaxed) || oid == JWKS.load(Ordering::Relaxed) {
         STALE.store(true, Ordering::Relaxed);
     }
 }
@@ -331,6 +338,7 @@ impl Found {
             return keys.clone();
         }
         let known = known.map(|(keys, _)| keys);
+        let changes = watched::changes();
         let mut answer = self.look_up(&names);
         if answer.is_locked() {
             match known {
@@ -346,7 +354,7 @@ impl Found {
             Some(keys) if keys.are_the_same(&answer) => keys,
             _ => Keys::new(names, answer),
         };
-        keys.looked_up(now);
+        keys.looked_up(now, changes);
         self.keep(&keys, generation);
         keys
     }

@@ -151,6 +151,8 @@ pub enum Fault {
     Unreadable,
     NoTable,
     NotATable,
+    /// In the extension's own schema: `auth.jwks` has the keys of all issuers.
+    OwnTable,
     NotPermanent,
     HasChildren,
     HasParent,
@@ -349,6 +351,10 @@ pub fn check_kind(table: &Table) -> Result<Option<String>, Fault> {
         if !table.is_ordinary() {
             return Err(Fault::NotATable);
         }
+        let (schema, _) = table.names();
+        if schema == "auth" {
+            return Err(Fault::OwnTable);
+        }
         if (*form).relpersistence as u8 != pg_sys::RELPERSISTENCE_PERMANENT {
             return Err(Fault::NotPermanent);
         }
@@ -356,7 +362,7 @@ pub fn check_kind(table: &Table) -> Result<Option<String>, Fault> {
             return Err(Fault::HasChildren);
         }
         // Whoever may write to the parent writes here too, without a right on this table.
-        if (*form).relispartition || table.is_inheriting() {
+        if table.is_inheriting() {
             return Err(Fault::HasParent);
         }
         Ok(role_name((*form).relowner))
@@ -575,6 +581,7 @@ impl Fault {
             }
             Self::NoTable => format!("{name} does not exist"),
             Self::NotATable => format!("{name} is not an ordinary table"),
+            Self::OwnTable => format!("{name} belongs to the extension"),
             Self::NotPermanent => format!("{name} is temporary or unlogged"),
             Self::HasChildren => format!("{name} has tables that inherit from it"),
             Self::HasParent => {
@@ -615,6 +622,7 @@ impl Fault {
             Self::Unreadable => (b"55000", None),
             Self::NoTable => (b"42P01", None),
             Self::NotATable
+            | Self::OwnTable
             | Self::NotPermanent
             | Self::HasChildren
             | Self::HasParent

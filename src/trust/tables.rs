@@ -177,6 +177,7 @@ pub fn find() -> Option<(pg_sys::Oid, pg_sys::Oid)> {
 /// The extension's row of `pg_extension`.
 struct Extension {
     oid: pg_sys::Oid,
+    owner: pg_sys::Oid,
     /// The tables whose rows pg_dump takes along, in `extconfig`. Only an extension's own script can
     /// put a table there, and Postgres takes it out with the table's membership.
     dumped: Vec<pg_sys::Oid>,
@@ -220,6 +221,7 @@ impl Extension {
                 let dumped = Array::<pg_sys::Oid>::from_datum(dumped, is_null);
                 Self {
                     oid: (*form).oid,
+                    owner: (*form).extowner,
                     dumped: dumped.iter().flat_map(Array::iter).flatten().collect(),
                 }
             });
@@ -263,33 +265,7 @@ fn is_called(relation: pg_sys::Oid, schema: pg_sys::Oid, name: &CStr) -> bool {
 
 /// The role that owns the extension; `None` where there is no extension.
 pub fn extension_owner() -> Option<pg_sys::Oid> {
-    // SAFETY: a scan of a system catalog by its index on `oid`, as get_extension_name in
-    // src/backend/commands/extension.c; the tuple is read before the scan ends.
-    unsafe {
-        let extension = pg_sys::get_extension_oid(c"pg_auth_jwt".as_ptr(), true);
-        let table = Table::open(pg_sys::ExtensionRelationId)?;
-        let mut key = pg_sys::ScanKeyData::default();
-        pg_sys::ScanKeyInit(
-            &raw mut key,
-            pg_sys::Anum_pg_extension_oid as pg_sys::AttrNumber,
-            pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
-            pg_sys::Oid::from(pg_sys::F_OIDEQ),
-            pg_sys::Datum::from(extension),
-        );
-        let scan = pg_sys::systable_beginscan(
-            table.0,
-            pg_sys::Oid::from(pg_sys::ExtensionOidIndexId),
-            true,
-            std::ptr::null_mut(),
-            1,
-            &raw mut key,
-        );
-        let tuple = pg_sys::systable_getnext(scan);
-        let owner = (!tuple.is_null())
-            .then(|| (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_extension>()).extowner);
-        pg_sys::systable_endscan(scan);
-        owner
-    }
+    Extension::find().map(|extension| extension.owner)
 }
 
 /// A relation, open and locked (ACCESS SHARE) until this is dropped.
@@ -357,39 +333,11 @@ impl Table {
         unsafe { (*(*self.0).rd_rel).relkind as u8 == pg_sys::RELKIND_RELATION }
     }
 
-    /// Whether it inherits from a table, or is a partition.
+    /// Whether a column of it is written by way of a table that it inherits from, or is a partition of.
     pub fn is_inheriting(&self) -> bool {
-        /// The catalog `pg_inherits`, its index on `inhrelid` and `inhseqno`, and the former
-        /// (src/include/catalog/pg_inherits.h).
-        const INHERITS: pg_sys::Oid = pg_sys::Oid::from_u32(2611);
-        const INHERITS_INDEX: pg_sys::Oid = pg_sys::Oid::from_u32(2680);
-        const INHRELID: pg_sys::AttrNumber = 1;
-
-        let Some(inherits) = Table::open(INHERITS) else {
-            return true;
-        };
-        // SAFETY: as has_superclass in src/backend/catalog/pg_inherits.c: a scan of a system catalog.
-        unsafe {
-            let mut key = pg_sys::ScanKeyData::default();
-            pg_sys::ScanKeyInit(
-                &raw mut key,
-                INHRELID,
-                pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
-                pg_sys::Oid::from(pg_sys::F_OIDEQ),
-                pg_sys::Datum::from(self.oid()),
-            );
-            let scan = pg_sys::systable_beginscan(
-                inherits.0,
-                INHERITS_INDEX,
-                true,
-                std::ptr::null_mut(),
-                1,
-                &raw mut key,
-            );
-            let is_inheriting = !pg_sys::systable_getnext(scan).is_null();
-            pg_sys::systable_endscan(scan);
-            is_inheriting
-        }
+        // SAFETY: the relation is open. Without the columns, a look into pg_inherits would have to open
+        // that table in each new connection.
+        unsafe { (*(*self.0).rd_rel).relispartition || Columns::of(self.0).are_inherited() }
     }
 
     /// Shows `see` at most `limit` rows whose columns equal these texts, if the relation is an ordinary

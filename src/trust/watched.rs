@@ -25,6 +25,19 @@ pub fn add(relation: pgrx::pg_sys::Oid) {
     }
 }
 
+/// How many changes of watched relations were announced.
+static CHANGES: AtomicU64 = AtomicU64::new(0);
+
+/// Counts a change of a watched relation.
+pub fn count_change() {
+    CHANGES.fetch_add(1, Ordering::Relaxed);
+}
+
+/// How many changes of watched relations were announced so far.
+pub fn changes() -> u64 {
+    CHANGES.load(Ordering::Relaxed)
+}
+
 /// Whether the relation is watched; rarely, true for one that is not.
 pub fn contain(relation: pgrx::pg_sys::Oid) -> bool {
     match place(relation) {

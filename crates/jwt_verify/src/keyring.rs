@@ -145,11 +145,11 @@ impl Keyring {
     /// Whether the other one has the same issuers with the same rules, whatever
     /// the keys of both.
     pub fn has_rules_of(&self, other: &Self) -> bool {
-        let is_as_there = |(name, issuer): (&Box<str>, &Issuer)| {
-            let there = other.issuers.get(name);
-            there.is_some_and(|there| there.policy == issuer.policy)
-        };
-        self.issuers.len() == other.issuers.len() && self.issuers.iter().all(is_as_there)
+        self.issuers.len() == other.issuers.len()
+            && self.issuers.iter().all(|(name, issuer)| {
+                let there = other.issuers.get(name);
+                there.is_some_and(|there| there.policy == issuer.policy)
+            })
     }
 
     /// Whether no key was added: then no token is accepted.

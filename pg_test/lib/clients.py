@@ -1,0 +1,81 @@
+"""The clients of docs/clients.md, as that page has them: what each of them must show, directly and
+behind PgBouncer."""
+
+import json
+import os
+import subprocess
+import sys
+
+from . import tokens
+from .pg import shell
+from .pooler import Pooler
+
+# What a request gets that is refused for its token.
+REFUSED = {"expired": [401, "28J05"], "forged": [401, "28J04"], "malformed": [401, "28J01"], "unknown key": [503, "28J03"]}
+FAILED = {"of a statement": [500, "22012"], "no token": [500, "28J11"], "another token in a query": [500, "28J12"]}
+NOT_REFUSED = {"status": 200, "log": "", "code": None, "cause": None, "leaks": [], "kind": None}
+
+
+def block(name, file="docs/clients.md"):
+    """A block of code from the documentation."""
+    return shell('"$ROOT/pg_test/doc_sql" "$1" "$2"', file, name) + "\n"
+
+
+def request_tokens():
+    """As run.mjs and run.py take them."""
+    alice = tokens.token("alice")
+    refused = {"expired": tokens.token("alice", -1), "forged": alice[:-6] + "AAAAAA", "malformed": alice.replace(".", "!"),
+               "unknown key": tokens.token("alice", iss="https://other.test.example")}
+    return {"alice": alice, "bob": tokens.token("bob"), "refused": refused}
+
+
+def write_blocks(folder, blocks):
+    for name, file in blocks.items():
+        with open(f"{folder}/{file}", "w") as out:
+            out.write(block(name))
+
+
+def database(cluster):
+    """With the README's table of notes, and two users' rows."""
+    db = cluster.create_db("clients")
+    guard = "\n".join(line for line in block("guard_text", "README.md").splitlines() if "CREATE ROLE" not in line)
+    cluster.session(db, "owner_role").query(
+        tokens.setup(0) + guard + "INSERT INTO notes (owner, body) VALUES ('alice', 'alice 1'), ('alice', 'alice 2'), ('bob', 'bob 1')")
+    return db
+
+
+def play(checks, cluster, db, command, name, leaks, code, kind=None):
+    """Runs a client directly and behind PgBouncer. `leaks` are the sides of an error that have the
+    token, `code` the side that has the SQLSTATE, and `kind` the class, where that is checked."""
+    with Pooler(cluster, db, "transaction", 2) as pooler:
+        for way, host, port in (("direct", cluster.dir, "5432"), ("PgBouncer", pooler.dir, "6432")):
+            environ = {**os.environ, "PGHOST": host, "PGPORT": port, "PGUSER": "authenticated", "PGDATABASE": db}
+            run = subprocess.run([*command, name, json.dumps(request_tokens())], check=False, env=environ, text=True,
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+            if run.returncode:
+                print(run.stderr, file=sys.stderr)
+                checks.equal(f"{name}, {way}: its exit code", run.returncode, 0)
+                continue
+            judge(checks, f"{name}, {way}", json.loads(run.stdout), leaks, code, kind)
+
+
+def judge(checks, what, seen, leaks, code, kind):
+    checks.equal(f"{what}: own rows", seen["own"], [["alice 1", "alice 2"], ["bob 1"]])
+    for why, wanted in REFUSED.items():
+        got = seen["refused"][why] or NOT_REFUSED
+        checks.equal(f"{what}: {why}", [got["status"], got["log"].split(" ")[0]], wanted)
+        checks.equal(f"{what}: {why}: where the SQLSTATE is", got[code], wanted[1])
+        checks.equal(f"{what}: {why}: where the token is", got["leaks"], leaks)
+        if kind:
+            checks.equal(f"{what}: {why}: class", got["kind"], kind)
+    for why, wanted in FAILED.items():
+        got = seen["failed"][why] or NOT_REFUSED
+        checks.equal(f"{what}: {why}", [got["status"], got["log"].split(" ")[0]], wanted)
+    for why, got in seen["failed"].items():
+        checks.equal(f"{what}: {why}", (got or NOT_REFUSED)["status"], 500)
+        if why == "no such function":
+            checks.equal(f"{what}: {why}: where the token is", got["leaks"], leaks)
+    checks.equal(f"{what}: the application's own error", seen["failed"]["of the application"]["log"], " of the application")
+    checks.equal(f"{what}: crossings", seen["crossings"][:3], [])
+    checks.true(f"{what}: requests at once", seen["requests"] >= 200)
+    checks.equal(f"{what}: afterwards, without a token", seen["nobody"], [])

@@ -1,0 +1,63 @@
+"""Packages of npm and of PyPI that tests need, in .pg/: installed once for each version of the file
+that pins them. Where no registry can be reached, the test is skipped; but in CI it fails."""
+
+import filecmp
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+from .pg import HERE, shell
+
+# What npm and pip say where no registry answers.
+UNREACHABLE = re.compile(
+    r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ENOTCACHED"
+    r"|NewConnectionError|ConnectTimeoutError|ReadTimeoutError|ProtocolError|ProxyError")
+NODE = 20
+
+
+def missing(checks, reason):
+    if os.environ.get("CI"):
+        raise SystemExit(f"in CI this test is not skipped: {reason}")
+    checks.skip_all(reason)
+
+
+def install(checks, name, pinned, files, command, env):
+    """The folder .pg/NAME, where `command` installed what pg_test's file `pinned` says."""
+    folder = shell('echo "$PGROOT/$1"', name)
+    # Has the file that was installed from.
+    installed = f"{folder}/installed"
+    if not os.path.exists(installed) or not filecmp.cmp(f"{HERE}/{pinned}", installed, shallow=False):
+        shutil.rmtree(folder, ignore_errors=True)
+        os.makedirs(folder)
+        for file in files:
+            shutil.copy(f"{HERE}/{file}", folder)
+        run = subprocess.run(command, check=False, cwd=folder, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if run.returncode:
+            if UNREACHABLE.search(run.stdout):
+                missing(checks, f"{os.path.basename(command[0])} reaches no registry")
+            raise SystemExit(run.stdout)
+        shutil.copy(f"{HERE}/{pinned}", installed)
+    return folder
+
+
+def from_npm(checks, name, source):
+    """The folder .pg/NAME with the packages of pg_test/SOURCE/package-lock.json, and Node.js."""
+    environ = {**os.environ, "PATH": shell("echo $PATH")}
+    node = shutil.which("node", path=environ["PATH"])
+    version = subprocess.run([node, "--version"], text=True, stdout=subprocess.PIPE, check=True).stdout if node else "v0"
+    npm = shutil.which("npm", path=environ["PATH"])
+    if int(version[1:].split(".")[0]) < NODE or not npm:
+        missing(checks, f"needs Node.js {NODE} and npm")
+    files = [f"{source}/package.json", f"{source}/package-lock.json"]
+    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    return install(checks, name, files[1], files, command, environ), node
+
+
+def from_pypi(checks, name, requirements):
+    """The folder with the packages that pg_test's file `requirements` pins, in packages/. Wheels
+    are for one version of Python, so each version has a folder."""
+    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--only-binary", ":all:", "--root-user-action=ignore",
+               "--disable-pip-version-check", "--target", "packages", "-r", f"{HERE}/{requirements}"]
+    return install(checks, f"{name}_{sys.implementation.cache_tag}", requirements, [], command, os.environ)
