@@ -464,8 +464,8 @@ def keys(cluster, _db, results):
 
 
 def followed(cluster, _db, results):
-    """Keys in a table that is followed, each number of them in a database of its own, against one key
-    in auth.jwks and one in a followed table."""
+    """Keys in a table that is followed, each number of them in a database of its own, against one
+    key in auth.jwks and one in a followed table."""
     stored, sizes = "auth.jwks", (1, 100, 10_000, 100_000)
     name = lambda which: f"followed_{which}".replace("auth.", "")
     for which in (stored, *sizes):
@@ -489,8 +489,8 @@ def followed(cluster, _db, results):
 
 
 def connections_among_keys(cluster, results, title, columns, in_words, name, token, change, one=None):
-    """What a connection pays for what is in its tables, by database. `in_words` has the cells of each
-    for the columns, `one` is what the others are held against: the first, if not given."""
+    """What a connection pays for what is in its tables, by database. `in_words` has the cells of
+    each for the columns, `one` is what the others are held against: the first, if not given."""
     sizes = list(in_words)
     one = sizes[0] if one is None else one
     admins = {which: cluster.session(name(which), "postgres") for which in sizes}

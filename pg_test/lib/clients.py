@@ -3,6 +3,7 @@ behind PgBouncer."""
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -14,6 +15,10 @@ from .pooler import Pooler
 REFUSED = {"expired": [401, "28J05"], "forged": [401, "28J04"], "malformed": [401, "28J01"], "unknown key": [503, "28J03"]}
 FAILED = {"of a statement": [500, "22012"], "no token": [500, "28J11"], "another token in a query": [500, "28J12"]}
 NOT_REFUSED = {"status": 200, "log": "", "code": None, "cause": None, "leaks": [], "kind": None}
+
+
+# A header as tokens.py writes it, and what follows.
+TOKEN = re.compile(r"eyJhbGci[^*]{20}")
 
 
 def block(name, file="docs/clients.md"):
@@ -51,7 +56,8 @@ def play(checks, cluster, db, command, name, leaks, code, kind=None):
         for way, host, port in (("direct", cluster.dir, "5432"), ("PgBouncer", pooler.dir, "6432")):
             environ = {**os.environ, "PGHOST": host, "PGPORT": port, "PGUSER": "authenticated", "PGDATABASE": db}
             run = subprocess.run([*command, name, json.dumps(request_tokens())], check=False, env=environ, text=True,
-                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+                                 capture_output=True, timeout=60)
+            checks.equal(f"{name}, {way}: tokens in the server's log", TOKEN.findall(cluster.log()), [])
             if run.returncode:
                 print(run.stderr, file=sys.stderr)
                 checks.equal(f"{name}, {way}: its exit code", run.returncode, 0)

@@ -13,7 +13,7 @@ from .pg import HERE, shell
 # What npm and pip say where no registry answers.
 UNREACHABLE = re.compile(
     r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ENOTCACHED"
-    r"|NewConnectionError|ConnectTimeoutError|ReadTimeoutError|ProtocolError|ProxyError")
+    r"|\(from versions: none\)")
 NODE = 20
 
 

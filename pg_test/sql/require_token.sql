@@ -16,6 +16,8 @@ BEGIN
     PERFORM set_config('pg_auth_jwt.require_token', 'on', true);
     RETURN auth.user_id();
 END $$;
+CREATE FUNCTION by_function() RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN auth.user_id(); END $$;
+CREATE FUNCTION by_query() RETURNS text IMMUTABLE LANGUAGE sql AS $$ SELECT auth.user_id() $$;
 \c - authenticated
 \i fixtures/jose.sql
 
@@ -68,6 +70,14 @@ SELECT count(*) FROM drafts;
 SELECT count(*) FROM posts WHERE id = 0;
 SELECT count(*) FROM posts;
 RESET pg_auth_jwt.evaluate_once;
+
+-- A function that calls a claim function raises for the planner, too: declared IMMUTABLE, its result
+-- would become part of the plan.
+SELECT by_function();
+SELECT count(*) FROM posts WHERE title IS DISTINCT FROM by_function();
+PREPARE kept AS SELECT count(*) FROM posts WHERE title IS DISTINCT FROM by_function();
+EXECUTE kept;
+SELECT by_query();
 
 -- The setting counts at the time of the call: in a plan that is kept, and in the middle of a
 -- statement.

@@ -41,7 +41,7 @@ pub unsafe fn run<T>(body: impl FnOnce() -> Result<T, Report>) -> T {
         let mut keeper = Keeper {
             callback: pg_sys::ErrorContextCallback {
                 previous: pg_sys::error_context_stack,
-                callback: Some(keep_error),
+                callback: Some(KEEP_ERROR),
                 arg: std::ptr::null_mut(),
             },
             memory: pg_sys::CurrentMemoryContext,
@@ -83,6 +83,22 @@ unsafe extern "C-unwind" fn keep_error(keeper: *mut c_void) {
             elog::FreeErrorData(dropped);
         }
         pg_sys::CurrentMemoryContext = caller;
+    }
+}
+
+/// The one address of [`keep_error`], of which the compiler may make copies.
+static KEEP_ERROR: unsafe extern "C-unwind" fn(*mut c_void) = keep_error;
+
+/// The `error_context_stack` of whoever called the function of ours that runs now.
+pub fn callers_stack() -> *mut pg_sys::ErrorContextCallback {
+    // SAFETY: reads a variable of the backend; the stack is a list of live entries.
+    unsafe {
+        let top = pg_sys::error_context_stack;
+        let is_ours = !top.is_null()
+            && (*top)
+                .callback
+                .is_some_and(|callback| std::ptr::fn_addr_eq(callback, KEEP_ERROR));
+        if is_ours { (*top).previous } else { top }
     }
 }
 

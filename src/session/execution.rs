@@ -32,6 +32,7 @@ use std::rc::Rc;
 use pgrx::pg_sys;
 
 use crate::errors;
+use crate::pg::guard;
 use crate::pg::report::Report;
 use crate::pg::unguarded::{self, hooks};
 use crate::session::identity::Identity;
@@ -380,14 +381,17 @@ pub fn admit(caller: pg_sys::MemoryContext, serial: u64, current: &Owner) -> Res
     }
 }
 
-/// Whether a claim function that is called now is called by the planner, for its estimates. What it
-/// raises there would hide which rows need the answer: perhaps none.
+/// Whether the planner itself has called the claim function that runs now, for its estimates. What
+/// it raises there would hide which rows need the answer: perhaps none.
+///
+/// Not where the planner has called another function that calls the claim function: if that is
+/// declared IMMUTABLE, its result is no estimate, but becomes part of the plan. Every language has
+/// an entry of its own on the stack while its functions run.
 pub fn is_estimate() -> bool {
-    // SAFETY: reads a variable of the backend.
-    let stack = unsafe { pg_sys::error_context_stack };
-    frames(stack)
+    let caller = guard::callers_stack();
+    frames(caller)
         .next()
-        .is_some_and(|innermost| innermost.query.is_null())
+        .is_some_and(|frame| frame.query.is_null() && frame.callback.arg == caller.cast())
 }
 
 /// Whether `context` is the execution's, or below it: EvalPlanQual evaluates the query's expressions
