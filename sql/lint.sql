@@ -201,6 +201,7 @@ library_loaded_late AS (
 -- 4. Policies.
 functions AS (
     SELECT p.oid, p.oid::regprocedure::text AS signature, p.proname, p.pronamespace, p.pronargs,
+           p.provolatile = 'i' AS is_immutable,
            p.prosrc ~* '\mcurrent_setting\s*\(' OR coalesce(p.prosqlbody::text, '') ~ format(':funcid (%s|%s) ',
                'pg_catalog.current_setting(text)'::regprocedure::oid,
                'pg_catalog.current_setting(text, boolean)'::regprocedure::oid) AS reads_setting,
@@ -257,6 +258,16 @@ policy_reads_setting AS (
       FROM policies AS p JOIN calls AS c ON c.classid = 'pg_policy'::regclass AND c.objid = p.oid
       JOIN functions AS f ON f.oid = c.function
      WHERE f.reads_setting AND f.oid NOT IN (SELECT o.oid FROM old_functions AS o)
+       AND NOT EXISTS (SELECT FROM extension_members AS e WHERE e.classid = 'pg_proc'::regclass AND e.objid = f.oid)
+),
+-- The planner calls an IMMUTABLE function once and writes its result into the plan.
+immutable_claims AS (
+    SELECT DISTINCT 'error', 'immutable_claims', 'pg_proc'::regclass, f.oid, format('function %s', f.signature),
+           'It is IMMUTABLE and calls a function of pg_auth_jwt, so a plan that is kept (a prepared statement, PL/pgSQL) '
+               || 'has the claims of whoever it was made for, and shows their rows to everyone after them.',
+           format('ALTER FUNCTION %s STABLE;', f.signature)
+      FROM calls AS c JOIN functions AS f ON f.oid = c.function
+     WHERE f.is_immutable AND f.calls_ours AND c.classid IN ('pg_policy'::regclass, 'pg_rewrite'::regclass)
        AND NOT EXISTS (SELECT FROM extension_members AS e WHERE e.classid = 'pg_proc'::regclass AND e.objid = f.oid)
 ),
 policy_always_true AS (
@@ -534,7 +545,7 @@ findings (level, code, classid, objid, object, detail, fix) AS (
     TABLE rls_disabled UNION ALL TABLE table_without_rls UNION ALL TABLE no_policy UNION ALL TABLE privilege_beyond_rls
     UNION ALL TABLE role_owns_table UNION ALL TABLE role_bypasses_rls UNION ALL TABLE role_can_switch
     UNION ALL TABLE library_loaded_late UNION ALL TABLE old_claim_functions UNION ALL TABLE policy_reads_setting
-    UNION ALL TABLE policy_always_true UNION ALL TABLE policy_for_no_login UNION ALL TABLE missing_index
+    UNION ALL TABLE immutable_claims UNION ALL TABLE policy_always_true UNION ALL TABLE policy_for_no_login UNION ALL TABLE missing_index
     UNION ALL TABLE view_bypasses_rls UNION ALL TABLE materialized_view UNION ALL TABLE definer_search_path
     UNION ALL TABLE key_privilege UNION ALL TABLE claim_function_replaced UNION ALL TABLE trigger_not_always
     UNION ALL TABLE audience_not_checked UNION ALL TABLE any_issuer UNION ALL TABLE tokens_never_expire

@@ -101,6 +101,17 @@ DROP POLICY old ON posts;
 :lint
 DROP POLICY helped ON posts;
 
+-- immutable_claims: a plan that is kept would have one user's claims for all.
+CREATE FUNCTION me() RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN auth.user_id(); END $$;
+CREATE FUNCTION me_in_sql(text) RETURNS text LANGUAGE sql IMMUTABLE RETURN auth.email() || $1;
+CREATE FUNCTION normal(text) RETURNS text LANGUAGE sql IMMUTABLE RETURN lower($1);
+CREATE POLICY kept ON posts TO authenticated USING (owner = normal(me()) OR owner = me_in_sql('x'));
+CREATE VIEW my_posts WITH (security_invoker) AS SELECT id FROM posts WHERE owner = me();
+:lint
+:fix
+:lint
+DROP VIEW my_posts; DROP POLICY kept ON posts;
+
 -- policy_always_true.
 CREATE POLICY everything ON posts TO authenticated USING (true);
 CREATE POLICY everything_new ON posts FOR INSERT WITH CHECK (true);
