@@ -10,6 +10,8 @@ CREATE FUNCTION auth.lint()
     RETURNS TABLE (level text, code text, object text, detail text, fix text)
     LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 10 COST 100000
     SET search_path = pg_catalog, pg_temp
+    -- Names are compared with how Postgres writes them.
+    SET quote_all_identifiers = off
     AS $lint$
 WITH RECURSIVE
 -- 1. What is looked at.

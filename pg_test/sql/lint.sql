@@ -171,6 +171,10 @@ CREATE POLICY b ON big TO authenticated USING ((SELECT auth.session() ->> 'tenan
 CREATE POLICY c ON big TO authenticated USING ((auth.session() -> 'o' ->> 'id') = "C d" OR "C d" = (SELECT auth.user_id()));
 CREATE POLICY h ON big TO authenticated USING (h = auth.uid() AND lower(e) = auth.user_id() AND f <> auth.user_id() AND g = 'auth.user_id()');
 :lint
+-- However the session has names quoted.
+SET quote_all_identifiers = on;
+SELECT code, count(*) FROM auth.lint() GROUP BY code ORDER BY code;
+RESET quote_all_identifiers;
 SELECT regexp_replace(fix, 'CONCURRENTLY ', '') FROM auth.lint() \gexec
 :lint
 DROP TABLE big;
