@@ -426,11 +426,14 @@ claim_function_replaced AS (
            CASE WHEN p.oid IS NULL THEN 'It is missing.'
                 WHEN NOT s.is_ours THEN 'It does not run the code of pg_auth_jwt, so its answer is not what a token was verified to say.'
                 WHEN NOT s.is_member THEN 'It does not belong to the extension, so DROP EXTENSION and an update leave it as it is.'
+                WHEN p.provolatile = 'i' THEN 'It is IMMUTABLE, so a plan that is kept has the claims of whoever it was made for, and shows '
+                         || 'their rows to everyone after them.'
                 ELSE format('It belongs to %s, who is no superuser and can replace it.', p.proowner::regrole) END,
            CASE WHEN p.oid IS NULL OR NOT s.is_ours
                 THEN format('CREATE OR REPLACE FUNCTION auth.%I() RETURNS %s LANGUAGE c STABLE PARALLEL SAFE AS ''$libdir/pg_auth_jwt'', %L;',
                          f.name, f.type, f.symbol)
                 WHEN NOT s.is_member THEN format('ALTER EXTENSION pg_auth_jwt ADD FUNCTION auth.%I();', f.name)
+                WHEN p.provolatile = 'i' THEN format('ALTER FUNCTION auth.%I() STABLE;', f.name)
                 ELSE format('ALTER FUNCTION auth.%I() OWNER TO %I;', f.name, (SELECT r.rolname FROM pg_roles AS r WHERE r.oid = 10)) END
       FROM claim_functions AS f
       LEFT JOIN pg_proc AS p ON p.proname = f.name AND p.pronargs = 0
@@ -440,7 +443,7 @@ claim_function_replaced AS (
                            EXISTS (SELECT FROM pg_depend AS d JOIN pg_extension AS e ON e.oid = d.refobjid
                                     WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
                                       AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'pg_auth_jwt') AS is_member) AS s
-     WHERE p.oid IS NULL OR NOT s.is_ours OR NOT s.is_member
+     WHERE p.oid IS NULL OR NOT s.is_ours OR NOT s.is_member OR p.provolatile = 'i'
         OR NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.oid = p.proowner AND r.rolsuper)
 ),
 key_triggers (name, table_name, moment, each, function) AS (

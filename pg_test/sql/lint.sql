@@ -245,6 +245,7 @@ DROP ROLE lint_group, lint_login, lint_powerful;
 CREATE OR REPLACE FUNCTION auth.uid() RETURNS uuid LANGUAGE sql STABLE AS $$ SELECT current_setting('request.jwt.claim.sub')::uuid $$;
 ALTER FUNCTION auth.email() OWNER TO owner_role;
 ALTER EXTENSION pg_auth_jwt DROP FUNCTION auth.role();
+ALTER FUNCTION auth.user_id() IMMUTABLE;
 ALTER TABLE auth.jwks ENABLE TRIGGER keys_changed;
 ALTER TABLE auth.issuers DISABLE TRIGGER issuers_changed;
 ALTER TABLE auth.issuers ENABLE REPLICA TRIGGER issuers_truncated;
