@@ -10,7 +10,7 @@ SELECT relname, relowner::regrole AS owner
   FROM pg_class WHERE relnamespace = 'auth'::regnamespace AND relkind = 'r' ORDER BY 1;
 SELECT proname, proowner::regrole AS owner, provolatile AS volatile,
        proparallel AS parallel, proisstrict AS strict, proconfig AS config
-  FROM pg_proc WHERE pronamespace = 'auth'::regnamespace ORDER BY 1;
+  FROM pg_proc WHERE pronamespace = 'auth'::regnamespace ORDER BY 1, pronargs;
 
 -- The complete list of PUBLIC's privileges, from the catalog.
 SELECT 'function ' || p.oid::regprocedure AS object, a.privilege_type

@@ -8,10 +8,15 @@ SET ROLE authenticated;
 SELECT auth.session(), auth.jwt(), auth.user_id(), auth.uid(), auth.role(), auth.email(),
        auth.organization(), auth.organization_id();
 
+-- As a client of pg_session_jwt begins.
+SELECT auth.init();
+SELECT pg_typeof(auth.init());
+
 -- For the session, until it ends.
 SELECT auth.jwt_session_init(:'alice');
 SELECT auth.email();
 SELECT auth.jwt_session_init(:'bob');
+SELECT auth.init();
 SELECT auth.email();
 SELECT auth.jwt_session_init(NULL);
 SELECT auth.email();
