@@ -10,6 +10,8 @@ CREATE FUNCTION auth.lint()
     RETURNS TABLE (level text, code text, object text, detail text, fix text)
     LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 10 COST 100000
     SET search_path = pg_catalog, pg_temp
+    -- Names are compared with how Postgres writes them.
+    SET quote_all_identifiers = off
     AS $lint$
 WITH RECURSIVE
 -- 1. What is looked at.
@@ -201,6 +203,7 @@ library_loaded_late AS (
 -- 4. Policies.
 functions AS (
     SELECT p.oid, p.oid::regprocedure::text AS signature, p.proname, p.pronamespace, p.pronargs,
+           p.provolatile = 'i' AS is_immutable,
            p.prosrc ~* '\mcurrent_setting\s*\(' OR coalesce(p.prosqlbody::text, '') ~ format(':funcid (%s|%s) ',
                'pg_catalog.current_setting(text)'::regprocedure::oid,
                'pg_catalog.current_setting(text, boolean)'::regprocedure::oid) AS reads_setting,
@@ -257,6 +260,16 @@ policy_reads_setting AS (
       FROM policies AS p JOIN calls AS c ON c.classid = 'pg_policy'::regclass AND c.objid = p.oid
       JOIN functions AS f ON f.oid = c.function
      WHERE f.reads_setting AND f.oid NOT IN (SELECT o.oid FROM old_functions AS o)
+       AND NOT EXISTS (SELECT FROM extension_members AS e WHERE e.classid = 'pg_proc'::regclass AND e.objid = f.oid)
+),
+-- The planner calls an IMMUTABLE function once and writes its result into the plan.
+immutable_claims AS (
+    SELECT DISTINCT 'error', 'immutable_claims', 'pg_proc'::regclass, f.oid, format('function %s', f.signature),
+           'It is IMMUTABLE and calls a function of pg_auth_jwt, so a plan that is kept (a prepared statement, PL/pgSQL) '
+               || 'has the claims of whoever it was made for, and shows their rows to everyone after them.',
+           format('ALTER FUNCTION %s STABLE;', f.signature)
+      FROM calls AS c JOIN functions AS f ON f.oid = c.function
+     WHERE f.is_immutable AND f.calls_ours AND c.classid IN ('pg_policy'::regclass, 'pg_rewrite'::regclass)
        AND NOT EXISTS (SELECT FROM extension_members AS e WHERE e.classid = 'pg_proc'::regclass AND e.objid = f.oid)
 ),
 policy_always_true AS (
@@ -413,11 +426,14 @@ claim_function_replaced AS (
            CASE WHEN p.oid IS NULL THEN 'It is missing.'
                 WHEN NOT s.is_ours THEN 'It does not run the code of pg_auth_jwt, so its answer is not what a token was verified to say.'
                 WHEN NOT s.is_member THEN 'It does not belong to the extension, so DROP EXTENSION and an update leave it as it is.'
+                WHEN p.provolatile = 'i' THEN 'It is IMMUTABLE, so a plan that is kept has the claims of whoever it was made for, and shows '
+                         || 'their rows to everyone after them.'
                 ELSE format('It belongs to %s, who is no superuser and can replace it.', p.proowner::regrole) END,
            CASE WHEN p.oid IS NULL OR NOT s.is_ours
                 THEN format('CREATE OR REPLACE FUNCTION auth.%I() RETURNS %s LANGUAGE c STABLE PARALLEL SAFE AS ''$libdir/pg_auth_jwt'', %L;',
                          f.name, f.type, f.symbol)
                 WHEN NOT s.is_member THEN format('ALTER EXTENSION pg_auth_jwt ADD FUNCTION auth.%I();', f.name)
+                WHEN p.provolatile = 'i' THEN format('ALTER FUNCTION auth.%I() STABLE;', f.name)
                 ELSE format('ALTER FUNCTION auth.%I() OWNER TO %I;', f.name, (SELECT r.rolname FROM pg_roles AS r WHERE r.oid = 10)) END
       FROM claim_functions AS f
       LEFT JOIN pg_proc AS p ON p.proname = f.name AND p.pronargs = 0
@@ -427,7 +443,7 @@ claim_function_replaced AS (
                            EXISTS (SELECT FROM pg_depend AS d JOIN pg_extension AS e ON e.oid = d.refobjid
                                     WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
                                       AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'pg_auth_jwt') AS is_member) AS s
-     WHERE p.oid IS NULL OR NOT s.is_ours OR NOT s.is_member
+     WHERE p.oid IS NULL OR NOT s.is_ours OR NOT s.is_member OR p.provolatile = 'i'
         OR NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.oid = p.proowner AND r.rolsuper)
 ),
 key_triggers (name, table_name, moment, each, function) AS (
@@ -534,7 +550,7 @@ findings (level, code, classid, objid, object, detail, fix) AS (
     TABLE rls_disabled UNION ALL TABLE table_without_rls UNION ALL TABLE no_policy UNION ALL TABLE privilege_beyond_rls
     UNION ALL TABLE role_owns_table UNION ALL TABLE role_bypasses_rls UNION ALL TABLE role_can_switch
     UNION ALL TABLE library_loaded_late UNION ALL TABLE old_claim_functions UNION ALL TABLE policy_reads_setting
-    UNION ALL TABLE policy_always_true UNION ALL TABLE policy_for_no_login UNION ALL TABLE missing_index
+    UNION ALL TABLE immutable_claims UNION ALL TABLE policy_always_true UNION ALL TABLE policy_for_no_login UNION ALL TABLE missing_index
     UNION ALL TABLE view_bypasses_rls UNION ALL TABLE materialized_view UNION ALL TABLE definer_search_path
     UNION ALL TABLE key_privilege UNION ALL TABLE claim_function_replaced UNION ALL TABLE trigger_not_always
     UNION ALL TABLE audience_not_checked UNION ALL TABLE any_issuer UNION ALL TABLE tokens_never_expire

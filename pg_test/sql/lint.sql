@@ -101,6 +101,17 @@ DROP POLICY old ON posts;
 :lint
 DROP POLICY helped ON posts;
 
+-- immutable_claims: a plan that is kept would have one user's claims for all.
+CREATE FUNCTION me() RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN auth.user_id(); END $$;
+CREATE FUNCTION me_in_sql(text) RETURNS text LANGUAGE sql IMMUTABLE RETURN auth.email() || $1;
+CREATE FUNCTION normal(text) RETURNS text LANGUAGE sql IMMUTABLE RETURN lower($1);
+CREATE POLICY kept ON posts TO authenticated USING (owner = normal(me()) OR owner = me_in_sql('x'));
+CREATE VIEW my_posts WITH (security_invoker) AS SELECT id FROM posts WHERE owner = me();
+:lint
+:fix
+:lint
+DROP VIEW my_posts; DROP POLICY kept ON posts;
+
 -- policy_always_true.
 CREATE POLICY everything ON posts TO authenticated USING (true);
 CREATE POLICY everything_new ON posts FOR INSERT WITH CHECK (true);
@@ -160,6 +171,10 @@ CREATE POLICY b ON big TO authenticated USING ((SELECT auth.session() ->> 'tenan
 CREATE POLICY c ON big TO authenticated USING ((auth.session() -> 'o' ->> 'id') = "C d" OR "C d" = (SELECT auth.user_id()));
 CREATE POLICY h ON big TO authenticated USING (h = auth.uid() AND lower(e) = auth.user_id() AND f <> auth.user_id() AND g = 'auth.user_id()');
 :lint
+-- However the session has names quoted.
+SET quote_all_identifiers = on;
+SELECT code, count(*) FROM auth.lint() GROUP BY code ORDER BY code;
+RESET quote_all_identifiers;
 SELECT regexp_replace(fix, 'CONCURRENTLY ', '') FROM auth.lint() \gexec
 :lint
 DROP TABLE big;
@@ -230,6 +245,7 @@ DROP ROLE lint_group, lint_login, lint_powerful;
 CREATE OR REPLACE FUNCTION auth.uid() RETURNS uuid LANGUAGE sql STABLE AS $$ SELECT current_setting('request.jwt.claim.sub')::uuid $$;
 ALTER FUNCTION auth.email() OWNER TO owner_role;
 ALTER EXTENSION pg_auth_jwt DROP FUNCTION auth.role();
+ALTER FUNCTION auth.user_id() IMMUTABLE;
 ALTER TABLE auth.jwks ENABLE TRIGGER keys_changed;
 ALTER TABLE auth.issuers DISABLE TRIGGER issuers_changed;
 ALTER TABLE auth.issuers ENABLE REPLICA TRIGGER issuers_truncated;
