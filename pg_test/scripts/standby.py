@@ -55,6 +55,11 @@ def main():
         in_transaction = readers[1]
         in_transaction.query("BEGIN ISOLATION LEVEL REPEATABLE READ")
         checks.equal("in a transaction", in_transaction.value(WHO), "u2")
+        asking = standby_cluster.session(db, "owner_role")
+        checks.equal("what a role may see is explained there",
+                     asking.query(f"SELECT rows, detail FROM auth.explain_access('things', '{tokens.token('u2', key=1)}') "
+                                  "WHERE subject ~ 'SELECT'"), [["1", "Of 9 rows."]])
+        checks.equal("and mistakes are found", asking.query("SELECT code FROM auth.lint() WHERE object ~ 'things'"), [])
         checks.equal("keys are not written on a standby",
                      standby_cluster.session(db, "owner_role").code("DELETE FROM auth.jwks"), "25006")
 
