@@ -86,6 +86,11 @@ GRANT SELECT ON posts TO explain_other;
 \c - owner_role
 \i fixtures/jose.sql
 SELECT subject, applies, rows, detail FROM auth.explain_access('posts', :'alice', role => 'explain_other');
+-- No lock is left on a table of which the caller may know nothing else.
+BEGIN;
+SELECT count(*) > 0 AS explained FROM auth.explain_access('posts', NULL, role => 'explain_other');
+SELECT count(*) AS locks FROM pg_locks WHERE relation = 'posts'::regclass;
+COMMIT;
 
 -- A superuser asks about a table whose owner set a trap: policies run as the role, and find no way
 -- back.

@@ -229,6 +229,14 @@ pub fn lock(oid: pg_sys::Oid) -> Option<Table> {
 }
 
 impl Table {
+    /// Gives the lock back before the transaction ends.
+    pub fn unlock(&self) {
+        // SAFETY: plain values; the lock is held since `lock`.
+        unsafe {
+            pg_sys::UnlockRelationOid(self.oid, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
+        }
+    }
+
     /// All its rows, whatever its policies, read with the rights of its owner. `None` where `name`
     /// is another table's by now.
     ///

@@ -195,6 +195,10 @@ fn explain(arguments: &Arguments) -> SqlResult {
         if !facts.is_table {
             return Err(errors::not_a_table(&facts.table));
         }
+        if !facts.uncountable.is_empty() {
+            // The caller may have no privilege on it, and then must not keep others from altering it.
+            table.unlock();
+        }
         let mut policies = policies(client, relation, &facts, command)?;
         let mut counted = None;
         if verified.is_ok() {
