@@ -45,6 +45,9 @@ SELECT subject, applies, claims, rows, detail FROM auth.explain_access('posts', 
 SELECT subject, applies, rows FROM auth.explain_access('posts', '');
 SELECT subject, applies, rows, detail FROM auth.explain_access('posts', :'expired');
 SELECT subject, applies, rows, detail FROM auth.explain_access('posts', 'undefined');
+SET pg_auth_jwt.require_token = on;
+SELECT subject, applies, rows, detail FROM auth.explain_access('posts', NULL);
+RESET pg_auth_jwt.require_token;
 
 -- The session is left as it was: its token, its role, what policies write, and the path.
 SELECT auth.jwt_session_init(:'bob');

@@ -187,7 +187,10 @@ fn explain(arguments: &Arguments) -> SqlResult {
     let command = Command::parse(&arguments.text(2)?.ok_or_else(null("command"))?)?;
     let role = arguments.datum(3).ok_or_else(null("role"))?;
     settings::check()?;
-    let verified = token.map(session::verify).transpose();
+    let verified = match token {
+        None if settings::require_token() => Err(errors::no_token()),
+        token => token.map(session::verify).transpose(),
+    };
     let oid = u32::try_from(relation.value()).unwrap_or_default();
     let table = sandbox::lock(oid.into()).ok_or_else(|| errors::no_such_relation(oid))?;
     let lines = Spi::connect(|client| {
