@@ -146,6 +146,20 @@ RESET client_min_messages;
 \c - postgres
 \set SHOW_CONTEXT never
 SELECT subject, rows, detail FROM auth.explain_access('indexed', NULL) WHERE rows IS NOT NULL;
+-- Nor does what the owner of a partition wrote run as the owner of the whole.
+CREATE TABLE parted (id int) PARTITION BY LIST (id);
+CREATE TABLE parted_1 PARTITION OF parted FOR VALUES IN (1) PARTITION BY LIST (id);
+CREATE TABLE parted_1_1 PARTITION OF parted_1 FOR VALUES IN (1);
+ALTER TABLE parted ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON parted USING (id = 1);
+GRANT SELECT ON parted TO authenticated;
+SELECT subject, rows, detail FROM auth.explain_access('parted', NULL) WHERE subject ~ 'SELECT';
+ALTER TABLE parted_1_1 OWNER TO owner_role;
+SET ROLE owner_role;
+CREATE INDEX ON parted_1_1 ((planned() AND id > 0));
+RESET ROLE;
+SELECT subject, rows, detail FROM auth.explain_access('parted', NULL) WHERE subject ~ 'SELECT';
+DROP TABLE parted;
 REVOKE SELECT ON indexed FROM owner_role;
 REVOKE authenticated FROM owner_role;
 SELECT subject, rows, detail FROM auth.explain_access('indexed', NULL) WHERE subject ~ 'SELECT';

@@ -133,6 +133,11 @@ SELECT r.oid, quote_ident(r.rolname), c.relkind IN ('r', 'p'), format('%I.%I', n
             WHEN row_security_active(c.oid) THEN 'policies apply to the caller as well'
             WHEN NOT has_schema_privilege(c.relowner, c.relnamespace, 'USAGE') OR NOT has_table_privilege(c.relowner, c.oid, 'SELECT')
             THEN 'its owner may not SELECT from the table'
+            WHEN EXISTS (WITH RECURSIVE children AS (
+                             SELECT i.inhrelid AS child FROM pg_inherits AS i WHERE i.inhparent = c.oid
+                             UNION SELECT i.inhrelid FROM children JOIN pg_inherits AS i ON i.inhparent = child)
+                         SELECT FROM children JOIN pg_class AS other ON other.oid = child WHERE other.relowner <> c.relowner)
+            THEN 'a partition, or a table that inherits from it, has another owner'
             ELSE '' END
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace LEFT JOIN pg_type AS t ON t.oid = c.reltype, pg_roles AS r
  WHERE c.oid = $1 AND r.rolname = $2";
