@@ -266,7 +266,7 @@ policy_reads_setting AS (
 immutable_claims AS (
     SELECT DISTINCT 'error', 'immutable_claims', 'pg_proc'::regclass, f.oid, format('function %s', f.signature),
            'It is IMMUTABLE and calls a function of pg_auth_jwt, so a plan that is kept (a prepared statement, PL/pgSQL) '
-               || 'has the claims of whoever it was made for, and shows their rows to everyone after them.',
+               || 'has the claims of the user for whom it was made, and shows their rows to everyone after them.',
            format('ALTER FUNCTION %s STABLE;', f.signature)
       FROM calls AS c JOIN functions AS f ON f.oid = c.function
      WHERE f.is_immutable AND f.calls_ours AND c.classid IN ('pg_policy'::regclass, 'pg_rewrite'::regclass)
@@ -426,7 +426,7 @@ claim_function_replaced AS (
            CASE WHEN p.oid IS NULL THEN 'It is missing.'
                 WHEN NOT s.is_ours THEN 'It does not run the code of pg_auth_jwt, so its answer is not what a token was verified to say.'
                 WHEN NOT s.is_member THEN 'It does not belong to the extension, so DROP EXTENSION and an update leave it as it is.'
-                WHEN p.provolatile = 'i' THEN 'It is IMMUTABLE, so a plan that is kept has the claims of whoever it was made for, and shows '
+                WHEN p.provolatile = 'i' THEN 'It is IMMUTABLE, so a plan that is kept has the claims of the user for whom it was made, and shows '
                          || 'their rows to everyone after them.'
                 ELSE format('It belongs to %s, who is no superuser and can replace it.', p.proowner::regrole) END,
            CASE WHEN p.oid IS NULL OR NOT s.is_ours

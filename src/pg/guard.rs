@@ -89,7 +89,7 @@ unsafe extern "C-unwind" fn keep_error(keeper: *mut c_void) {
 /// The one address of [`keep_error`], of which the compiler may make copies.
 static KEEP_ERROR: unsafe extern "C-unwind" fn(*mut c_void) = keep_error;
 
-/// The `error_context_stack` of whoever called the function of ours that runs now.
+/// The `error_context_stack` of the caller of our function that runs now.
 pub fn callers_stack() -> *mut pg_sys::ErrorContextCallback {
     // SAFETY: reads a variable of the backend; the stack is a list of live entries.
     unsafe {

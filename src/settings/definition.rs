@@ -96,8 +96,7 @@ mod sorted {
             return false;
         };
         // SAFETY: as the caller promises. Each record's name is NUL-terminated. The new record's is
-        // a copy that Postgres has made of ours, of the same length, and is read by nobody
-        // meanwhile.
+        // a copy that Postgres has made of ours, of the same length; nothing reads it meanwhile.
         unsafe {
             let records = records();
             let is_before = |record: &Record| compare((**record).name, definition.name).is_lt();

@@ -19,8 +19,8 @@ use crate::trust::watched;
 /// The row whose rules apply to tokens of any issuer, or of none.
 const ANY_ISSUER: &str = "*";
 
-/// How many keys of an issuer are listed in an inventory: its memory must not be a matter of whoever
-/// writes to a followed table.
+/// How many keys of an issuer are listed in an inventory: those who write to a followed table
+/// must not be able to exhaust the server's memory.
 pub const MAX_LISTED: usize = 20_000;
 
 /// How many issuers, or keys of an issuer, are read to be named in advice.

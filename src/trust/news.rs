@@ -9,8 +9,8 @@ use pgrx::pg_sys;
 use crate::pg::report;
 use crate::trust::lookup::{Sight, State};
 
-/// For how many sources the last state is kept; each takes so few bytes that no server has more
-/// sources.
+/// For how many sources the last state is kept; more than a server is likely to have, at few
+/// bytes each.
 const MAX_SOURCES: NonZeroUsize = NonZeroUsize::new(1_000).expect("not 0");
 
 thread_local! {

@@ -361,7 +361,7 @@ pub fn check_kind(table: &Table) -> Result<Option<String>, Fault> {
         if (*form).relhassubclass {
             return Err(Fault::HasChildren);
         }
-        // Whoever may write to the parent writes here too, without a right on this table.
+        // Roles that may write to the parent write here too, without a right on this table.
         if table.is_inheriting() {
             return Err(Fault::HasParent);
         }
