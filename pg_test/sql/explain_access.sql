@@ -156,7 +156,10 @@ GRANT SELECT ON parted TO authenticated;
 SELECT subject, rows, detail FROM auth.explain_access('parted', NULL) WHERE subject ~ 'SELECT';
 ALTER TABLE parted_1_1 OWNER TO owner_role;
 SET ROLE owner_role;
+-- From Postgres 17 on with another search_path, which is not what this is about.
+SET client_min_messages = warning;
 CREATE INDEX ON parted_1_1 ((planned() AND id > 0));
+RESET client_min_messages;
 RESET ROLE;
 SELECT subject, rows, detail FROM auth.explain_access('parted', NULL) WHERE subject ~ 'SELECT';
 DROP TABLE parted;
