@@ -485,16 +485,6 @@ pub fn negative_interval(name: &str) -> Report {
     invalid(format!("{name} must not be negative"), None, None)
 }
 
-/// A relation that is gone.
-pub fn no_such_table(oid: u32) -> Report {
-    Report {
-        sqlstate: SqlState(b"42P01"),
-        message: format!("relation with OID {oid} does not exist"),
-        detail: None,
-        hint: None,
-    }
-}
-
 /// Rows of `auth.jwks` that an issuer no longer needs, whose keys are followed; a NOTICE.
 pub fn keys_removed(count: usize) -> Report {
     notice(

@@ -1,5 +1,5 @@
 -- Tables of keys as issuers make them, each followed with keys in it. A key's id is the kid of its tokens. Private keys are
--- left out, which nobody reads.
+-- left out, because they are never read.
 \i fixtures/key_tables.sql
 \set VERBOSITY sqlstate
 SELECT :'jwks'::jsonb ->> 'ed25519' AS key, :'jwks'::jsonb ->> 'ed25519_old' AS old_key,

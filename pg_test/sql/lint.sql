@@ -40,7 +40,7 @@ ALTER TABLE posts DISABLE ROW LEVEL SECURITY;
 :lint
 :fix
 :lint
--- What no application role may reach, or nobody else's either, is nobody's mistake.
+-- A table that no application role may reach is not reported, nor one that no role may reach.
 CREATE TABLE internal (x int);
 CREATE SCHEMA internal;
 CREATE TABLE internal.reachable_only_with_usage (x int);

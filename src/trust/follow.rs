@@ -138,7 +138,7 @@ fn choices(arguments: &Arguments) -> Result<Choices, Report> {
 
 /// The source to store for the table, if it may be followed, and by the current role.
 fn examine(oid: pg_sys::Oid, grace: Duration, choices: Choices) -> Result<Source, Report> {
-    let table = Table::open(oid).ok_or_else(|| errors::no_such_table(oid.to_u32()))?;
+    let table = Table::open(oid).ok_or_else(|| errors::no_such_relation(oid.to_u32()))?;
     let (schema, name) = table.names();
     let refuse = |fault: Fault| fault.report(&name);
     let owner = source::check_kind(&table).map_err(refuse)?;
