@@ -2,12 +2,16 @@
 // Prints what it saw, as JSON, and writes a picture of the page, the one in its README. After the line
 // "rotate" it waits for a line, so that the keys can be replaced while the page is open.
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { chromium } from 'playwright-core'
 
 const [url, executablePath, picture] = process.argv.slice(2)
 const HTML = '<img src=x onerror="document.title=1"><script>document.title=2</script>'
 
-const seen = { errors: [], refused: [], requests: new Set() }
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+
+const seen = { errors: [], refused: [], requests: new Set(), barriers: [] }
 
 const browser = await chromium.launch({
   executablePath,
@@ -54,6 +58,16 @@ async function write(text, shared = false) {
   await message('is written')
 }
 
+// What keeps people with disabilities out (WCAG), as far as axe finds it, in both colour schemes.
+async function findBarriers() {
+  for (const colorScheme of ['dark', 'light']) {
+    await page.emulateMedia({ colorScheme })
+    await page.evaluate(axe)
+    const { violations } = await page.evaluate(() => globalThis.axe.run())
+    seen.barriers.push(...violations.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${colorScheme}: ${id}: ${html}`)))
+  }
+}
+
 const item = (text) => page.getByRole('listitem').filter({ hasText: text })
 
 async function remove(text) {
@@ -74,6 +88,8 @@ async function compare(id = '') {
 
 try {
   await page.goto(url)
+  await form('Sign up').waitFor()
+  await findBarriers()
   await signUp('Alice')
   await createTenant('Acme')
   await write('Order more paper')
@@ -113,6 +129,7 @@ try {
   seen.bob = await texts('#list p')
   await write('Ask for the budget')
   seen.all = await compare()
+  await findBarriers()
   if (picture) {
     const end = await page.locator('#others').evaluate((box) => box.getBoundingClientRect().bottom + window.scrollY)
     await page.screenshot({ path: picture, fullPage: true, clip: { x: 0, y: 0, width: 780, height: end + 16 } })

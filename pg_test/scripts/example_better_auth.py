@@ -58,7 +58,8 @@ class Application:
             raise SystemExit(packages_run.stdout)
         self.port, self.dir = free_port(), shell('cluster_dir "$1"', NAME)
         self.url = f"http://127.0.0.1:{self.port}"
-        self.environ = {**os.environ, "PORT": str(self.port), "BETTER_AUTH_SECRET": SECRET, "PATH": shell("echo $PATH")}
+        self.environ = {**os.environ, "PORT": str(self.port), "BETTER_AUTH_SECRET": SECRET, "NODE_ENV": "test",
+                        "PATH": shell("echo $PATH")}
         self.tokens = []
 
     def __enter__(self):
@@ -362,7 +363,7 @@ class Test:
         seen = json.loads(seen)
         shared, private, later = "The kitchen is closed on Friday", "Order more paper", "Call the plumber"
         wanted = {
-            "errors": [], "refusedBefore": [], "requests": [self.app.url],
+            "errors": [], "barriers": [], "refusedBefore": [], "requests": [self.app.url],
             "alice": [shared, private], "otherTenant": [], "switched": [shared, private],
             "html": {"shown": [HTML], "images": 0, "title": "Notes: an example for pg_auth_jwt"},
             "rotated": [later, shared, private], "deleted": [later, shared],

@@ -73,6 +73,7 @@ function noteItem(note) {
     button.addEventListener('click', () => attempt(async () => {
       await api(`/notes/${note.id}`, { method: 'DELETE' })
       await showNotes()
+      $('#write textarea').focus() // the button is gone
       say(`Note ${note.id} is deleted.`)
     }))
     item.append(button)
@@ -95,6 +96,7 @@ function claimText(name, value) {
 // Gets a token for what the session says now, and shows everything that depends on it.
 async function show() {
   const session = await auth('/get-session')
+  const before = state.user?.id
   state.user = session?.user ?? null
   $('#signed-out').hidden = state.user !== null
   for (const id of ['#who', '#tenants', '#token']) $(id).hidden = state.user === null
@@ -116,6 +118,8 @@ async function show() {
     $('#list').replaceChildren()
     $('#claims').replaceChildren()
   }
+  // The form that had the focus is gone.
+  if (before !== state.user?.id) $('main').focus()
   $('#others').hidden = state.seen.size === 0
   $('#answers').hidden = true
 }
