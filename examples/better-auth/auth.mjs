@@ -4,7 +4,7 @@ import { betterAuth } from 'better-auth'
 import { jwt, organization } from 'better-auth/plugins'
 import pg from 'pg'
 
-const pool = new pg.Pool({ user: 'better_auth', max: 10, connectionTimeoutMillis: 5000 })
+const pool = new pg.Pool({ user: 'better_auth', max: 10, connectionTimeoutMillis: 10_000 })
 pool.on('error', (error) => console.error(error.code, error.message))
 pool.on('connect', (client) => client.on('error', () => {}))
 

@@ -4,7 +4,7 @@ import { drizzle } from 'drizzle-orm/node-postgres'
 import pg from 'pg'
 
 // PGHOST, PGPORT and PGDATABASE say where.
-const pool = new pg.Pool({ user: 'authenticated', max: 20, connectionTimeoutMillis: 5000 })
+const pool = new pg.Pool({ user: 'authenticated', max: 20, connectionTimeoutMillis: 10_000 })
 // A lost connection is an 'error' event, and without a listener Node.js ends the process.
 pool.on('error', (error) => console.error(error.code, error.message))
 pool.on('connect', (client) => client.on('error', () => {})) // in use: its query is rejected

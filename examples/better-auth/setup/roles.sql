@@ -16,8 +16,8 @@ GRANT CONNECT ON DATABASE notes TO better_auth, authenticated;
 
 -- PgBouncer refuses such settings from clients, so they belong to the role.
 ALTER ROLE better_auth IN DATABASE notes SET search_path = better_auth;
-ALTER ROLE authenticated IN DATABASE notes SET statement_timeout = '5s';
-ALTER ROLE authenticated IN DATABASE notes SET idle_in_transaction_session_timeout = '5s';
+ALTER ROLE authenticated IN DATABASE notes SET statement_timeout = '10s';
+ALTER ROLE authenticated IN DATABASE notes SET idle_in_transaction_session_timeout = '10s';
 -- Loaded when the connection starts, not by its first request.
 ALTER ROLE authenticated IN DATABASE notes SET session_preload_libraries = 'pg_auth_jwt';
 -- A query without a token is an error (28J11), never an empty result: the API has no other queries.
