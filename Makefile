@@ -65,6 +65,7 @@ package: ## builds for the Postgres of PG_CONFIG; the files are left under targe
 	@scripts/install --package "$(PG_CONFIG)"
 
 clean: ## removes all that was built and downloaded
+	@[ ! -e .pg ] || examples/better-auth/run stop
 	@for d in .pg/cluster/*/data; do [ ! -e $$d ] || scripts/cluster stop $$(basename $$(dirname $$d)); done
-	rm -rf "$$(readlink -f .pg)" .pg
+	rm -rf "$$(readlink -f .pg)" .pg examples/better-auth/node_modules
 	cargo clean

@@ -1,0 +1,228 @@
+// The page. It signs in at Better Auth by a cookie that it cannot read, gets a token for it, and
+// sends that with each request to the API. Tokens are kept in memory only.
+const $ = (selector) => document.querySelector(selector)
+
+const state = {
+  user: null, // of Better Auth's session
+  tenants: [],
+  claims: null, // of the token, as the database verified them
+  token: null,
+  seen: new Map(), // "NAME in TENANT" → the latest such token of this page, whoever it belongs to
+}
+
+// Requests. Both throw an Error with `status`.
+
+async function fetchJson(path, { body, bearer, method } = {}) {
+  const headers = {}
+  if (body !== undefined) headers['Content-Type'] = 'application/json'
+  if (bearer) headers.Authorization = `Bearer ${bearer}`
+  const response = await fetch(path, {
+    method: method ?? (body === undefined ? 'GET' : 'POST'), headers, body: body === undefined ? undefined : JSON.stringify(body),
+  })
+  const answer = await response.json().catch(() => null)
+  if (response.ok) return answer
+  const error = new Error(answer?.message ?? answer?.error ?? response.statusText)
+  throw Object.assign(error, { status: response.status, code: answer?.code })
+}
+
+const auth = (path, body) => fetchJson(`/api/auth${path}`, { body })
+
+async function renewToken() {
+  state.token = (await auth('/token')).token
+  const { tenant_id: tenant } = payload(state.token)
+  if (tenant) state.seen.set(`${state.user.name} in ${tenantName(tenant)}`, state.token)
+}
+
+// With the user's own token. It lasts for minutes, and its key may be replaced: once, a refused token
+// is exchanged for a new one. The request is never repeated without a token.
+async function api(path, options) {
+  try {
+    return await fetchJson(`/api${path}`, { ...options, bearer: state.token })
+  } catch (error) {
+    if (error.status !== 401 && error.status !== 503) throw error
+    await renewToken()
+    return fetchJson(`/api${path}`, { ...options, bearer: state.token })
+  }
+}
+
+// What is shown. Text of users goes into the page as text, never as HTML.
+
+function element(tag, text, ...children) {
+  const made = document.createElement(tag)
+  if (text !== null) made.textContent = text
+  made.append(...children)
+  return made
+}
+
+function say(text, bad = false) {
+  $('#message').textContent = text
+  $('#message').classList.toggle('bad', bad)
+}
+
+const tenantName = (id) => state.tenants.find((tenant) => tenant.id === id)?.name ?? id
+
+function noteItem(note) {
+  const whose = note.author === state.user?.id ? 'you' : 'somebody else'
+  const line = `Note ${note.id}, by ${whose}, ${note.shared ? 'shared with the tenant' : 'private'}`
+  const item = element('li', null, element('div', null, element('p', note.body), element('small', line)))
+  if (note.author === state.user?.id) {
+    const button = element('button', 'Delete')
+    button.type = 'button'
+    button.className = 'quiet'
+    button.setAttribute('aria-label', `Delete note ${note.id}`)
+    button.addEventListener('click', () => attempt(async () => {
+      await api(`/notes/${note.id}`, { method: 'DELETE' })
+      await showNotes()
+      $('#write textarea').focus() // the button is gone
+      say(`Note ${note.id} is deleted.`)
+    }))
+    item.append(button)
+  }
+  return item
+}
+
+async function showNotes() {
+  const notes = state.claims.tenant_id ? await api('/notes') : []
+  $('#list').replaceChildren(...notes.map((note) => noteItem(note)))
+  $('#none').hidden = notes.length > 0
+}
+
+function claimText(name, value) {
+  if (name === 'exp' || name === 'iat') return `${value} (${new Date(value * 1000).toLocaleTimeString()})`
+  if (name === 'tenant_id') return `${value} (${tenantName(value)})`
+  return typeof value === 'string' ? value : JSON.stringify(value)
+}
+
+// Gets a token for what the session says now, and shows everything that depends on it.
+async function show() {
+  const session = await auth('/get-session')
+  const before = state.user?.id
+  state.user = session?.user ?? null
+  $('#signed-out').hidden = state.user !== null
+  for (const id of ['#who', '#tenants', '#token']) $(id).hidden = state.user === null
+  if (state.user) {
+    state.tenants = await auth('/organization/list')
+    await renewToken()
+    state.claims = await api('/claims')
+    const tenant = state.claims.tenant_id
+    $('#who-text').textContent = `Signed in as ${state.user.name} (${state.user.email}).`
+    $('#switch').hidden = $('#invite').hidden = $('#notes').hidden = !tenant
+    $('#tenant-name').textContent = tenant ? tenantName(tenant) : ''
+    $('#switch select').replaceChildren(...state.tenants.map(({ id, name }) => new Option(name, id, false, id === tenant)))
+    $('#claims').replaceChildren(...Object.entries(state.claims)
+      .flatMap(([name, value]) => [element('dt', name), element('dd', claimText(name, value))]))
+    await showNotes()
+  } else {
+    state.token = state.claims = null
+    $('#notes').hidden = true
+    $('#list').replaceChildren()
+    $('#claims').replaceChildren()
+  }
+  // The form that had the focus is gone.
+  if (before !== state.user?.id) $('main').focus()
+  $('#others').hidden = state.seen.size === 0
+  $('#answers').hidden = true
+}
+
+// Tokens, compared. The page looks into them for this only: it trusts the claims from the database.
+
+const base64url = {
+  decode: (text) => new TextDecoder().decode(Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0))),
+  encode: (text) => btoa(String.fromCharCode(...new TextEncoder().encode(text))).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', ''),
+}
+
+const payload = (token) => JSON.parse(base64url.decode(token.split('.')[1]))
+
+// The token with other claims under the same signature.
+function forge(token, claims) {
+  const [header, , signature] = token.split('.')
+  return [header, base64url.encode(JSON.stringify({ ...payload(token), ...claims })), signature].join('.')
+}
+
+// What the page can ask with: each token that it has seen, a forged one, none.
+function tokensToCompare() {
+  const tokens = [...state.seen]
+  const [[first, firstToken], [last, lastToken]] = [tokens[0], tokens.at(-1)]
+  if (firstToken !== lastToken) {
+    const { sub, tenant_id } = payload(firstToken)
+    tokens.push([`${last}, with sub and tenant_id of ${first} written in`, forge(lastToken, { sub, tenant_id })])
+  }
+  return [...tokens, ['no token', null]]
+}
+
+async function askWith([name, token], id) {
+  const row = (answer, ...bodies) => {
+    const header = element('th', name)
+    header.scope = 'row'
+    return element('tr', null, header, element('td', answer), element('td', null, ...bodies.map((body) => element('p', body))))
+  }
+  try {
+    const answer = await fetchJson(id ? `/api/notes/${id}` : '/api/notes', { bearer: token })
+    const notes = id ? [answer] : answer
+    return row(`200: ${notes.length} ${notes.length === 1 ? 'note' : 'notes'}`, ...notes.map((note) => note.body))
+  } catch (error) {
+    return row(`${error.status}: ${error.message}${error.code ? ` (SQLSTATE ${error.code})` : ''}`)
+  }
+}
+
+// What the forms do.
+
+async function attempt(work) {
+  try {
+    await work()
+  } catch (error) {
+    say(`${error.message}${error.status ? ` (${error.status})` : ''}`, true)
+  }
+}
+
+function onSubmit(id, work, done) {
+  $(id).addEventListener('submit', (event) => {
+    event.preventDefault()
+    attempt(async () => {
+      say('')
+      const said = await work(Object.fromEntries(new FormData(event.target)))
+      event.target.reset()
+      await done?.()
+      if (said) say(said)
+    })
+  })
+}
+
+const slug = (name) => `${name.toLowerCase().replace(/[^a-z0-9]+/g, '-')}-${crypto.randomUUID().slice(0, 8)}`
+
+onSubmit('#sign-up', (form) => auth('/sign-up/email', form).then(() => 'You are signed up. Create a tenant, or join one.'), show)
+onSubmit('#sign-in', (form) => auth('/sign-in/email', form).then(() => 'You are signed in.'), show)
+onSubmit('#create', async ({ name }) => {
+  const { id } = await auth('/organization/create', { name, slug: slug(name) })
+  await auth('/organization/set-active', { organizationId: id })
+  return `You are in ${name}.`
+}, show)
+onSubmit('#switch', async ({ tenant }) => {
+  await auth('/organization/set-active', { organizationId: tenant })
+  return `You are in ${tenantName(tenant)}.`
+}, show)
+onSubmit('#invite', async ({ email }) => {
+  const { id } = await auth('/organization/invite-member', { email, role: 'member', organizationId: state.claims.tenant_id })
+  return `The invitation code for ${email}: ${id}`
+})
+onSubmit('#join', async ({ code }) => {
+  const { invitation } = await auth('/organization/accept-invitation', { invitationId: code })
+  await auth('/organization/set-active', { organizationId: invitation.organizationId })
+  return 'You have joined.'
+}, show)
+onSubmit('#write', async ({ body, shared }) => {
+  const note = await api('/notes', { body: { body, shared: shared === 'on' } })
+  return `Note ${note.id} is written.`
+}, showNotes)
+onSubmit('#compare', async ({ id }) => {
+  const rows = await Promise.all(tokensToCompare().map((token) => askWith(token, id)))
+  $('#answers tbody').replaceChildren(...rows)
+  $('#answers').hidden = false
+})
+$('#sign-out').addEventListener('click', () => attempt(async () => {
+  await auth('/sign-out', {})
+  await show()
+  say('You are signed out.')
+}))
+
+attempt(show)
