@@ -38,6 +38,7 @@ def frozen(checks, cluster, db):
     token = tokens.token(**CLAIMS)
     checks.equal("init", s.value(f"SELECT frozen.init('{tokens.jwks(0, 1)}', '{tokens.ISSUER}')"), "2")
     checks.equal("no token", s.value("SELECT frozen.session() IS NULL AND frozen.user_id() IS NULL"), "t")
+    checks.equal("jwt_session_init, jwt =>", s.code("SELECT frozen.jwt_session_init(jwt => $1)", token), None)
     checks.equal("jwt_session_init", s.code("SELECT frozen.jwt_session_init($1, false)", token), None)
     for function, wanted in CLAIM_FUNCTIONS.items():
         checks.equal(function, s.value(f"SELECT frozen.{function}()"), wanted)
