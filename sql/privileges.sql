@@ -16,7 +16,7 @@
 DO $$
 DECLARE
     everyones CONSTANT pg_catalog.regprocedure[] := ARRAY[
-        'auth.jwt_session_init(text, boolean)', 'auth.session()', 'auth.jwt()', 'auth.user_id()',
+        'auth.jwt_session_init(text, boolean)', 'auth.jwt_session_init(varchar)', 'auth.session()', 'auth.jwt()', 'auth.user_id()',
         'auth.uid()', 'auth.role()', 'auth.email()', 'auth.organization()', 'auth.organization_id()',
         'auth.init()'];
     granted record;

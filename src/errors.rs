@@ -206,6 +206,23 @@ pub fn no_token() -> Report {
     }
 }
 
+/// No token, but a setting in which other software hands over the user.
+pub fn foreign_setting(name: &str) -> Report {
+    Report {
+        sqlstate: SqlState(b"28J11"),
+        message: "no session token".to_owned(),
+        detail: Some(format!(
+            "Setting {name} is set, which pg_auth_jwt does not read, and pg_auth_jwt.foreign_settings \
+             is error."
+        )),
+        hint: Some(
+            "Pass the user's token to auth.jwt_session_init(), in the same transaction. Or reset that \
+             setting for requests without a user."
+                .to_owned(),
+        ),
+    }
+}
+
 /// A JWK that is not admitted as a key of `issuer`.
 pub fn key(error: &KeyError, issuer: &str) -> Report {
     if error.is_private_key() {

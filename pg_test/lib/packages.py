@@ -42,17 +42,23 @@ def install(checks, name, pinned, files, command, env):
     return folder
 
 
-def from_npm(checks, name, source):
-    """The folder .pg/NAME with the packages of pg_test/SOURCE/package-lock.json, and Node.js."""
+def node(checks):
+    """Node.js, npm, and an environment whose PATH has both."""
     environ = {**os.environ, "PATH": shell("echo $PATH")}
-    node = shutil.which("node", path=environ["PATH"])
-    version = subprocess.run([node, "--version"], text=True, stdout=subprocess.PIPE, check=True).stdout if node else "v0"
+    program = shutil.which("node", path=environ["PATH"])
+    version = subprocess.run([program, "--version"], text=True, stdout=subprocess.PIPE, check=True).stdout if program else "v0"
     npm = shutil.which("npm", path=environ["PATH"])
     if int(version[1:].split(".")[0]) < NODE or not npm:
         missing(checks, f"needs Node.js {NODE} and npm")
+    return program, npm, environ
+
+
+def from_npm(checks, name, source):
+    """The folder .pg/NAME with the packages of pg_test/SOURCE/package-lock.json, and Node.js."""
+    program, npm, environ = node(checks)
     files = [f"{source}/package.json", f"{source}/package-lock.json"]
     command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    return install(checks, name, files[1], files, command, environ), node
+    return install(checks, name, files[1], files, command, environ), program
 
 
 def from_pypi(checks, name, requirements):

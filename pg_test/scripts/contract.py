@@ -13,7 +13,7 @@ from lib.pg import HERE, Checks, Cluster, shell
 WHO = "SELECT auth.user_id()"
 ORGANIZATION = {"id": "0b9d8c3e-6f0a-4f5e-9a51-3a1f6d0c7a11"}
 CLAIMS = {"sub": "7e2c41d5-93b8-4c6a-8f7d-d4b25e90bb22", "role": "r", "email": "e", "o": ORGANIZATION}
-SETTINGS = ["token", "scope", "cache_size", "audit_log", "evaluate_once", "require_token"]
+SETTINGS = ["token", "scope", "cache_size", "audit_log", "evaluate_once", "require_token", "foreign_settings"]
 CLAIM_FUNCTIONS = {"user_id": CLAIMS["sub"], "uid": CLAIMS["sub"], "role": "r", "email": "e",
                    "organization": json.dumps(ORGANIZATION), "organization_id": ORGANIZATION["id"]}
 
@@ -38,6 +38,7 @@ def frozen(checks, cluster, db):
     token = tokens.token(**CLAIMS)
     checks.equal("init", s.value(f"SELECT frozen.init('{tokens.jwks(0, 1)}', '{tokens.ISSUER}')"), "2")
     checks.equal("no token", s.value("SELECT frozen.session() IS NULL AND frozen.user_id() IS NULL"), "t")
+    checks.equal("jwt_session_init, jwt =>", s.code("SELECT frozen.jwt_session_init(jwt => $1)", token), None)
     checks.equal("jwt_session_init", s.code("SELECT frozen.jwt_session_init($1, false)", token), None)
     for function, wanted in CLAIM_FUNCTIONS.items():
         checks.equal(function, s.value(f"SELECT frozen.{function}()"), wanted)

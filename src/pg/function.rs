@@ -135,10 +135,17 @@ impl Arguments {
         unsafe { pgrx::fcinfo::pg_getarg::<Vec<u8>>(self.0, n) }
     }
 
-    /// The `n`th argument (from 0), a `boolean`; `None` where it is NULL.
+    /// The `n`th argument (from 0), a `boolean`; `None` where it is NULL, and where the function is
+    /// declared with fewer arguments.
     pub fn boolean(&self, n: usize) -> Option<bool> {
-        // SAFETY: as above.
-        unsafe { pgrx::fcinfo::pg_getarg(self.0, n) }
+        // SAFETY: as above; there are as many arguments as `nargs` says.
+        unsafe {
+            if usize::try_from((*self.0).nargs).is_ok_and(|count| n < count) {
+                pgrx::fcinfo::pg_getarg(self.0, n)
+            } else {
+                None
+            }
+        }
     }
 
     /// The `n`th argument (from 0), a `jsonb`, as text; `None` where it is NULL.

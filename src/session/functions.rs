@@ -17,7 +17,8 @@ use crate::trust::keys;
 
 sql_function!(
     /// `auth.jwt_session_init(token text, is_local boolean) RETURNS void`: verifies the token
-    /// first, and then makes it the session's.
+    /// first, and then makes it the session's. Also `auth.jwt_session_init(jwt varchar)`; a varchar
+    /// is stored as a text is.
     pg_auth_jwt_session_init,
     |arguments| {
         settings::check()?;

@@ -75,8 +75,8 @@ thread_local! {
 ///
 /// # Errors
 ///
-/// Where there is a token and it is not, or no longer, good; where there is none and
-/// `pg_auth_jwt.require_token` is on; and where the query that the function is called in has used
+/// Where there is a token and it is not, or no longer, good; where there is none and a setting does not
+/// allow that (see [`without_token`]); and where the query that the function is called in has used
 /// another one.
 #[inline]
 pub fn with_identity<T>(
@@ -90,11 +90,25 @@ pub fn with_identity<T>(
         let current = session.current.borrow();
         execution::admit(caller, session.serial.get(), &current)?;
         // Looked at in each call, and not kept with `state`: the setting may change at any time.
-        if current.is_none() && settings::require_token() && !execution::is_estimate() {
-            return Err(errors::no_token());
+        if current.is_none()
+            && let Some(refusal) = without_token()
+            && !execution::is_estimate()
+        {
+            return Err(refusal);
         }
         Ok(look(current.as_deref()))
     })
+}
+
+/// The error that a claim function raises where there is no token; `None` where it returns NULL.
+#[inline]
+pub fn without_token() -> Option<Report> {
+    if settings::refuses_foreign()
+        && let Some(name) = settings::foreign::first_set()
+    {
+        return Some(errors::foreign_setting(&name.to_string_lossy()));
+    }
+    settings::require_token().then(errors::no_token)
 }
 
 /// Verifies `token` by the session's rules, and changes nothing.

@@ -12,6 +12,7 @@ use crate::pg::report::Report;
 use crate::pg::unguarded;
 
 mod definition;
+pub mod foreign;
 mod placeholders;
 mod text;
 
@@ -58,6 +59,15 @@ static EVALUATE_ONCE: Setting = Setting::boolean(EVALUATE_ONCE_NAME, c"on");
 /// never work anonymously: there a missing token means that the application forgot it.
 static REQUIRE_TOKEN: Setting = Setting::boolean(REQUIRE_TOKEN_NAME, c"off");
 
+/// Whether a claim function without a token raises an error where a setting is given in which other
+/// software keeps the user; ignored by default. See [`foreign`].
+static FOREIGN_SETTINGS: Setting = Setting::choice(
+    FOREIGN_SETTINGS_NAME,
+    &[c"ignore", c"error"],
+    c"Available values: ignore, error.",
+    c"ignore",
+);
+
 /// Set when Postgres assigns the token, in any way.
 static TOKEN_ASSIGNED: AtomicBool = AtomicBool::new(true);
 
@@ -71,15 +81,17 @@ const CACHE_SIZE_NAME: &CStr = c"pg_auth_jwt.cache_size";
 const AUDIT_LOG_NAME: &CStr = c"pg_auth_jwt.audit_log";
 const EVALUATE_ONCE_NAME: &CStr = c"pg_auth_jwt.evaluate_once";
 const REQUIRE_TOKEN_NAME: &CStr = c"pg_auth_jwt.require_token";
+const FOREIGN_SETTINGS_NAME: &CStr = c"pg_auth_jwt.foreign_settings";
 
 /// The names of all settings.
-const NAMES: [&CStr; 6] = [
+const NAMES: [&CStr; 7] = [
     TOKEN_NAME,
     SCOPE_NAME,
     CACHE_SIZE_NAME,
     AUDIT_LOG_NAME,
     EVALUATE_ONCE_NAME,
     REQUIRE_TOKEN_NAME,
+    FOREIGN_SETTINGS_NAME,
 ];
 
 /// Values of `pg_auth_jwt.scope`: what `auth.jwt_session_init` does where `is_local` is NULL.
@@ -302,6 +314,13 @@ fn define() {
         GucContext::Userset,
         GucFlags::default(),
     );
+    text::define::<5>(
+        c"Has auth.user_id() and the like raise an error where another extension's setting has the user.",
+        c"error: where there is no token, and pg_session_jwt.jwt, pg_session_jwt.jwk, request.jwt.claims \
+          or request.jwt.claim.sub is set. ignore: these settings have no effect.",
+        GucContext::Userset,
+        GucFlags::default(),
+    );
 }
 
 /// A token comes from the session, never from a default that is stored for a role or a database:
@@ -421,4 +440,9 @@ pub fn evaluate_once() -> bool {
 /// See [`REQUIRE_TOKEN`]. If it cannot be read, on.
 pub fn require_token() -> bool {
     REQUIRE_TOKEN.value() != Some(0)
+}
+
+/// See [`FOREIGN_SETTINGS`]. If it cannot be read, they are refused.
+pub fn refuses_foreign() -> bool {
+    FOREIGN_SETTINGS.value() != Some(0)
 }

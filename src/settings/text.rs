@@ -138,12 +138,13 @@ impl Setting {
 }
 
 /// The settings that are parsed here.
-static SETTINGS: [&Setting; 5] = [
+static SETTINGS: [&Setting; 6] = [
     &super::SCOPE,
     &super::CACHE_SIZE,
     &super::AUDIT_LOG,
     &super::EVALUATE_ONCE,
     &super::REQUIRE_TOKEN,
+    &super::FOREIGN_SETTINGS,
 ];
 
 /// Defines the setting at index `I` of [`SETTINGS`].
