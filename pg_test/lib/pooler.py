@@ -47,6 +47,7 @@ default_pool_size = {servers}
 max_client_conn = 1000
 listen_addr = {address}
 listen_port = 6432
+ignore_startup_parameters = extra_float_digits
 unix_socket_dir = {self.dir}
 auth_type = trust
 auth_file = {self.dir}/users
