@@ -11,7 +11,7 @@ export CRYPTO ?= aws_lc_rs
 export PGRX_HOME := $(CURDIR)/.pg/pgrx
 export PATH := $(CURDIR)/.pg/tools/bin:$(PATH)
 
-.PHONY: help demo demo-stop test soak bench fuzz fuzz-plans lint install uninstall package clean
+.PHONY: help demo demo-stop test interop soak bench fuzz fuzz-plans lint install uninstall package clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s%s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,11 @@ demo-stop: ## ends the demo's Postgres and removes its data
 test: ## runs every test; with T=name only that one of pg_test
 	@scripts/setup pg$(PG) test
 	@scripts/test $(T)
+
+interop: ## tests with issuers' tokens, real libraries and drivers: pg_test/interop.list
+	@scripts/setup pg$(PG) test
+	@scripts/install
+	@pg_test/run $$(awk '!/^#/ { print $$1 }' pg_test/interop.list)
 
 bench: ## measures, and writes docs/performance.md
 	@scripts/setup pg$(PG) test

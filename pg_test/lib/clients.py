@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 
-from . import tokens
+from . import lines, tokens
 from .pg import shell
 from .pooler import Pooler
 
@@ -52,17 +52,33 @@ def database(cluster):
 def play(checks, cluster, db, command, name, leaks, code, kind=None):
     """Runs a client directly and behind PgBouncer. `leaks` are the sides of an error that have the
     token, `code` the side that has the SQLSTATE, and `kind` the class, where that is checked."""
-    with Pooler(cluster, db, "transaction", 2) as pooler:
-        for way, host, port in (("direct", cluster.dir, "5432"), ("PgBouncer", pooler.dir, "6432")):
-            environ = {**os.environ, "PGHOST": host, "PGPORT": port, "PGUSER": "authenticated", "PGDATABASE": db}
-            run = subprocess.run([*command, name, json.dumps(request_tokens())], check=False, env=environ, text=True,
-                                 capture_output=True, timeout=60)
-            checks.equal(f"{name}, {way}: tokens in the server's log", TOKEN.findall(cluster.log()), [])
-            if run.returncode:
-                print(run.stderr, file=sys.stderr)
-                checks.equal(f"{name}, {way}: its exit code", run.returncode, 0)
-                continue
-            judge(checks, f"{name}, {way}", json.loads(run.stdout), leaks, code, kind)
+    for way, environ in ways(cluster, db):
+        run = subprocess.run([*command, name, json.dumps(request_tokens())], check=False, env=environ, text=True,
+                             capture_output=True, timeout=60)
+        checks.equal(f"{name}, {way}: tokens in the server's log", TOKEN.findall(cluster.log()), [])
+        if run.returncode:
+            print(run.stderr, file=sys.stderr)
+            checks.equal(f"{name}, {way}: its exit code", run.returncode, 0)
+            continue
+        judge(checks, f"{name}, {way}", json.loads(run.stdout), leaks, code, kind)
+
+
+def play_lines(checks, cluster, db, command, name, leaks, kind=None, address=""):
+    """The same for a client that takes requests as lines: see lines.py. `address` is where both
+    servers listen beside their sockets, for clients that do not know Unix sockets."""
+    for way, environ in ways(cluster, db, address):
+        seen = lines.scenario(command, environ, request_tokens())
+        checks.equal(f"{name}, {way}: tokens in the server's log", TOKEN.findall(cluster.log()), [])
+        judge(checks, f"{name}, {way}", seen, leaks, "code", kind)
+
+
+def ways(cluster, db, address=""):
+    """The environment of a client, directly and behind PgBouncer."""
+    with Pooler(cluster, db, "transaction", 2, address) as pooler:
+        for way, folder, port in (("direct", cluster.dir, "5432"), ("PgBouncer", pooler.dir, "6432")):
+            host = address or folder
+            yield way, {**os.environ, "PGHOST": host, "PGPORT": port, "PGUSER": "authenticated", "PGDATABASE": db,
+                        "DATABASE_URL": f"host={host} port={port} user=authenticated dbname={db}"}
 
 
 def judge(checks, what, seen, leaks, code, kind):

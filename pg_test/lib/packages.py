@@ -1,5 +1,6 @@
-"""Packages of npm and of PyPI that tests need, in .pg/: installed once for each version of the file
-that pins them. Where no registry can be reached, the test is skipped; but in CI it fails."""
+"""Packages of npm, PyPI and crates.io that tests need, in .pg/: installed once for each version of
+the file that pins them. Where no registry can be reached, the test is skipped; but in CI it
+fails."""
 
 import filecmp
 import os
@@ -13,7 +14,7 @@ from .pg import HERE, shell
 # What npm and pip say where no registry answers.
 UNREACHABLE = re.compile(
     r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ENOTCACHED"
-    r"|\(from versions: none\)")
+    r"|\(from versions: none\)|Could not resolve host|Couldn't connect to server")
 NODE = 20
 
 
@@ -67,3 +68,24 @@ def from_pypi(checks, name, requirements):
     command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--only-binary", ":all:", "--root-user-action=ignore",
                "--disable-pip-version-check", "--target", "packages", "-r", f"{HERE}/{requirements}"]
     return install(checks, f"{name}_{sys.implementation.cache_tag}", requirements, [], command, os.environ)
+
+
+def with_cargo(checks, name, source, files):
+    """The program that cargo builds in .pg/NAME from the crate pg_test/SOURCE and the page's code,
+    `files`. What it depends on is built once."""
+    folder = shell('echo "$PGROOT/$1"', name)
+    os.makedirs(f"{folder}/src", exist_ok=True)
+    for file in ("Cargo.toml", "Cargo.lock", "src/main.rs"):
+        shutil.copy(f"{HERE}/{source}/{file}", f"{folder}/{file}")
+    for file, text in files.items():
+        with open(f"{folder}/{file}", "w") as out:
+            out.write(text)
+    toolchain = shell('use_installed_rust; echo "${RUSTUP_TOOLCHAIN-}"')
+    environ = {**os.environ, **({"RUSTUP_TOOLCHAIN": toolchain} if toolchain else {})}
+    run = subprocess.run(["cargo", "build", "--quiet", "--locked", "--target-dir", "target"], check=False, cwd=folder, env=environ, text=True,
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if run.returncode:
+        if UNREACHABLE.search(run.stdout):
+            missing(checks, "cargo reaches no registry")
+        raise SystemExit(run.stdout)
+    return f"{folder}/target/debug/clients"

@@ -28,9 +28,10 @@ READ = "SELECT owner FROM things"
 
 
 class Pooler:
-    """PgBouncer with a socket beside the cluster's, while a `with` lasts."""
+    """PgBouncer with a socket beside the cluster's, while a `with` lasts; and at a TCP address, if
+    one is given."""
 
-    def __init__(self, cluster, dbname, mode, servers):
+    def __init__(self, cluster, dbname, mode, servers, address=""):
         self.dir = f"{cluster.dir}/pooler"
         os.makedirs(self.dir, exist_ok=True)
         self.pidfile = f"{self.dir}/pid"
@@ -44,8 +45,9 @@ class Pooler:
 pool_mode = {mode}
 default_pool_size = {servers}
 max_client_conn = 1000
-listen_addr =
+listen_addr = {address}
 listen_port = 6432
+ignore_startup_parameters = extra_float_digits
 unix_socket_dir = {self.dir}
 auth_type = trust
 auth_file = {self.dir}/users

@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""docs/issuers.md: the SQL of each section, tokens of the shape that the issuer gives them
+(fixtures/issuers), and the tokens next to them that must be refused."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+
+from lib import packages
+from lib.clients import block
+from lib.pg import HERE, ROOT, Checks, PgError, SharedCluster, shell
+
+FOLLOW = re.compile(r"SELECT auth\.follow_url\('(?P<issuer>[^']+)'(?:,\s*url => '(?P<url>[^']+)')?"
+                    r"(?:,\s*audience => '(?P<audience>\{[^}]+\})')?\);")
+ROW = re.compile(r"^\| \[(?P<provider>[^]]+)\]\(#(?P<anchor>[^)]+)\) \| `(?P<issuer>[^`]+)` \| (?P<audience>.+?) \| "
+                 r"`(?P<user_id>[^`]+)` \| `(?P<type>text|uuid)` \|$", re.MULTILINE)
+NOTES = "\n".join(line for line in block("guard_text", "README.md").splitlines() if "CREATE ROLE" not in line)
+
+
+def page():
+    with open(f"{ROOT}/docs/issuers.md") as file:
+        return file.read()
+
+
+def fixtures():
+    folder = f"{HERE}/fixtures/issuers"
+    for file in sorted(os.listdir(folder)):
+        if file.endswith(".json"):
+            with open(f"{folder}/{file}") as text:
+                yield file.removesuffix(".json"), json.load(text)
+
+
+def times(claims):
+    """With the times that are written as now+60."""
+    now = int(time.time())
+    found = {name: re.fullmatch(r"now([+-]\d+)?", value) if isinstance(value, str) else None for name, value in claims.items()}
+    return {name: now + int(found[name][1] or 0) if found[name] else value for name, value in claims.items()}
+
+
+def complete(fixture, token):
+    """What sign.mjs takes."""
+    if "like" in token:
+        base = fixture["accepted"][token["like"]]
+        header = {**base["header"], **token.get("header", {})}
+        claims = {**base["claims"], **token.get("claims", {})}
+    else:
+        header, claims = token["header"], token["claims"]
+    header = {name: value for name, value in header.items() if value is not None}
+    claims = {name: value for name, value in claims.items() if name not in token.get("without", ())}
+    key = token.get("key") or next(jwk["key"] for jwk in fixture["jwks"] if jwk["kid"] == header["kid"])
+    return {"key": key, "header": header, "claims": times(claims)}
+
+
+def sign(node, fixture):
+    """The key set, and the tokens of each kind by their names."""
+    named = [(kind, name, token) for kind in ("accepted", "no_rows", "refused") for name, token in fixture.get(kind, {}).items()]
+    to_sign = [(kind, name, complete(fixture, token)) for kind, name, token in named if "raw" not in token]
+    asked = {"keys": sorted({jwk["key"] for jwk in fixture["jwks"]}), "tokens": [token for _, _, token in to_sign]}
+    run = subprocess.run([node, f"{HERE}/issuers/sign.mjs"], input=json.dumps(asked), text=True, stdout=subprocess.PIPE, check=True)
+    made = json.loads(run.stdout)
+    signed = {kind: {} for kind in ("accepted", "no_rows", "refused")}
+    for (kind, name, _), token in zip(to_sign, made["tokens"], strict=True):
+        signed[kind][name] = token
+    for kind, name, token in named:
+        if "raw" in token:
+            signed[kind][name] = token["raw"]
+    jwks = {"keys": [{**made["keys"][jwk["key"]], **{name: value for name, value in jwk.items() if name != "key"}} for jwk in fixture["jwks"]]}
+    return jwks, signed
+
+
+class Issuer:
+    """A section of the page, and its row of the table."""
+
+    def __init__(self, name, row):
+        self.row, self.sql = row, block(name, "docs/issuers.md")
+        self.follow = FOLLOW.search(self.sql)
+        self.rules = FOLLOW.sub("", self.sql)
+
+
+def followed(checks, what, owner, issuer):
+    """That auth.follow_url takes the page's line."""
+    owner.query("BEGIN")
+    owner.query(issuer.follow[0])
+    source, audience = owner.query(f"SELECT source, audience FROM auth.issuers WHERE issuer = '{issuer.follow['issuer']}'")[0]
+    owner.query("ROLLBACK")
+    url = issuer.follow["url"]
+    wanted = {"url": url} if url else {"discovery": f"{issuer.follow['issuer'].rstrip('/')}/.well-known/openid-configuration"}
+    checks.equal(f"{what}: its source", json.loads(source), wanted)
+    checks.equal(f"{what}: its audience", audience, issuer.follow["audience"])
+
+
+def play(checks, owner, user, name, fixture, issuer, jwks, signed):
+    owner.query("DELETE FROM auth.issuers; DROP TABLE IF EXISTS notes;" + NOTES)
+    owner.notices.clear()
+    trusted = owner.value("SELECT auth.init($1::jsonb, $2, $3::text[])", json.dumps(jwks), issuer.follow["issuer"], issuer.follow["audience"])
+    skipped = [notice for notice in owner.notices if notice["S"] == "WARNING"]
+    checks.equal(f"{name}: keys", (int(trusted), len(skipped)), (len(jwks["keys"]) - fixture.get("unusable", 0), fixture.get("unusable", 0)))
+    if issuer.rules.strip():
+        owner.query(issuer.rules)
+
+    expression, user_id = issuer.row["user_id"], fixture["user_id"]
+    owner.query(f"""ALTER POLICY own_rows ON notes USING (owner = ({expression})::text);
+                    INSERT INTO notes (owner, body) VALUES ('{user_id}', 'own'), ('somebody', 'of somebody')""")
+
+    def rows(what, token):
+        """The bodies that the token shows, or the SQLSTATE."""
+        user.query("BEGIN")
+        try:
+            user.execute("SELECT auth.jwt_session_init($1)", token)
+            identity = user.query(f"SELECT {expression}, pg_typeof({expression}), auth.uid() IS NOT NULL")[0]
+            return identity, [body for body, in user.query("SELECT body FROM notes")]
+        except PgError as error:
+            return error.code
+        finally:
+            user.query("ROLLBACK")
+
+    is_uuid = fixture.get("sub_is_uuid", issuer.row["type"] == "uuid")
+    identity = [user_id, issuer.row["type"], "t" if is_uuid else "f"]
+    for what, token in signed["accepted"].items():
+        checks.equal(f"{name}: {what}", rows(what, token), (identity, ["own"]))
+    for what, token in signed["no_rows"].items():
+        checks.equal(f"{name}: {what}", rows(what, token)[1], [])
+    for what, token in signed["refused"].items():
+        checks.equal(f"{name}: {what}", rows(what, token), fixture["refused"][what]["code"])
+
+
+def main():
+    checks = Checks()
+    node = shutil.which("node", path=shell("echo $PATH"))
+    if not node:
+        packages.missing(checks, "needs Node.js")
+    cluster = SharedCluster()
+    db = cluster.create_db("test_issuers")
+    owner, user = cluster.session(db, "owner_role"), cluster.session(db)
+    table = {row["provider"]: row for row in ROW.finditer(page())}
+    has_follow_url = owner.value("SELECT to_regprocedure('auth.follow_url(text, text, text[])') IS NOT NULL") == "t"
+
+    played = []
+    for name, fixture in fixtures():
+        provider = fixture["provider"]
+        issuer = Issuer(name, table[provider])
+        checks.true(f"{name}: names its documentation", fixture["documentation"])
+        checks.true(f"{name}: has a line with auth.follow_url", issuer.follow)
+        checks.equal(f"{name}: the same issuer in table and section", issuer.row["issuer"], issuer.follow["issuer"])
+        anchor = re.sub(r"[^a-z0-9 -]", "", provider.lower()).replace(" ", "-")
+        checks.equal(f"{name}: link", issuer.row["anchor"], anchor)
+        checks.true(f"{name}: section", f"\n## {provider}\n" in page())
+        checks.equal(f"{name}: aud", issuer.row["audience"] == "none", issuer.follow["audience"] is None)
+        checks.true(f"{name}: neighbours", len(fixture["refused"]) >= 3)
+        if has_follow_url:
+            followed(checks, name, owner, issuer)
+        play(checks, owner, user, name, fixture, issuer, *sign(node, fixture))
+        played.append(provider)
+    checks.equal("every row of the table", sorted(played), sorted(table))
+    checks.equal("every row is read", page().count("\n| ["), len(table))
+    checks.done(f"{len(played)} issuers, as docs/issuers.md has them")
+
+
+main()

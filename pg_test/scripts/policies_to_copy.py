@@ -1,0 +1,238 @@
+#!/usr/bin/env python3
+"""docs/policies.md: each case with 100,000 rows. Who sees and who may write what; which indexes the
+page's query uses; what the page warns of; and that auth.lint finds nothing."""
+
+import json
+import re
+
+from lib import tokens
+from lib.clients import block
+from lib.pg import ROOT, Checks, PgError, SharedCluster
+
+PAGE = "docs/policies.md"
+ROWS = 100_000
+USERS = 1000
+
+# Rows of 1,000 users or tenants, "u1" to "u1000", 100 each.
+FILL = {
+    "tenants": "INSERT INTO projects (tenant_id, name, created_at) SELECT 'u' || i % {users} + 1, 'p' || i, now() - i * interval '1 min' FROM {rows}",
+    "roles": "INSERT INTO tickets (tenant_id, subject) SELECT 'u' || i % {users} + 1, 't' || i FROM {rows}",
+    "permissions": "INSERT INTO reports (tenant_id, title) SELECT 'u' || i % {users} + 1, 'r' || i FROM {rows}",
+    "members": """INSERT INTO documents (organization_id, body) SELECT i % {users} + 1, 'd' || i FROM {rows};
+                  INSERT INTO members SELECT i % {users} + 1, 'u' || i % {users} + 1, CASE WHEN i <= {users} THEN 'admin' ELSE 'member' END
+                    FROM generate_series(1, {users}) i;
+                  INSERT INTO members SELECT (i + i / 5000 * 200) % {users} + 1, 'v' || i % 5000 FROM generate_series(1, 20000) i ON CONFLICT DO NOTHING""",
+    "shares": """INSERT INTO pages (owner, body) SELECT 'u' || i % {users} + 1, 'p' || i FROM {rows};
+                 INSERT INTO page_shares SELECT id, owner, 'v' || id % 1000, id % 2000 = 7 FROM pages WHERE id % 5 = 2""",
+    "soft_delete": """INSERT INTO notices (owner, body, deleted_at)
+                        SELECT 'u' || i % {users} + 1, CASE WHEN i % 7 = 0 THEN 'old' ELSE 'n' || i END,
+                               CASE WHEN i % 2 = 0 THEN now() - interval '1 day' END FROM {rows}""",
+    "administrators": "INSERT INTO orders (owner, item) SELECT 'u' || i % {users} + 1, 'o' || i FROM {rows}",
+}
+
+
+def fill(owner, case):
+    owner.query(FILL[case].format(users=USERS, rows=f"generate_series(0, {ROWS - 1}) i"))
+
+
+def indexes(plan):
+    """The indexes that a plan uses, and the tables that it reads whole."""
+    found = {plan["Index Name"]} if "Index Name" in plan else set()
+    whole = {plan["Relation Name"]} if plan["Node Type"] == "Seq Scan" else set()
+    for child in plan.get("Plans", ()):
+        more, and_whole = indexes(child)
+        found |= more
+        whole |= and_whole
+    return found, whole
+
+
+class Case:
+    """A section of the page, in a database with all of them."""
+
+    def __init__(self, checks, owner, user, name):
+        self.checks, self.owner, self.user, self.name = checks, owner, user, name
+        owner.query(block(name, PAGE))
+        fill(owner, name)
+        owner.query("ANALYZE")
+        self.query = block(f"{name}_query", PAGE).strip().rstrip(";")
+        with open(f"{ROOT}/{PAGE}") as page:
+            plan = re.search(rf"<!-- test: {name}_query -->.*?^Plan: ((?:`\w+`(?:, )?)+)", page.read(), re.DOTALL | re.MULTILINE)
+        self.plan = set(re.findall(r"`(\w+)`", plan[1]))
+
+    def as_user(self, sub, *statements, **claims):
+        """The rows of the last statement, or the SQLSTATE of the first that fails; and the count of
+        rows that the last one changed. All is rolled back."""
+        self.user.query("BEGIN")
+        try:
+            if sub:
+                self.user.execute("SELECT auth.jwt_session_init($1)", tokens.token(sub, **claims))
+            for statement in statements:
+                rows = self.user.query(statement)
+            return int(self.user.tag.split()[-1]) if not rows and self.user.tag[0] in "UDI" else [row[0] for row in rows]
+        except PgError as error:
+            return error.code
+        finally:
+            self.user.query("ROLLBACK")
+
+    def check(self, what, wanted, sub, *statements, **claims):
+        self.checks.equal(f"{self.name}: {what}", self.as_user(sub, *statements, **claims), wanted)
+
+    def found(self, sub, **claims):
+        """What the page's query reads: indexes, and whole tables."""
+        lines = self.as_user(sub, f"EXPLAIN (FORMAT json) {self.query}", **claims)
+        return lines if isinstance(lines, str) else indexes(json.loads(lines[0])[0]["Plan"])
+
+    def check_plan(self, sub, **claims):
+        self.checks.equal(f"{self.name}: plan", self.found(sub, **claims), (self.plan, set()))
+
+    def instead(self, what, policy, using, wanted, look):
+        """What the page warns of: `look` with another USING, which is set back."""
+        table = re.search(rf"CREATE POLICY {policy} ON (\w+)", block(self.name, PAGE))[1]
+        before = self.owner.value(f"SELECT qual FROM pg_policies WHERE policyname = '{policy}' AND tablename = '{table}'")
+        self.owner.query(f"ALTER POLICY {policy} ON {table} USING ({using})")
+        self.checks.equal(f"{self.name}: {what}", look(), wanted)
+        self.owner.query(f"ALTER POLICY {policy} ON {table} USING ({before})")
+
+
+def tenants(case):
+    case.check_plan("x", tenant_id="u5")
+    case.check("rows", ["100"], "x", "SELECT count(*) FROM projects", tenant_id="u5")
+    case.check("without a tenant", ["0"], "x", "SELECT count(*) FROM projects")
+    case.check("anonymous", ["0"], None, "SELECT count(*) FROM projects")
+    case.check("adds", ["u5"], "x", "INSERT INTO projects (name) VALUES ('new') RETURNING tenant_id", tenant_id="u5")
+    case.check("adds to another", "42501", "x", "INSERT INTO projects (name, tenant_id) VALUES ('new', 'u6')", tenant_id="u5")
+    case.check("adds without a tenant", "42501", "x", "INSERT INTO projects (name) VALUES ('new')")
+    case.check("changes", 100, "x", "UPDATE projects SET name = 'x'", tenant_id="u5")
+    case.check("moves to another", "42501", "x", "UPDATE projects SET tenant_id = 'u6'", tenant_id="u5")
+    case.check("deletes", 100, "x", "DELETE FROM projects", tenant_id="u5")
+    case.check("a tenant that is no uuid", "22P02", "x", "SELECT (auth.session() ->> 'tenant_id')::uuid", tenant_id="u5")
+
+
+def roles(case):
+    case.check_plan("x", tenant_id="u5", role="agent")
+    for role, added, changed, deleted in (("viewer", "42501", 0, 0), ("agent", 1, 100, 0), ("manager", 1, 100, 100), (None, "42501", 0, 0)):
+        claims = {"tenant_id": "u5", **({"role": role} if role else {})}
+        case.check(f"{role} reads", ["100"], "x", "SELECT count(*) FROM tickets", **claims)
+        case.check(f"{role} adds", added, "x", "INSERT INTO tickets (subject) VALUES ('new')", **claims)
+        case.check(f"{role} changes", changed, "x", case.query, **claims)
+        case.check(f"{role} deletes", deleted, "x", "DELETE FROM tickets", **claims)
+    case.check("adds to another", "42501", "x", "INSERT INTO tickets (subject, tenant_id) VALUES ('new', 'u6')", tenant_id="u5", role="manager")
+    case.check("moves to another", "42501", "x", "UPDATE tickets SET tenant_id = 'u6'", tenant_id="u5", role="manager")
+
+
+def permissions(case):
+    may_read = {"tenant_id": "u5", "permissions": ["reports:read", "other"]}
+    case.check_plan("x", **may_read)
+    case.check("reads", ["100"], "x", case.query, **may_read)
+    for what, permitted in (("none", None), ("another", ["other"]), ("empty", []), ("a longer name", ["reports:read-drafts"]), ("true", True)):
+        case.check(f"{what}: reads", ["0"], "x", case.query, tenant_id="u5", permissions=permitted)
+    for scope, added in (("openid reports:write", 1), ("reports:write-drafts", "42501"), ("reports:read", "42501"), (None, "42501")):
+        case.check(f"{scope}: adds", added, "x", "INSERT INTO reports (title) VALUES ('new')", tenant_id="u5", scope=scope)
+    case.check("adds to another", "42501", "x", "INSERT INTO reports (title, tenant_id) VALUES ('new', 'u6')", tenant_id="u5", scope="reports:write")
+
+
+def members(case):
+    case.check_plan("u5")
+    case.check("reads", ["100"], "u5", "SELECT count(*) FROM documents")
+    # v5 is a member of four organizations.
+    case.check("reads as a member of some", ["400"], "v5", "SELECT count(*) FROM documents")
+    read_members = "organization_id IN (SELECT m.organization_id FROM members m WHERE m.user_id = auth.user_id())"
+    case.instead("IN (SELECT ...)", "of_my_organizations", read_members, True, lambda: "documents" in case.found("u5")[1])
+    case.instead("without the function", "admins_manage", read_members, "42P17", lambda: case.as_user("u5", "TABLE members"))
+    case.check("a stranger", ["0"], "stranger", "SELECT count(*) FROM documents")
+    case.check("anonymous", ["0"], None, "SELECT count(*) FROM documents")
+    case.check("adds", 1, "u5", "INSERT INTO documents (organization_id, body) VALUES (5, 'new')")
+    case.check("adds to another", "42501", "u5", "INSERT INTO documents (organization_id, body) VALUES (6, 'new')")
+    case.check("moves to another", "42501", "u5", "UPDATE documents SET organization_id = 6")
+    case.check("sees the members", ["t"], "v5", "SELECT count(*) > 4 FROM members")
+    case.check("an admin adds a member", ["100"], "u5", "INSERT INTO members VALUES (5, 'new')",
+               "SELECT auth.jwt_session_init('" + tokens.token("new") + "')", "SELECT count(*) FROM documents")
+    case.check("an admin adds to another", "42501", "u5", "INSERT INTO members VALUES (6, 'new')")
+    case.check("a member adds a member", "42501", "v5", "INSERT INTO members VALUES (5, 'new')")
+    case.check("a member becomes an admin", 0, "v5", "UPDATE members SET role = 'admin' WHERE user_id = 'v5'")
+    case.check("an admin removes a member", 1, "u6", "DELETE FROM members WHERE user_id = 'v5'")
+    case.check("removed at once", ["300"], "u6", "DELETE FROM members WHERE user_id = 'v5'",
+               "SELECT auth.jwt_session_init('" + tokens.token("v5") + "')", "SELECT count(*) FROM documents")
+
+
+def shares(case):
+    case.check_plan("u5")
+    case.check("own", ["100"], "u5", "SELECT count(*) FROM pages")
+    # Of v7: each page whose id ends in 007. Every second of them may be written.
+    case.check("shared", ["100"], "v7", "SELECT count(*) FROM pages")
+    case.check("writes what is shared for that", 50, "v7", "UPDATE pages SET body = 'x'")
+    case.check("deletes what is shared", 0, "v7", "DELETE FROM pages")
+    case.check("takes what is shared", "42501", "v7", "UPDATE pages SET owner = 'v7'")
+    case.check("a stranger", ["0"], "stranger", "SELECT count(*) FROM pages")
+    case.check("adds", ["new"], "new", "INSERT INTO pages (body) VALUES ('new') RETURNING owner")
+    case.check("adds for another", "42501", "new", "INSERT INTO pages (body, owner) VALUES ('new', 'u5')")
+    own = "(SELECT min(id) FROM pages)"
+    case.check("shares", ["1"], "u5", f"INSERT INTO page_shares (page_id, user_id) VALUES ({own}, 'new')",
+               "SELECT auth.jwt_session_init('" + tokens.token("new") + "')", "SELECT count(*) FROM pages")
+    case.check("shares another's page", "23503", "u5", "INSERT INTO page_shares (page_id, user_id) VALUES (7, 'u5')")
+    case.check("shares in another's name", "42501", "u5", "INSERT INTO page_shares (page_id, owner, user_id) VALUES (7, 'u7', 'u5')")
+    case.check("may write more than was shared", "42501", "v7", "UPDATE page_shares SET can_write = true")
+    case.instead("reads pages", "own_shares", "page_id IN (SELECT p.id FROM pages p WHERE p.owner = auth.user_id())", "42P17",
+                 lambda: case.as_user("u5", "TABLE page_shares"))
+    case.check("sees the shares of others", ["0"], "v7", "SELECT count(*) FROM page_shares WHERE user_id <> 'v7'")
+
+
+def soft_delete(case):
+    case.check_plan("u6")
+    live = "SELECT count(*) FROM notices"
+    (all_live,) = case.as_user("u6", live)
+    case.checks.equal("soft_delete: own, none of them deleted", all_live, "100")
+    case.check("of a user whose rows are all deleted", ["0"], "u5", live)
+    case.check("deletes", 14, "u6", case.query)
+    case.instead("IS NULL alone", "own_live", "owner = auth.user_id() AND deleted_at IS NULL", "42501", lambda: case.as_user("u6", case.query))
+    case.check("changes", 100, "u6", "UPDATE notices SET body = 'x'")
+    case.check("gives away", "42501", "u6", "UPDATE notices SET owner = 'u5'")
+    case.check("brings back", 0, "u5", "UPDATE notices SET deleted_at = NULL")
+    case.check("deletes for good", "42501", "u6", "DELETE FROM notices")
+    case.check("adds", ["u6"], "u6", "INSERT INTO notices (body) VALUES ('new') RETURNING owner")
+    # After the end of the transaction.
+    case.user.execute("SELECT auth.jwt_session_init($1, false)", tokens.token("u6"))
+    case.user.query(case.query)
+    case.checks.equal("soft_delete: afterwards", case.user.value(live), "86")
+    case.user.query("SELECT auth.jwt_session_init(NULL, false)")
+
+
+def administrators(case):
+    case.check_plan("u5")
+    case.instead("OR", "own", "owner = auth.user_id() OR auth.role() = 'admin'", (set(), {"orders"}), lambda: case.found("u5"))
+    case.check("own", ["100"], "u5", case.query)
+    case.check("all", [str(ROWS)], "boss", case.query, role="admin")
+    case.check("another role", ["0"], "boss", case.query, role="Admin")
+    case.check("anonymous", ["0"], None, case.query)
+    case.check("adds for another", "42501", "u5", "INSERT INTO orders (item, owner) VALUES ('new', 'u6')")
+    case.check("an administrator adds for another", 1, "boss", "INSERT INTO orders (item, owner) VALUES ('new', 'u6')", role="admin")
+    case.check("gives away", "42501", "u5", "UPDATE orders SET owner = 'u6'")
+    case.check("an administrator gives away", 100, "boss", "UPDATE orders SET owner = 'u6' WHERE owner = 'u5'", role="admin")
+    case.check("deletes", 100, "u5", "DELETE FROM orders")
+
+
+CASES = (tenants, roles, permissions, members, shares, soft_delete, administrators)
+
+
+def main():
+    checks = Checks()
+    cluster = SharedCluster()
+    db = cluster.create_db("test_policies_to_copy")
+    owner, user = cluster.session(db, "owner_role"), cluster.session(db)
+    owner.query(tokens.setup(0))
+    before = owner.query("SELECT code, object FROM auth.lint()")
+    for case in CASES:
+        case(Case(checks, owner, user, case.__name__))
+    checks.equal("auth.lint", [row for row in owner.query("SELECT code, object FROM auth.lint()") if row not in before], [])
+    # That lint would say so.
+    owner.query("DROP INDEX orders_by_owner")
+    checks.equal("auth.lint without an index", owner.query("SELECT code, object FROM auth.lint() WHERE object LIKE '%orders%'"),
+                 [["missing_index", "table public.orders"]])
+
+    with open(f"{ROOT}/{PAGE}") as page:
+        named = re.findall(r"<!-- test: (\w+) -->", page.read())
+    checks.equal("every block of the page", set(named), {case.__name__ + end for case in CASES for end in ("", "_query")})
+    checks.done(f"{len(CASES)} cases, as docs/policies.md has them")
+
+
+main()
