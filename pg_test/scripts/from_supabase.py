@@ -87,8 +87,9 @@ def anon_key(role="anon"):
 
 class PostgREST:
     """Sends what PostgREST sends for a request, on a connection as its `authenticator`: the
-    settings in one statement, the pre-request function, the query. It verifies nothing, so its role
-    and claims are what the caller says, and only the database decides."""
+    settings in one statement (its src/PostgREST/Query/PreQuery.hs), the pre-request function, the
+    query. It verifies nothing, so its role and claims are what the caller says, and only the
+    database decides."""
 
     def __init__(self, cluster, db):
         self.s = cluster.session(db, "authenticator")
