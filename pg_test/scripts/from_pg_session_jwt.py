@@ -132,16 +132,21 @@ def in_place(checks, cluster):
     policies = root.query(POLICIES)
 
     # What the statements do not know is named, and nothing is changed.
-    root.query("CREATE MATERIALIZED VIEW public.forgotten AS SELECT auth.user_id() AS me")
+    root.query("SET search_path = public; CREATE MATERIALIZED VIEW forgotten AS SELECT auth.user_id() AS me;"
+               "ALTER TABLE profiles ADD CONSTRAINT own CHECK (auth.uid() IS DISTINCT FROM id OR name <> '');"
+               "CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';"
+               "CREATE TRIGGER own BEFORE INSERT ON team FOR EACH ROW WHEN (auth.user_id() = 'x') EXECUTE FUNCTION nothing()")
     other = cluster.session("in_place")
     other.query(f"SET request.jwt.claims = '{{\"sub\": \"{ALICE}\"}}'")
     checks.equal("in place: before", other.value("SELECT auth.user_id()"), ALICE)
     error = failure(cluster, "in_place", block)
-    checks.true("in place: what was forgotten is named", "materialized view public.forgotten depends on" in error)
+    for what in ("materialized view public.forgotten", "constraint own on table public.profiles", "trigger own on table public.team"):
+        checks.true(f"in place: what was forgotten is named: {what}", f"{what} depends on" in error)
     checks.equal("in place: rolled back", root.query("SELECT extname FROM pg_extension WHERE extname ~ 'jwt'"), [["pg_session_jwt"]])
     checks.equal("in place: the policies are as they were", root.query(POLICIES), policies)
 
-    root.query("DROP MATERIALIZED VIEW public.forgotten")
+    root.query("DROP MATERIALIZED VIEW public.forgotten; ALTER TABLE public.profiles DROP CONSTRAINT own; DROP TRIGGER own ON public.team;"
+               "RESET search_path")
     root.query(block)
     checks.equal("in place: an open session, from its next statement on", other.value("SELECT auth.user_id()"), None)
     guarded(checks, cluster, "in place", "in_place")

@@ -87,11 +87,12 @@ def anon_key(role="anon"):
 
 class PostgREST:
     """Sends what PostgREST sends for a request, on a connection as its `authenticator`: the
-    settings in one statement, the pre-request function, the query. It verifies nothing, so its role
-    and claims are what the caller says, and only the database decides."""
+    settings in one statement (its src/PostgREST/Query/PreQuery.hs), the pre-request function, the
+    query. It verifies nothing, so its role and claims are what the caller says, and only the
+    database decides."""
 
-    def __init__(self, cluster, db):
-        self.s = cluster.session(db, "authenticator")
+    def __init__(self, cluster, db, pre_request='SELECT "public"."verify_token"()'):
+        self.s, self.pre_request = cluster.session(db, "authenticator"), pre_request
 
     def request(self, query, token=None, role=None, made_up=None, scheme="Bearer", method="GET", end="COMMIT"):
         """The rows, or the SQLSTATE. `end`: ROLLBACK is PostgREST's with Prefer: tx=rollback."""
@@ -106,7 +107,7 @@ class PostgREST:
                       " set_config('request.method', $4, true), set_config('request.path', $5, true),"
                       " set_config('request.headers', $6, true), set_config('request.cookies', $7, true)",
                       '"public"', role, json.dumps(made_up or {"role": role}), method, "/todos", json.dumps(headers), "{}")
-            s.execute('SELECT "public"."verify_token"()')
+            s.execute(self.pre_request)
             return s.execute(query)
         except PgError as error:
             self.error = error
@@ -196,6 +197,19 @@ def answers(checks, api, sign, how):
             checks.equal(f"{how}: {user}: {query}", got, wanted)
 
 
+def as_in_supabase(checks, cluster):
+    """The same answers by Supabase's functions, from the settings that PostgREST sets. The page
+    names the one difference: without a token, the role there is anon."""
+    api = PostgREST(cluster, "supabase", "SELECT 'none'")
+    for user, queries in ANSWERS.items():
+        for query, wanted in queries.items():
+            if "auth.role()" in query and user == "nobody":
+                query, wanted = "SELECT auth.uid(), auth.role()", [[None, "anon"]]
+            got = api.request(query, role="authenticated" if user in USERS else "anon", method="POST", end="ROLLBACK",
+                              made_up=claims(**USERS[user]) if user in USERS else None)
+            checks.equal(f"in Supabase: {user}: {query}", got, wanted)
+
+
 def refused(checks, api, owner, sign):
     """The claims that PostgREST says do not count, and a token that is not good is an error."""
     who = "SELECT auth.uid()"
@@ -244,6 +258,7 @@ def main():
         owner.query(clients.block("pre_request", PAGE))
         api = PostgREST(cluster, "app")
         answers(checks, api, legacy, "legacy secret")
+        as_in_supabase(checks, cluster)
         checks.equal("service key", api.request("SELECT auth.role(), auth.uid()", anon_key("service_role")), [["service_role", None]])
 
         # The project changes to an asymmetric key: first both, then it alone.

@@ -44,6 +44,7 @@ SETTINGS = {
 # Each gets a good token; where the name says so, a bad one.
 SIMPLE = {
     "init": "SELECT auth.jwt_session_init('{t}')",
+    "init, jwt =>": "SELECT auth.jwt_session_init(jwt => '{t}')",
     "init, local": "BEGIN; SELECT auth.jwt_session_init('{t}', true); COMMIT",
     "init, second of two": "SELECT 1; SELECT auth.jwt_session_init('{t}')",
     "init, first of two": "SELECT auth.jwt_session_init('{t}'); SELECT 1",

@@ -84,6 +84,14 @@ RESET pg_auth_jwt.foreign_settings;
 SELECT count(*) FROM posts WHERE owner <> 'y';
 RESET pg_auth_jwt.evaluate_once;
 
+-- auth.explain_access asks with the caller's settings.
+\c - owner_role
+\pset format unaligned
+SET request.jwt.claims = '{}';
+SELECT applies, detail FROM auth.explain_access('posts', NULL) WHERE subject = 'token';
+SET pg_auth_jwt.foreign_settings = 'error';
+SELECT applies, detail FROM auth.explain_access('posts', NULL) WHERE subject = 'token';
+
 -- A value that cannot be read.
 \set VERBOSITY default
 SET pg_auth_jwt.foreign_settings = 'warn';
