@@ -10,6 +10,9 @@ from lib.clients import block
 from lib.pg import ROOT, Checks, PgError, SharedCluster
 
 PAGE = "docs/policies.md"
+with open(f"{ROOT}/{PAGE}") as page:
+    TEXT = page.read()
+BLOCKS = set(re.findall(r"<!-- test: (\w+) -->", TEXT))
 ROWS = 100_000
 USERS = 1000
 
@@ -35,15 +38,10 @@ def fill(owner, case):
     owner.query(FILL[case].format(users=USERS, rows=f"generate_series(0, {ROWS - 1}) i"))
 
 
-def indexes(plan):
-    """The indexes that a plan uses, and the tables that it reads whole."""
-    found = {plan["Index Name"]} if "Index Name" in plan else set()
-    whole = {plan["Relation Name"]} if plan["Node Type"] == "Seq Scan" else set()
+def nodes(plan):
+    yield plan
     for child in plan.get("Plans", ()):
-        more, and_whole = indexes(child)
-        found |= more
-        whole |= and_whole
-    return found, whole
+        yield from nodes(child)
 
 
 class Case:
@@ -55,8 +53,7 @@ class Case:
         fill(owner, name)
         owner.query("ANALYZE")
         self.query = block(f"{name}_query", PAGE).strip().rstrip(";")
-        with open(f"{ROOT}/{PAGE}") as page:
-            plan = re.search(rf"<!-- test: {name}_query -->.*?^Plan: ((?:`\w+`(?:, )?)+)", page.read(), re.DOTALL | re.MULTILINE)
+        plan = re.search(rf"<!-- test: {name}_query -->.*?^Plan: ((?:`\w+`(?:,\s)?)+)", TEXT, re.DOTALL | re.MULTILINE)
         self.plan = set(re.findall(r"`(\w+)`", plan[1]))
 
     def as_user(self, sub, *statements, **claims):
@@ -78,12 +75,17 @@ class Case:
         self.checks.equal(f"{self.name}: {what}", self.as_user(sub, *statements, **claims), wanted)
 
     def found(self, sub, **claims):
-        """What the page's query reads: indexes, and whole tables."""
+        """What the plan of the page's query has: indexes; tables that it reads whole, sorting."""
         lines = self.as_user(sub, f"EXPLAIN (FORMAT json) {self.query}", **claims)
-        return lines if isinstance(lines, str) else indexes(json.loads(lines[0])[0]["Plan"])
+        plan = list(nodes(json.loads(lines[0])[0]["Plan"]))
+        costly = {node.get("Relation Name", "Sort") for node in plan if node["Node Type"] in ("Seq Scan", "Sort", "Incremental Sort")}
+        return {node["Index Name"] for node in plan if "Index Name" in node}, costly
 
     def check_plan(self, sub, **claims):
         self.checks.equal(f"{self.name}: plan", self.found(sub, **claims), (self.plan, set()))
+        shown = f"{self.name}_explain"
+        if shown in BLOCKS and self.owner.value("SHOW server_version_num") < "160000":
+            self.checks.equal(shown, self.as_user(sub, f"EXPLAIN (COSTS OFF) {self.query}", **claims), block(shown, PAGE).splitlines())
 
     def instead(self, what, policy, using, wanted, look):
         """What the page warns of: `look` with another USING, which is set back."""
@@ -229,9 +231,8 @@ def main():
     checks.equal("auth.lint without an index", owner.query("SELECT code, object FROM auth.lint() WHERE object LIKE '%orders%'"),
                  [["missing_index", "table public.orders"]])
 
-    with open(f"{ROOT}/{PAGE}") as page:
-        named = re.findall(r"<!-- test: (\w+) -->", page.read())
-    checks.equal("every block of the page", set(named), {case.__name__ + end for case in CASES for end in ("", "_query")})
+    checks.equal("every block of the page", {name for name in BLOCKS if not name.endswith("_explain")},
+                 {case.__name__ + end for case in CASES for end in ("", "_query")})
     checks.done(f"{len(CASES)} cases, as docs/policies.md has them")
 
 
