@@ -1,5 +1,5 @@
-// The web server: Better Auth, the API and the page. Loopback only; in front of it, where users come
-// from elsewhere, belongs a proxy that speaks https.
+// The web server: Better Auth, the API and the page. For users on other machines, put a proxy that
+// speaks https in front of it.
 import { serve } from '@hono/node-server'
 import { serveStatic } from '@hono/node-server/serve-static'
 import { Hono } from 'hono'
