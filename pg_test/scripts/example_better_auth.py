@@ -217,6 +217,7 @@ class Test:
         for what, body, wanted in (("no JSON", b"{", 400), ("no object", [1], 400), ("no text", {"body": 1}, 400), ("empty", {"body": ""}, 400),
                                    ("U+0000", {"body": "a\0b"}, 400), ("too long", {"body": "x" * 2001}, 400), ("large", b"x" * 20000, 413)):
             self.equal(what, app.api(alice, body=body)[0], wanted)
+        self.equal("large, to Better Auth", self.alice.post("/update-user", {"name": "x" * 20000})[0], 413)
 
     def refused(self):
         """Tokens that are not good."""
