@@ -2,7 +2,6 @@
 // tenant: the database does, by the token.
 import { desc, eq, sql } from 'drizzle-orm'
 import { Hono } from 'hono'
-import { bodyLimit } from 'hono/body-limit'
 import { asUser } from './database.mjs'
 import { answer } from './errors.mjs'
 import { notes } from './schema.mjs'
@@ -10,8 +9,6 @@ import { notes } from './schema.mjs'
 const PAGE = 100 // notes in one answer
 
 export const api = new Hono()
-
-api.use(bodyLimit({ maxSize: 16 * 1024, onError: (c) => c.json({ error: 'the request is too large' }, 413) }))
 
 // No cookie is looked at, so another site cannot use that of a visitor (CSRF).
 api.use(async (c, next) => {
@@ -22,10 +19,9 @@ api.use(async (c, next) => {
 })
 
 api.onError((error, c) => {
-  const { status, code, log } = answer(error)
-  console.error(`${c.req.method} ${c.req.path}: ${status} ${log}`)
-  // The server's message has no value of another user's; other errors stay in the log.
-  return c.json({ error: status === 500 ? 'internal error' : log.slice(code.length + 1), code }, status)
+  const { status, code, message } = answer(error)
+  console.error(`${c.req.method} ${c.req.path}: ${status} ${code} ${message}`)
+  return c.json(status === 500 ? { error: 'internal error' } : { error: message, code }, status)
 })
 
 // The claims as the database verified them.

@@ -31,8 +31,8 @@ export const options = {
       jwt: {
         // A token is good until its end, also if its user has signed out or left the tenant.
         expirationTime: '5m',
-        // All that the policies and the page read. The session says which tenant the user chose; the
-        // table of members is asked again, because the user may have been removed since.
+        // All that the policies and the page read. The session says which tenant the user chose.
+        // The table of members is asked each time: the user may have been removed since.
         definePayload: async ({ user, session }) => {
           const tenant = session.activeOrganizationId
           const member = tenant ? await membership(user.id, tenant) : undefined

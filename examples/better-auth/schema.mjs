@@ -19,7 +19,8 @@ export const notes = pgTable('notes', {
 }, (note) => [
   check('notes_body_length', sql`length(${note.body}) BETWEEN 1 AND 2000`),
   index('notes_tenant').on(note.tenantId, note.id),
-  // Members read their own notes and those that are shared with the tenant, and change only their own.
+  // Members read their own notes and those that are shared with the tenant. They change only their
+  // own.
   ...crudPolicy({
     role: authenticatedRole,
     read: sql`${isInTenant(note)} AND (${isAuthor(note)} OR ${note.shared})`,

@@ -1,8 +1,9 @@
-// The web server: Better Auth, the API and the page. Loopback only; in front of it, where users come
-// from elsewhere, belongs a proxy that speaks https.
+// The web server: Better Auth, the API and the page. For users on other machines, put a proxy that
+// speaks https in front of it.
 import { serve } from '@hono/node-server'
 import { serveStatic } from '@hono/node-server/serve-static'
 import { Hono } from 'hono'
+import { bodyLimit } from 'hono/body-limit'
 import { secureHeaders } from 'hono/secure-headers'
 import { fileURLToPath } from 'node:url'
 import { api } from './api.mjs'
@@ -26,6 +27,7 @@ app.use(secureHeaders({
   },
   xFrameOptions: 'DENY',
 }))
+app.use('/api/*', bodyLimit({ maxSize: 16 * 1024, onError: (c) => c.json({ error: 'the request is too large' }, 413) }))
 app.use('/api/*', async (c, next) => {
   await next()
   c.header('Cache-Control', 'no-store')

@@ -1,6 +1,6 @@
 // Two users at the page of examples/better-auth, in Chromium: node notes.mjs URL CHROMIUM [PNG].
-// Prints what it saw, as JSON, and writes a picture of the page, the one in its README. After the line
-// "rotate" it waits for a line, so that the keys can be replaced while the page is open.
+// Prints what it saw, as JSON, and writes a picture of the page, the one in its README. Twice, it
+// prints "rotate" and waits for a line, so that the keys can be replaced while the page is open.
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -18,10 +18,11 @@ const browser = await chromium.launch({
   args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
     '--disable-component-update', '--disable-sync'],
 })
-const page = await browser.newPage({ viewport: { width: 780, height: 900 }, colorScheme: 'light' })
+const context = await browser.newContext({ viewport: { width: 780, height: 900 }, colorScheme: 'light' })
+const page = await context.newPage()
 page.setDefaultTimeout(30_000)
-// A violation of the content security policy is such an error. So is an answer that refuses, which is
-// listed by itself.
+// A violation of the content security policy is such an error. So is an answer that refuses, which
+// is listed by itself.
 page.on('console', (message) => {
   if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) seen.errors.push(message.text())
 })
@@ -56,6 +57,11 @@ async function write(text, shared = false) {
   await page.getByLabel('Share with the tenant').setChecked(shared)
   await button('Write').click()
   await message('is written')
+}
+
+async function rotate() {
+  console.log('rotate')
+  await once(process.stdin, 'data')
 }
 
 // What keeps people with disabilities out (WCAG), as far as axe finds it, in both colour schemes.
@@ -113,8 +119,7 @@ try {
 
   // The database does not know the page's token any more. The page gets a new one by itself.
   seen.refusedBefore = seen.refused.splice(0)
-  console.log('rotate')
-  await once(process.stdin, 'data')
+  await rotate()
   await write('Call the plumber')
   seen.rotated = await texts('#list p')
   const number = (await item('The kitchen').locator('small').textContent()).match(/\d+/)[0]
@@ -143,6 +148,22 @@ try {
   await page.reload()
   await page.locator('#list p').first().waitFor()
   seen.reloaded = await texts('#list p')
+
+  // In another window, the cookie becomes another user's. This one does not write in her name.
+  const window = await context.newPage()
+  await window.goto(url)
+  await window.getByRole('button', { name: 'Sign out' }).click()
+  await window.getByRole('form', { name: 'Sign in' }).getByLabel('E-mail').fill('alice@page.example')
+  await window.getByRole('form', { name: 'Sign in' }).getByLabel('Password').fill('the password of Alice')
+  await window.getByRole('button', { name: 'Sign in' }).click()
+  await window.getByText('Signed in as Alice').waitFor()
+  await rotate()
+  await page.getByLabel('New note').fill('From Bob')
+  await button('Write').click()
+  await message('in another window')
+  await window.reload()
+  await window.locator('#list p').first().waitFor()
+  seen.otherWindow = await window.locator('#list p').allTextContents()
 } finally {
   await browser.close()
 }

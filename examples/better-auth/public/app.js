@@ -27,21 +27,43 @@ async function fetchJson(path, { body, bearer, method } = {}) {
 
 const auth = (path, body) => fetchJson(`/api/auth${path}`, { body })
 
-async function renewToken() {
-  state.token = (await auth('/token')).token
-  const { tenant_id: tenant } = payload(state.token)
-  if (tenant) state.seen.set(`${state.user.name} in ${tenantName(tenant)}`, state.token)
+// Tokens. The page decodes them to tell one user's from another's. The claims that it shows are
+// from the database.
+
+const base64url = {
+  decode: (text) => {
+    const binary = atob(text.replaceAll('-', '+').replaceAll('_', '/'))
+    return new TextDecoder().decode(Uint8Array.from(binary, (c) => c.charCodeAt(0)))
+  },
+  encode: (text) => {
+    const binary = String.fromCharCode(...new TextEncoder().encode(text))
+    return btoa(binary).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')
+  },
 }
 
-// With the user's own token. It lasts for minutes, and its key may be replaced: once, a refused token
-// is exchanged for a new one. The request is never repeated without a token.
+const payload = (token) => JSON.parse(base64url.decode(token.split('.')[1]))
+
+function keep(token) {
+  state.token = token
+  const { tenant_id: tenant } = payload(token)
+  if (tenant) state.seen.set(`${state.user.name} in ${tenantName(tenant)}`, token)
+}
+
+// With the user's own token. It lasts for minutes, and its key may be replaced: a token that is
+// refused is exchanged for a new one, once. Another window may have changed the cookie meanwhile,
+// so the new one must be for the same user and tenant.
 async function api(path, options) {
   try {
     return await fetchJson(`/api${path}`, { ...options, bearer: state.token })
   } catch (error) {
     if (error.status !== 401 && error.status !== 503) throw error
-    await renewToken()
-    return fetchJson(`/api${path}`, { ...options, bearer: state.token })
+    const { token } = await auth('/token')
+    const [old, renewed] = [payload(state.token), payload(token)]
+    if (renewed.sub !== old.sub || renewed.tenant_id !== old.tenant_id) {
+      throw new Error('The user or the tenant was changed in another window. Reload this page.')
+    }
+    keep(token)
+    return fetchJson(`/api${path}`, { ...options, bearer: token })
   }
 }
 
@@ -102,7 +124,7 @@ async function show() {
   for (const id of ['#who', '#tenants', '#token']) $(id).hidden = state.user === null
   if (state.user) {
     state.tenants = await auth('/organization/list')
-    await renewToken()
+    keep((await auth('/token')).token)
     state.claims = await api('/claims')
     const tenant = state.claims.tenant_id
     $('#who-text').textContent = `Signed in as ${state.user.name} (${state.user.email}).`
@@ -124,14 +146,7 @@ async function show() {
   $('#answers').hidden = true
 }
 
-// Tokens, compared. The page looks into them for this only: it trusts the claims from the database.
-
-const base64url = {
-  decode: (text) => new TextDecoder().decode(Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0))),
-  encode: (text) => btoa(String.fromCharCode(...new TextEncoder().encode(text))).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', ''),
-}
-
-const payload = (token) => JSON.parse(base64url.decode(token.split('.')[1]))
+// Tokens, compared.
 
 // The token with other claims under the same signature.
 function forge(token, claims) {
