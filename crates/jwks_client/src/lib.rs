@@ -1,0 +1,1 @@
+//! The HTTPS client of pg_auth_jwt.
