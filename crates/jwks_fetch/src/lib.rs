@@ -27,5 +27,19 @@
     )
 )]
 
+pub use address::AddressClass;
+pub use discovery::{DiscoveryError, discovery_url, read_discovery};
+pub use endpoint_url::{EndpointUrl, Scheme, UrlError};
+pub use gate::{GateError, HostList, HostListError, Target};
+
+pub mod headers;
 pub mod limits;
+pub mod schedule;
 pub mod wire;
+
+mod address;
+mod discovery;
+mod endpoint_url;
+#[doc(hidden)]
+pub mod excerpt;
+mod gate;
