@@ -4,22 +4,32 @@ use crate::limits::MAX_EXCERPT_CHARS;
 
 /// Returns `text` in double quotes, with everything escaped that could forge a line of a log or
 /// change the writing direction, and cut after [`MAX_EXCERPT_CHARS`].
+#[must_use]
 pub fn quoted(text: &str) -> String {
-    format!("\"{}\"", plain(text))
+    format!("\"{}\"", shown(text, false))
 }
 
-/// The same, without the quotes.
+/// The same without the quotes, and with those in the text as they are.
+#[must_use]
 pub fn plain(text: &str) -> String {
+    shown(text, true)
+}
+
+fn shown(text: &str, with_quotes: bool) -> String {
     let mut shown = String::new();
     let mut length = 0usize;
     for char in text.chars() {
+        let as_it_is = char == '\'' || (with_quotes && char == '"');
         let escaped = char.escape_debug();
-        length = length.saturating_add(escaped.len());
+        length = length.saturating_add(if as_it_is { 1 } else { escaped.len() });
         if length > MAX_EXCERPT_CHARS {
             shown.push('…');
             break;
         }
-        shown.extend(escaped);
+        match as_it_is {
+            true => shown.push(char),
+            false => shown.extend(escaped),
+        }
     }
     shown
 }
@@ -31,15 +41,19 @@ mod tests {
     #[test]
     fn escapes_what_could_forge_a_line() {
         assert_eq!(
-            quoted("a\"\n\0\u{202e}\u{1b}[31m"),
-            r#""a\"\n\0\u{202e}\u{1b}[31m""#
+            quoted("it's a\"\n\0\u{202e}\u{1b}[31m"),
+            r#""it's a\"\n\0\u{202e}\u{1b}[31m""#
         );
+        assert_eq!(plain("for \"a\"\n"), r#"for "a"\n"#);
     }
 
     #[test]
     fn is_bounded() {
-        assert_eq!(plain(&"x".repeat(100)).chars().count(), 100);
-        assert_eq!(plain(&"x".repeat(101)).chars().count(), 101); // the ellipsis
-        assert!(plain(&"\u{202e}".repeat(1_000_000)).chars().count() <= 101);
+        let length = |count| plain(&"x".repeat(count)).chars().count();
+        assert_eq!(length(MAX_EXCERPT_CHARS), MAX_EXCERPT_CHARS);
+        // And the ellipsis.
+        assert_eq!(length(MAX_EXCERPT_CHARS + 1), MAX_EXCERPT_CHARS + 1);
+        let escaped = plain(&"\u{202e}".repeat(1_000_000));
+        assert!(escaped.chars().count() <= MAX_EXCERPT_CHARS + 1);
     }
 }

@@ -24,13 +24,19 @@ pub const MAX_HOSTS_BYTES: usize = 16 * 1024;
 pub const MAX_ETAG_BYTES: usize = 256;
 
 /// Longest excerpt of a foreign string in a message, in characters.
-pub const MAX_EXCERPT_CHARS: usize = 100;
+pub const MAX_EXCERPT_CHARS: usize = 200;
 
 /// Longest message of a failure, in characters: a sentence of ours and a few excerpts.
 pub const MAX_MESSAGE_CHARS: usize = 500;
 
 /// Longest request in JSON, in bytes: each member at its longest, every character escaped.
 pub const MAX_REQUEST_BYTES: usize = 256 * 1024;
+
+/// Longest file of certificates, in bytes. Mozilla's take about 220 KiB.
+pub const MAX_CA_FILE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Most addresses of a host that are tried.
+pub const MAX_ADDRESSES: usize = 16;
 
 /// Longest time for everything: name resolution, connecting, TLS, and up to two answers.
 ///

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::MAX_REQUEST_BYTES;
+use crate::limits::{MAX_MESSAGE_CHARS, MAX_REQUEST_BYTES};
 
 /// The version of the C interface and of these types. Another version is not spoken to.
 pub const VERSION: u32 = 1;
@@ -162,6 +162,29 @@ impl Request {
     }
 }
 
+impl Failure {
+    /// A failure; `message` is cut after [`MAX_MESSAGE_CHARS`].
+    #[must_use]
+    pub fn new(kind: FailureKind, message: impl fmt::Display) -> Self {
+        Self {
+            kind,
+            message: message
+                .to_string()
+                .chars()
+                .take(MAX_MESSAGE_CHARS)
+                .collect(),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
 impl Answer {
     /// An answer that says no more than how the fetch ended.
     #[must_use]
@@ -247,10 +270,7 @@ mod tests {
 
     #[test]
     fn answers_name_outcomes_in_lower_case() {
-        let failure = Failure {
-            kind: FailureKind::TooLarge,
-            message: "too large".to_owned(),
-        };
+        let failure = Failure::new(FailureKind::TooLarge, "too large");
         let text = Answer::failed(failure.clone()).to_json().unwrap();
         assert!(text.contains(r#""outcome":"failed""#), "{text}");
         assert!(
@@ -261,6 +281,12 @@ mod tests {
         assert_eq!(read.error, Some(failure));
         let text = Answer::new(Outcome::NotModified).to_json().unwrap();
         assert!(text.contains(r#""outcome":"not_modified""#), "{text}");
+    }
+
+    #[test]
+    fn messages_are_bounded() {
+        let failure = Failure::new(FailureKind::Tls, "x".repeat(1_000_000));
+        assert_eq!(failure.message.len(), MAX_MESSAGE_CHARS);
     }
 
     #[test]
