@@ -24,11 +24,16 @@ pub fn fetch(
     deadline: Instant,
 ) -> Answer {
     let mut answer = Answer::new(Outcome::Failed);
-    if let Err(failure) = fill(&mut answer, request, lookup, progress, deadline) {
-        answer.outcome = Outcome::Failed;
-        answer.error = Some(failure);
+    match fill(&mut answer, request, lookup, progress, deadline) {
+        Ok(()) => answer,
+        // Nothing of an answer that is not complete, its entity tag least of all.
+        Err(failure) => Answer {
+            jwks_uri: answer.jwks_uri,
+            retry_after: answer.retry_after,
+            roots: answer.roots,
+            ..Answer::failed(failure)
+        },
     }
-    answer
 }
 
 /// Fills in `answer` as far as the fetch comes.
@@ -59,11 +64,7 @@ fn fill(
     };
 
     if request.discover {
-        let response = client.get(&target, None)?;
-        check_status(answer, &response, false)?;
-        let document = response.body()?;
-        let url = read_discovery(&document, &request.issuer)
-            .map_err(|error| Failure::new(FailureKind::Discovery, error))?;
+        let url = discover(answer, &client, &target, &request.issuer)?;
         answer.jwks_uri = Some(url.as_str().to_owned());
         target = admitted(&hosts, url)?;
     }
@@ -83,6 +84,23 @@ fn fill(
         answer.body = response.body()?;
     }
     Ok(())
+}
+
+/// Returns the URL of the JWK Set, from the discovery document at `target`.
+fn discover(
+    answer: &mut Answer,
+    client: &Client,
+    target: &Target,
+    issuer: &str,
+) -> Result<EndpointUrl, Failure> {
+    let document = (|| {
+        let response = client.get(target, None)?;
+        check_status(answer, &response, false)?;
+        response.body()
+    })();
+    let document = document
+        .map_err(|failure| Failure::new(failure.kind, format!("discovery document: {failure}")))?;
+    read_discovery(&document, issuer).map_err(|error| Failure::new(FailureKind::Discovery, error))
 }
 
 fn gate(error: impl std::fmt::Display) -> Failure {

@@ -238,6 +238,20 @@ fn a_connection_that_ends_in_the_middle_fails() {
 }
 
 #[test]
+fn the_headers_of_an_incomplete_answer_are_not_kept() {
+    let endpoint = Endpoint::answering(
+        "HTTP/1.1 200 OK\r\nETag: \"7\"\r\nCache-Control: max-age=9\r\n\
+         Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 12\r\n\r\n{\"keys\":[]}",
+    );
+    let answer = endpoint.fetch();
+    failed(&answer, FailureKind::Protocol, "could not read the answer");
+    assert_eq!(
+        (answer.etag, answer.date, answer.max_age),
+        (None, None, None)
+    );
+}
+
+#[test]
 fn what_is_no_http_fails() {
     for answer in [
         &b"SSH-2.0-OpenSSH_9.2\r\n\r\n"[..],
@@ -345,4 +359,10 @@ fn the_discovery_document_leads_to_the_keys() {
         "is not a JSON object",
     );
     assert_eq!(endpoint.requests().len(), 5);
+
+    let missing = Endpoint::answering("HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n");
+    let mut request = missing.request();
+    request.discover = true;
+    let message = "discovery document: host \"keys.example.test\" answered with status 404";
+    failed(&run(&request), FailureKind::Status, message);
 }
