@@ -69,7 +69,8 @@ fn fill(
         target = admitted(&hosts, url)?;
     }
 
-    let etag = request.etag.as_deref().and_then(headers::etag);
+    let etag = request.etag.as_deref().filter(|_| !request.discover);
+    let etag = etag.and_then(headers::etag);
     let response = client.get(&target, etag)?;
     answer.outcome = check_status(answer, &response, etag.is_some())?;
     let value = |name| header(&response, name);

@@ -29,7 +29,9 @@ pub struct Request {
     /// The value of `pg_auth_jwt.fetch_ca_file`; empty: the system's certificates.
     #[serde(default)]
     pub ca_file: String,
-    /// The entity tag of the stored answer: where it is still current, the server says so (304).
+    /// The entity tag of the stored answer from this very URL: where it is still current, the server
+    /// says so (304). Not sent with [`discover`](Self::discover), because the discovery document may
+    /// name another URL by now, whose server may use the same tag for other keys.
     #[serde(default)]
     pub etag: Option<String>,
     /// Milliseconds for everything.
