@@ -150,7 +150,7 @@ fn a_failure_is_an_answer() {
     );
 }
 
-/// Runs the test `name` in a process of its own, with `variable` set to `value`.
+/// Runs the test `name` in a process of its own, with these variables in its environment.
 fn in_a_process_of_its_own(name: &str, variables: &[(&str, &str)]) -> std::process::Output {
     Command::new(env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture"])
@@ -193,6 +193,44 @@ fn proxies_of_the_environment_are_ignored() {
         assert!(output.status.success(), "{output:?}");
     }
     assert_eq!(connections.load(Ordering::SeqCst), 0);
+}
+
+/// Certificates of the system's are those that OpenSSL would use; where there are none, the bundled
+/// ones are used, and the answer says so.
+#[test]
+fn without_a_file_the_certificates_are_those_of_the_system() {
+    const FETCH_FROM: &str = "PG_AUTH_JWT_FETCH_FROM";
+    const ROOTS: &str = "PG_AUTH_JWT_FETCH_ROOTS";
+    if let (Ok(port), Ok(roots)) = (env::var(FETCH_FROM), env::var(ROOTS)) {
+        let mut request = Endpoint::answering("").request();
+        request.url = format!("https://{LOCALHOST}:{port}/");
+        request.hosts = format!("{LOCALHOST}:{port}");
+        request.ca_file = String::new();
+        let answer = Loaded::new().run(&request);
+        assert_eq!(format!("{:?}", answer.roots.unwrap()), roots);
+        match roots.as_str() {
+            "System" => fetched(&answer),
+            _ => failed(&answer, FailureKind::Tls, "UnknownIssuer"),
+        }
+        return;
+    }
+    let (endpoint, request) = endpoint();
+    let port = endpoint.port.to_string();
+    for (file, roots) in [
+        (request.ca_file.as_str(), "System"),
+        ("/nonexistent", "Bundled"),
+    ] {
+        let variables = [
+            (FETCH_FROM, port.as_str()),
+            (ROOTS, roots),
+            ("SSL_CERT_FILE", file),
+            ("SSL_CERT_DIR", ""),
+        ];
+        let name = "without_a_file_the_certificates_are_those_of_the_system";
+        let output = in_a_process_of_its_own(name, &variables);
+        assert!(output.status.success(), "{output:?}");
+    }
+    assert_eq!(endpoint.requests().len(), 1);
 }
 
 /// The process ends with the status that it chose, at once, and without a word, wherever the thread
