@@ -57,8 +57,10 @@ impl EndpointUrl {
             "http" => Scheme::Http,
             _ => return Err(UrlError::Scheme),
         };
+        // The parser takes any number of slashes, none too, for the two.
+        let authority = authority(text).ok_or(UrlError::NotAUrl)?;
         // An empty user (`https://@host/`) leaves no trace in the parsed form.
-        if has_user(text) || !url.username().is_empty() || url.password().is_some() {
+        if authority.contains('@') || !url.username().is_empty() || url.password().is_some() {
             return Err(UrlError::User);
         }
         if url.fragment().is_some() {
@@ -123,11 +125,11 @@ impl EndpointUrl {
     }
 }
 
-/// Whether the authority of a URL, between `//` and the next delimiter, has a user.
-fn has_user(text: &str) -> bool {
-    let rest = text.split_once("//").map_or("", |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
-    authority.contains('@')
+/// What is between `://` and the next delimiter, unless that is nothing.
+fn authority(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once(':')?;
+    let authority = rest.strip_prefix("//")?.split(['/', '?', '#']).next()?;
+    (!authority.is_empty()).then_some(authority)
 }
 
 /// A name of 1 to 63 letters, digits, hyphens and underscores in each part, 253 in all (RFC 1035
@@ -291,6 +293,11 @@ mod tests {
                 "example.com/jwks",
                 "/jwks",
                 "https://",
+                "https:example.com",
+                "https:/example.com/",
+                "https:///example.com/",
+                "https:///@example.com/",
+                "https:////user@example.com/",
                 "https://:443/",
                 "https://1.2.3.4.5/",
                 "https://256.1.1.1/",
@@ -329,7 +336,6 @@ mod tests {
                 "https://@example.com/",
                 "https://:@example.com/",
                 "https://example.com@169.254.169.254/",
-                "https:////user@example.com/",
             ],
         );
         refused(
