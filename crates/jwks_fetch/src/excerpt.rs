@@ -2,8 +2,8 @@
 
 use crate::limits::MAX_EXCERPT_CHARS;
 
-/// Returns `text` in double quotes, with everything escaped that could forge a line of a log or
-/// change the writing direction, and cut after [`MAX_EXCERPT_CHARS`].
+/// Returns `text` in double quotes and in ASCII, with everything else escaped, so that it cannot forge
+/// a line of a log and every encoding of a database can hold it. Cut after [`MAX_EXCERPT_CHARS`].
 #[must_use]
 pub fn quoted(text: &str) -> String {
     format!("\"{}\"", shown(text, false))
@@ -20,10 +20,10 @@ fn shown(text: &str, with_quotes: bool) -> String {
     let mut length = 0usize;
     for char in text.chars() {
         let as_it_is = char == '\'' || (with_quotes && char == '"');
-        let escaped = char.escape_debug();
+        let escaped = char.escape_default();
         length = length.saturating_add(if as_it_is { 1 } else { escaped.len() });
         if length > MAX_EXCERPT_CHARS {
-            shown.push('…');
+            shown.push_str("...");
             break;
         }
         match as_it_is {
@@ -42,8 +42,9 @@ mod tests {
     fn escapes_what_could_forge_a_line() {
         assert_eq!(
             quoted("it's a\"\n\0\u{202e}\u{1b}[31m"),
-            r#""it's a\"\n\0\u{202e}\u{1b}[31m""#
+            r#""it's a\"\n\u{0}\u{202e}\u{1b}[31m""#
         );
+        assert_eq!(quoted("Zoë"), r#""Zo\u{eb}""#);
         assert_eq!(plain("for \"a\"\n"), r#"for "a"\n"#);
     }
 
@@ -51,9 +52,9 @@ mod tests {
     fn is_bounded() {
         let length = |count| plain(&"x".repeat(count)).chars().count();
         assert_eq!(length(MAX_EXCERPT_CHARS), MAX_EXCERPT_CHARS);
-        // And the ellipsis.
-        assert_eq!(length(MAX_EXCERPT_CHARS + 1), MAX_EXCERPT_CHARS + 1);
+        // And three dots.
+        assert_eq!(length(MAX_EXCERPT_CHARS + 1), MAX_EXCERPT_CHARS + 3);
         let escaped = plain(&"\u{202e}".repeat(1_000_000));
-        assert!(escaped.chars().count() <= MAX_EXCERPT_CHARS + 1);
+        assert!(escaped.chars().count() <= MAX_EXCERPT_CHARS + 3);
     }
 }

@@ -109,7 +109,7 @@ pub enum Roots {
 pub struct Failure {
     /// What failed.
     pub kind: FailureKind,
-    /// One sentence. Foreign text in it is escaped and shortened.
+    /// One sentence in ASCII. Foreign text in it is escaped and shortened.
     pub message: String,
 }
 
