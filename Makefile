@@ -47,7 +47,7 @@ soak: ## what takes minutes: poolers, freshness, connections, memory, worst case
 	@scripts/install
 	@pg_test/soak $(T)
 
-fuzz: ## fuzzes the verifier, each target for SECONDS=60
+fuzz: ## runs each fuzz target for SECONDS=60
 	@scripts/setup
 	@scripts/fuzz $(or $(SECONDS),60) $(T)
 

@@ -38,3 +38,19 @@ for case in cases:
             write("jwk", f"{name}-{index}", json.dumps(key).encode())
 for choice in range(32):
     write("mutation", str(choice), bytes([choice, 0, 5, 65]))
+
+# A list of hosts, a URL, a header's value, an answer of the endpoint: a line each.
+DOCUMENT = '{"issuer":"https://example.com","jwks_uri":"https://example.com/jwks"}'
+HOSTS = "example.com, *.example.com:8443 * [fd00::5] http://127.0.0.1:8080"
+for number, (url, header) in enumerate(
+    [
+        ("https://example.com/.well-known/jwks.json", "public, max-age=600"),
+        ("https://xn--bcher-kva.example:8443/a?b", "Sun, 06 Nov 1994 08:49:37 GMT"),
+        ("https://b\u00fccher.example/", "120"),
+        ("https://[::ffff:169.254.169.254]/", 'W/"abc"'),
+        ("https://0251.0376.43518/", "max-age=99999999999999999999999"),
+        ("http://2130706433:8080/jwks", "Sunday, 06-Nov-94 08:49:37 GMT"),
+        ("https://user@example.com./#a", "Sun Nov  6 08:49:37 1994"),
+    ]
+):
+    write("fetching", str(number), "\n".join([HOSTS, url, header, DOCUMENT]).encode())

@@ -25,11 +25,19 @@ for file in sql/*.sql; do
     case $file in sql/pg_auth_jwt--*) ;; *) grep -q "^-- $file\$" "$extension/pg_auth_jwt--$version.sql" || fail "$file is not listed" ;; esac
 done
 
+# The two libraries have a copy each of the same crypto library, and may be loaded by one process. So
+# neither offers its copy to the other.
+libdir=$("$PG_BIN/pg_config" --pkglibdir)
+exported=$(nm -D --defined-only "$libdir/pg_auth_jwt_fetch.so" | sed 's/.* //')
+[ "$(wc -l <<<"$exported")" -eq 4 ] || fail "pg_auth_jwt_fetch.so exports: $exported"
+if grep -v '^pg_auth_jwt_fetch_' <<<"$exported"; then fail "pg_auth_jwt_fetch.so exports that"; fi
+if nm -D --defined-only "$libdir/pg_auth_jwt.so" | grep -i aws_lc; then fail "pg_auth_jwt.so exports that"; fi
+
 # Below a folder of its own: install, see what is there, uninstall.
 export DESTDIR=$scratch/root
 mine=$DESTDIR$extension/pg_auth_jwt--0.0.0--mine.sql
 scripts/install >"$scratch/log" 2>&1 || { cat "$scratch/log"; exit 1; }
-for file in "$extension"/pg_auth_jwt* "$("$PG_BIN/pg_config" --pkglibdir)"/pg_auth_jwt*; do
+for file in "$extension"/pg_auth_jwt* "$libdir"/pg_auth_jwt*; do
     cmp "$file" "$DESTDIR$file"
 done
 echo >"$mine"

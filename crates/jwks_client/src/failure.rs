@@ -1,0 +1,67 @@
+//! The HTTP client's errors in our words.
+
+use std::io;
+
+use jwks_fetch::excerpt;
+use jwks_fetch::wire::{Failure, FailureKind};
+use ureq::Error;
+
+use crate::progress::Phase;
+
+/// The failure that no answer came in time.
+pub(crate) fn timed_out(phase: Phase) -> Failure {
+    Failure::new(
+        FailureKind::Timeout,
+        format!("time limit was reached while {phase}"),
+    )
+}
+
+/// The failure that `error` is, in the request to `host` that came to `phase`.
+pub(crate) fn of(error: Error, host: &str, phase: Phase) -> Failure {
+    match error {
+        Error::Other(error) => match error.downcast::<Failure>() {
+            Ok(failure) => *failure,
+            Err(error) => protocol(host, &error.to_string()),
+        },
+        Error::Timeout(_) => timed_out(phase),
+        Error::Io(error) => of_io(&error, host, phase),
+        Error::Rustls(error) => tls(host, &error.to_string()),
+        Error::Tls(reason) => tls(host, reason),
+        Error::LargeResponseHeader(..) => Failure::new(
+            FailureKind::TooLarge,
+            format!(
+                "answer of host {} has too long a header",
+                excerpt::quoted(host)
+            ),
+        ),
+        error => protocol(host, &error.to_string()),
+    }
+}
+
+fn of_io(error: &io::Error, host: &str, phase: Phase) -> Failure {
+    let inner = error.get_ref();
+    let is_tls = inner.is_some_and(|inner| inner.is::<rustls::Error>());
+    if is_tls || phase == Phase::Handshake {
+        return tls(host, &error.to_string());
+    }
+    match phase {
+        Phase::Preparation | Phase::Resolution | Phase::Connection | Phase::Handshake => {
+            let (host, reason) = (excerpt::quoted(host), excerpt::plain(&error.to_string()));
+            let message = format!("could not connect to host {host}: {reason}");
+            Failure::new(FailureKind::Connect, message)
+        }
+        Phase::Exchange => protocol(host, &error.to_string()),
+    }
+}
+
+fn tls(host: &str, reason: &str) -> Failure {
+    let (host, reason) = (excerpt::quoted(host), excerpt::plain(reason));
+    let message = format!("could not agree on TLS with host {host}: {reason}");
+    Failure::new(FailureKind::Tls, message)
+}
+
+pub(crate) fn protocol(host: &str, reason: &str) -> Failure {
+    let (host, reason) = (excerpt::quoted(host), excerpt::plain(reason));
+    let message = format!("could not read the answer of host {host}: {reason}");
+    Failure::new(FailureKind::Protocol, message)
+}

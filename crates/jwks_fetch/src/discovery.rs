@@ -1,0 +1,160 @@
+//! OpenID discovery: the document in which an issuer says where its keys are.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use crate::endpoint_url::{EndpointUrl, UrlError};
+use crate::excerpt;
+
+/// Where below an issuer its discovery document is (OpenID Connect Discovery 1.0 §4).
+const WELL_KNOWN: &str = "/.well-known/openid-configuration";
+
+/// Returns the URL of an issuer's discovery document (OpenID Connect Discovery 1.0 §4.1): the
+/// issuer without a slash at its end, and the well-known path.
+///
+/// # Errors
+/// The issuer is no URL that can be fetched; or it has a query.
+pub fn discovery_url(issuer: &str) -> Result<EndpointUrl, UrlError> {
+    if issuer.contains(['?', '#']) {
+        return Err(UrlError::NotAUrl);
+    }
+    let issuer = issuer.strip_suffix('/').unwrap_or(issuer);
+    EndpointUrl::parse(&format!("{issuer}{WELL_KNOWN}"))
+}
+
+#[derive(Deserialize)]
+struct Document {
+    issuer: String,
+    jwks_uri: String,
+}
+
+/// Returns the URL of the JWK Set that a discovery document names.
+///
+/// # Errors
+/// It is no such document, has one of the two members twice, is of another issuer (OpenID Connect
+/// Discovery 1.0 §4.3: to the byte), or names no URL that can be fetched.
+pub fn read_discovery(document: &str, issuer: &str) -> Result<EndpointUrl, DiscoveryError> {
+    let document: Document =
+        serde_json::from_str(document).map_err(|_| DiscoveryError::NotADocument)?;
+    if document.issuer != issuer {
+        return Err(DiscoveryError::OtherIssuer(excerpt::quoted(
+            &document.issuer,
+        )));
+    }
+    EndpointUrl::parse(&document.jwks_uri).map_err(DiscoveryError::JwksUri)
+}
+
+/// Why a discovery document is not followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DiscoveryError {
+    /// Not a JSON object with one text `issuer` and one text `jwks_uri`.
+    NotADocument,
+    /// The issuer that it names: quoted, escaped, shortened.
+    OtherIssuer(String),
+    /// What is wrong with its `jwks_uri`.
+    JwksUri(UrlError),
+}
+
+impl fmt::Display for DiscoveryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotADocument => f.write_str(
+                "discovery document is not a JSON object with \"issuer\" and \"jwks_uri\"",
+            ),
+            Self::OtherIssuer(issuer) => {
+                write!(f, "discovery document is of the issuer {issuer}")
+            }
+            Self::JwksUri(error) => write!(f, "discovery document's \"jwks_uri\": {error}"),
+        }
+    }
+}
+
+impl std::error::Error for DiscoveryError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ISSUER: &str = "https://example.com";
+
+    fn read(document: &str) -> Result<String, DiscoveryError> {
+        read_discovery(document, ISSUER).map(|url| url.as_str().to_owned())
+    }
+
+    #[test]
+    fn the_document_is_below_the_issuer() {
+        let url = |issuer| discovery_url(issuer).map(|url| url.as_str().to_owned());
+        let expected = "https://example.com/.well-known/openid-configuration";
+        assert_eq!(url("https://example.com").unwrap(), expected);
+        assert_eq!(url("https://example.com/").unwrap(), expected);
+        assert_eq!(
+            url("https://example.com/tenant").unwrap(),
+            "https://example.com/tenant/.well-known/openid-configuration"
+        );
+        assert_eq!(url("accounts.example.com"), Err(UrlError::NotAUrl));
+        assert_eq!(url("http://example.com"), Err(UrlError::NotEncrypted));
+        assert_eq!(url("https://example.com/?a"), Err(UrlError::NotAUrl));
+        assert_eq!(url("*"), Err(UrlError::NotAUrl));
+    }
+
+    #[test]
+    fn names_the_url_of_the_keys() {
+        let document = r#"{"issuer":"https://example.com","other":[{}],
+            "jwks_uri":"https://keys.example.com/jwks"}"#;
+        assert_eq!(read(document).unwrap(), "https://keys.example.com/jwks");
+    }
+
+    #[test]
+    fn the_issuer_is_compared_to_the_byte() {
+        for issuer in [
+            "https://example.com/",
+            "https://EXAMPLE.com",
+            "",
+            "https://example.org",
+        ] {
+            let document = format!(r#"{{"issuer":"{issuer}","jwks_uri":"https://a.example/"}}"#);
+            let error = read(&document).unwrap_err();
+            assert_eq!(error, DiscoveryError::OtherIssuer(format!("\"{issuer}\"")));
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_document() {
+        let deep = "[".repeat(100_000);
+        for document in [
+            "",
+            "{}",
+            "[]",
+            "null",
+            r#"{"issuer":"https://example.com"}"#,
+            r#"{"issuer":"https://example.com","jwks_uri":null}"#,
+            r#"{"issuer":["https://example.com"],"jwks_uri":"https://a.example/"}"#,
+            r#"{"issuer":"x","issuer":"https://example.com","jwks_uri":"https://a.example/"}"#,
+            r#"{"issuer":"https://example.com","jwks_uri":"https://a.example/"} x"#,
+            &deep,
+        ] {
+            assert_eq!(
+                read(document),
+                Err(DiscoveryError::NotADocument),
+                "{document}"
+            );
+        }
+        // Also where the depth is in a member that is not looked at.
+        let document = format!(r#"{{"issuer":"{ISSUER}","a":{deep}"#);
+        assert_eq!(read(&document), Err(DiscoveryError::NotADocument));
+    }
+
+    #[test]
+    fn refuses_urls_that_cannot_be_fetched() {
+        for (url, error) in [
+            ("file:///etc/passwd", UrlError::Scheme),
+            ("http://example.com/jwks", UrlError::NotEncrypted),
+            ("/jwks", UrlError::NotAUrl),
+        ] {
+            let document = format!(r#"{{"issuer":"{ISSUER}","jwks_uri":"{url}"}}"#);
+            assert_eq!(read(&document), Err(DiscoveryError::JwksUri(error)));
+        }
+    }
+}

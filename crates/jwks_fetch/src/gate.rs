@@ -1,0 +1,584 @@
+//! Which hosts may be asked, and at which addresses: the value of `pg_auth_jwt.fetch_hosts`.
+//!
+//! [`HostList::admit`] decides about a URL, [`Target::admit_addresses`] about the addresses that
+//! its host has at this moment. The client connects to nothing that the latter did not return.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use url::Host;
+
+use crate::address::AddressClass;
+use crate::endpoint_url::{EndpointUrl, LOOPBACK, Scheme, check_host};
+use crate::excerpt;
+use crate::limits::MAX_HOSTS_BYTES;
+
+/// The hosts that a superuser allows.
+///
+/// Entries are separated by commas and white space:
+///
+/// | entry | allows |
+/// |---|---|
+/// | `auth.example.com` | this host, at port 443; also at internal addresses |
+/// | `auth.example.com:8443` | the same, at this port alone |
+/// | `10.0.0.5`, `[fd00::5]:8443` | this address |
+/// | `*.example.com` | every host below this domain, at public addresses; not `example.com` |
+/// | `*` | every host at public addresses |
+/// | `http://127.0.0.1:8080` | this address and port, without TLS |
+///
+/// Without a port, an entry stands for port 443 alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostList {
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    scheme: Scheme,
+    hosts: Hosts,
+    port: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Hosts {
+    All,
+    /// With a dot at its beginning.
+    Below(String),
+    Exactly(Host<String>),
+}
+
+/// How a host is listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Listed {
+    ByPattern,
+    Exactly,
+}
+
+/// A URL that may be fetched, from the addresses that
+/// [`admit_addresses`](Self::admit_addresses) admits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    url: EndpointUrl,
+    listed: Listed,
+}
+
+impl HostList {
+    /// Reads the value of `pg_auth_jwt.fetch_hosts`.
+    ///
+    /// # Errors
+    /// The first entry that cannot be read. None is passed over: an entry that nobody notices to
+    /// be missing would be looked for in the network.
+    pub fn parse(text: &str) -> Result<Self, HostListError> {
+        if text.len() > MAX_HOSTS_BYTES {
+            return Err(HostListError { entry: None });
+        }
+        let entries = text
+            .split(|c: char| c.is_whitespace() || c == ',')
+            .filter(|entry| !entry.is_empty())
+            .map(|entry| {
+                Entry::parse(entry).ok_or_else(|| HostListError {
+                    entry: Some(excerpt::quoted(entry)),
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { entries })
+    }
+
+    /// Whether no host at all is allowed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Returns `url` as a target, where its host is listed with its port and scheme.
+    ///
+    /// # Errors
+    /// It is not listed; or its host is an address that is not admitted.
+    pub fn admit(&self, url: EndpointUrl) -> Result<Target, GateError> {
+        if self.is_empty() {
+            return Err(GateError::Off);
+        }
+        let listed = self.entries.iter().filter_map(|entry| entry.lists(&url));
+        let Some(listed) = listed.max() else {
+            return Err(GateError::NotListed {
+                host: excerpt::plain(&host_and_port(&url)),
+            });
+        };
+        let address = url.address().map(|ip| SocketAddr::new(ip, url.port()));
+        let target = Target { url, listed };
+        if let Some(address) = address {
+            target.admit_addresses([address])?;
+        }
+        Ok(target)
+    }
+}
+
+impl Entry {
+    fn parse(text: &str) -> Option<Self> {
+        if let Some(rest) = text.strip_prefix("http://") {
+            let (host, port) = split_port(rest)?;
+            let host = Host::parse(host).ok().filter(|host| *host == LOOPBACK)?;
+            return Some(Self {
+                scheme: Scheme::Http,
+                hosts: Hosts::Exactly(host),
+                port: port?,
+            });
+        }
+        let (host, port) = split_port(text)?;
+        let hosts = if host == "*" {
+            Hosts::All
+        } else if let Some(domain) = host.strip_prefix("*.") {
+            match parse_host(domain)? {
+                Host::Domain(name) => Hosts::Below(format!(".{name}")),
+                Host::Ipv4(_) | Host::Ipv6(_) => return None,
+            }
+        } else {
+            Hosts::Exactly(parse_host(host)?)
+        };
+        Some(Self {
+            scheme: Scheme::Https,
+            hosts,
+            port: port.unwrap_or(443),
+        })
+    }
+
+    fn lists(&self, url: &EndpointUrl) -> Option<Listed> {
+        if self.scheme != url.scheme() || self.port != url.port() {
+            return None;
+        }
+        match (&self.hosts, url.parsed_host()) {
+            (Hosts::All, _) => Some(Listed::ByPattern),
+            (Hosts::Below(suffix), Host::Domain(name)) => {
+                name.ends_with(suffix).then_some(Listed::ByPattern)
+            }
+            (Hosts::Below(_), _) => None,
+            (Hosts::Exactly(listed), host) => (listed == host).then_some(Listed::Exactly),
+        }
+    }
+}
+
+/// As the host of a URL is read. The parser of hosts alone takes characters that the parser of URLs
+/// takes for the end of the host.
+fn parse_host(text: &str) -> Option<Host<String>> {
+    if text.contains(['/', '?', '#', '@', '\\', '*']) || text.chars().any(char::is_control) {
+        return None;
+    }
+    let host = Host::parse(text).ok()?;
+    check_host(&host).ok()?;
+    Some(host)
+}
+
+/// Splits `host:port` or `[address]:port`. The port is none where there is no colon after the host;
+/// the whole is none where what follows the colon is no port.
+fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
+    match text.rsplit_once(':') {
+        // The colon is one of the address.
+        Some((_, after)) if after.ends_with(']') => Some((text, None)),
+        Some((host, port)) => {
+            let is_number = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+            let port = port.parse().ok().filter(|port| is_number && *port != 0)?;
+            Some((host, Some(port)))
+        }
+        None => Some((text, None)),
+    }
+}
+
+impl Target {
+    /// The URL.
+    #[must_use]
+    pub fn url(&self) -> &EndpointUrl {
+        &self.url
+    }
+
+    /// Returns those of the host's `addresses` that may be connected to, in their order.
+    ///
+    /// # Errors
+    /// None of them may be.
+    pub fn admit_addresses(
+        &self,
+        addresses: impl IntoIterator<Item = SocketAddr>,
+    ) -> Result<Vec<SocketAddr>, GateError> {
+        let mut refused = None;
+        let mut admitted = vec![];
+        for address in addresses {
+            match (AddressClass::of(address.ip()), self.listed) {
+                (AddressClass::Public, _) | (AddressClass::Internal, Listed::Exactly) => {
+                    admitted.push(address);
+                }
+                // An internal address says more to the administrator than a forbidden one.
+                (AddressClass::Internal, Listed::ByPattern) => {
+                    refused = Some(AddressClass::Internal);
+                }
+                (AddressClass::Forbidden, _) => {
+                    refused = refused.or(Some(AddressClass::Forbidden));
+                }
+            }
+        }
+        if !admitted.is_empty() {
+            return Ok(admitted);
+        }
+        let host = excerpt::plain(&self.url.host());
+        Err(match refused {
+            Some(AddressClass::Internal) => GateError::Internal { host },
+            Some(_) => GateError::Forbidden { host },
+            None => GateError::NoAddress { host },
+        })
+    }
+}
+
+/// As an entry has it: without the port where that is 443.
+fn host_and_port(url: &EndpointUrl) -> String {
+    match (url.scheme(), url.port()) {
+        (Scheme::Https, 443) => url.host(),
+        (Scheme::Https, port) => format!("{}:{port}", url.host()),
+        (Scheme::Http, port) => format!("http://{}:{port}", url.host()),
+    }
+}
+
+/// An entry of `pg_auth_jwt.fetch_hosts` that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostListError {
+    /// Quoted and shortened; none where the whole value is too long.
+    entry: Option<String>,
+}
+
+impl fmt::Display for HostListError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.entry {
+            Some(entry) => write!(f, "{entry} in the list of hosts is no host"),
+            None => write!(f, "list of hosts is longer than {MAX_HOSTS_BYTES} bytes"),
+        }
+    }
+}
+
+impl std::error::Error for HostListError {}
+
+/// Why a URL, or an address, is not admitted. The hosts are escaped and shortened.
+///
+/// The messages name no address of a host that was given by its name: who may choose the URL need
+/// not be somebody who may ask the internal DNS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GateError {
+    /// The list is empty.
+    Off,
+    /// No entry lists this host with this port and scheme.
+    NotListed {
+        /// As an entry would have it.
+        host: String,
+    },
+    /// All of the host's addresses are internal, or forbidden, and it is listed by a pattern.
+    Internal {
+        /// The host.
+        host: String,
+    },
+    /// All of the host's addresses are forbidden.
+    Forbidden {
+        /// The host.
+        host: String,
+    },
+    /// The host has no address.
+    NoAddress {
+        /// The host.
+        host: String,
+    },
+}
+
+impl fmt::Display for GateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("fetching is off, because pg_auth_jwt.fetch_hosts is empty"),
+            Self::NotListed { host } => {
+                write!(
+                    f,
+                    "host \"{host}\" is not listed in pg_auth_jwt.fetch_hosts"
+                )
+            }
+            Self::Internal { host } => write!(
+                f,
+                "host \"{host}\" has an internal address, and pg_auth_jwt.fetch_hosts does not \
+                 list it by its exact name"
+            ),
+            Self::Forbidden { host } => write!(
+                f,
+                "host \"{host}\" has an address that is never connected to: link-local, metadata, \
+                 multicast or reserved"
+            ),
+            Self::NoAddress { host } => write!(f, "host \"{host}\" has no address"),
+        }
+    }
+}
+
+impl std::error::Error for GateError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admit(hosts: &str, url: &str) -> Result<Target, GateError> {
+        let hosts = HostList::parse(hosts).unwrap_or_else(|e| panic!("{e}"));
+        hosts.admit(EndpointUrl::parse(url).unwrap_or_else(|e| panic!("{url}: {e}")))
+    }
+
+    #[track_caller]
+    fn listed(hosts: &str, urls: &[&str]) {
+        for url in urls {
+            assert!(admit(hosts, url).is_ok(), "{url} in {hosts}");
+        }
+    }
+
+    #[track_caller]
+    fn not_listed(hosts: &str, urls: &[&str]) {
+        for url in urls {
+            let result = admit(hosts, url);
+            assert!(
+                matches!(result, Err(GateError::NotListed { .. })),
+                "{url} in {hosts}: {result:?}"
+            );
+        }
+    }
+
+    fn at(addresses: &[&str]) -> Vec<SocketAddr> {
+        addresses
+            .iter()
+            .map(|ip| SocketAddr::new(ip.parse().unwrap(), 443))
+            .collect()
+    }
+
+    #[test]
+    fn an_empty_list_turns_fetching_off() {
+        for hosts in ["", " ", ",, \n"] {
+            assert!(HostList::parse(hosts).unwrap().is_empty());
+            assert_eq!(admit(hosts, "https://example.com/"), Err(GateError::Off));
+        }
+    }
+
+    #[test]
+    fn an_exact_name_lists_itself_at_its_port() {
+        listed(
+            "example.com",
+            &[
+                "https://example.com/",
+                "https://EXAMPLE.com:443/a?b",
+                "https://example.com/other/path",
+            ],
+        );
+        not_listed(
+            "example.com",
+            &[
+                "https://www.example.com/",
+                "https://example.com.evil.org/",
+                "https://example.comm/",
+                "https://notexample.com/",
+                "https://example.com:8443/",
+                "https://com/",
+            ],
+        );
+        listed("example.com:8443", &["https://example.com:8443/"]);
+        not_listed("example.com:8443", &["https://example.com/"]);
+        listed("EXAMPLE.Com", &["https://example.com/"]);
+        listed("bücher.example", &["https://xn--bcher-kva.example/"]);
+        listed("xn--bcher-kva.example", &["https://BÜCHER.example/"]);
+    }
+
+    #[test]
+    fn a_domain_lists_what_is_below_it() {
+        listed(
+            "*.example.com",
+            &["https://a.example.com/", "https://a.b.example.com/"],
+        );
+        not_listed(
+            "*.example.com",
+            &[
+                "https://example.com/",
+                "https://notexample.com/",
+                "https://a.example.com.org/",
+                "https://a.example.com:8443/",
+                "https://1.2.3.4/",
+            ],
+        );
+        listed("*.example.com:8443", &["https://a.example.com:8443/"]);
+    }
+
+    #[test]
+    fn a_star_lists_every_host_at_its_port() {
+        listed(
+            "*",
+            &[
+                "https://example.com/",
+                "https://8.8.8.8/",
+                "https://localhost/",
+            ],
+        );
+        not_listed("*", &["https://example.com:8443/", "http://127.0.0.1:443/"]);
+        listed("*:8443", &["https://example.com:8443/"]);
+    }
+
+    #[test]
+    fn entries_are_separated_by_commas_and_spaces() {
+        let hosts = "a.example, b.example,c.example\n\td.example ,, e.example";
+        for host in ["a", "b", "c", "d", "e"] {
+            listed(hosts, &[&format!("https://{host}.example/")]);
+        }
+        not_listed(hosts, &["https://f.example/"]);
+    }
+
+    #[test]
+    fn plain_http_needs_the_very_entry() {
+        listed("http://127.0.0.1:8080", &["http://127.0.0.1:8080/jwks"]);
+        listed("http://127.0.0.1:8080", &["http://2130706433:8080/jwks"]);
+        not_listed(
+            "http://127.0.0.1:8080",
+            &[
+                "http://127.0.0.1:8081/",
+                "http://127.0.0.1/",
+                "https://127.0.0.1:8080/",
+            ],
+        );
+        not_listed("127.0.0.1:8080, *:8080", &["http://127.0.0.1:8080/"]);
+        listed("127.0.0.1:8443", &["https://127.0.0.1:8443/"]);
+    }
+
+    #[test]
+    fn an_entry_that_cannot_be_read_is_named() {
+        for entry in [
+            "https://example.com",
+            "http://127.0.0.1",
+            "http://127.0.0.2:80",
+            "http://localhost:80",
+            "http://127.0.0.1:8080/",
+            "example.com/",
+            "example.com:",
+            "example.com:0",
+            "example.com:+443",
+            "example.com:65536",
+            "example.com:https",
+            "example.com.",
+            ".example.com",
+            "*.",
+            "*.*.com",
+            "*example.com",
+            "a.*.com",
+            "**",
+            "*.1.2.3.4",
+            "*.0.0.1",
+            "user@example.com",
+            "::1",
+            "[::1",
+            "[::1]443",
+            "10.0.0.0/8",
+            "1.2.3.4.5",
+            "exam\u{0}ple.com",
+        ] {
+            let result = HostList::parse(&format!("good.example {entry}"));
+            let message = result.expect_err(entry).to_string();
+            let expected = format!("{} in the list of hosts", excerpt::quoted(entry));
+            assert!(message.starts_with(&expected), "{message}");
+        }
+        let long = "a.example ".repeat(MAX_HOSTS_BYTES / 10 + 1);
+        assert!(HostList::parse(&long).is_err());
+    }
+
+    #[test]
+    fn an_address_as_the_host_is_looked_at_at_once() {
+        let forbidden = |hosts: &str, url: &str| {
+            let result = admit(hosts, url);
+            assert!(
+                matches!(result, Err(GateError::Forbidden { .. })),
+                "{url}: {result:?}"
+            );
+        };
+        // However it is written, and however it is listed.
+        for url in [
+            "https://169.254.169.254/",
+            "https://2852039166/",
+            "https://0251.0376.0251.0376/",
+            "https://0xa9fea9fe/",
+            "https://[::ffff:169.254.169.254]/",
+            "https://[64:ff9b::169.254.169.254]/",
+            "https://[2002:a9fe:a9fe::1]/",
+            "https://[fd00:ec2::254]/",
+        ] {
+            forbidden("*", url);
+            let host = EndpointUrl::parse(url).unwrap().host();
+            forbidden(&host, url);
+        }
+        let internal = |url| {
+            let result = admit("*", url);
+            assert!(
+                matches!(result, Err(GateError::Internal { .. })),
+                "{url}: {result:?}"
+            );
+        };
+        internal("https://10.0.0.5/");
+        internal("https://127.1/");
+        internal("https://[::1]/");
+        internal("https://[::ffff:10.0.0.5]/");
+        listed("10.0.0.5", &["https://10.0.0.5/", "https://167772165/"]);
+        listed("[fd00::5]:8443", &["https://[fd00:0::5]:8443/"]);
+    }
+
+    #[test]
+    fn a_pattern_does_not_reach_internal_addresses() {
+        let internal = at(&["10.0.0.5", "127.0.0.1", "::1", "fd00::1", "100.64.0.1"]);
+        let exactly = admit("a.example.com", "https://a.example.com/").unwrap();
+        assert_eq!(exactly.admit_addresses(internal.clone()).unwrap(), internal);
+        for hosts in ["*", "*.example.com", "*.com"] {
+            let target = admit(hosts, "https://a.example.com/").unwrap();
+            for address in &internal {
+                assert!(matches!(
+                    target.admit_addresses([*address]),
+                    Err(GateError::Internal { .. })
+                ));
+            }
+        }
+        // Listed both ways: the exact name counts.
+        let both = admit("* a.example.com", "https://a.example.com/").unwrap();
+        assert_eq!(both.admit_addresses(internal.clone()).unwrap(), internal);
+    }
+
+    #[test]
+    fn forbidden_addresses_are_left_out() {
+        let target = admit("*", "https://example.com/").unwrap();
+        let mixed = at(&[
+            "169.254.169.254",
+            "1.1.1.1",
+            "10.0.0.1",
+            "fe80::1",
+            "2606::1",
+        ]);
+        assert_eq!(
+            target.admit_addresses(mixed).unwrap(),
+            at(&["1.1.1.1", "2606::1"])
+        );
+        let forbidden = target.admit_addresses(at(&["169.254.169.254", "::"]));
+        assert_eq!(
+            forbidden.unwrap_err().to_string(),
+            "host \"example.com\" has an address that is never connected to: link-local, \
+             metadata, multicast or reserved"
+        );
+        assert_eq!(
+            target
+                .admit_addresses(at(&["0.0.0.0", "10.0.0.1"]))
+                .unwrap_err(),
+            GateError::Internal {
+                host: "example.com".to_owned()
+            }
+        );
+        assert!(matches!(
+            target.admit_addresses([]),
+            Err(GateError::NoAddress { .. })
+        ));
+    }
+
+    #[test]
+    fn messages_name_the_entry_that_is_missing() {
+        let message = |url| admit("other.example", url).unwrap_err().to_string();
+        assert_eq!(
+            message("https://example.com:8443/jwks"),
+            "host \"example.com:8443\" is not listed in pg_auth_jwt.fetch_hosts"
+        );
+        assert!(message("https://example.com/").contains("\"example.com\""));
+        assert!(message("http://127.0.0.1:80/").contains("\"http://127.0.0.1:80\""));
+    }
+}
