@@ -119,6 +119,9 @@ def play(checks, owner, user, name, fixture, issuer, jwks, signed):
 
     is_uuid = fixture.get("sub_is_uuid", issuer.row["type"] == "uuid")
     identity = [user_id, issuer.row["type"], "t" if is_uuid else "f"]
+    findings = owner.query("SELECT code, object FROM auth.lint()")
+    no_audience = [["audience_not_checked", f"issuer {issuer.follow['issuer']}"]]
+    checks.equal(f"{name}: auth.lint", findings, [] if issuer.follow["audience"] else no_audience)
     for what, token in signed["accepted"].items():
         checks.equal(f"{name}: {what}", rows(what, token), (identity, ["own"]))
     for what, token in signed["no_rows"].items():
@@ -154,6 +157,12 @@ def main():
             followed(checks, name, owner, issuer)
         play(checks, owner, user, name, fixture, issuer, *sign(node, fixture))
         played.append(provider)
+    owner.query("DELETE FROM auth.issuers")
+    clerk = table["Clerk"]["issuer"]
+    owner.query(f"INSERT INTO auth.issuers (issuer) VALUES ('{clerk}')")
+    owner.query(block("lint_ignore", "docs/issuers.md").replace("DATABASE app", f"DATABASE {db}"))
+    checks.equal("ignored by auth.lint", owner.query("SELECT code FROM auth.lint() WHERE object LIKE 'issuer %'"), [["no_keys"]])
+
     checks.equal("every row of the table", sorted(played), sorted(table))
     checks.equal("every row is read", page().count("\n| ["), len(table))
     checks.done(f"{len(played)} issuers, as docs/issuers.md has them")
