@@ -213,6 +213,23 @@ def administrators(case):
     case.check("deletes", 100, "u5", "DELETE FROM orders")
 
 
+def least_values(checks, owner, user):
+    """The values that the page has for other types are the least ones, and an index serves them."""
+    for least, kind in re.findall(r"`('[^`]+'::(\w+))`", TEXT):
+        owner.query(f"""CREATE TABLE other (owner {kind} NOT NULL, UNIQUE (owner));
+                        INSERT INTO other VALUES ({least});
+                        ALTER TABLE other ENABLE ROW LEVEL SECURITY; GRANT SELECT ON other TO authenticated;
+                        CREATE POLICY p ON other TO authenticated USING (owner >= CASE WHEN auth.role() = 'admin' THEN {least} END)""")
+        user.query("BEGIN; SET LOCAL enable_seqscan = off")
+        user.execute("SELECT auth.jwt_session_init($1)", tokens.token("boss", role="admin"))
+        checks.equal(f"{kind}: rows", user.value("SELECT count(*) FROM other"), "1")
+        checks.true(f"{kind}: plan", any("other_owner_key" in line for line, in user.query("EXPLAIN SELECT * FROM other")))
+        user.execute("SELECT auth.jwt_session_init($1)", tokens.token("u1"))
+        checks.equal(f"{kind}: rows of a user", user.value("SELECT count(*) FROM other"), "0")
+        user.query("ROLLBACK")
+        owner.query("DROP TABLE other")
+
+
 CASES = (tenants, roles, permissions, members, shares, soft_delete, administrators)
 
 
@@ -225,6 +242,7 @@ def main():
     before = owner.query("SELECT code, object FROM auth.lint()")
     for case in CASES:
         case(Case(checks, owner, user, case.__name__))
+    least_values(checks, owner, user)
     checks.equal("auth.lint", [row for row in owner.query("SELECT code, object FROM auth.lint()") if row not in before], [])
     # That lint would say so.
     owner.query("DROP INDEX orders_by_owner")
