@@ -61,7 +61,7 @@ pub use numeric_date::NumericDate;
 pub use policy::Policy;
 pub use time::UnixTime;
 pub use unverified_claims::{UnverifiedClaims, unverified_claims};
-pub use verify::{Verified, verify, verify_with};
+pub use verify::{Verified, lacks_only_key, verify, verify_with};
 pub use wanted::Wanted;
 
 pub mod limits;

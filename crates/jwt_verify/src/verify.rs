@@ -98,6 +98,23 @@ pub fn verify_with<K: Deref<Target = Keyring>>(
     })
 }
 
+/// Whether the token passes every check that takes no key: its form, its header, its issuer's rules
+/// and its claims. Anyone can write such a token, so this proves nothing; it tells whether fetching
+/// keys again could make the token acceptable.
+pub fn lacks_only_key(token: &str, keyring: &Keyring, now: UnixTime) -> bool {
+    let check = || -> Result<bool, Error> {
+        let token = Token::parse(token)?;
+        let header = header::parse(&token.header)?;
+        let claims = Claims::parse(&token.payload)?;
+        let header = Header::read(&header)?;
+        let issuer = find_issuer(&claims, keyring)?;
+        check_type(&header, issuer.policy())?;
+        claims.check(issuer.policy(), now)?;
+        Ok(issuer.policy().algorithms.contains(header.alg))
+    };
+    check().unwrap_or(false)
+}
+
 /// The issuer that the token names.
 pub(crate) fn find_issuer<'k>(
     claims: &Claims<'_>,
