@@ -13,7 +13,7 @@ CREATE FUNCTION auth.unfollow(issuer text) RETURNS boolean
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pg_auth_jwt_unfollow';
 COMMENT ON FUNCTION auth.unfollow(text) IS
-    'ends auth.follow(): no key of the issuer is trusted any more; false where none was followed';
+    'ends auth.follow() and auth.follow_url(): no key of the issuer is trusted any more; false where none was followed';
 
 CREATE FUNCTION auth.list_keys()
     RETURNS TABLE (
@@ -27,13 +27,13 @@ COMMENT ON FUNCTION auth.list_keys() IS 'the rows of the view auth.key_status';
 CREATE VIEW auth.key_status AS SELECT * FROM auth.list_keys();
 COMMENT ON VIEW auth.key_status IS 'each issuer''s keys, where they come from, and how that goes';
 COMMENT ON COLUMN auth.key_status.issuer IS 'the issuer''s name in auth.issuers';
-COMMENT ON COLUMN auth.key_status.source IS 'the table that holds the key';
+COMMENT ON COLUMN auth.key_status.source IS 'where the key comes from: a table, or a URL';
 COMMENT ON COLUMN auth.key_status.kid IS 'key id; NULL where the key has none, or the issuer no key';
 COMMENT ON COLUMN auth.key_status.alg IS 'the algorithms that the key takes; NULL for a key that cannot be used';
 COMMENT ON COLUMN auth.key_status.since IS 'when the key was made or stored, where the table says so';
 COMMENT ON COLUMN auth.key_status.valid_until IS 'from when on the key is not used, grace included; NULL: never';
 COMMENT ON COLUMN auth.key_status.state IS
-    'live: changes are announced; polled: looked at once a second; missing: no key counts; locked: cannot be looked at now';
+    'live: changes are announced; polled: looked at once a second; missing: no key counts; locked: cannot be looked at now; stale: not fetched for longer than max_stale';
 COMMENT ON COLUMN auth.key_status.last_success IS 'of an endpoint: when it was last fetched';
 COMMENT ON COLUMN auth.key_status.last_attempt IS 'of an endpoint: when a fetch was last tried';
 COMMENT ON COLUMN auth.key_status.failures IS 'of an endpoint: how many fetches failed since the last success';

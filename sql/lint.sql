@@ -469,7 +469,7 @@ trigger_not_always AS (
      WHERE t.tgenabled IS DISTINCT FROM 'A'
 ),
 -- 7. Issuers and their keys.
-issuers AS (SELECT i.* FROM auth.issuers AS i WHERE i.enabled),
+issuers AS (SELECT i.*, i.source ?| '{url,discovery}' IS TRUE AS is_fetched FROM auth.issuers AS i WHERE i.enabled),
 audience_not_checked AS (
     SELECT 'warning', 'audience_not_checked', NULL::regclass, NULL::oid, format('issuer %s', i.issuer),
            'Its tokens are accepted whatever their aud says, also those that were made for another application.',
@@ -489,15 +489,15 @@ tokens_never_expire AS (
       FROM issuers AS i WHERE NOT 'exp' = ANY (i.required_claims) AND i.max_age IS NULL
 ),
 -- Each key that can be used: of issuers whose keys are rows of auth.jwks, and of those that are
--- followed.
+-- followed in a table.
 usable_keys AS (
     SELECT i.issuer, k.expires_at AS until, k.jwk ->> 'kty' = 'oct' AS is_secret
       FROM issuers AS i JOIN auth.jwks AS k ON k.issuer = i.issuer
-     WHERE i.source IS NULL
+     WHERE i.source IS NULL OR i.is_fetched
     UNION ALL
     SELECT s.issuer, s.valid_until, s.alg ~ 'HS'
       FROM issuers AS i JOIN auth.key_status AS s ON s.issuer = i.issuer
-     WHERE i.source IS NOT NULL AND s.alg IS NOT NULL AND s.state <> 'missing'
+     WHERE i.source IS NOT NULL AND NOT i.is_fetched AND s.alg IS NOT NULL AND s.state <> 'missing'
 ),
 keys AS (
     SELECT i.issuer, i.source IS NOT NULL AS is_followed, count(k.issuer) AS number,
@@ -512,7 +512,7 @@ no_keys AS (
     SELECT 'warning', 'no_keys', NULL::regclass, NULL::oid, format('issuer %s', k.issuer),
            'It has no key, so each of its tokens is refused with 28J03.', k.fix
       FROM keys AS k WHERE k.number = 0
-       AND NOT EXISTS (SELECT FROM sources AS s WHERE s.issuer = k.issuer AND s.state = 'missing')
+       AND NOT EXISTS (SELECT FROM sources AS s WHERE s.issuer = k.issuer AND s.state IN ('missing', 'stale'))
 ),
 keys_expire AS (
     SELECT CASE WHEN k.until <= now() THEN 'error' ELSE 'warning' END, 'keys_expire', NULL::regclass, NULL::oid, format('issuer %s', k.issuer),
@@ -522,21 +522,40 @@ keys_expire AS (
 ),
 -- 8. Where keys come from, if not from auth.jwks. A further kind of source has its codes here.
 sources AS (
-    SELECT i.issuer, i.audience, s.source AS name, min(s.state) AS state, min(s.last_error) AS remark
+    SELECT i.issuer, i.audience, i.is_fetched, s.source AS name, min(s.state) AS state, min(s.last_error) AS remark,
+           max(s.failures) AS failures
       FROM issuers AS i JOIN auth.key_status AS s ON s.issuer = i.issuer
      WHERE i.source IS NOT NULL
-     GROUP BY i.issuer, i.audience, s.source
+     GROUP BY i.issuer, i.audience, i.is_fetched, s.source
 ),
 source_missing AS (
     SELECT 'error', 'source_missing', NULL::regclass, NULL::oid, format('issuer %s', s.issuer),
            coalesce(s.remark, 'Its source is missing.') || ' Each of its tokens is refused with 28J03.',
            format('SELECT auth.follow(%L, issuer => %L, audience => %L);', s.name, s.issuer, s.audience)
-      FROM sources AS s WHERE s.state = 'missing'
+      FROM sources AS s WHERE s.state = 'missing' AND NOT s.is_fetched
 ),
 source_polled AS (
     SELECT 'info', 'source_polled', NULL::regclass, NULL::oid, format('issuer %s', s.issuer), s.remark,
            format('SELECT auth.follow(%L, issuer => %L, audience => %L); -- as a role that may add triggers to the table', s.name, s.issuer, s.audience)
       FROM sources AS s WHERE s.state = 'polled'
+),
+keys_not_fetched AS (
+    SELECT 'error', 'keys_not_fetched', NULL::regclass, NULL::oid, format('issuer %s', s.issuer),
+           s.remark || ' Each of its tokens is refused with 28J03.',
+           format('SELECT * FROM auth.refresh(%L); -- fetches them, or says why not', s.issuer)
+      FROM sources AS s WHERE s.is_fetched AND s.state IN ('missing', 'stale')
+),
+-- What auth.key_status says of an endpoint that the server may not call (src/trust/endpoint/state.rs).
+fetch_not_allowed AS (
+    SELECT 'warning', 'fetch_not_allowed', NULL::regclass, NULL::oid, format('issuer %s', s.issuer), s.remark,
+           'LOAD ''pg_auth_jwt''; ALTER SYSTEM SET pg_auth_jwt.fetch_hosts = ''...''; SELECT pg_reload_conf(); -- as a superuser, with the host of ' || s.name
+      FROM sources AS s WHERE s.is_fetched AND s.state = 'live' AND s.remark LIKE '%Nothing is fetched: %'
+),
+fetch_failing AS (
+    SELECT 'warning', 'fetch_failing', NULL::regclass, NULL::oid, format('issuer %s', s.issuer),
+           format('The last %s fetches failed. ', s.failures) || s.remark,
+           format('SELECT * FROM auth.refresh(%L); -- tries once more', s.issuer)
+      FROM sources AS s WHERE s.is_fetched AND s.state = 'live' AND s.failures > 0 AND s.remark NOT LIKE '%Nothing is fetched: %'
 ),
 shared_secret AS (
     SELECT 'warning', 'shared_secret', NULL::regclass, NULL::oid, format('issuer %s', k.issuer),
@@ -556,6 +575,7 @@ findings (level, code, classid, objid, object, detail, fix) AS (
     UNION ALL TABLE audience_not_checked UNION ALL TABLE any_issuer UNION ALL TABLE tokens_never_expire
     UNION ALL TABLE no_keys UNION ALL TABLE keys_expire UNION ALL TABLE shared_secret
     UNION ALL TABLE source_missing UNION ALL TABLE source_polled
+    UNION ALL TABLE keys_not_fetched UNION ALL TABLE fetch_not_allowed UNION ALL TABLE fetch_failing
 ),
 -- 9. What the owners ignore on purpose.
 database_comment AS (

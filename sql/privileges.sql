@@ -58,9 +58,11 @@ $$;
 GRANT USAGE ON SCHEMA auth TO PUBLIC;
 
 GRANT USAGE ON SCHEMA auth TO @extowner@ WITH GRANT OPTION;
-GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON auth.issuers, auth.jwks TO @extowner@ WITH GRANT OPTION;
+GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON auth.issuers, auth.jwks, auth.endpoints, auth.withdrawn_keys
+    TO @extowner@ WITH GRANT OPTION;
 GRANT EXECUTE ON FUNCTION
     auth.init(jsonb, text, text[]), auth.follow(regclass, text, text[], interval, jsonb), auth.unfollow(text),
+    auth.follow_url(text, text, text[]), auth.refresh(text),
     auth.list_keys(), auth.keys_changed(), auth.verify(text), auth.inspect(text), auth.lint(),
     auth.explain_access(regclass, text, text, name), auth.list_stats(), auth.reset_stats()
     TO @extowner@ WITH GRANT OPTION;

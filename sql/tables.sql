@@ -24,7 +24,9 @@ CREATE TABLE auth.issuers (
     enabled boolean NOT NULL DEFAULT true,
     source jsonb
         CONSTRAINT source_is_object CHECK (
-            pg_catalog.jsonb_typeof(source) OPERATOR(pg_catalog.=) 'object')
+            pg_catalog.jsonb_typeof(source) OPERATOR(pg_catalog.=) 'object'),
+    max_stale interval DEFAULT '7 days'
+        CONSTRAINT max_stale_not_negative CHECK (max_stale OPERATOR(pg_catalog.>=) '0 s'::pg_catalog.interval)
 );
 COMMENT ON TABLE auth.issuers IS 'whose tokens are accepted, and on what terms';
 COMMENT ON COLUMN auth.issuers.issuer IS 'the exact iss that a token must carry; * accepts any or none';
@@ -35,14 +37,17 @@ COMMENT ON COLUMN auth.issuers.leeway IS 'how far the issuer''s clock may differ
 COMMENT ON COLUMN auth.issuers.max_age IS 'how old a token may be, from its iat; NULL: any age';
 COMMENT ON COLUMN auth.issuers.token_types IS 'accepted values of typ; a token without it counts as JWT; NULL: not checked';
 COMMENT ON COLUMN auth.issuers.enabled IS 'false: no token of this issuer is accepted';
-COMMENT ON COLUMN auth.issuers.source IS 'where the keys are, as auth.follow() writes it; NULL: in auth.jwks';
+COMMENT ON COLUMN auth.issuers.source IS 'where the keys come from, as auth.follow() and auth.follow_url() write it; NULL: auth.init() or SQL';
+COMMENT ON COLUMN auth.issuers.max_stale IS
+    'how long fetched keys are trusted after the last time that they could be fetched; NULL: for ever';
 COMMENT ON CONSTRAINT issuer_not_empty ON auth.issuers IS 'the row * is for tokens without iss';
 COMMENT ON CONSTRAINT audience_not_empty ON auth.issuers IS 'an empty list would accept no token';
 COMMENT ON CONSTRAINT algorithms_known ON auth.issuers IS 'the JWA names that pg_auth_jwt verifies';
 COMMENT ON CONSTRAINT required_claims_named ON auth.issuers IS 'no NULL elements';
 COMMENT ON CONSTRAINT leeway_not_negative ON auth.issuers IS 'a leeway only extends the times';
 COMMENT ON CONSTRAINT max_age_positive ON auth.issuers IS 'an age of zero would accept no token';
-COMMENT ON CONSTRAINT source_is_object ON auth.issuers IS 'as auth.follow() writes it';
+COMMENT ON CONSTRAINT source_is_object ON auth.issuers IS 'as auth.follow() and auth.follow_url() write it';
+COMMENT ON CONSTRAINT max_stale_not_negative ON auth.issuers IS 'a length of time';
 COMMENT ON CONSTRAINT token_types_named ON auth.issuers IS 'no NULL elements';
 
 CREATE TABLE auth.jwks (

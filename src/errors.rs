@@ -122,6 +122,18 @@ pub fn key_not_followed(error: &Error, remark: Option<String>) -> Report {
     }
 }
 
+/// A token refused for want of a key, of an issuer whose keys are fetched; `remark` says what is
+/// wrong with them.
+pub fn key_not_fetched(error: &Error, remark: Option<&str>, hint: &str) -> Report {
+    let refused = report(error);
+    Report {
+        // None of the issuer's keys counts then, so the token's is not the one that is missing.
+        detail: remark.map(str::to_owned).or(refused.detail),
+        hint: Some(hint.to_owned()),
+        ..refused
+    }
+}
+
 /// A claim that a `text` or `jsonb` of this database cannot hold.
 pub fn not_in_server_encoding() -> Report {
     Report {
@@ -317,7 +329,8 @@ pub fn no_usable_key(reasons: &[(String, String)], secrets_of: Option<&str>) -> 
     )
 }
 
-fn reasons_in_lines(reasons: &[(String, String)]) -> String {
+/// The reasons for which keys were left out, a line for each of the first ones.
+pub fn reasons_in_lines(reasons: &[(String, String)]) -> String {
     const SHOWN: usize = 5;
     let mut lines: Vec<String> = reasons
         .iter()
@@ -452,18 +465,95 @@ pub fn in_read_only_transaction(function: &str) -> Report {
 }
 
 /// Keys given to an issuer whose keys come from elsewhere.
-pub fn issuer_is_followed(issuer: &str) -> Report {
+pub fn issuer_is_followed(issuer: &str, is_fetched: bool) -> Report {
     let quoted = pgrx::spi::quote_literal(issuer);
+    let (how, others) = if is_fetched {
+        ("fetched from a URL", "the fetched ones")
+    } else {
+        ("followed in a table", "the table's")
+    };
+    Report {
+        sqlstate: SqlState(b"55000"),
+        message: format!("keys of issuer \"{}\" are {how}", shorten(issuer)),
+        detail: Some("An issuer's keys come from one source only.".to_owned()),
+        hint: Some(format!(
+            "To load keys in place of {others}, run auth.unfollow({quoted}) first."
+        )),
+    }
+}
+
+/// `auth.refresh` of an issuer whose keys are not fetched.
+pub fn issuer_not_fetched(issuer: &str) -> Report {
     Report {
         sqlstate: SqlState(b"55000"),
         message: format!(
-            "keys of issuer \"{}\" are followed in a table",
+            "keys of issuer \"{}\" are not fetched from a URL",
             shorten(issuer)
         ),
-        detail: Some("An issuer's keys come from one source only.".to_owned()),
+        detail: None,
+        hint: Some("auth.follow_url() has the keys of an issuer fetched.".to_owned()),
+    }
+}
+
+/// `auth.follow_url` for any issuer, without the URL of the keys.
+pub fn no_discovery_of_any() -> Report {
+    invalid(
+        "issuer \"*\" has no discovery document".to_owned(),
+        Some("A discovery document names its issuer, and must be of that one.".to_owned()),
+        Some("Pass the URL of the keys: url => 'https://...'."),
+    )
+}
+
+/// A URL that `auth.follow_url` refuses; `is_of_issuer`: it was made of the issuer's name.
+pub fn url_not_acceptable(reason: &str, is_of_issuer: bool) -> Report {
+    let hint = is_of_issuer.then_some(
+        "Without an argument url, the issuer itself must be a URL, below which its OpenID discovery \
+         document is. Pass the URL of the keys: url => 'https://...'.",
+    );
+    invalid(
+        "URL is not acceptable".to_owned(),
+        Some(sentence(reason)),
+        hint,
+    )
+}
+
+/// A URL that the present settings do not allow to be fetched; a WARNING. `hosts` is the setting's
+/// value.
+pub fn host_not_admitted(reason: &str, hosts: &str, host: &str) -> Report {
+    let all = match hosts.trim() {
+        "" => host.to_owned(),
+        hosts => format!("{hosts} {host}"),
+    };
+    Report {
+        sqlstate: SqlState(b"01000"),
+        message: "keys cannot be fetched from this URL yet".to_owned(),
+        detail: Some(sentence(reason)),
         hint: Some(format!(
-            "To load keys in place of the table's, run auth.unfollow({quoted}) first."
+            "A superuser allows the host: LOAD 'pg_auth_jwt'; ALTER SYSTEM SET pg_auth_jwt.fetch_hosts = {}; SELECT \
+             pg_reload_conf();",
+            pgrx::spi::quote_literal(all)
         )),
+    }
+}
+
+/// A value of `pg_auth_jwt.fetch_hosts` that cannot be read; a WARNING.
+pub fn fetch_hosts_unreadable(reason: &str) -> Report {
+    Report {
+        sqlstate: SqlState(b"01000"),
+        message: "setting pg_auth_jwt.fetch_hosts cannot be read".to_owned(),
+        detail: Some(sentence(reason)),
+        hint: Some("Nothing is fetched until a superuser corrects it.".to_owned()),
+    }
+}
+
+/// Keys of an issuer whose audience is not checked, and that are fetched; a NOTICE.
+pub fn audience_of_url_not_checked(issuer: &str) -> Report {
+    let quoted = pgrx::spi::quote_literal(issuer);
+    Report {
+        hint: Some(format!(
+            "Name the audience: SELECT auth.follow_url({quoted}, audience => '{{my-app}}');"
+        )),
+        ..audience_not_checked(issuer)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Verifies JSON Web Tokens inside Postgres, so that row-level security can trust their claims.
 //!
-//! Imports go one way, which `scripts/lint` checks: this module → [`once`] → [`session`] → [`trust`],
-//! [`settings`] → [`errors`], [`stats`], [`redaction`] → [`pg`].
+//! Imports go one way, which `scripts/lint` checks: this module → [`once`] → [`session`] →
+//! [`trust`] → [`settings`] → [`errors`], [`stats`], [`redaction`] → [`pg`].
 //!
 //! A claim function asks the [`session`] who the user is. The session verifies the value of
 //! `pg_auth_jwt.token` with the `jwt_verify` crate, against the keys that [`trust`] reads from the
@@ -37,6 +37,8 @@ mod stats;
 mod tests;
 mod trust;
 
+use trust::endpoint::timetable;
+
 #[cfg(test)]
 pub mod pg_test {
     //! What `cargo pgrx test` calls before it starts its server.
@@ -62,7 +64,8 @@ extern "C-unwind" fn _PG_init() {
             once::install();
             session::execution::install();
             if settings::is_loaded_by_server() {
-                stats::request_shared_memory();
+                pg::shared::request([&stats::SHARED, &timetable::TIMETABLE]);
+                trust::endpoint::launcher::register();
             }
             // The statement that loads the library came before the hooks.
             redaction::hooks::redact_activity();
@@ -86,9 +89,14 @@ pgrx::extension_sql_file!(
 pgrx::extension_sql_file!("../sql/init.sql", name = "init", requires = ["tables"]);
 pgrx::extension_sql_file!("../sql/follow.sql", name = "follow", requires = ["init"]);
 pgrx::extension_sql_file!(
+    "../sql/endpoint.sql",
+    name = "endpoint",
+    requires = ["follow"]
+);
+pgrx::extension_sql_file!(
     "../sql/session.sql",
     name = "session",
-    requires = ["follow"]
+    requires = ["endpoint"]
 );
 pgrx::extension_sql_file!(
     "../sql/claim_functions.sql",

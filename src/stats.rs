@@ -6,7 +6,6 @@
 //! verified before. Names are those of rows in `auth.issuers`, never what a stranger wrote into a
 //! token.
 
-use std::ffi::c_void;
 use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use jwt_verify::UnixTime;
@@ -14,6 +13,7 @@ use pgrx::pg_sys;
 
 use crate::pg::clock;
 use crate::pg::report::SqlState;
+use crate::pg::shared::Area;
 
 /// What is counted.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -150,7 +150,7 @@ impl Place {
 }
 
 /// Places for issuers, and one for those that found none.
-struct Table<const PLACES: usize> {
+pub struct Table<const PLACES: usize> {
     places: [Place; PLACES],
     others: Place,
 }
@@ -247,14 +247,13 @@ impl<const PLACES: usize> Table<PLACES> {
 static OWN: Table<64> = Table::new();
 
 /// Of all backends and databases.
-type Shared = Table<512>;
+pub type Shared = Table<512>;
 
-/// NULL where the library is loaded by the session.
-static SHARED: AtomicPtr<Shared> = AtomicPtr::new(std::ptr::null_mut());
+/// Where they are.
+pub static SHARED: Area<Shared> = Area::new(c"pg_auth_jwt stats");
 
 fn shared() -> Option<&'static Shared> {
-    // SAFETY: NULL, or what `attach` made, which is there as long as the server.
-    unsafe { SHARED.load(Ordering::Relaxed).as_ref() }
+    SHARED.get()
 }
 
 /// The places of this backend's database that are no issuer's, in both tables, once they were
@@ -345,57 +344,5 @@ pub fn reset() {
     OWN.reset(database);
     if let Some(shared) = shared() {
         shared.reset(database);
-    }
-}
-
-#[cfg(not(feature = "pg14"))]
-static mut PREVIOUS_REQUEST: pg_sys::shmem_request_hook_type = None;
-static mut PREVIOUS_STARTUP: pg_sys::shmem_startup_hook_type = None;
-
-/// Asks for shared memory; to be called while the server itself loads the library.
-pub fn request_shared_memory() {
-    // SAFETY: the postmaster is single-threaded, and this is the only place that writes these.
-    unsafe {
-        #[cfg(feature = "pg14")]
-        request();
-        #[cfg(not(feature = "pg14"))]
-        {
-            PREVIOUS_REQUEST = pg_sys::shmem_request_hook;
-            pg_sys::shmem_request_hook = Some(request);
-        }
-        PREVIOUS_STARTUP = pg_sys::shmem_startup_hook;
-        pg_sys::shmem_startup_hook = Some(attach);
-    }
-}
-
-unsafe extern "C-unwind" fn request() {
-    // SAFETY: Postgres calls the hook when memory may be asked for.
-    unsafe {
-        #[cfg(not(feature = "pg14"))]
-        if let Some(previous) = PREVIOUS_REQUEST {
-            previous();
-        }
-        pg_sys::RequestAddinShmemSpace(size_of::<Shared>());
-    }
-}
-
-/// Called once by the postmaster, before there is any other process; again after a crash.
-unsafe extern "C-unwind" fn attach() {
-    // SAFETY: Postgres gives memory of that size, which it aligns to a cache line, or ends the
-    // server. A table of zeros is an empty one.
-    unsafe {
-        if let Some(previous) = PREVIOUS_STARTUP {
-            previous();
-        }
-        let mut is_there = false;
-        let table: *mut c_void = pg_sys::ShmemInitStruct(
-            c"pg_auth_jwt stats".as_ptr(),
-            size_of::<Shared>(),
-            &raw mut is_there,
-        );
-        if !is_there {
-            std::ptr::write_bytes(table.cast::<u8>(), 0, size_of::<Shared>());
-        }
-        SHARED.store(table.cast(), Ordering::Relaxed);
     }
 }

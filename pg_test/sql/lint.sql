@@ -297,6 +297,16 @@ DROP TABLE jwks;
 SELECT auth.unfollow('https://followed');
 DELETE FROM auth.issuers WHERE issuer = 'https://followed';
 :lint
+-- Keys behind a URL, with what the refreshing process would have written.
+SELECT auth.follow_url('https://fetched', 'https://keys.test.example/jwks', '{a}');
+:lint
+INSERT INTO auth.jwks (issuer, jwk) SELECT 'https://fetched', jwk FROM jsonb_array_elements(:'jwks'::jsonb -> 'keys') AS jwk LIMIT 1;
+UPDATE auth.endpoints SET last_success = now();
+:lint
+UPDATE auth.endpoints SET last_success = now() - interval '8 days';
+:lint
+DELETE FROM auth.issuers WHERE issuer = 'https://fetched';
+:lint
 -- What has no COMMENT of its own is ignored in that of the database, as a whole or for one object.
 UPDATE auth.issuers SET audience = NULL, required_claims = '{}';
 SELECT level, code, object FROM auth.lint();

@@ -69,7 +69,7 @@ DELETE FROM auth.jwks WHERE kid = 'es-1';
 DELETE FROM auth.issuers;
 SELECT count(*) FROM auth.jwks;
 SELECT auth.init(:'jwks', issuer => :'issuer', audience => '{my-app}');
-TRUNCATE auth.issuers, auth.jwks;
+TRUNCATE auth.issuers CASCADE;
 INSERT INTO auth.issuers (issuer) VALUES ('*');
 INSERT INTO auth.jwks (issuer, jwk) SELECT '*', jwk FROM jsonb_array_elements(:'jwks'::jsonb -> 'keys') AS jwk;
 SELECT auth.verify(:'alice') ->> 'email', bool_and(ok) FROM auth.inspect(:'alice');

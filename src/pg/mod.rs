@@ -1,14 +1,17 @@
 //! What pgrx lacks: the calling convention of SQL functions, errors with an SQLSTATE of our own,
-//! rows and encodings, the statement clock, and Postgres's functions without pgrx's guard. Nothing
-//! here depends on tokens or keys.
+//! rows and encodings, the statement clock, shared memory, background workers, and Postgres's
+//! functions without pgrx's guard. Nothing here depends on tokens or keys.
 
 pub mod clock;
 pub mod encoding;
 pub mod function;
 pub mod guard;
+pub mod library;
 pub mod report;
 pub mod row;
 pub mod sandbox;
 pub mod search;
+pub mod shared;
 pub mod unguarded;
 pub mod uuid;
+pub mod worker;

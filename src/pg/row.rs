@@ -147,6 +147,17 @@ impl<'a> Row<'a> {
         unsafe { self.get(column, pg_sys::BOOLOID) }
     }
 
+    /// Whether there is a column of this name and type.
+    pub fn has(&self, column: &str, type_id: pg_sys::Oid) -> bool {
+        self.columns.index(column, type_id).is_some()
+    }
+
+    /// An `integer`.
+    pub fn integer(&self, column: &str) -> Option<i32> {
+        // SAFETY: it reads that type.
+        unsafe { self.get(column, pg_sys::INT4OID) }
+    }
+
     /// An `interval`.
     pub fn interval(&self, column: &str) -> Option<Interval> {
         // SAFETY: it reads that type.

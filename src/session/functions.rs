@@ -24,7 +24,7 @@ sql_function!(
         settings::check()?;
         let token = token(&arguments, 0)?.unwrap_or_default();
         if !token.is_empty() {
-            session::verify(token)?;
+            session::verify_patiently(token)?;
         }
         let is_local = is_local(arguments.boolean(1), || arguments.call_is_whole_statement());
         set_token(token, is_local);

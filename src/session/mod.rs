@@ -24,6 +24,7 @@ use crate::pg::report::Report;
 use crate::session::identity::Identity;
 use crate::settings;
 use crate::stats::{self, Event};
+use crate::trust::endpoint::start;
 use crate::trust::keys;
 use crate::trust::keys::{Generation, Keys};
 
@@ -133,8 +134,42 @@ pub fn synchronize() {
     SESSION.with(Session::synchronize);
 }
 
+/// As [`verify`]. Where the token's key is not known, and this session has therefore started a
+/// fetch of its issuer's keys, waits for that a while and tries once more.
+///
+/// # Errors
+///
+/// Where it is not good.
+pub fn verify_patiently(token: &[u8]) -> Result<Rc<Identity>, Report> {
+    start::forget();
+    verify(token).or_else(|refused| {
+        let is_for_key = refused.sqlstate == errors::sqlstate(ErrorKind::Key);
+        let started = start::last().filter(|_| is_for_key);
+        let ended = started.and_then(|started| started.wait(settings::refresh_wait()));
+        if ended.is_none() {
+            return Err(refused);
+        }
+        keys::accept_invalidations();
+        verify(token)
+    })
+}
+
+/// Has keys fetched again for a token that was refused, if they may be why and nothing else is.
+fn fetch_early(error: &jwt_verify::Error, text: &str, keys: &Keys, now: UnixTime) {
+    use jwt_verify::Error::{NoKeys, UnknownKey};
+    let Some(seen) = keys.endpoint() else { return };
+    let is_unknown = matches!(error, UnknownKey { .. } | NoKeys { .. });
+    if is_unknown && seen.row.may_be_early(now) && jwt_verify::lacks_only_key(text, keys, now) {
+        start::early(seen);
+    }
+}
+
 /// The error for a token that was refused; with what is wrong with its issuer's source, if that may be why.
-fn refusal(error: &jwt_verify::Error, keys: Option<&Keys>) -> Report {
+fn refusal(error: &jwt_verify::Error, keys: Option<&Keys>, now: UnixTime) -> Report {
+    let is_for_key = error.kind() == ErrorKind::Key;
+    if let Some(seen) = keys.and_then(Keys::endpoint).filter(|_| is_for_key) {
+        return seen.refusal(error, now);
+    }
     match keys.map(|keys| (keys.sight(), !keys.is_empty())) {
         Some((Some(sight), has_row)) if error.kind() == ErrorKind::Key => {
             sight.refusal(error, has_row)
@@ -196,6 +231,7 @@ impl Session {
             // next claim function must not take the new id for a sign that it has.
             self.state.set(State::Unresolved);
             keys::accept_invalidations();
+            start::forget();
             self.statement.set(statement);
         }
         if keys::are_stale() {
@@ -258,7 +294,12 @@ impl Session {
             Err(error) => Event::Refused(errors::sqlstate(error.kind()), now),
         };
         stats::count(issuer.as_deref(), event);
-        let verified = outcome.map_err(|error| refusal(&error, used.as_ref()))?;
+        let verified = outcome.map_err(|error| {
+            if let Some(keys) = &used {
+                fetch_early(&error, &text, keys, now);
+            }
+            refusal(&error, used.as_ref(), now)
+        })?;
         let identity = Rc::new(Identity::new(token, &verified)?);
         if let Some(keys) = used {
             self.remember(Remembered {

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use pgrx::guc::{GucContext, GucFlags, GucSetting};
 use pgrx::pg_sys;
@@ -68,6 +69,23 @@ static FOREIGN_SETTINGS: Setting = Setting::choice(
     c"ignore",
 );
 
+/// The hosts from which keys may be fetched; none by default, because fetching makes the server
+/// call hosts that the extension's owner names, who is no superuser.
+static FETCH_HOSTS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+
+/// The file with the certificates of the authorities that these hosts' are checked against; empty
+/// by default: those of the operating system.
+static FETCH_CA_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+
+/// How long `auth.jwt_session_init` waits for a fetch that it has started, in milliseconds; 1 s by
+/// default: most endpoints answer within that, and a login takes no longer.
+static REFRESH_WAIT: Setting = Setting::milliseconds(
+    REFRESH_WAIT_NAME,
+    60_000,
+    c"Available values: 0 to 60000 milliseconds.",
+    c"1000",
+);
+
 /// Set when Postgres assigns the token, in any way.
 static TOKEN_ASSIGNED: AtomicBool = AtomicBool::new(true);
 
@@ -82,9 +100,12 @@ const AUDIT_LOG_NAME: &CStr = c"pg_auth_jwt.audit_log";
 const EVALUATE_ONCE_NAME: &CStr = c"pg_auth_jwt.evaluate_once";
 const REQUIRE_TOKEN_NAME: &CStr = c"pg_auth_jwt.require_token";
 const FOREIGN_SETTINGS_NAME: &CStr = c"pg_auth_jwt.foreign_settings";
+const FETCH_HOSTS_NAME: &CStr = c"pg_auth_jwt.fetch_hosts";
+const FETCH_CA_FILE_NAME: &CStr = c"pg_auth_jwt.fetch_ca_file";
+const REFRESH_WAIT_NAME: &CStr = c"pg_auth_jwt.refresh_wait";
 
 /// The names of all settings.
-const NAMES: [&CStr; 7] = [
+const NAMES: [&CStr; 10] = [
     TOKEN_NAME,
     SCOPE_NAME,
     CACHE_SIZE_NAME,
@@ -92,6 +113,9 @@ const NAMES: [&CStr; 7] = [
     EVALUATE_ONCE_NAME,
     REQUIRE_TOKEN_NAME,
     FOREIGN_SETTINGS_NAME,
+    FETCH_HOSTS_NAME,
+    FETCH_CA_FILE_NAME,
+    REFRESH_WAIT_NAME,
 ];
 
 /// Values of `pg_auth_jwt.scope`: what `auth.jwt_session_init` does where `is_local` is NULL.
@@ -321,6 +345,51 @@ fn define() {
         GucContext::Userset,
         GucFlags::default(),
     );
+    text::define::<6>(
+        c"How long auth.jwt_session_init() waits for keys that it has fetched.",
+        c"In milliseconds, from 0, which turns the wait off, to 60000.",
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    define_of_server(
+        FETCH_HOSTS_NAME,
+        c"Hosts from which auth.follow_url() may have keys fetched.",
+        c"Entries are host[:port], *.domain or *. Empty: nothing is fetched.",
+        &FETCH_HOSTS,
+        GucFlags::default(),
+    );
+    define_of_server(
+        FETCH_CA_FILE_NAME,
+        c"PEM file with the certificate authorities of the hosts of pg_auth_jwt.fetch_hosts.",
+        c"Empty: the operating system's, or else those that come with pg_auth_jwt.",
+        &FETCH_CA_FILE,
+        GucFlags::SUPERUSER_ONLY,
+    );
+}
+
+/// Defines a text that only the server's configuration sets.
+fn define_of_server(
+    name: &'static CStr,
+    short: &'static CStr,
+    long: &'static CStr,
+    setting: &'static GucSetting<Option<CString>>,
+    flags: GucFlags,
+) {
+    // SAFETY: there are no hooks.
+    unsafe {
+        Definition {
+            name,
+            short,
+            long,
+            setting,
+            context: pg_sys::GucContext::PGC_SIGHUP,
+            flags,
+            check: None,
+            assign: None,
+            show: None,
+        }
+        .define();
+    }
 }
 
 /// A token comes from the session, never from a default that is stored for a role or a database:
@@ -435,6 +504,32 @@ pub fn audit_log() -> AuditLog {
 /// See [`EVALUATE_ONCE`]. If it cannot be read, the default.
 pub fn evaluate_once() -> bool {
     EVALUATE_ONCE.value() != Some(0)
+}
+
+/// See [`FETCH_HOSTS`]. What cannot be UTF-8 names no host.
+pub fn fetch_hosts() -> String {
+    text_of(&FETCH_HOSTS)
+}
+
+/// Whether keys may be fetched from any host.
+pub fn fetching_is_on() -> bool {
+    !fetch_hosts().trim().is_empty()
+}
+
+/// See [`FETCH_CA_FILE`].
+pub fn fetch_ca_file() -> String {
+    text_of(&FETCH_CA_FILE)
+}
+
+fn text_of(setting: &'static GucSetting<Option<CString>>) -> String {
+    let bytes = setting.get().unwrap_or_default().into_bytes();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// See [`REFRESH_WAIT`]. If it cannot be read, there is no wait.
+pub fn refresh_wait() -> Duration {
+    let milliseconds = REFRESH_WAIT.value().unwrap_or(0);
+    Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0))
 }
 
 /// See [`REQUIRE_TOKEN`]. If it cannot be read, on.

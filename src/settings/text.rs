@@ -37,8 +37,9 @@ enum Kind {
     Choice(&'static [&'static CStr]),
     /// Any text that Postgres accepts for a `boolean` setting.
     Boolean,
-    /// Any text that Postgres accepts for an `integer` setting, in this range.
-    Integer(c_int, c_int),
+    /// Any text that Postgres accepts for an `integer` setting, in this range, with a unit where
+    /// there are flags for one.
+    Integer(c_int, c_int, c_int),
 }
 
 /// A setting, with the meaning of its present text.
@@ -90,7 +91,18 @@ impl Setting {
         available: &'static CStr,
         default: &'static CStr,
     ) -> Self {
-        Self::new(name, Kind::Integer(least, most), available, default)
+        Self::new(name, Kind::Integer(least, most, 0), available, default)
+    }
+
+    /// As [`integer`](Self::integer), from 0, with a unit of time; without one, in milliseconds.
+    pub const fn milliseconds(
+        name: &'static CStr,
+        most: c_int,
+        available: &'static CStr,
+        default: &'static CStr,
+    ) -> Self {
+        let kind = Kind::Integer(0, most, pg_sys::GUC_UNIT_MS as c_int);
+        Self::new(name, kind, available, default)
     }
 
     /// The meaning of its text: the number, 0 or 1, or the index in the list of names; `None` where
@@ -126,10 +138,10 @@ impl Setting {
                     let mut value = false;
                     unguarded::parse_bool(text, &raw mut value).then(|| c_int::from(value))
                 }
-                Kind::Integer(least, most) => {
+                Kind::Integer(least, most, flags) => {
                     let mut value = 0;
                     let is_integer =
-                        unguarded::parse_int(text, &raw mut value, 0, std::ptr::null_mut());
+                        unguarded::parse_int(text, &raw mut value, flags, std::ptr::null_mut());
                     (is_integer && (least..=most).contains(&value)).then_some(value)
                 }
             }
@@ -138,13 +150,14 @@ impl Setting {
 }
 
 /// The settings that are parsed here.
-static SETTINGS: [&Setting; 6] = [
+static SETTINGS: [&Setting; 7] = [
     &super::SCOPE,
     &super::CACHE_SIZE,
     &super::AUDIT_LOG,
     &super::EVALUATE_ONCE,
     &super::REQUIRE_TOKEN,
     &super::FOREIGN_SETTINGS,
+    &super::REFRESH_WAIT,
 ];
 
 /// Defines the setting at index `I` of [`SETTINGS`].

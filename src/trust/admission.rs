@@ -145,12 +145,14 @@ fn agree(
 ///
 /// # Errors
 ///
-/// Where the issuer's keys are followed elsewhere.
+/// Where the issuer's keys are followed in a table. Those that are fetched are stored here.
 fn algorithms_of(issuer: &str) -> Result<AlgorithmSet, Report> {
     Spi::connect(|client| {
         let rows = client
             .select(
                 "SELECT i.algorithms::pg_catalog.text[], i.source IS NOT NULL \
+                        AND NOT i.source OPERATOR(pg_catalog.?) 'url' \
+                        AND NOT i.source OPERATOR(pg_catalog.?) 'discovery' \
                  FROM auth.issuers AS i WHERE i.issuer OPERATOR(pg_catalog.=) $1",
                 Some(1),
                 &[argument(issuer)?],
@@ -162,7 +164,7 @@ fn algorithms_of(issuer: &str) -> Result<AlgorithmSet, Report> {
         let row = rows.first();
         let is_followed = row.get::<bool>(2).map_err(errors::spi)?;
         if is_followed.unwrap_or(true) {
-            return Err(errors::issuer_is_followed(issuer));
+            return Err(errors::issuer_is_followed(issuer, false));
         }
         let names = row.get_datum_by_ordinal(1).map_err(errors::spi)?;
         // SAFETY: the query gives a text[].

@@ -13,7 +13,10 @@ use crate::pg::encoding::{self, ServerText};
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::{self, Report};
 use crate::trust::admission::argument;
+use crate::trust::endpoint::Endpoint;
+use crate::trust::endpoint::withdrawn::Replacing;
 use crate::trust::init::run;
+use crate::trust::inventory;
 use crate::trust::lock;
 use crate::trust::lookup::{self, MAX_LISTED};
 use crate::trust::source::{self, Choice, Choices, Fault, MEMBERS, Source};
@@ -63,8 +66,11 @@ fn follow(arguments: &Arguments) -> SqlResult {
         if !stored.has_audience {
             return Err(errors::audience_required());
         }
-        remove_keys(client, &issuer)?;
-        if stored.source.as_ref() != Some(&source) || stored.has_other_audience {
+        {
+            let _replacing = Replacing::begin();
+            remove_keys(client, &issuer)?;
+        }
+        if stored.table() != Some(&source) || stored.has_other_audience {
             run(
                 client,
                 "INSERT INTO auth.issuers AS i (issuer, audience, source) \
@@ -73,11 +79,12 @@ fn follow(arguments: &Arguments) -> SqlResult {
                 &[argument(&issuer)?, audience(), argument(&source.to_json())?],
             )?;
         }
-        if let Some(former) = stored
-            .source
-            .filter(|former| former.table_name() != source.table_name())
-        {
-            remove_triggers(client, &former)?;
+        match &stored.place {
+            Some(Place::Table(former)) if former.table_name() != source.table_name() => {
+                remove_triggers(client, former)?;
+            }
+            Some(Place::Endpoint(_)) => forget_endpoint(client, &issuer)?,
+            _ => {}
         }
         if source.columns.get(source::EXPIRES_AT) == Some(&Choice::ByDefault) {
             report::notice(&errors::keys_do_not_expire(&source.qualified_name()));
@@ -102,8 +109,14 @@ fn unfollow(issuer: &str) -> Result<bool, Report> {
             "UPDATE auth.issuers AS i SET source = NULL WHERE i.issuer OPERATOR(pg_catalog.=) $1",
             &[argument(issuer)?],
         )?;
-        if let Some(source) = stored.source {
-            remove_triggers(client, &source)?;
+        match &stored.place {
+            Some(Place::Table(source)) => remove_triggers(client, source)?,
+            Some(Place::Endpoint(_)) => {
+                let _replacing = Replacing::begin();
+                remove_keys(client, issuer)?;
+                forget_endpoint(client, issuer)?;
+            }
+            None => {}
         }
         Ok(true)
     })
@@ -167,20 +180,56 @@ fn examine(oid: pg_sys::Oid, grace: Duration, choices: Choices) -> Result<Source
     })
 }
 
+/// Forgets how fetching the issuer's keys went, and which were withdrawn by hand.
+fn forget_endpoint(client: &mut SpiClient, issuer: &str) -> Result<(), Report> {
+    for statement in [
+        "DELETE FROM auth.endpoints AS e WHERE e.issuer OPERATOR(pg_catalog.=) $1",
+        "DELETE FROM auth.withdrawn_keys AS w WHERE w.issuer OPERATOR(pg_catalog.=) $1",
+    ] {
+        run(client, statement, &[argument(issuer)?])?;
+    }
+    Ok(())
+}
+
+/// Where an issuer's keys come from.
+pub enum Place {
+    Table(Source),
+    Endpoint(Endpoint),
+}
+
+impl Place {
+    fn from_json(json: &str) -> Option<Self> {
+        let endpoint = Endpoint::from_json(json).map(Self::Endpoint);
+        endpoint.or_else(|| Source::from_json(json).map(Self::Table))
+    }
+}
+
 /// The relevant columns of the issuer's row of `auth.issuers`.
 #[derive(Default)]
-struct Stored {
+pub struct Stored {
     is_followed: bool,
     /// Also `None` where it cannot be read.
-    source: Option<Source>,
+    pub place: Option<Place>,
     /// Whether an audience is, or will be, checked.
-    has_audience: bool,
+    pub has_audience: bool,
     /// Whether an audience is given that differs from the row's.
-    has_other_audience: bool,
+    pub has_other_audience: bool,
 }
 
 impl Stored {
-    fn read(client: &SpiClient, issuer: &str, audience: DatumWithOid) -> Result<Self, Report> {
+    fn table(&self) -> Option<&Source> {
+        match &self.place {
+            Some(Place::Table(source)) => Some(source),
+            _ => None,
+        }
+    }
+
+    /// Reads it; as if nothing was there where there is no such issuer.
+    ///
+    /// # Errors
+    ///
+    /// Where the table cannot be read.
+    pub fn read(client: &SpiClient, issuer: &str, audience: DatumWithOid) -> Result<Self, Report> {
         // One row, also where the issuer has none.
         let row = client
             .select(
@@ -198,7 +247,7 @@ impl Stored {
         let source: Option<ServerText> = row.get(2).map_err(errors::spi)?;
         Ok(Self {
             is_followed: truth(1)?.unwrap_or_default(),
-            source: source.and_then(|ServerText(json)| Source::from_json(&json)),
+            place: source.and_then(|ServerText(json)| Place::from_json(&json)),
             has_audience: truth(3)?.unwrap_or_default(),
             has_other_audience: truth(4)?.unwrap_or_default(),
         })
@@ -206,7 +255,7 @@ impl Stored {
 }
 
 /// Keys that were stored by `auth.init` or SQL are replaced by those of the table.
-fn remove_keys(client: &mut SpiClient, issuer: &str) -> Result<(), Report> {
+pub fn remove_keys(client: &mut SpiClient, issuer: &str) -> Result<(), Report> {
     let count = client
         .select(
             "SELECT 1 FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1",
@@ -289,7 +338,7 @@ fn run_with_names(client: &mut SpiClient, statement: &str) -> Result<(), Report>
 }
 
 /// Removes the triggers from a table that no issuer follows any more.
-fn remove_triggers(client: &mut SpiClient, source: &Source) -> Result<(), Report> {
+pub fn remove_triggers(client: &mut SpiClient, source: &Source) -> Result<(), Report> {
     let is_used = client
         .select(
             "SELECT 1 FROM auth.issuers AS i \
@@ -425,7 +474,7 @@ fn warn_of_other_writers(
 fn trusted_keys(issuer: &str) -> Result<i32, Report> {
     let tables = Tables::open().ok_or_else(errors::no_tables)?;
     let now = StatementId::current().time();
-    let Some(inventory) = lookup::inventory(&tables, issuer) else {
+    let Some(inventory) = inventory::inventory(&tables, issuer) else {
         return Ok(0);
     };
     let mut trusted = 0_i32;

@@ -38,7 +38,10 @@ fn init(arguments: &Arguments) -> SqlResult {
         };
         let stored = stored_issuer(client, &issuer, audience())?;
         if stored.as_ref().is_some_and(|stored| stored.is_followed) {
-            return Err(errors::issuer_is_followed(&issuer));
+            return Err(errors::issuer_is_followed(
+                &issuer,
+                stored.is_some_and(|stored| stored.is_fetched),
+            ));
         }
         let algorithms = stored
             .as_ref()
@@ -60,7 +63,7 @@ fn init(arguments: &Arguments) -> SqlResult {
             )?,
             Some(_) => {}
         }
-        replace_keys(client, &issuer, &wanted)?;
+        KeyChanges::find(client, &issuer, &wanted)?.apply(client, &issuer, &wanted)?;
         if !is_checked {
             report::notice(&errors::audience_not_checked(&issuer));
         }
@@ -78,6 +81,8 @@ struct StoredIssuer {
     has_audience: bool,
     /// Whether its keys come from elsewhere.
     is_followed: bool,
+    /// Whether they are fetched from a URL.
+    is_fetched: bool,
 }
 
 /// `None` where there is no such issuer.
@@ -90,7 +95,9 @@ fn stored_issuer(
         .select(
             "SELECT i.algorithms::pg_catalog.text[], \
                     $2 IS NOT NULL AND i.audience IS DISTINCT FROM $2, \
-                    i.source IS NOT NULL, i.audience IS NOT NULL \
+                    i.source IS NOT NULL, i.audience IS NOT NULL, \
+                    i.source OPERATOR(pg_catalog.?) 'url' \
+                    OR i.source OPERATOR(pg_catalog.?) 'discovery' \
              FROM auth.issuers AS i WHERE i.issuer OPERATOR(pg_catalog.=) $1",
             Some(1),
             &[argument(issuer)?, audience],
@@ -104,11 +111,13 @@ fn stored_issuer(
     let has_other_audience = row.get::<bool>(2).map_err(errors::spi)?;
     let is_followed = row.get::<bool>(3).map_err(errors::spi)?;
     let has_audience = row.get::<bool>(4).map_err(errors::spi)?;
+    let is_fetched = row.get::<bool>(5).map_err(errors::spi)?;
     Ok(Some(StoredIssuer {
         // SAFETY: the query gives a text[].
         algorithms: unsafe { algorithms(names) }?,
         has_other_audience: has_other_audience.unwrap_or(true),
         is_followed: is_followed.unwrap_or(true),
+        is_fetched: is_fetched.unwrap_or_default(),
         has_audience: has_audience.unwrap_or_default(),
     }))
 }
@@ -166,76 +175,118 @@ struct Times {
     expires_at: Option<TimestampWithTimeZone>,
 }
 
-/// Deletes stored keys that are not in the set, and inserts keys of the set that are not stored.
-/// Writes nothing for keys that are both.
-fn replace_keys(client: &mut SpiClient, issuer: &str, wanted: &[JwksEntry]) -> Result<(), Report> {
-    // By thumbprint. The same key with another kid, alg or use is stored again.
-    let wanted: Vec<(&str, &JwksEntry)> = wanted
-        .iter()
-        .filter_map(|entry| Some((entry.key.as_ref().ok()?.thumbprint(), entry)))
-        .collect();
-    let by_thumbprint: HashMap<&str, &JwksEntry> = wanted.iter().copied().collect();
-    let mut unchanged = HashSet::new();
-    let mut replaced = HashMap::new();
-    for row in client
-        .select(
-            "SELECT k.thumbprint, k.jwk::pg_catalog.text, k.created_at, k.expires_at \
-             FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1",
-            None,
-            &[argument(issuer)?],
-        )
-        .map_err(errors::spi)?
-    {
-        let text = |column| -> Result<String, Report> {
-            let text: Option<ServerText> = row.get(column).map_err(errors::spi)?;
-            Ok(text.map_or_else(String::new, |text| text.0))
-        };
-        let (thumbprint, jwk) = (text(1)?, text(2)?);
-        // Both texts were written by jsonb, which writes equal values in the same way.
-        let same = by_thumbprint
-            .get_key_value(thumbprint.as_str())
-            .filter(|(_, entry)| jwk == entry.jwk);
-        if let Some((thumbprint, _)) = same {
-            unchanged.insert(*thumbprint);
-            continue;
+/// How an issuer's stored keys differ from a set of wanted ones. A key is told by its thumbprint;
+/// the same key with another kid, alg or use is stored again.
+pub struct KeyChanges {
+    /// Stored as they are wanted.
+    unchanged: HashSet<String>,
+    /// To be deleted, and maybe stored again.
+    replaced: HashMap<String, Times>,
+    /// Whether a wanted one is not stored.
+    is_any_new: bool,
+}
+
+impl KeyChanges {
+    /// Compares them. The JSON of the wanted keys must be as `jsonb` writes it.
+    ///
+    /// # Errors
+    ///
+    /// Where the table cannot be read.
+    pub fn find(client: &SpiClient, issuer: &str, wanted: &[JwksEntry]) -> Result<Self, Report> {
+        let by_thumbprint: HashMap<&str, &JwksEntry> = by_thumbprint(wanted).collect();
+        let mut unchanged = HashSet::new();
+        let mut replaced = HashMap::new();
+        for row in client
+            .select(
+                "SELECT k.thumbprint, k.jwk::pg_catalog.text, k.created_at, k.expires_at \
+                 FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1",
+                None,
+                &[argument(issuer)?],
+            )
+            .map_err(errors::spi)?
+        {
+            let text = |column| -> Result<String, Report> {
+                let text: Option<ServerText> = row.get(column).map_err(errors::spi)?;
+                Ok(text.map_or_else(String::new, |text| text.0))
+            };
+            let (thumbprint, jwk) = (text(1)?, text(2)?);
+            // Both texts were written by jsonb, which writes equal values in the same way.
+            let wanted = by_thumbprint.get(thumbprint.as_str());
+            if wanted.is_some_and(|entry| jwk == entry.jwk) {
+                unchanged.insert(thumbprint);
+                continue;
+            }
+            let times = Times {
+                created_at: row.get(3).map_err(errors::spi)?,
+                expires_at: row.get(4).map_err(errors::spi)?,
+            };
+            replaced.insert(thumbprint, times);
         }
-        let times = Times {
-            created_at: row.get(3).map_err(errors::spi)?,
-            expires_at: row.get(4).map_err(errors::spi)?,
-        };
-        replaced.insert(thumbprint, times);
+        let is_any_new = by_thumbprint
+            .keys()
+            .any(|thumbprint| !unchanged.contains(*thumbprint));
+        Ok(Self {
+            unchanged,
+            replaced,
+            is_any_new,
+        })
     }
 
-    // All deletions come first: a kid may have moved from one key to another.
-    if !replaced.is_empty() {
-        // Thumbprints are ASCII, which is the same in every encoding.
-        let thumbprints: Vec<&str> = replaced.keys().map(String::as_str).collect();
-        run(
-            client,
-            "DELETE FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1 \
-             AND k.thumbprint OPERATOR(pg_catalog.=) ANY ($2)",
-            &[argument(issuer)?, thumbprints.into()],
-        )?;
+    /// Whether the stored keys are the wanted ones.
+    pub fn is_empty(&self) -> bool {
+        self.replaced.is_empty() && !self.is_any_new
     }
-    // In the order of the set, so that two databases with the same set have the same dump.
-    for (thumbprint, entry) in wanted {
-        if unchanged.contains(thumbprint) {
-            continue;
+
+    /// Deletes stored keys that are not in the set, and inserts keys of the set that are not
+    /// stored. Writes nothing for keys that are both.
+    ///
+    /// # Errors
+    ///
+    /// Where the table cannot be written, or refuses a key.
+    pub fn apply(
+        &self,
+        client: &mut SpiClient,
+        issuer: &str,
+        wanted: &[JwksEntry],
+    ) -> Result<(), Report> {
+        // All deletions come first: a kid may have moved from one key to another.
+        if !self.replaced.is_empty() {
+            // Thumbprints are ASCII, which is the same in every encoding.
+            let thumbprints: Vec<&str> = self.replaced.keys().map(String::as_str).collect();
+            run(
+                client,
+                "DELETE FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1 \
+                 AND k.thumbprint OPERATOR(pg_catalog.=) ANY ($2)",
+                &[argument(issuer)?, thumbprints.into()],
+            )?;
         }
-        let known = replaced.get(thumbprint);
-        run(
-            client,
-            "INSERT INTO auth.jwks (issuer, jwk, created_at, expires_at) \
-             VALUES ($1, $2::pg_catalog.jsonb, coalesce($3, pg_catalog.now()), $4)",
-            &[
-                argument(issuer)?,
-                argument(&entry.jwk)?,
-                known.and_then(|key| key.created_at).into(),
-                known.and_then(|key| key.expires_at).into(),
-            ],
-        )?;
+        // In the order of the set, so that two databases with the same set have the same dump.
+        for (thumbprint, entry) in by_thumbprint(wanted) {
+            if self.unchanged.contains(thumbprint) {
+                continue;
+            }
+            let known = self.replaced.get(thumbprint);
+            run(
+                client,
+                "INSERT INTO auth.jwks (issuer, jwk, created_at, expires_at) \
+                 VALUES ($1, $2::pg_catalog.jsonb, coalesce($3, pg_catalog.now()), $4)",
+                &[
+                    argument(issuer)?,
+                    argument(&entry.jwk)?,
+                    known.and_then(|key| key.created_at).into(),
+                    known.and_then(|key| key.expires_at).into(),
+                ],
+            )?;
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+/// The usable ones of the set, with their thumbprints.
+fn by_thumbprint(wanted: &[JwksEntry]) -> impl Iterator<Item = (&str, &JwksEntry)> {
+    wanted
+        .iter()
+        .filter_map(|entry| Some((entry.key.as_ref().ok()?.thumbprint(), entry)))
 }
 
 /// The number of the issuer's keys that are trusted now.

@@ -17,6 +17,8 @@ use lru::LruCache;
 use pgrx::pg_sys;
 
 use crate::pg::report;
+use crate::trust::endpoint::start;
+use crate::trust::endpoint::state::Seen;
 use crate::trust::lookup::{self, Answer, Sight, State};
 use crate::trust::news;
 use crate::trust::tables::Tables;
@@ -89,8 +91,10 @@ pub struct Keys(Rc<FoundKeys>);
 struct FoundKeys {
     names: Names,
     keyring: Keyring,
-    /// The state of the source, where the keys are followed.
+    /// The state of the source, where the keys are followed in a table.
     sight: Option<Sight>,
+    /// How fetching them goes, where they are fetched.
+    endpoint: Option<Seen>,
     /// From this time on they must be looked up again, even without an announced change.
     due: Cell<UnixTime>,
     /// When they were last known to be what the tables hold.
@@ -105,6 +109,7 @@ impl Keys {
             names,
             keyring: answer.keyring,
             sight: answer.sight,
+            endpoint: answer.endpoint,
             due: Cell::new(UnixTime::MAX),
             confirmed: Cell::new(UnixTime::MIN),
             changes: Cell::new(0),
@@ -131,15 +136,20 @@ impl Keys {
         self.0.sight.as_ref()
     }
 
+    /// How fetching them goes, where they are fetched.
+    pub fn endpoint(&self) -> Option<&Seen> {
+        self.0.endpoint.as_ref()
+    }
+
     /// Records that they were looked up at that time and were still the same; `changes` of followed tables
     /// had been announced before.
     fn looked_up(&self, now: UnixTime, changes: u64) {
         self.0.changes.set(changes);
         let is_polled = matches!(&self.0.sight, Some(sight) if sight.state != State::Live);
-        self.0.due.set(if is_polled {
-            now.saturating_add(POLL_INTERVAL)
-        } else {
-            UnixTime::MAX
+        self.0.due.set(match &self.0.endpoint {
+            Some(endpoint) => endpoint.due(now),
+            None if is_polled => now.saturating_add(POLL_INTERVAL),
+            None => UnixTime::MAX,
         });
         self.0.confirmed.set(now);
     }
@@ -166,7 +176,9 @@ impl Keys {
     }
 
     fn are_the_same(&self, answer: &Answer) -> bool {
-        self.0.keyring == answer.keyring && self.0.sight == answer.sight
+        self.0.keyring == answer.keyring
+            && self.0.sight == answer.sight
+            && self.0.endpoint == answer.endpoint
     }
 }
 
@@ -348,6 +360,9 @@ impl Found {
         }
         if let Some(sight) = &answer.sight {
             news::tell(sight);
+        }
+        if let Some(seen) = &answer.endpoint {
+            start::if_due(seen, now);
         }
         // Unchanged keys stay the same objects: keys that were admitted need not be admitted again.
         let keys = match known {

@@ -3,21 +3,23 @@
 use std::time::Duration;
 
 use jwt_verify::limits::MAX_KEYS_TRIED;
-use jwt_verify::{AlgorithmSet, Keyring, Policy, UnixTime, Wanted};
+use jwt_verify::{AlgorithmSet, Keyring, Policy, Wanted};
 use pgrx::PgMemoryContexts;
 use pgrx::datum::Interval;
 
 use crate::errors;
-use crate::pg::clock;
+use crate::pg::clock::{self, StatementId};
 use crate::pg::report::Report;
 use crate::pg::row::{NotUtf8, Row};
+use crate::trust::endpoint::Endpoint;
+use crate::trust::endpoint::state::{self as endpoint, Seen};
 use crate::trust::source::{Fault, NotOpened, OpenSource, Source};
 use crate::trust::stored::{OddRow, StoredKey};
 use crate::trust::tables::{Look, Tables};
 use crate::trust::watched;
 
 /// The row whose rules apply to tokens of any issuer, or of none.
-const ANY_ISSUER: &str = "*";
+pub const ANY_ISSUER: &str = "*";
 
 /// How many keys of an issuer are listed in an inventory: those who write to a followed table
 /// must not be able to exhaust the server's memory.
@@ -30,8 +32,10 @@ const MAX_ADVISED: usize = 1_000;
 #[derive(Default)]
 pub struct Answer {
     pub keyring: Keyring,
-    /// The state of the source, where the keys are followed.
+    /// The state of the source, where the keys are followed in a table.
     pub sight: Option<Sight>,
+    /// How fetching them goes, where they are fetched.
+    pub endpoint: Option<Seen>,
 }
 
 impl Answer {
@@ -167,7 +171,7 @@ const MAX_ATTEMPTS: usize = 10;
 /// The source is opened, and watched, before the snapshot is taken with which both the issuer and
 /// its keys are read. So no rule is combined with keys of another moment, and a change that the
 /// snapshot does not show is noticed.
-fn with_source<T: Default>(
+pub fn with_source<T: Default>(
     tables: &Tables,
     wanted: Wanted,
     mut read: impl FnMut(&Look, Option<&Issuer>, Option<&Attempt>) -> T,
@@ -178,26 +182,49 @@ fn with_source<T: Default>(
             let issuer = issuer_of(look, wanted);
             match issuer.as_ref().map(|issuer| &issuer.origin) {
                 Some(Origin::Followed(source)) => match &attempt {
-                    Some(attempt) if attempt.source == *source => {
-                        Ok(read(look, issuer.as_ref(), Some(attempt)))
+                    Some(open @ Attempt::Table { source: tried, .. }) if tried == source => {
+                        Ok(read(look, issuer.as_ref(), Some(open)))
                     }
-                    _ => Err(source.clone()),
+                    _ => Err(Some(source.clone())),
                 },
+                Some(Origin::Endpoint(endpoint, max_stale)) => {
+                    let name = issuer.as_ref().map_or("", |issuer| issuer.name);
+                    let is_enabled = issuer.as_ref().is_some_and(|issuer| issuer.policy.enabled);
+                    match look.endpoint(name) {
+                        Some(row) => {
+                            let seen = Attempt::Endpoint(Seen {
+                                issuer: name.into(),
+                                endpoint: endpoint.clone(),
+                                is_enabled,
+                                max_stale: *max_stale,
+                                row,
+                            });
+                            Ok(read(look, issuer.as_ref(), Some(&seen)))
+                        }
+                        None => Err(None),
+                    }
+                }
                 Some(Origin::Rows) | None => Ok(read(look, issuer.as_ref(), None)),
             }
         });
         match outcome {
             Ok(answer) => return answer,
-            Err(source) => attempt = Some(Attempt::new(source)),
+            Err(Some(source)) => attempt = Some(Attempt::new(source)),
+            Err(None) => tables.open_endpoints(),
         }
     }
     T::default()
 }
 
-/// An attempt to open the source that an issuer's row names.
-struct Attempt {
-    source: Option<Box<Source>>,
-    opened: Result<OpenSource, NotOpened>,
+/// The source that an issuer's row names.
+pub enum Attempt {
+    /// A table, and whether it could be opened.
+    Table {
+        source: Option<Box<Source>>,
+        opened: Result<OpenSource, NotOpened>,
+    },
+    /// An endpoint: the keys are in `auth.jwks`.
+    Endpoint(Seen),
 }
 
 impl Attempt {
@@ -209,23 +236,31 @@ impl Attempt {
         if let Ok(open) = &opened {
             watched::add(open.oid());
         }
-        Self { source, opened }
+        Self::Table { source, opened }
     }
 
-    fn sight(&self, issuer: &str) -> Sight {
-        Sight {
+    /// What was seen of a table.
+    pub fn sight(&self, issuer: &str) -> Option<Sight> {
+        let Self::Table { source, opened } = self else {
+            return None;
+        };
+        Some(Sight {
             issuer: issuer.into(),
-            source: self.source.as_deref().cloned(),
-            state: self.state(),
-        }
+            source: source.as_deref().cloned(),
+            state: match opened {
+                Ok(open) if open.is_announced => State::Live,
+                Ok(_) => State::Polled,
+                Err(NotOpened::Locked) => State::Locked,
+                Err(NotOpened::Fault(fault)) => State::Missing(fault.clone()),
+            },
+        })
     }
 
-    fn state(&self) -> State {
-        match &self.opened {
-            Ok(open) if open.is_announced => State::Live,
-            Ok(_) => State::Polled,
-            Err(NotOpened::Locked) => State::Locked,
-            Err(NotOpened::Fault(fault)) => State::Missing(fault.clone()),
+    /// What was seen of an endpoint.
+    pub fn endpoint(&self) -> Option<&Seen> {
+        match self {
+            Self::Endpoint(seen) => Some(seen),
+            Self::Table { .. } => None,
         }
     }
 }
@@ -250,6 +285,8 @@ pub enum Origin {
     Rows,
     /// In a followed table; `None` where the row's `source` cannot be read.
     Followed(Option<Box<Source>>),
+    /// In `auth.jwks` for that long after they were last fetched from there; `None`: for ever.
+    Endpoint(Endpoint, Option<Duration>),
 }
 
 fn find(look: &Look, issuer: Option<&Issuer>, source: Option<&Attempt>, wanted: Wanted) -> Answer {
@@ -274,6 +311,11 @@ fn add_keys(
     limit: usize,
 ) {
     let keyring = &mut answer.keyring;
+    let counts = |seen: &Seen| seen.state(StatementId::current().time()) == endpoint::State::Live;
+    let limit = match source.and_then(Attempt::endpoint) {
+        Some(seen) if !counts(seen) => 0,
+        _ => limit,
+    };
     stored_keys(look, issuer, source, key_id, limit, |_, key| {
         // A malformed row is no key, and does not affect others.
         if let Ok(key) = key {
@@ -286,12 +328,13 @@ fn add_keys(
             );
         }
     });
-    answer.sight = source.map(|attempt| attempt.sight(issuer.name));
+    answer.sight = source.and_then(|attempt| attempt.sight(issuer.name));
+    answer.endpoint = source.and_then(|attempt| attempt.endpoint().cloned());
 }
 
 /// Calls `see` with the key ids and keys of at most `limit` rows of the issuer, those with this key
-/// id where it is given.
-fn stored_keys(
+/// id where it is given. Fetched keys are read whether they count or not.
+pub fn stored_keys(
     look: &Look,
     issuer: &Issuer,
     source: Option<&Attempt>,
@@ -300,12 +343,12 @@ fn stored_keys(
     mut see: impl FnMut(Option<&str>, Result<StoredKey, OddRow>),
 ) {
     match source {
-        Some(attempt) => {
-            if let Ok(open) = &attempt.opened {
+        Some(Attempt::Table { opened, .. }) => {
+            if let Ok(open) = opened {
                 open.keys(look, key_id, limit, see);
             }
         }
-        None => {
+        Some(Attempt::Endpoint(_)) | None => {
             let mut names = vec![("issuer", issuer.name)];
             names.extend(key_id.map(|kid| ("kid", kid)));
             look.keys(&names, limit, |row| match row.text("kid") {
@@ -326,85 +369,6 @@ fn stored_key(row: &Row, kid: Option<String>) -> Result<StoredKey, OddRow> {
         valid_until: row.timestamp("expires_at").map(clock::from_postgres),
         created_at: row.timestamp("created_at").map(clock::from_postgres),
     })
-}
-
-/// All data of one issuer.
-pub struct Inventory {
-    /// Where the keys are followed: what was seen there.
-    pub sight: Option<Sight>,
-    pub keys: Vec<ListedKey>,
-    /// False, where there are more than [`MAX_LISTED`].
-    pub is_complete: bool,
-}
-
-/// What an inventory says of a row.
-pub struct ListedKey {
-    pub kid: Option<String>,
-    pub valid_until: Option<UnixTime>,
-    pub created_at: Option<UnixTime>,
-    /// The algorithms that the key takes, or why it is none.
-    pub takes: Result<AlgorithmSet, String>,
-}
-
-impl ListedKey {
-    fn new(kid: Option<&str>, key: Result<StoredKey, OddRow>, algorithms: AlgorithmSet) -> Self {
-        let kid = kid.map(str::to_owned);
-        match key {
-            Ok(key) => Self {
-                kid,
-                valid_until: key.valid_until,
-                created_at: key.created_at,
-                takes: match key.admit(algorithms) {
-                    Ok(admitted) => Ok(admitted.takes()),
-                    Err(error) => Err(error.to_string()),
-                },
-            },
-            Err(odd) => Self {
-                kid,
-                valid_until: None,
-                created_at: None,
-                takes: Err(odd.reason()),
-            },
-        }
-    }
-}
-
-/// All data of the issuer of exactly this name; `None` where there is none.
-pub fn inventory(tables: &Tables, name: &str) -> Option<Inventory> {
-    let wanted = Wanted {
-        issuer: Some(name),
-        key_id: None,
-    };
-    in_a_context(|| {
-        with_source(tables, wanted, |look, issuer, source| {
-            let issuer = issuer.filter(|issuer| issuer.name == name)?;
-            let mut keys = Vec::new();
-            let limit = MAX_LISTED.saturating_add(1);
-            stored_keys(look, issuer, source, None, limit, |kid, key| {
-                keys.push(ListedKey::new(kid, key, issuer.policy.algorithms));
-            });
-            let is_complete = keys.len() <= MAX_LISTED;
-            keys.truncate(MAX_LISTED);
-            Some(Inventory {
-                sight: source.map(|attempt| attempt.sight(name)),
-                keys,
-                is_complete,
-            })
-        })
-    })
-}
-
-/// The names of all issuers.
-pub fn issuer_names(tables: &Tables) -> Vec<String> {
-    let mut names = Vec::new();
-    in_a_context(|| {
-        tables.look(|look| {
-            look.issuers(&[], usize::MAX, |row| {
-                names.extend(row.text("issuer").ok().flatten())
-            });
-        });
-    });
-    names
 }
 
 /// The issuer that applies to the token.
@@ -435,9 +399,36 @@ pub fn issuer<'w>(look: &Look, name: &'w str) -> Option<Issuer<'w>> {
 pub fn origin(row: &Row) -> Origin {
     match row.json("source") {
         Ok(None) => Origin::Rows,
-        Ok(Some(json)) => Origin::Followed(Source::from_json(&json).map(Box::new)),
+        Ok(Some(json)) => match Endpoint::from_json(&json) {
+            Some(endpoint) => Origin::Endpoint(endpoint, max_stale(row)),
+            None => Origin::Followed(Source::from_json(&json).map(Box::new)),
+        },
         Err(NotUtf8) => Origin::Followed(None),
     }
+}
+
+/// How long the issuer's keys are trusted after they were last fetched; `None`: for ever. Where the
+/// column is missing, they are not trusted.
+fn max_stale(row: &Row) -> Option<Duration> {
+    if !row.has("max_stale", pgrx::pg_sys::INTERVALOID) {
+        return Some(Duration::ZERO);
+    }
+    row.interval("max_stale").map(|interval| length(&interval))
+}
+
+/// How fetching the keys of the issuer of exactly this name goes; `None` where they are not
+/// fetched.
+pub fn endpoint(tables: &Tables, name: &str) -> Option<Seen> {
+    let wanted = Wanted {
+        issuer: Some(name),
+        key_id: None,
+    };
+    in_a_context(|| {
+        with_source(tables, wanted, |_, issuer, source| {
+            issuer.filter(|issuer| issuer.name == name)?;
+            source?.endpoint().cloned()
+        })
+    })
 }
 
 /// The rules of a row of `auth.issuers`. A rule that cannot be read is not left out: the issuer is

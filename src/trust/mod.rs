@@ -2,12 +2,15 @@
 //!
 //! [`admission`] has the trigger that checks keys, and [`init`] loads a JWKS. [`keys`] holds what a
 //! backend has read, and knows when that is stale. [`lookup`], [`tables`] and [`index`] read the
-//! rows that a token names. [`triggers`] checks that changes are announced.
+//! rows that a token names, and [`inventory`] all rows. [`endpoint`] is about keys that are fetched
+//! from a URL. [`triggers`] checks that changes are announced.
 
 pub mod admission;
+pub mod endpoint;
 mod follow;
 mod index;
 pub mod init;
+mod inventory;
 pub mod keys;
 mod lock;
 pub mod lookup;

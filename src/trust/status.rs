@@ -1,12 +1,14 @@
 //! The state of each issuer's keys, for the view `auth.key_status`.
 
+use jwt_verify::UnixTime;
 use pgrx::prelude::*;
 
 use crate::errors;
-use crate::pg::clock;
+use crate::pg::clock::{self, StatementId};
 use crate::pg::encoding;
 use crate::pg::function::{Arguments, SqlResult, sql_function};
-use crate::trust::lookup::{self, Inventory, MAX_LISTED, State};
+use crate::trust::inventory::{self, Inventory};
+use crate::trust::lookup::{MAX_LISTED, State};
 use crate::trust::tables::Tables;
 
 sql_function!(
@@ -25,15 +27,19 @@ struct Line {
     since: Option<pg_sys::TimestampTz>,
     valid_until: Option<pg_sys::TimestampTz>,
     state: &'static str,
+    last_success: Option<pg_sys::TimestampTz>,
+    last_attempt: Option<pg_sys::TimestampTz>,
+    failures: Option<i32>,
     last_error: Option<String>,
+    next_attempt: Option<pg_sys::TimestampTz>,
 }
 
 fn list_keys(arguments: &Arguments) -> SqlResult {
     let tables = Tables::open().ok_or_else(errors::no_tables)?;
     let are_announced = tables.trigger_faults().is_empty();
     let mut lines = Vec::new();
-    for name in lookup::issuer_names(&tables) {
-        if let Some(inventory) = lookup::inventory(&tables, &name) {
+    for name in inventory::issuer_names(&tables) {
+        if let Some(inventory) = inventory::inventory(&tables, &name) {
             add_lines(&mut lines, name, &inventory, are_announced);
         }
     }
@@ -44,15 +50,32 @@ fn list_keys(arguments: &Arguments) -> SqlResult {
 
 /// A line for each key; for an issuer without keys, a line without a key.
 fn add_lines(lines: &mut Vec<Line>, issuer: String, inventory: &Inventory, are_announced: bool) {
-    let of_issuer = match &inventory.sight {
-        Some(sight) => Line {
+    let now = StatementId::current().time();
+    let instant = |time: Option<UnixTime>| time.map(clock::to_postgres);
+    let end = inventory.endpoint.as_ref().map(|seen| {
+        // Keys that were never fetched do not count at any time.
+        seen.valid_until().unwrap_or(UnixTime::MIN)
+    });
+    let of_issuer = match (&inventory.endpoint, &inventory.sight) {
+        (Some(seen), _) => Line {
+            issuer,
+            source: seen.endpoint.url.clone(),
+            state: seen.state(now).name(),
+            last_success: instant(seen.row.last_success),
+            last_attempt: instant(seen.row.last_attempt),
+            failures: Some(seen.row.failures),
+            last_error: seen.remark(now),
+            next_attempt: instant(seen.row.next_attempt),
+            ..Line::default()
+        },
+        (None, Some(sight)) => Line {
             issuer,
             source: sight.source_name(),
             state: sight.state.name(),
             last_error: sight.remark(),
             ..Line::default()
         },
-        None => Line {
+        (None, None) => Line {
             issuer,
             source: "auth.jwks".to_owned(),
             state: if are_announced {
@@ -68,7 +91,7 @@ fn add_lines(lines: &mut Vec<Line>, issuer: String, inventory: &Inventory, are_a
         let mut line = Line {
             kid: key.kid.clone(),
             since: key.created_at.map(clock::to_postgres),
-            valid_until: key.valid_until.map(clock::to_postgres),
+            valid_until: instant(limited(key.valid_until, end)),
             ..of_issuer.clone()
         };
         match &key.takes {
@@ -90,9 +113,14 @@ fn add_lines(lines: &mut Vec<Line>, issuer: String, inventory: &Inventory, are_a
     }
 }
 
+/// Until when a key counts: not beyond the end of all keys of its issuer, if there is one.
+fn limited(own: Option<UnixTime>, of_all: Option<UnixTime>) -> Option<UnixTime> {
+    let of_all = of_all.filter(|end| *end != UnixTime::MAX);
+    own.into_iter().chain(of_all).min()
+}
+
 impl Line {
-    /// In the order of the view's columns. The last five but one are for endpoints; tables do not
-    /// have them.
+    /// In the order of the view's columns.
     fn into_datums(self) -> [Option<pg_sys::Datum>; 12] {
         // The datum of a bytea is that of a text of the same bytes.
         let text = |text: String| encoding::to_server_lossy(&text).into_bytes().into_datum();
@@ -104,11 +132,11 @@ impl Line {
             self.since.into_datum(),
             self.valid_until.into_datum(),
             text(self.state.to_owned()),
-            None,
-            None,
-            None,
+            self.last_success.into_datum(),
+            self.last_attempt.into_datum(),
+            self.failures.into_datum(),
             self.last_error.and_then(text),
-            None,
+            self.next_attempt.into_datum(),
         ]
     }
 }

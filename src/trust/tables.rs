@@ -2,6 +2,7 @@
 //! snapshot in every isolation level (so a withdrawn key is never used), without SQL, search_path
 //! or privileges of the caller, and in parallel workers too.
 
+use std::cell::OnceCell;
 use std::ffi::CStr;
 
 use pgrx::datum::{Array, FromDatum};
@@ -9,6 +10,7 @@ use pgrx::pg_sys;
 
 use crate::pg::encoding;
 use crate::pg::row::{Columns, Row};
+use crate::trust::endpoint::state::{self, Progress};
 use crate::trust::index::{self, Name};
 use crate::trust::triggers::{self, Faults};
 
@@ -45,6 +47,8 @@ pub const KEY_COLUMNS: [(&str, pg_sys::Oid); 6] = [
 pub struct Tables {
     issuers: Table,
     jwks: Table,
+    /// `auth.endpoints`, once it was needed; `None` inside where there is none.
+    endpoints: OnceCell<Option<Table>>,
 }
 
 impl Tables {
@@ -65,7 +69,7 @@ impl Tables {
                 find()?
             };
             if let Some((issuers, jwks)) = opened.filter(|_| still == found) {
-                return Some(Self { issuers, jwks });
+                return Some(Self::of(issuers, jwks));
             }
             found = still;
         }
@@ -87,7 +91,22 @@ impl Tables {
     /// no longer exists.
     pub fn reopen([issuers, jwks]: [pg_sys::Oid; 2]) -> Option<Self> {
         let (issuers, jwks) = Table::open(issuers).zip(Table::open(jwks))?;
-        Some(Self { issuers, jwks })
+        Some(Self::of(issuers, jwks))
+    }
+
+    fn of(issuers: Table, jwks: Table) -> Self {
+        Self {
+            issuers,
+            jwks,
+            endpoints: OnceCell::new(),
+        }
+    }
+
+    /// Opens `auth.endpoints`, if it exists and belongs to the extension. To be called before
+    /// [`look`](Self::look), so that what is looked at is not older than the lock.
+    pub fn open_endpoints(&self) {
+        self.endpoints
+            .get_or_init(|| find_table(c"endpoints").and_then(Table::open));
     }
 
     /// Calls `look` with both tables as they are now: one snapshot for both, so that a commit
@@ -131,6 +150,24 @@ impl Look<'_> {
         unsafe { table.find(&KEY_COLUMNS, names, limit, self.snapshot, see) }
     }
 
+    /// The issuer's row of `auth.endpoints`, as it would be if there was none yet where there is
+    /// none.
+    /// `None`: that table has not been opened.
+    pub fn endpoint(&self, issuer: &str) -> Option<Progress> {
+        let opened = self.tables.endpoints.get()?;
+        let mut found = Progress::default();
+        if let Some(table) = opened {
+            let names = [("issuer", issuer)];
+            // SAFETY: the snapshot is registered.
+            unsafe {
+                table.find(&state::COLUMNS, &names, 1, self.snapshot, |row| {
+                    found = Progress::read(row);
+                });
+            }
+        }
+        Some(found)
+    }
+
     /// As above, of another table.
     ///
     /// # Safety
@@ -157,21 +194,22 @@ pub fn invalidations() -> u64 {
 
 /// The oids of `auth.issuers` and `auth.jwks`, if both exist and belong to the extension.
 pub fn find() -> Option<(pg_sys::Oid, pg_sys::Oid)> {
-    let extension = Extension::find()?;
+    let (extension, schema) = Extension::find().zip(schema())?;
+    let issuers = extension.table(schema, c"issuers")?;
+    Some((issuers, extension.table(schema, c"jwks")?))
+}
+
+/// The oid of another table of the extension's.
+fn find_table(name: &CStr) -> Option<pg_sys::Oid> {
+    let (extension, schema) = Extension::find().zip(schema())?;
+    extension.table(schema, name)
+}
+
+/// The oid of the schema `auth`, where there is one.
+fn schema() -> Option<pg_sys::Oid> {
     // SAFETY: a look-up in the system catalogs by a constant name.
     let schema = unsafe { pg_sys::get_namespace_oid(c"auth".as_ptr(), true) };
-    if schema == pg_sys::InvalidOid {
-        return None;
-    }
-    let table = |name: &CStr| {
-        let dumped = &extension.dumped;
-        dumped
-            .iter()
-            .copied()
-            .find(|oid| is_called(*oid, schema, name))
-            .or_else(|| extension.member(schema, name))
-    };
-    Some((table(c"issuers")?, table(c"jwks")?))
+    (schema != pg_sys::InvalidOid).then_some(schema)
 }
 
 /// The extension's row of `pg_extension`.
@@ -229,6 +267,14 @@ impl Extension {
             pg_sys::table_close(relation, LOCK);
             found
         }
+    }
+
+    /// The table of that name in that schema, if it belongs to the extension.
+    fn table(&self, schema: pg_sys::Oid, name: &CStr) -> Option<pg_sys::Oid> {
+        let mut dumped = self.dumped.iter().copied();
+        dumped
+            .find(|oid| is_called(*oid, schema, name))
+            .or_else(|| self.member(schema, name))
     }
 
     /// The table of that name, if it is a member of the extension by the catalog of dependencies. One

@@ -79,4 +79,32 @@ unsafe extern "C-unwind" {
     /// Writes to this backend's entry in shared memory
     /// (src/backend/utils/activity/backend_status.c): cannot raise. The text is copied.
     pub fn pgstat_report_activity(state: pg_sys::BackendState::Type, text: *const c_char);
+    /// Sets flags and a latch (src/backend/tcop/postgres.c), for the next interrupt check.
+    pub fn die(signal: c_int);
+    /// As above (src/backend/postmaster/interrupt.c).
+    pub fn SignalHandlerForConfigReload(signal: c_int);
+    /// As above.
+    pub fn SignalHandlerForShutdownRequest(signal: c_int);
+    #[cfg(not(feature = "pg18"))]
+    fn pqsignal(signal: c_int, handler: Handler) -> Option<Handler>;
+    #[cfg(feature = "pg18")]
+    fn pqsignal_be(signal: c_int, handler: Handler);
+}
+
+/// A signal's handler.
+type Handler = unsafe extern "C-unwind" fn(c_int);
+
+/// Sets the handler of a signal, as `pqsignal` does (src/port/pqsignal.c): cannot raise.
+///
+/// # Safety
+///
+/// The handler must do nothing but what is allowed in one.
+pub unsafe fn set_signal_handler(signal: c_int, handler: Handler) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        pqsignal(signal, handler);
+        #[cfg(feature = "pg18")]
+        pqsignal_be(signal, handler);
+    }
 }

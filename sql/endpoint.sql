@@ -1,0 +1,91 @@
+-- Issuers whose keys are fetched from a URL. The keys are rows of auth.jwks; here is what the refreshing
+-- process has to know from one time to the next, and which keys it must not store again.
+
+-- No trigger announces changes: a refresh that changes no key makes no backend read anything again.
+CREATE TABLE auth.endpoints (
+    issuer text COLLATE pg_catalog."C" PRIMARY KEY REFERENCES auth.issuers ON UPDATE CASCADE ON DELETE CASCADE,
+    url text NOT NULL,
+    jwks_uri text,
+    etag text,
+    etag_for text,
+    answered timestamptz,
+    modified timestamptz,
+    last_success timestamptz,
+    last_attempt timestamptz,
+    outcome text
+        CONSTRAINT outcome_known CHECK (
+            outcome OPERATOR(pg_catalog.=) ANY ('{changed,unchanged,older,failed}'::pg_catalog.text[])),
+    failures integer NOT NULL DEFAULT 0
+        CONSTRAINT failures_not_negative CHECK (failures OPERATOR(pg_catalog.>=) 0),
+    last_error text,
+    note text,
+    next_attempt timestamptz,
+    early_after timestamptz,
+    early_wait integer NOT NULL DEFAULT 30
+        CONSTRAINT early_wait_positive CHECK (early_wait OPERATOR(pg_catalog.>) 0)
+);
+COMMENT ON TABLE auth.endpoints IS 'how fetching the keys of each issuer goes whose keys are behind a URL';
+COMMENT ON COLUMN auth.endpoints.issuer IS 'whose keys they are';
+COMMENT ON COLUMN auth.endpoints.url IS 'the URL that the other columns are about';
+COMMENT ON COLUMN auth.endpoints.jwks_uri IS 'where the discovery document says that the keys are';
+COMMENT ON COLUMN auth.endpoints.etag IS 'the ETag of the last new answer';
+COMMENT ON COLUMN auth.endpoints.etag_for IS 'a digest of the rows as they were stored then: the ETag is sent while they are the same';
+COMMENT ON COLUMN auth.endpoints.answered IS 'the Date of the latest answer';
+COMMENT ON COLUMN auth.endpoints.modified IS 'the Last-Modified of the latest answer';
+COMMENT ON COLUMN auth.endpoints.last_success IS 'when the keys were last fetched; auth.issuers.max_stale counts from here';
+COMMENT ON COLUMN auth.endpoints.last_attempt IS 'when the last fetch began';
+COMMENT ON COLUMN auth.endpoints.outcome IS 'of the last fetch; NULL while it runs';
+COMMENT ON COLUMN auth.endpoints.failures IS 'how many fetches failed since the last success';
+COMMENT ON COLUMN auth.endpoints.last_error IS 'why the last fetch failed';
+COMMENT ON COLUMN auth.endpoints.note IS 'what the last success left out, and why';
+COMMENT ON COLUMN auth.endpoints.next_attempt IS 'when the next fetch is due';
+COMMENT ON COLUMN auth.endpoints.early_after IS 'from when on a token with an unknown key id may cause a fetch';
+COMMENT ON COLUMN auth.endpoints.early_wait IS 'seconds between two such fetches';
+COMMENT ON CONSTRAINT outcome_known ON auth.endpoints IS 'as auth.refresh() returns it';
+COMMENT ON CONSTRAINT failures_not_negative ON auth.endpoints IS 'a count';
+COMMENT ON CONSTRAINT early_wait_positive ON auth.endpoints IS 'a length of time';
+
+CREATE TABLE auth.withdrawn_keys (
+    issuer text COLLATE pg_catalog."C" NOT NULL REFERENCES auth.issuers ON UPDATE CASCADE ON DELETE CASCADE,
+    thumbprint text COLLATE pg_catalog."C" NOT NULL,
+    withdrawn_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    PRIMARY KEY (issuer, thumbprint)
+);
+COMMENT ON TABLE auth.withdrawn_keys IS
+    'fetched keys that were deleted by hand: they are not stored again, even if the issuer still publishes them';
+COMMENT ON COLUMN auth.withdrawn_keys.issuer IS 'whose key it was';
+COMMENT ON COLUMN auth.withdrawn_keys.thumbprint IS 'RFC 7638, SHA-256';
+COMMENT ON COLUMN auth.withdrawn_keys.withdrawn_at IS 'when it was deleted';
+
+-- SECURITY DEFINER: whoever may delete a key withdraws it, without a right on auth.withdrawn_keys.
+CREATE FUNCTION auth.note_withdrawn() RETURNS trigger
+    LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pg_auth_jwt_note_withdrawn';
+COMMENT ON FUNCTION auth.note_withdrawn() IS
+    'trigger: notes fetched keys that somebody deletes, so that they are not stored again';
+
+-- Not ENABLE ALWAYS: a subscriber of a logical replication gets the rows of auth.withdrawn_keys
+-- themselves, and there the refreshing process of the publisher deletes keys too.
+CREATE TRIGGER key_withdrawn AFTER DELETE OR UPDATE ON auth.jwks
+    FOR EACH ROW EXECUTE FUNCTION auth.note_withdrawn();
+CREATE TRIGGER keys_withdrawn BEFORE TRUNCATE ON auth.jwks
+    FOR EACH STATEMENT EXECUTE FUNCTION auth.note_withdrawn();
+COMMENT ON TRIGGER key_withdrawn ON auth.jwks IS 'keeps a deleted key from being stored again';
+COMMENT ON TRIGGER keys_withdrawn ON auth.jwks IS 'keeps deleted keys from being stored again';
+
+SELECT pg_catalog.pg_extension_config_dump('auth.endpoints', '');
+SELECT pg_catalog.pg_extension_config_dump('auth.withdrawn_keys', '');
+
+CREATE FUNCTION auth.follow_url(issuer text, url text DEFAULT NULL, audience text[] DEFAULT NULL) RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pg_auth_jwt_follow_url';
+COMMENT ON FUNCTION auth.follow_url(text, text, text[]) IS
+    'has the issuer''s keys fetched from a URL again and again; url NULL: the one that the issuer''s OpenID discovery document names';
+
+CREATE FUNCTION auth.refresh(issuer text DEFAULT NULL) RETURNS TABLE (issuer text, outcome text, detail text)
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
+    AS 'MODULE_PATHNAME', 'pg_auth_jwt_refresh';
+COMMENT ON FUNCTION auth.refresh(text) IS
+    'fetches the keys of an issuer (NULL: of all issuers with a URL) now, and waits for the outcome';

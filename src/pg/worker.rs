@@ -1,0 +1,345 @@
+//! Background workers of ours: starting one, being one, and waiting.
+
+use std::ffi::{CStr, c_char, c_int, c_long};
+use std::time::{Duration, Instant};
+
+use pgrx::pg_sys;
+
+use crate::pg::sandbox;
+use crate::pg::unguarded;
+
+/// What the starting process tells a worker (`bgw_extra`).
+pub const EXTRA_BYTES: usize = pg_sys::BGW_EXTRALEN as usize;
+
+/// The library, as the install script names it (`module_pathname` of the control file).
+const LIBRARY: &CStr = c"$libdir/pg_auth_jwt";
+
+/// A worker that runs once, is connected to a database and is never started again by Postgres.
+pub struct Spec<'a> {
+    /// As `pg_stat_activity.backend_type` and the server's log name it.
+    pub name: &'a CStr,
+    /// The library's function that it calls; the argument is the database's oid.
+    pub function: &'a CStr,
+    pub database: pg_sys::Oid,
+    pub extra: [u8; EXTRA_BYTES],
+    /// Whether this process is to be woken up when the worker starts and ends.
+    pub notify: bool,
+}
+
+impl Spec<'_> {
+    /// The registration, as Postgres wants it.
+    fn registration(&self) -> pg_sys::BackgroundWorker {
+        let mut worker = pg_sys::BackgroundWorker {
+            bgw_flags: (pg_sys::BGWORKER_SHMEM_ACCESS
+                | pg_sys::BGWORKER_BACKEND_DATABASE_CONNECTION) as c_int,
+            bgw_start_time: pg_sys::BgWorkerStartTime::BgWorkerStart_RecoveryFinished,
+            bgw_restart_time: pg_sys::BGW_NEVER_RESTART,
+            bgw_main_arg: pg_sys::Datum::from(self.database),
+            ..pg_sys::BackgroundWorker::default()
+        };
+        copy(&mut worker.bgw_name, self.name);
+        copy(&mut worker.bgw_type, self.name);
+        copy(&mut worker.bgw_library_name, LIBRARY);
+        copy(&mut worker.bgw_function_name, self.function);
+        for (place, byte) in worker.bgw_extra.iter_mut().zip(self.extra) {
+            *place = c_char::from_ne_bytes([byte]);
+        }
+        if self.notify {
+            // SAFETY: reads a variable of the process.
+            worker.bgw_notify_pid = unsafe { pg_sys::MyProcPid };
+        }
+        worker
+    }
+
+    /// Starts it, and waits until it has ended, for that time at most. Looks that often.
+    pub fn run(&self, at_most: Duration, look: Duration) {
+        let start = Instant::now();
+        let mut worker = self.registration();
+        let mut handle = std::ptr::null_mut();
+        let mut pid = 0;
+        // SAFETY: Postgres copies the registration, and the handle is palloc'd and freed below.
+        unsafe {
+            if !pg_sys::RegisterDynamicBackgroundWorker(&raw mut worker, &raw mut handle) {
+                return;
+            }
+            while start.elapsed() < at_most
+                && pg_sys::GetBackgroundWorkerPid(handle, &raw mut pid)
+                    != pg_sys::BgwHandleStatus::BGWH_STOPPED
+            {
+                wait(look);
+            }
+            pg_sys::pfree(handle.cast());
+        }
+    }
+
+    /// Starts it; false where all of `max_worker_processes` are taken.
+    pub fn start(&self) -> bool {
+        let mut worker = self.registration();
+        // SAFETY: Postgres copies the registration. Without a handle it gives none.
+        unsafe { pg_sys::RegisterDynamicBackgroundWorker(&raw mut worker, std::ptr::null_mut()) }
+    }
+}
+
+/// Copies a name that is shorter than the field.
+fn copy<const N: usize>(field: &mut [c_char; N], name: &CStr) {
+    let last = N.saturating_sub(1);
+    for (place, byte) in field.iter_mut().take(last).zip(name.to_bytes()) {
+        *place = c_char::from_ne_bytes([*byte]);
+    }
+}
+
+/// Registers a worker that the server starts after recovery, and again after that time where it
+/// ends. It has no database. To be called while the server itself loads the library.
+pub fn register_launcher(name: &CStr, function: &CStr, again: Duration) {
+    let spec = Spec {
+        name,
+        function,
+        database: pg_sys::InvalidOid,
+        extra: [0; EXTRA_BYTES],
+        notify: false,
+    };
+    let mut worker = spec.registration();
+    worker.bgw_restart_time = c_int::try_from(again.as_secs()).unwrap_or(c_int::MAX);
+    // SAFETY: Postgres copies the registration.
+    unsafe { pg_sys::RegisterBackgroundWorker(&raw mut worker) }
+}
+
+/// What the starting process told this worker; zeros where this is no worker.
+pub fn extra() -> [u8; EXTRA_BYTES] {
+    // SAFETY: Postgres sets the variable before it calls a worker's function, and leaves it.
+    let entry = unsafe { pg_sys::MyBgworkerEntry.as_ref() };
+    entry.map_or([0; EXTRA_BYTES], |entry| {
+        entry.bgw_extra.map(|byte| byte.to_ne_bytes()[0])
+    })
+}
+
+/// Makes this worker one that `SIGTERM` ends at the next interrupt check, and connects it to the
+/// database, as the superuser of `initdb`: [`transaction`] takes another role.
+///
+/// # Safety
+///
+/// To be called once, first, in a worker's function.
+pub unsafe fn connect(database: pg_sys::Oid) {
+    // SAFETY: as the caller promises. `die` only sets flags.
+    unsafe {
+        unguarded::set_signal_handler(pg_sys::SIGTERM as c_int, unguarded::die);
+        pg_sys::BackgroundWorkerUnblockSignals();
+        pg_sys::BackgroundWorkerInitializeConnectionByOid(database, pg_sys::InvalidOid, 0);
+    }
+}
+
+/// As [`connect`], to no database: only the catalogs that all databases share can be read.
+///
+/// # Safety
+///
+/// As for [`connect`].
+pub unsafe fn connect_to_no_database() {
+    // SAFETY: as the caller promises. With `die`, each shutdown of the server would be a FATAL
+    // error in the log.
+    unsafe {
+        unguarded::set_signal_handler(
+            pg_sys::SIGTERM as c_int,
+            unguarded::SignalHandlerForShutdownRequest,
+        );
+        unguarded::set_signal_handler(
+            pg_sys::SIGHUP as c_int,
+            unguarded::SignalHandlerForConfigReload,
+        );
+        pg_sys::BackgroundWorkerUnblockSignals();
+        pg_sys::BackgroundWorkerInitializeConnection(std::ptr::null(), std::ptr::null(), 0);
+    }
+}
+
+/// Reads the configuration files again, if they were changed since.
+pub fn reload_settings() {
+    // SAFETY: variables and functions of the process, as its main loop uses them
+    // (src/backend/postmaster/interrupt.c).
+    unsafe {
+        if pg_sys::ConfigReloadPending != 0 {
+            pg_sys::ConfigReloadPending = 0;
+            pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP);
+        }
+    }
+}
+
+/// The databases that can be connected to, without templates.
+pub fn databases() -> Vec<pg_sys::Oid> {
+    own_transaction(|| {
+        let mut found = Vec::new();
+        // SAFETY: a scan of a shared catalog, as get_database_list in
+        // src/backend/postmaster/autovacuum.c; each tuple is looked at before the next one is
+        // fetched.
+        unsafe {
+            let relation = pg_sys::table_open(pg_sys::DatabaseRelationId, LOCK);
+            let none = std::ptr::null_mut();
+            let scan = pg_sys::systable_beginscan(
+                relation,
+                pg_sys::InvalidOid,
+                false,
+                none,
+                0,
+                none.cast(),
+            );
+            loop {
+                let tuple = pg_sys::systable_getnext(scan);
+                if tuple.is_null() {
+                    break;
+                }
+                let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_database>();
+                if (*form).datallowconn && !(*form).datistemplate {
+                    found.push((*form).oid);
+                }
+            }
+            pg_sys::systable_endscan(scan);
+            pg_sys::table_close(relation, LOCK);
+        }
+        found
+    })
+}
+
+const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+
+/// Gives a setting a value that nothing stored for a database or a role overrides.
+pub fn force_setting(name: &CStr, value: &CStr) {
+    // SAFETY: both are NUL-terminated, and copied.
+    unsafe {
+        pg_sys::SetConfigOption(
+            name.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_SUSET,
+            pg_sys::GucSource::PGC_S_OVERRIDE,
+        );
+    }
+}
+
+/// Runs `body` in a transaction, with a snapshot. `body` gets the role to work as from `role`, and
+/// works in a restricted operation: nothing that runs there gets the rights of this worker. Where
+/// `role` gives none, nothing is run.
+///
+/// An error ends the worker, and with it the transaction.
+pub fn transaction<T>(
+    role: impl FnOnce() -> Option<pg_sys::Oid>,
+    body: impl FnOnce() -> T,
+) -> Option<T> {
+    // SAFETY: as a worker does it (src/test/modules/worker_spi/worker_spi.c).
+    unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        let value = role().map(|role| sandbox::as_role(role, body));
+        pg_sys::PopActiveSnapshot();
+        pg_sys::CommitTransactionCommand();
+        value
+    }
+}
+
+/// As [`transaction`], for the rights of the worker itself.
+pub fn own_transaction<T>(body: impl FnOnce() -> T) -> T {
+    // SAFETY: as above.
+    unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        let value = body();
+        pg_sys::PopActiveSnapshot();
+        pg_sys::CommitTransactionCommand();
+        value
+    }
+}
+
+/// Shows in `pg_stat_activity` what the worker does.
+pub fn show_activity(text: &CStr) {
+    // SAFETY: the text is copied.
+    unsafe { pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, text.as_ptr()) }
+}
+
+/// Waits until this process is woken up, for that time at most. Raises an error, or ends the
+/// process, where the statement is cancelled or the process is asked to end.
+pub fn wait(at_most: Duration) {
+    let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+    let milliseconds = c_long::try_from(at_most.as_millis()).unwrap_or(c_long::MAX);
+    // SAFETY: the latch is this process's.
+    unsafe {
+        pgrx::check_for_interrupts!();
+        let happened = pg_sys::WaitLatch(
+            pg_sys::MyLatch,
+            events as c_int,
+            milliseconds,
+            pg_sys::PG_WAIT_EXTENSION,
+        );
+        if happened as u32 & pg_sys::WL_LATCH_SET != 0 {
+            pg_sys::ResetLatch(pg_sys::MyLatch);
+        }
+        // Only a worker without a database has that handler. By this status it is started again,
+        // unless the server is shut down.
+        if pg_sys::ShutdownRequestPending != 0 {
+            pg_sys::proc_exit(1);
+        }
+    }
+    pgrx::check_for_interrupts!();
+}
+
+/// Whether this process may start workers: one that serves a client or is a worker of its own, on a
+/// server that is not in recovery.
+pub fn may_start() -> bool {
+    // SAFETY: reads variables of the process and of shared memory.
+    unsafe {
+        pg_sys::IsUnderPostmaster
+            && pg_sys::ParallelWorkerNumber < 0
+            && !pg_sys::RecoveryInProgress()
+    }
+}
+
+/// Keeps others from doing the same: a lock of the class of advisory locks, with a kind that no
+/// function of SQL uses (`pg_locks.objsubid` is 3). It is this session's until it takes another, or
+/// ends. False where another session has it.
+pub fn claim(key: u64) -> bool {
+    const MODE: pg_sys::LOCKMODE = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
+    // LOCKTAG_ADVISORY and USER_LOCKMETHOD of src/include/storage/lock.h; SQL's kinds are 1 and 2.
+    let tag = |database: pg_sys::Oid, key: u64| pg_sys::LOCKTAG {
+        locktag_field1: database.to_u32(),
+        locktag_field2: (key >> 32) as u32,
+        locktag_field3: (key & 0xFFFF_FFFF) as u32,
+        locktag_field4: 3,
+        locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
+        locktag_lockmethodid: 2,
+    };
+    // SAFETY: plain values.
+    unsafe {
+        let database = pg_sys::MyDatabaseId;
+        if let Some(former) = HELD.get() {
+            let former_tag = tag(database, former);
+            // DISCARD ALL and pg_advisory_unlock_all() release it too.
+            if is_held(&former_tag, MODE) {
+                if former == key {
+                    return false;
+                }
+                pg_sys::LockRelease(&raw const former_tag, MODE, true);
+            }
+            HELD.set(None);
+        }
+        let new = tag(database, key);
+        let outcome = pg_sys::LockAcquire(&raw const new, MODE, true, true);
+        let is_ours = outcome == pg_sys::LockAcquireResult::LOCKACQUIRE_OK;
+        if is_ours {
+            HELD.set(Some(key));
+        }
+        is_ours
+    }
+}
+
+fn is_held(tag: &pg_sys::LOCKTAG, mode: pg_sys::LOCKMODE) -> bool {
+    // SAFETY: looks into this process's table of locks.
+    unsafe {
+        #[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16"))]
+        let is_held = pg_sys::LockHeldByMe(tag, mode);
+        #[cfg(not(any(feature = "pg14", feature = "pg15", feature = "pg16")))]
+        let is_held = pg_sys::LockHeldByMe(tag, mode, false);
+        is_held
+    }
+}
+
+thread_local! {
+    /// The key of the lock that [`claim`] took last.
+    static HELD: std::cell::Cell<Option<u64>> = const { std::cell::Cell::new(None) };
+}

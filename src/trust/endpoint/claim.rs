@@ -1,0 +1,244 @@
+//! The claim of a fetch: the first transaction of the refreshing process.
+//!
+//! It notes in the issuer's row of `auth.endpoints` that a fetch has begun, so that no second
+//! process fetches too, and reads what the fetch needs.
+
+use std::time::Duration;
+
+use jwks_fetch::schedule;
+use jwt_verify::UnixTime;
+use pgrx::datum::{DatumWithOid, IntoDatum};
+use pgrx::spi::SpiClient;
+
+use crate::errors;
+use crate::pg::encoding;
+use crate::pg::report::Report;
+use crate::trust::admission::argument;
+use crate::trust::endpoint::Endpoint;
+use crate::trust::endpoint::rows::{self, First, text_argument, time_argument};
+use crate::trust::endpoint::state::{CLAIM, Progress};
+use crate::trust::init::run;
+
+/// Why a process was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The next fetch was due.
+    Due,
+    /// A token named an unknown key.
+    Early,
+    /// `auth.refresh`.
+    Asked,
+}
+
+/// A fetch that has begun.
+pub struct Claim {
+    pub issuer: String,
+    pub endpoint: Endpoint,
+    pub reason: Reason,
+    /// When it began, as in `last_attempt`: tells this claim from later ones.
+    pub began: UnixTime,
+    /// The stored answer's, where the rows are still as they were stored then.
+    pub etag: Option<String>,
+    pub before: Before,
+}
+
+/// How the row was before.
+#[derive(Default)]
+pub struct Before {
+    pub failures: i32,
+    pub last_success: Option<UnixTime>,
+    pub last_attempt: Option<UnixTime>,
+    pub answered: Option<UnixTime>,
+    pub modified: Option<UnixTime>,
+    pub early_wait: Duration,
+}
+
+/// What tells an issuer, whose name can be of any length, to a process: the SHA-256 of the name.
+pub type Tag = [u8; 32];
+
+/// The issuer's tag; `None` where the name has characters that the server's encoding lacks.
+pub fn tag_of(issuer: &str) -> Option<Tag> {
+    let name = encoding::to_server(issuer)?;
+    // SAFETY: the function takes and returns a bytea.
+    let tag: Option<Vec<u8>> = unsafe {
+        pgrx::direct_function_call(pgrx::pg_sys::sha256_bytea, &[name.as_bytes().into_datum()])
+    };
+    tag?.try_into().ok()
+}
+
+/// The name of the endpoint's issuer with this tag, if there is one.
+pub fn issuer_of(client: &SpiClient, tag: Tag) -> Result<Option<String>, Report> {
+    let found = client
+        .select(
+            "SELECT i.issuer FROM auth.issuers AS i \
+             WHERE pg_catalog.sha256(pg_catalog.convert_to( \
+                 i.issuer, pg_catalog.getdatabaseencoding())) OPERATOR(pg_catalog.=) $1 \
+             AND (i.source OPERATOR(pg_catalog.?) 'url' \
+                  OR i.source OPERATOR(pg_catalog.?) 'discovery')",
+            Some(1),
+            &[tag.as_slice().into()],
+        )
+        .map_err(errors::spi)?;
+    First::of(found).map_or(Ok(None), |row| row.text(1))
+}
+
+/// The issuers that may be due, with when that is.
+const DUE: &str = "FROM auth.issuers AS i LEFT JOIN auth.endpoints AS e \
+         ON e.issuer OPERATOR(pg_catalog.=) i.issuer \
+     WHERE i.enabled AND (i.source OPERATOR(pg_catalog.?) 'url' \
+         OR i.source OPERATOR(pg_catalog.?) 'discovery')";
+
+/// The issuer that has been due for the longest time, if one is due.
+pub fn next_due(client: &SpiClient) -> Result<Option<String>, Report> {
+    let query = format!(
+        "SELECT i.issuer {DUE} AND (e.next_attempt IS NULL \
+             OR e.next_attempt OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp() \
+             OR e.next_attempt OPERATOR(pg_catalog.-) '66 min'::pg_catalog.interval \
+                OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()) \
+         ORDER BY e.next_attempt NULLS FIRST LIMIT 1"
+    );
+    let found = client
+        .select(query.as_str(), Some(1), &[])
+        .map_err(errors::spi)?;
+    First::of(found).map_or(Ok(None), |row| row.text(1))
+}
+
+/// When the next fetch of the database is due; `None`: none ever is.
+pub fn next_attempt(client: &SpiClient) -> Result<Option<UnixTime>, Report> {
+    let query = format!("SELECT pg_catalog.min(coalesce(e.next_attempt, pg_catalog.now())) {DUE}");
+    let found = client
+        .select(query.as_str(), Some(1), &[])
+        .map_err(errors::spi)?;
+    First::of(found).map_or(Ok(None), |row| row.time(1))
+}
+
+/// A digest of all that decides which keys of an answer are stored. Where it differs from what it
+/// was when an answer was stored, a server that says "not modified" says nothing about the rows.
+const DIGEST: &str = "pg_catalog.hashtextextended(pg_catalog.concat_ws(' ', \
+     i.source::pg_catalog.text, i.algorithms::pg_catalog.text, \
+     (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', k.kid, k.jwk::pg_catalog.text), ' ' \
+             ORDER BY k.thumbprint) FROM auth.jwks AS k \
+      WHERE k.issuer OPERATOR(pg_catalog.=) i.issuer), '/', \
+     (SELECT pg_catalog.string_agg(w.thumbprint, ' ' ORDER BY w.thumbprint) \
+      FROM auth.withdrawn_keys AS w WHERE w.issuer OPERATOR(pg_catalog.=) i.issuer)) \
+     COLLATE pg_catalog.\"C\", 0)::pg_catalog.text";
+
+/// The digest for the issuer.
+pub fn digest(client: &SpiClient, issuer: &str) -> Result<Option<String>, Report> {
+    let query =
+        format!("SELECT {DIGEST} FROM auth.issuers AS i WHERE i.issuer OPERATOR(pg_catalog.=) $1");
+    let found = client
+        .select(query.as_str(), Some(1), &[argument(issuer)?])
+        .map_err(errors::spi)?;
+    First::of(found).map_or(Ok(None), |row| row.text(1))
+}
+
+/// Claims a fetch; `None` where there is nothing to do: the issuer is gone, or has no endpoint, or
+/// another process was faster.
+pub fn take(client: &mut SpiClient, issuer: &str, reason: Reason) -> Result<Option<Claim>, Report> {
+    let found = client
+        .select(
+            "SELECT i.source::pg_catalog.text FROM auth.issuers AS i \
+             WHERE i.issuer OPERATOR(pg_catalog.=) $1",
+            Some(1),
+            &[argument(issuer)?],
+        )
+        .map_err(errors::spi)?;
+    let source = First::of(found).map_or(Ok(None), |row| row.text(1))?;
+    let Some(endpoint) = source.as_deref().and_then(Endpoint::from_json) else {
+        return Ok(None);
+    };
+    let names = [argument(issuer)?, argument(&endpoint.url)?];
+    run(
+        client,
+        "INSERT INTO auth.endpoints (issuer, url) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        &names,
+    )?;
+    // Waits for a process that is claiming it too, and sees what that has written. FOR UPDATE takes
+    // a statement that may write.
+    let found = client
+        .update(
+            "SELECT e.url, e.etag, e.etag_for, e.failures, e.last_success, e.last_attempt, \
+                    e.next_attempt, e.early_after, e.early_wait, e.outcome, e.answered, e.modified \
+             FROM auth.endpoints AS e WHERE e.issuer OPERATOR(pg_catalog.=) $1 FOR UPDATE",
+            Some(1),
+            &[argument(issuer)?],
+        )
+        .map_err(errors::spi)?;
+    let Some(row) = First::of(found) else {
+        return Ok(None);
+    };
+    let now = rows::now();
+    let progress = Progress {
+        last_attempt: row.time(6)?,
+        next_attempt: row.time(7)?,
+        early_after: row.time(8)?,
+        outcome: row.text(10)?,
+        ..Progress::default()
+    };
+    // What the row says is about another URL where somebody wrote the source by hand.
+    let is_same = row.text(1)?.as_deref() == Some(endpoint.url.as_str());
+    let is_wanted = !is_same
+        || match reason {
+            Reason::Due => progress.is_due(now),
+            Reason::Early => progress.may_be_early(now),
+            Reason::Asked => true,
+        };
+    if !is_wanted || (is_same && progress.is_running(now)) {
+        return Ok(None);
+    }
+    let seconds = u64::try_from(row.integer(9)?.unwrap_or(0)).unwrap_or(0);
+    let early_wait = Duration::from_secs(seconds).clamp(schedule::MIN_EARLY, schedule::MAX_EARLY);
+    let (etag, etag_for) = (row.text(2)?, row.text(3)?);
+    let before = if is_same {
+        Before {
+            failures: row.integer(4)?.unwrap_or(0).max(0),
+            last_success: row.time(5)?,
+            last_attempt: progress.last_attempt,
+            answered: row.time(11)?,
+            modified: row.time(12)?,
+            early_wait,
+        }
+    } else {
+        Before {
+            last_success: row.time(5)?,
+            early_wait: schedule::MIN_EARLY,
+            ..Before::default()
+        }
+    };
+    let is_current = is_same && etag_for.is_some() && digest(client, issuer)? == etag_for;
+    let early_after = match reason {
+        Reason::Early => Some(now.saturating_add(before.early_wait)),
+        Reason::Due | Reason::Asked => progress.early_after.filter(|_| is_same),
+    };
+    let seconds = i32::try_from(before.early_wait.as_secs()).unwrap_or(i32::MAX);
+    let arguments: [DatumWithOid; 8] = [
+        argument(issuer)?,
+        argument(&endpoint.url)?,
+        time_argument(Some(now)),
+        // Where this process is killed, the fetch is due again then.
+        time_argument(Some(now.saturating_add(CLAIM))),
+        time_argument(early_after),
+        seconds.into(),
+        before.failures.into(),
+        text_argument(etag.as_deref().filter(|_| is_same))?,
+    ];
+    run(
+        client,
+        "UPDATE auth.endpoints AS e SET url = $2, last_attempt = $3, next_attempt = $4, \
+                early_after = $5, early_wait = $6, failures = $7, etag = $8, outcome = NULL, \
+                jwks_uri = CASE WHEN e.url OPERATOR(pg_catalog.=) $2 THEN e.jwks_uri END, \
+                answered = CASE WHEN e.url OPERATOR(pg_catalog.=) $2 THEN e.answered END, \
+                modified = CASE WHEN e.url OPERATOR(pg_catalog.=) $2 THEN e.modified END \
+         WHERE e.issuer OPERATOR(pg_catalog.=) $1",
+        &arguments,
+    )?;
+    Ok(Some(Claim {
+        issuer: issuer.to_owned(),
+        endpoint,
+        reason,
+        began: now,
+        etag: etag.filter(|_| is_current),
+        before,
+    }))
+}

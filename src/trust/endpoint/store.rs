@@ -1,0 +1,401 @@
+//! What becomes of an answer: the second transaction of the refreshing process.
+
+use std::time::Duration;
+
+use jwks_fetch::schedule;
+use jwks_fetch::wire::{Answer, Outcome, Roots};
+use jwt_verify::{AlgorithmSet, JwksEntry, UnixTime};
+use pgrx::datum::DatumWithOid;
+use pgrx::spi::SpiClient;
+
+use crate::errors;
+use crate::pg::report::{self, Report};
+use crate::trust::admission::{algorithms, argument};
+use crate::trust::endpoint::claim::{self, Claim, Reason};
+use crate::trust::endpoint::rows::{self, First, text_argument, time_argument};
+use crate::trust::endpoint::usable;
+use crate::trust::endpoint::withdrawn::Replacing;
+use crate::trust::init::KeyChanges;
+use crate::trust::lock;
+
+/// How long an answer that is older than the stored one is not believed: another server of the same
+/// endpoint may have the newer one. After that the endpoint itself went back, or its clock.
+const MAX_OLDER: Duration = Duration::from_secs(60 * 60);
+
+/// Longest error or note that is stored, in characters.
+const MAX_STORED_CHARS: usize = 1_000;
+
+/// How a fetch ended, as the column `outcome` has it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stored {
+    Changed,
+    Unchanged,
+    Older,
+    Failed,
+}
+
+impl Stored {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+            Self::Older => "older",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Stores an answer. It is thrown away where the issuer is gone or followed elsewhere meanwhile.
+///
+/// # Errors
+///
+/// Where the tables cannot be read or written.
+pub fn store(client: &mut SpiClient, claim: &Claim, answer: &Answer) -> Result<(), Report> {
+    let Some(issuer) = CurrentIssuer::read(client, claim, "")? else {
+        return Ok(());
+    };
+    match answer.outcome {
+        Outcome::Failed => {
+            let error = answer.error.as_ref();
+            let message = error.map_or("no answer", |error| error.message.as_str());
+            failed(client, claim, &issuer, message, answer.retry_after)
+        }
+        Outcome::NotModified if claim.etag.is_none() => {
+            let message = "the endpoint says that nothing was modified, and was not asked that";
+            failed(client, claim, &issuer, message, None)
+        }
+        Outcome::NotModified => succeeded(client, claim, answer, Stored::Unchanged, KeepNote::Yes),
+        Outcome::Fetched => fetched(client, claim, answer, &issuer),
+    }
+}
+
+/// The issuer's row of `auth.issuers`, where it still has the source that was fetched from, and no
+/// later fetch has begun.
+struct CurrentIssuer {
+    algorithms: AlgorithmSet,
+    /// From when on the keys do not count; `None`: no limit, or they were never fetched.
+    lease_end: Option<UnixTime>,
+}
+
+impl CurrentIssuer {
+    fn read(client: &mut SpiClient, claim: &Claim, lock: &str) -> Result<Option<Self>, Report> {
+        let query = format!(
+            "SELECT i.algorithms::pg_catalog.text[], \
+                        e.last_success OPERATOR(pg_catalog.+) i.max_stale \
+                 FROM auth.endpoints AS e JOIN auth.issuers AS i \
+                 ON i.issuer OPERATOR(pg_catalog.=) e.issuer \
+                 WHERE e.issuer OPERATOR(pg_catalog.=) $1 AND e.last_attempt OPERATOR(pg_catalog.=) $2 \
+                 AND i.source OPERATOR(pg_catalog.=) $3::pg_catalog.jsonb {lock}"
+        );
+        let found = client
+            .update(
+                query.as_str(),
+                Some(1),
+                &[
+                    argument(&claim.issuer)?,
+                    time_argument(Some(claim.began)),
+                    argument(&claim.endpoint.to_json())?,
+                ],
+            )
+            .map_err(errors::spi)?;
+        let Some(row) = First::of(found) else {
+            return Ok(None);
+        };
+        // SAFETY: the query gives a text[].
+        let algorithms = unsafe { algorithms(row.datum(1)?) }?;
+        Ok(Some(Self {
+            algorithms,
+            lease_end: row.time(2)?,
+        }))
+    }
+}
+
+/// Stores the keys of an answer, where they differ from the stored ones.
+fn fetched(
+    client: &mut SpiClient,
+    claim: &Claim,
+    answer: &Answer,
+    issuer: &CurrentIssuer,
+) -> Result<(), Report> {
+    let wanted = match Wanted::of(client, claim, answer, issuer)? {
+        Ok(wanted) => wanted,
+        Err(message) => return failed(client, claim, issuer, &message, None),
+    };
+    if KeyChanges::find(client, &claim.issuer, &wanted.keys)?.is_empty() {
+        let note = KeepNote::No(wanted.note.as_deref());
+        return succeeded(client, claim, answer, Stored::Unchanged, note);
+    }
+    if is_older(claim, answer) {
+        return older(client, claim);
+    }
+    let _snapshot = lock::lock_tables("auth.refresh()")?;
+    // During the wait for the locks everything may have changed: the source, the rules, and which
+    // keys are withdrawn. The row is locked after the tables, as auth.follow_url does.
+    let Some(issuer) = CurrentIssuer::read(client, claim, "FOR UPDATE OF e")? else {
+        return Ok(());
+    };
+    let wanted = match Wanted::of(client, claim, answer, &issuer)? {
+        Ok(wanted) => wanted,
+        Err(message) => return failed(client, claim, &issuer, &message, None),
+    };
+    let changes = KeyChanges::find(client, &claim.issuer, &wanted.keys)?;
+    let stored = if changes.is_empty() {
+        Stored::Unchanged
+    } else {
+        Stored::Changed
+    };
+    {
+        let _replacing = Replacing::begin();
+        changes.apply(client, &claim.issuer, &wanted.keys)?;
+    }
+    let note = KeepNote::No(wanted.note.as_deref());
+    succeeded(client, claim, answer, stored, note)
+}
+
+/// The keys of an answer that are to be stored.
+struct Wanted {
+    keys: Vec<JwksEntry>,
+    /// Sentences about what was left out, and about the answer.
+    note: Option<String>,
+}
+
+impl Wanted {
+    /// By the issuer's rules. The inner error is a sentence that says why the answer is refused.
+    fn of(
+        client: &SpiClient,
+        claim: &Claim,
+        answer: &Answer,
+        issuer: &CurrentIssuer,
+    ) -> Result<Result<Self, String>, Report> {
+        let found = match usable::read(&answer.body, issuer.algorithms) {
+            Ok(found) => found,
+            Err(message) => return Ok(Err(message)),
+        };
+        let mut keys = found.keys;
+        let mut notes: Vec<String> = found.note.into_iter().collect();
+        leave_out_withdrawn(client, claim, &mut keys, &mut notes)?;
+        if answer.roots == Some(Roots::Bundled) {
+            notes.push(
+                "The system has no certificate authorities, so those that come with pg_auth_jwt were \
+                 used."
+                    .to_owned(),
+            );
+        }
+        let note = (!notes.is_empty()).then(|| notes.join(" "));
+        Ok(Ok(Self { keys, note }))
+    }
+}
+
+/// Leaves out keys that were withdrawn here.
+fn leave_out_withdrawn(
+    client: &SpiClient,
+    claim: &Claim,
+    keys: &mut Vec<JwksEntry>,
+    notes: &mut Vec<String>,
+) -> Result<(), Report> {
+    let mut withdrawn = std::collections::HashSet::new();
+    for row in client
+        .select(
+            "SELECT w.thumbprint FROM auth.withdrawn_keys AS w \
+             WHERE w.issuer OPERATOR(pg_catalog.=) $1",
+            None,
+            &[argument(&claim.issuer)?],
+        )
+        .map_err(errors::spi)?
+    {
+        let thumbprint: Option<crate::pg::encoding::ServerText> =
+            row.get(1).map_err(errors::spi)?;
+        withdrawn.extend(thumbprint.map(|text| text.0));
+    }
+    let before = keys.len();
+    keys.retain(|entry| {
+        let thumbprint = entry.key.as_ref().map(jwt_verify::Key::thumbprint);
+        thumbprint.is_ok_and(|thumbprint| !withdrawn.contains(thumbprint))
+    });
+    let left_out = before.saturating_sub(keys.len());
+    if left_out > 0 {
+        notes.push(format!(
+            "{left_out} of the published keys are in auth.withdrawn_keys and were left out."
+        ));
+    }
+    Ok(())
+}
+
+/// Whether an answer with other keys is older than the stored one.
+fn is_older(claim: &Claim, answer: &Answer) -> bool {
+    let seconds = |time: Option<i64>| time.map(UnixTime::from_seconds);
+    let (modified, date) = (seconds(answer.last_modified), seconds(answer.date));
+    let before = &claim.before;
+    let is_older = match (before.modified.zip(modified), before.answered.zip(date)) {
+        (Some((stored, new)), _) | (None, Some((stored, new))) => new < stored.min(claim.began),
+        (None, None) => false,
+    };
+    let since = before.last_success.unwrap_or(UnixTime::MIN);
+    // Where the clock was set back, the last success lies in the future.
+    is_older && since <= claim.began && claim.began < since.saturating_add(MAX_OLDER)
+}
+
+/// What becomes of the note in the row.
+enum KeepNote<'n> {
+    Yes,
+    No(Option<&'n str>),
+}
+
+fn succeeded(
+    client: &mut SpiClient,
+    claim: &Claim,
+    answer: &Answer,
+    stored: Stored,
+    note: KeepNote,
+) -> Result<(), Report> {
+    let now = rows::now();
+    let next = now.saturating_add(schedule::after_success(
+        answer.max_age,
+        answer.age,
+        random(),
+    ));
+    let is_new = answer.outcome == Outcome::Fetched;
+    let digest = match &answer.etag {
+        Some(_) if is_new => claim::digest(client, &claim.issuer)?,
+        _ => None,
+    };
+    // A time of the server's that lies in the future is no measure for later answers.
+    let present = UnixTime::from_seconds(now.as_micros() / 1_000_000);
+    let seconds = |time: Option<i64>| {
+        time_argument(time.map(|time| UnixTime::from_seconds(time).min(present)))
+    };
+    let (keep_note, note) = match note {
+        KeepNote::Yes => (true, None),
+        KeepNote::No(note) => (false, note.map(shorten)),
+    };
+    let mut arguments = common(claim, stored, next)?;
+    arguments.extend([
+        time_argument(Some(now)),
+        is_new.into(),
+        text_argument(answer.etag.as_deref())?,
+        text_argument(digest.as_deref())?,
+        seconds(answer.date),
+        seconds(answer.last_modified),
+        text_argument(answer.jwks_uri.as_deref())?,
+        keep_note.into(),
+        text_argument(note.as_deref())?,
+        (stored == Stored::Changed).into(),
+    ]);
+    update(
+        client,
+        "last_success = $7, failures = 0, last_error = NULL, \
+         etag = CASE WHEN $8 THEN $9 ELSE e.etag END, \
+         etag_for = CASE WHEN $8 THEN $10 ELSE e.etag_for END, \
+         answered = greatest(CASE WHEN $16 THEN NULL ELSE e.answered END, $11), \
+         modified = greatest(CASE WHEN $16 THEN NULL ELSE e.modified END, $12), \
+         jwks_uri = coalesce($13, e.jwks_uri), \
+         note = CASE WHEN $14 THEN e.note ELSE $15 END",
+        &arguments,
+    )?;
+    if claim.before.failures > 0 {
+        log(claim, "are fetched again");
+    }
+    Ok(())
+}
+
+fn older(client: &mut SpiClient, claim: &Claim) -> Result<(), Report> {
+    let next = rows::now().saturating_add(schedule::OLDER_ANSWER_RETRY);
+    let arguments = common(claim, Stored::Older, next)?;
+    update(
+        client,
+        "note = 'The endpoint answered with older keys than before, which were not stored.'",
+        &arguments,
+    )
+}
+
+fn failed(
+    client: &mut SpiClient,
+    claim: &Claim,
+    issuer: &CurrentIssuer,
+    message: &str,
+    retry_after: Option<u64>,
+) -> Result<(), Report> {
+    let now = rows::now();
+    let failures = claim.before.failures.saturating_add(1);
+    let count = u32::try_from(failures).unwrap_or(u32::MAX);
+    let next = now.saturating_add(schedule::after_failure(count, retry_after, random()));
+    let message = shorten(message);
+    let mut arguments = common(claim, Stored::Failed, next)?;
+    arguments.extend([failures.into(), argument(&message)?]);
+    update(client, "failures = $7, last_error = $8", &arguments)?;
+    let was_stale =
+        |at: Option<UnixTime>| at.zip(issuer.lease_end).is_some_and(|(at, end)| end <= at);
+    if was_stale(Some(now)) && !was_stale(claim.before.last_attempt) {
+        log(
+            claim,
+            "are stale: they could not be fetched for longer than \"max_stale\" of auth.issuers \
+             allows, and are not trusted",
+        );
+    }
+    if count.is_power_of_two() {
+        let times = if count == 1 { "" } else { ", again" };
+        log(
+            claim,
+            &format!("could not be fetched{times} ({count} failures): {message}"),
+        );
+    }
+    Ok(())
+}
+
+/// The arguments of each update: the claim ($1 to $3), outcome, time of the next fetch and, as a
+/// number of seconds, the wait between early fetches from now on.
+fn common(
+    claim: &Claim,
+    stored: Stored,
+    next: UnixTime,
+) -> Result<Vec<DatumWithOid<'static>>, Report> {
+    let wait = match (stored, claim.reason) {
+        (Stored::Changed, _) => schedule::MIN_EARLY,
+        (_, Reason::Early) => schedule::after_early(false, claim.before.early_wait),
+        (_, Reason::Due | Reason::Asked) => claim.before.early_wait,
+    };
+    Ok(vec![
+        argument(&claim.issuer)?,
+        time_argument(Some(claim.began)),
+        argument(&claim.endpoint.url)?,
+        argument(stored.name())?,
+        time_argument(Some(next)),
+        i32::try_from(wait.as_secs()).unwrap_or(i32::MAX).into(),
+    ])
+}
+
+/// Updates the row of the claim.
+fn update(client: &mut SpiClient, set: &str, arguments: &[DatumWithOid]) -> Result<(), Report> {
+    let statement = format!(
+        "UPDATE auth.endpoints AS e SET outcome = $4, next_attempt = $5, early_wait = $6, \
+             early_after = CASE WHEN $4 OPERATOR(pg_catalog.=) 'changed' AND e.early_after IS NOT NULL \
+                 THEN least(e.early_after, $2 OPERATOR(pg_catalog.+) '30 s'::pg_catalog.interval) \
+                 ELSE e.early_after END, {set} \
+         WHERE e.issuer OPERATOR(pg_catalog.=) $1 AND e.last_attempt OPERATOR(pg_catalog.=) $2 \
+         AND e.url OPERATOR(pg_catalog.=) $3"
+    );
+    client
+        .update(statement.as_str(), None, arguments)
+        .map(drop)
+        .map_err(errors::spi)
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(MAX_STORED_CHARS).collect()
+}
+
+fn log(claim: &Claim, what: &str) {
+    report::log_to_server(&format!(
+        "keys of issuer \"{}\" at {} {what}",
+        errors::shorten(&claim.issuer),
+        claim.endpoint.shown()
+    ));
+}
+
+/// A random number, to spread requests. It need not be unpredictable.
+fn random() -> u32 {
+    let mut bytes = [0; 4];
+    // SAFETY: writes that many bytes.
+    unsafe { pgrx::pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), bytes.len()) };
+    u32::from_ne_bytes(bytes)
+}

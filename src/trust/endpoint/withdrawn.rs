@@ -1,0 +1,98 @@
+//! The trigger function that notes fetched keys which somebody deletes, so that the next refresh
+//! does not store them again while the issuer still publishes them.
+
+use std::cell::Cell;
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use crate::errors;
+use crate::pg::encoding;
+use crate::pg::function::{Arguments, SqlResult, sql_function};
+use crate::pg::report::Report;
+use crate::pg::row::{Columns, Row};
+
+sql_function!(
+    /// `auth.note_withdrawn() RETURNS trigger`, after a row of `auth.jwks` was deleted or updated, and
+    /// before the table is truncated.
+    pg_auth_jwt_note_withdrawn,
+    |arguments| note_withdrawn(&arguments)
+);
+
+thread_local! {
+    /// Set while the extension itself replaces keys.
+    static REPLACING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// While this exists, deleted keys are not noted: the issuer withdrew them, and not the owner.
+pub struct Replacing(bool);
+
+impl Replacing {
+    pub fn begin() -> Self {
+        Self(REPLACING.replace(true))
+    }
+}
+
+impl Drop for Replacing {
+    fn drop(&mut self) {
+        REPLACING.set(self.0);
+    }
+}
+
+/// Keys are only noted for issuers that still are, and whose keys are fetched.
+const OF_ENDPOINTS: &str = "EXISTS (SELECT FROM auth.issuers AS i \
+     WHERE i.issuer OPERATOR(pg_catalog.=) k.issuer \
+     AND (i.source OPERATOR(pg_catalog.?) 'url' OR i.source OPERATOR(pg_catalog.?) 'discovery')) \
+     ON CONFLICT DO NOTHING";
+
+fn note_withdrawn(arguments: &Arguments) -> SqlResult {
+    let trigger = arguments.trigger()?;
+    if REPLACING.get() {
+        return Ok(Some(pg_sys::Datum::from(0)));
+    }
+    if trigger.tg_event & pg_sys::TRIGGER_EVENT_ROW == 0 {
+        let statement = format!(
+            "INSERT INTO auth.withdrawn_keys (issuer, thumbprint) \
+             SELECT k.issuer, k.thumbprint FROM auth.jwks AS k WHERE {OF_ENDPOINTS}"
+        );
+        Spi::connect_mut(|client| client.update(statement.as_str(), None, &[]).map(drop))
+            .map_err(errors::spi)?;
+        return Ok(Some(pg_sys::Datum::from(0)));
+    }
+    let is_update = trigger.tg_event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_UPDATE;
+    // SAFETY: a row trigger has an open relation and a tuple of it: the old one of an UPDATE or a
+    // DELETE, and with an UPDATE the new one too.
+    let (old, new) = unsafe {
+        let relation = trigger.tg_relation;
+        let columns = Columns::of(relation);
+        let names = |tuple| -> Result<(Option<String>, Option<String>), Report> {
+            let row = Row::new(&columns, (*relation).rd_att, tuple);
+            Ok((row.text("issuer")?, row.text("thumbprint")?))
+        };
+        let new = if is_update {
+            Some(names(trigger.tg_newtuple)?)
+        } else {
+            None
+        };
+        (names(trigger.tg_trigtuple)?, new)
+    };
+    if new.as_ref() == Some(&old) {
+        return Ok(Some(pg_sys::Datum::from(0)));
+    }
+    if let (Some(issuer), Some(thumbprint)) = old {
+        let argument = |text: &str| encoding::argument(text).ok_or_else(errors::not_storable);
+        let arguments = [argument(&issuer)?, argument(&thumbprint)?];
+        let statement = format!(
+            "INSERT INTO auth.withdrawn_keys (issuer, thumbprint) \
+             SELECT k.issuer, k.thumbprint FROM (SELECT $1, $2) AS k (issuer, thumbprint) \
+             WHERE {OF_ENDPOINTS}"
+        );
+        Spi::connect_mut(|client| {
+            client
+                .update(statement.as_str(), None, &arguments)
+                .map(drop)
+        })
+        .map_err(errors::spi)?;
+    }
+    Ok(Some(pg_sys::Datum::from(0)))
+}

@@ -1,0 +1,204 @@
+//! The refreshing process: fetches the keys of one issuer, once, and ends.
+//!
+//! It is connected to its database, without a transaction, a snapshot or a lock while it waits for
+//! the network. What it does in the database it does as the extension's owner.
+
+use std::ffi::CStr;
+use std::time::{Duration, Instant};
+
+use jwks_fetch::limits;
+use jwks_fetch::wire::{Answer, Failure, FailureKind, Request, VERSION};
+use pgrx::pg_sys;
+use pgrx::spi::{Spi, SpiClient};
+
+use crate::pg::guard;
+use crate::pg::library::FetchLibrary;
+use crate::pg::report::Report;
+use crate::pg::worker::{self, EXTRA_BYTES};
+use crate::settings;
+use crate::trust::endpoint::claim::{self, Claim, Reason, Tag};
+use crate::trust::endpoint::store;
+use crate::trust::endpoint::timetable;
+use crate::trust::tables;
+
+/// The process's name in `pg_stat_activity` and in the log.
+pub const NAME: &CStr = c"pg_auth_jwt refresh";
+
+/// Its function, below.
+pub const FUNCTION: &CStr = c"pg_auth_jwt_refresh_main";
+
+/// How often the answer is asked for.
+const POLL: Duration = Duration::from_millis(10);
+
+/// How long after its start the process still begins another fetch, if one is due: DROP DATABASE
+/// waits 5 seconds for it, and each fetch may take [`limits::TIMEOUT`].
+const MORE: Duration = Duration::from_millis(250);
+
+/// What the database, or its owner, may have stored as defaults must neither stop the process nor
+/// change what it does.
+const SETTINGS: [(&CStr, &CStr); 13] = [
+    (c"search_path", c"pg_catalog, pg_temp"),
+    (c"role", c"none"),
+    (c"default_transaction_read_only", c"off"),
+    (c"default_transaction_isolation", c"read committed"),
+    (c"default_transaction_deferrable", c"off"),
+    (c"session_replication_role", c"origin"),
+    (c"row_security", c"on"),
+    (c"statement_timeout", c"0"),
+    // Whoever keeps the tables locked for longer keeps this process from storing its answer.
+    (c"lock_timeout", c"2s"),
+    (c"idle_in_transaction_session_timeout", c"0"),
+    // Keys can be fetched again; so nothing waits for a synchronous standby.
+    (c"synchronous_commit", c"local"),
+    (c"client_min_messages", c"error"),
+    (c"jit", c"off"),
+];
+
+/// What the starting process tells this one: a byte for the reason, and the issuer's tag.
+pub fn extra(tag: Tag, reason: Reason) -> [u8; EXTRA_BYTES] {
+    let mut extra = [0; EXTRA_BYTES];
+    let reason = match reason {
+        Reason::Due => 1,
+        Reason::Early => 2,
+        Reason::Asked => 3,
+    };
+    let bytes = std::iter::once(reason).chain(tag);
+    for (place, byte) in extra.iter_mut().zip(bytes) {
+        *place = byte;
+    }
+    extra
+}
+
+/// As [`extra`], of the launcher: any issuer with a fetch that is due.
+pub fn extra_of_launcher() -> [u8; EXTRA_BYTES] {
+    [0; EXTRA_BYTES]
+}
+
+fn read_extra(extra: &[u8; EXTRA_BYTES]) -> Option<(Tag, Reason)> {
+    let (reason, rest) = extra.split_first()?;
+    let tag = *rest.first_chunk()?;
+    let reason = match reason {
+        1 => Reason::Due,
+        2 => Reason::Early,
+        3 => Reason::Asked,
+        _ => return None,
+    };
+    Some((tag, reason))
+}
+
+/// The process's function.
+///
+/// # Safety
+///
+/// Only Postgres may call it, in a background worker.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn pg_auth_jwt_refresh_main(database: pg_sys::Datum) {
+    // SAFETY: this is the worker's first function, and nothing in this frame needs a drop.
+    unsafe {
+        guard::run(|| {
+            worker::connect(pg_sys::Oid::from(database.value() as u32));
+            for (name, value) in SETTINGS {
+                worker::force_setting(name, value);
+            }
+            #[cfg(any(feature = "pg17", feature = "pg18"))]
+            worker::force_setting(c"transaction_timeout", c"0");
+            refresh()
+        });
+    }
+}
+
+fn refresh() -> Result<(), Report> {
+    let start = Instant::now();
+    worker::show_activity(c"looking up where keys are to be fetched");
+    let mut wanted = read_extra(&worker::extra());
+    loop {
+        let is_first = wanted.is_some();
+        let claimed = as_owner(|client| match wanted.take() {
+            Some((tag, reason)) => match claim::issuer_of(client, tag)? {
+                Some(issuer) => claim::take(client, &issuer, reason),
+                None => Ok(None),
+            },
+            None => match claim::next_due(client)? {
+                Some(issuer) => claim::take(client, &issuer, Reason::Due),
+                None => Ok(None),
+            },
+        })?;
+        let claim = claimed.flatten();
+        let is_idle = claim.is_none() && !is_first;
+        if let Some(claim) = claim {
+            worker::show_activity(c"fetching keys");
+            let answer = fetch(&claim);
+            worker::show_activity(c"storing keys");
+            as_owner(|client| store::store(client, &claim, &answer))?;
+        }
+        // Others may be due for which no process could be started.
+        let next = as_owner(|client| {
+            Ok((
+                claim::next_due(client)?.is_some(),
+                claim::next_attempt(client)?,
+            ))
+        })?;
+        let (is_any_due, next) = next.unwrap_or_default();
+        // SAFETY: reads a variable of the process.
+        timetable::note(unsafe { pg_sys::MyDatabaseId }, next);
+        if !is_any_due || is_idle || start.elapsed() >= MORE {
+            return Ok(());
+        }
+    }
+}
+
+/// Runs `body` in a transaction as the extension's owner, who may neither log in nor be called what
+/// they were; `None` where there is no extension (any more).
+fn as_owner<T>(
+    body: impl FnOnce(&mut SpiClient) -> Result<T, Report>,
+) -> Result<Option<T>, Report> {
+    worker::transaction(tables::extension_owner, || Spi::connect_mut(body)).transpose()
+}
+
+/// Fetches, for as long as a fetch may take.
+fn fetch(claim: &Claim) -> Answer {
+    let failed = |kind, message: String| Answer::failed(Failure { kind, message });
+    if !settings::fetching_is_on() {
+        let message = "fetching is off: setting pg_auth_jwt.fetch_hosts is empty";
+        return failed(FailureKind::Gate, message.to_owned());
+    }
+    let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let request = Request {
+        url: claim.endpoint.url.clone(),
+        discover: claim.endpoint.discover,
+        issuer: claim.issuer.clone(),
+        hosts: settings::fetch_hosts(),
+        ca_file: settings::fetch_ca_file(),
+        etag: claim.etag.clone(),
+        timeout_ms: milliseconds(limits::TIMEOUT),
+        connect_timeout_ms: milliseconds(limits::CONNECT_TIMEOUT),
+        user_agent: concat!("pg_auth_jwt/", env!("CARGO_PKG_VERSION")).to_owned(),
+    };
+    let Ok(request) = request.to_json() else {
+        let message = "the URL or setting pg_auth_jwt.fetch_hosts is too long";
+        return failed(FailureKind::Protocol, message.to_owned());
+    };
+    let library = match FetchLibrary::load(VERSION) {
+        Ok(library) => library,
+        Err(message) => return failed(FailureKind::Protocol, message),
+    };
+    let Some(fetch) = library.start(&request) else {
+        let message = "the fetch could not be started";
+        return failed(FailureKind::Protocol, message.to_owned());
+    };
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = fetch.poll() {
+            return Answer::from_json(&answer)
+                .unwrap_or_else(|error| failed(FailureKind::Protocol, error.to_string()));
+        }
+        // The library keeps the limit itself; a name that does not resolve may hold it up.
+        if start.elapsed() >= limits::TIMEOUT {
+            return failed(
+                FailureKind::Timeout,
+                "no complete answer in time".to_owned(),
+            );
+        }
+        worker::wait(POLL);
+    }
+}
