@@ -160,7 +160,7 @@ def without_the_indexes(check, db, cluster, root):
                    "CREATE INDEX ON auth.jwks (issuer, kid) WHERE kid <> 'k0'", "CREATE INDEX ON auth.jwks USING hash (issuer)",
                    "CREATE INDEX ON auth.jwks (kid, issuer)", "CREATE INDEX pattern ON auth.jwks (issuer text_pattern_ops, kid)",
                    "CREATE INDEX ON auth.jwks (lower(issuer), kid)",
-                   "ALTER TABLE auth.jwks DROP CONSTRAINT jwks_issuer_fkey; ALTER TABLE auth.issuers DROP CONSTRAINT issuers_pkey",
+                   "ALTER TABLE auth.issuers DROP CONSTRAINT issuers_pkey CASCADE",
                    "DROP INDEX auth.pattern;"
                    "ALTER TABLE auth.issuers ALTER issuer TYPE text COLLATE other; CREATE INDEX ON auth.issuers (issuer);"
                    "ALTER TABLE auth.jwks ALTER issuer TYPE text COLLATE other, ALTER kid TYPE text COLLATE other;"
