@@ -35,6 +35,12 @@ class Session:
         self.socket.sendall(struct.pack("!ii", len(body) + 9, 196608) + body + b"\0")
         self._until_ready()
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
     # Messages: a batch is sent at once, as a pipelining client does.
 
     @staticmethod
@@ -147,11 +153,13 @@ class Session:
 class Cluster:
     """A private cluster, by scripts/cluster: removed on leaving the `with`. It has the roles and
     the template of template.sql, unless `bare`, or is a standby of another one. Its Postgres is the
-    tested one, or that of the given major version. `dir` has its data, log and socket."""
+    tested one, or that of the given major version. `dir` has its data, log and socket; `environ` is
+    added to the environment that the server starts with."""
 
-    def __init__(self, name, bare=False, standby_of=None, major=None, **settings):
+    def __init__(self, name, bare=False, standby_of=None, major=None, environ=None, **settings):
         self.name = f"test_{name}"
         self.environ = {**os.environ, "PG": major} if major else os.environ
+        self.server_environ = {**self.environ, **(environ or {})}
         self.dir = shell('cluster_dir "$1"', self.name)
         self.script("stop")
         if standby_of:
@@ -171,7 +179,7 @@ class Cluster:
         self.script("stop")
 
     def script(self, action, *more):
-        subprocess.run([f"{ROOT}/scripts/cluster", action, self.name, *more], check=True, env=self.environ)
+        subprocess.run([f"{ROOT}/scripts/cluster", action, self.name, *more], check=True, env=self.server_environ)
 
     def as_pg(self, program, *args):
         """Runs one of Postgres's programs as the server's user, in the cluster's folder."""

@@ -1,0 +1,135 @@
+"""Issuers whose keys are followed at an endpoint (endpoint.py), and a cluster that may fetch."""
+
+import contextlib
+import os
+import tempfile
+import time
+
+from . import ed25519
+from .endpoint import Authority, keys
+from .pg import Cluster, PgError
+
+WHO = "SELECT auth.user_id()"
+AUDIENCE = "app"
+
+
+@contextlib.contextmanager
+def folder():
+    """A folder that the server's user can read."""
+    with tempfile.TemporaryDirectory(prefix="pg_auth_jwt") as path:
+        os.chmod(path, 0o755)
+        yield path
+
+
+class FetchingCluster(Cluster):
+    """A cluster whose fetches trust an authority of its own. `allow` sets the listed hosts."""
+
+    def __init__(self, name, place, environ=None, **settings):
+        self.authority = Authority(f"{place}/authority")
+        settings = {"max_worker_processes": 32, "pg_auth_jwt.fetch_ca_file": self.authority.pem, **settings}
+        super().__init__(name, environ=environ, **settings)
+
+    def set(self, **settings):
+        """Settings of pg_auth_jwt, as a superuser sets them for the server."""
+        with self.session("postgres", "postgres") as root:
+            root.query("LOAD 'pg_auth_jwt'")
+            for name, value in settings.items():
+                root.query(f"ALTER SYSTEM SET pg_auth_jwt.{name} = '{value}'")
+            root.query("SELECT pg_reload_conf()")
+            # The server reads its files before it tells its processes, of which this is one.
+            until(lambda: all(root.value(f"SHOW pg_auth_jwt.{name}") == str(value) for name, value in settings.items()), f"{settings}")
+
+    def allow(self, *hosts):
+        self.set(fetch_hosts=" ".join(hosts))
+
+    def workers(self):
+        """The process ids of those that fetch now."""
+        with self.session("postgres", "postgres") as root:
+            return [int(pid) for (pid,) in root.query("SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'pg_auth_jwt refresh%'")]
+
+    def configure(self, **settings):
+        """In postgresql.conf, for the next start."""
+        with open(f"{self.dir}/data/postgresql.conf", "a") as conf:
+            conf.write("".join(f"{name} = '{value}'\n" for name, value in settings.items()))
+
+    def control(self, action, *options):
+        """pg_ctl's actions: start, stop, restart, promote."""
+        more = ["-l", f"{self.dir}/log"] if action in ("start", "restart") else []
+        self.as_pg("pg_ctl", action, "--silent", "-D", f"{self.dir}/data", *more, *options)
+
+
+def until(condition, what, seconds=30):
+    """Waits for a condition; returns what it gave."""
+    end = time.monotonic() + seconds
+    while not (got := condition()):
+        if time.monotonic() > end:
+            raise SystemExit(f"in vain waited for: {what}")
+        time.sleep(0.02)
+    return got
+
+
+class Issuer:
+    """An issuer of a database, followed at a path of an endpoint. `owner` is a session of the
+    extension's owner."""
+
+    def __init__(self, owner, endpoint, name, *answers, follow=True):
+        self.owner, self.endpoint, self.path = owner, endpoint, f"/{name}"
+        self.name, self.url = f"https://{name}.test.example", f"{endpoint.url}/{name}"
+        if answers:
+            self.script(*answers)
+        if follow:
+            self.follow()
+
+    def follow(self, url=None):
+        self.owner.query(f"SELECT auth.follow_url('{self.name}', '{url or self.url}', '{{{AUDIENCE}}}')")
+
+    def script(self, *answers):
+        self.endpoint.script(self.path, *answers)
+        return self
+
+    def list(self, *numbers, **options):
+        """From now on the endpoint lists these keys."""
+        return self.script(keys(*numbers, **options))
+
+    def seen(self):
+        return self.endpoint.seen(self.path)
+
+    def refresh(self, session=None):
+        """The outcome of auth.refresh() and its detail."""
+        rows = (session or self.owner).query(f"SELECT outcome, detail FROM auth.refresh('{self.name}')")
+        return tuple(rows[0]) if rows else (None, None)
+
+    def outcome(self):
+        return self.refresh()[0]
+
+    def status(self, columns="state"):
+        """Of auth.key_status; one value, or a list of several."""
+        rows = self.owner.query(f"SELECT DISTINCT {columns} FROM auth.key_status WHERE issuer = '{self.name}'")
+        return (rows[0] if len(rows[0]) > 1 else rows[0][0]) if rows else None
+
+    def state(self, columns):
+        """Of auth.endpoints."""
+        rows = self.owner.query(f"SELECT {columns} FROM auth.endpoints WHERE issuer = '{self.name}'")
+        return (rows[0] if len(rows[0]) > 1 else rows[0][0]) if rows else None
+
+    def change(self, change):
+        """Of its row in auth.endpoints."""
+        self.owner.query(f"UPDATE auth.endpoints SET {change} WHERE issuer = '{self.name}'")
+
+    def kids(self):
+        return [kid for (kid,) in self.owner.query(f"SELECT kid FROM auth.jwks WHERE issuer = '{self.name}' ORDER BY kid")]
+
+    def token(self, key, **claims):
+        return ed25519.token(key, self.name, **{"aud": AUDIENCE, **claims})
+
+    def sign_in(self, session, key, **claims):
+        """The SQLSTATE of signing in with a token of that key, or None."""
+        return session.code("SELECT auth.jwt_session_init($1)", self.token(key, **claims))
+
+    def error(self, session, key, **claims):
+        """The whole error of it."""
+        try:
+            session.execute("SELECT auth.jwt_session_init($1)", self.token(key, **claims))
+        except PgError as error:
+            return error
+        return None
