@@ -1,0 +1,196 @@
+#!/usr/bin/env python3
+"""Which keys of a followed endpoint count, and how long: without an answer, after an older answer,
+after a withdrawal by hand, beside an issuer's other sources."""
+
+import json
+import re
+
+from lib import ed25519
+from lib.endpoint import Answer, Endpoint, http_date, keys
+from lib.following import WHO, FetchingCluster, Issuer, folder, until
+from lib.pg import Checks
+
+
+def jwks_of(*members):
+    return json.dumps({"keys": list(members)})
+
+
+def older_answers(checks, cluster, db, endpoint):
+    """Two edges of a network: one has not heard of the change."""
+    owner, session = cluster.session(db, "owner_role"), cluster.session(db)
+    for header in ("Date", "Last-Modified"):
+        issuer = Issuer(owner, endpoint, f"older_{header.lower()}", keys(2, 3, headers={header: http_date(-100)}))
+        issuer.outcome()
+        checks.equal(f"{header}: before", [issuer.sign_in(session, 2), issuer.sign_in(session, 3)], [None, None])
+        issuer.script(keys(1, 2, headers={header: http_date(-4000)}))
+        checks.equal(f"{header}: an older answer", [issuer.outcome(), issuer.kids()], ["older", ["e2", "e3"]])
+        checks.equal(f"{header}: is no failure", issuer.state("failures"), "0")
+        checks.true(f"{header}: asked again in a minute", 45 <= float(issuer.state("extract(epoch FROM next_attempt - last_attempt)")) <= 75)
+        issuer.script(keys(2, 4, headers={header: http_date(-50)}))
+        checks.equal(f"{header}: a newer one", [issuer.outcome(), issuer.kids()], ["changed", ["e2", "e4"]])
+        # The server's clock was set back, or went wrong once.
+        issuer.script(keys(5, headers={header: http_date(-4000)}))
+        checks.equal(f"{header}: older again", issuer.outcome(), "older")
+        issuer.change("last_success = now() - interval '2 hours'")
+        checks.equal(f"{header}: after an hour without a newer one", [issuer.outcome(), issuer.kids()], ["changed", ["e5"]])
+        issuer.script(keys(6, headers={header: http_date(86400 * 365)}))
+        issuer.outcome()
+        issuer.script(keys(7))
+        issuer.change("last_success = now() - interval '2 hours'")
+        checks.equal(f"{header}: after a date in the future", [issuer.outcome(), issuer.kids()], ["changed", ["e7"]])
+        issuer.script(keys(7, 9, headers={header: http_date()}))
+        checks.equal(f"{header}: and what follows counts at once", [issuer.outcome(), issuer.kids()], ["changed", ["e7", "e9"]])
+        for value in ("yesterday", "Thu, 01 Jan 1970 00:00:00 GMT", "Thu, 31 Dec 9999 23:59:59 GMT", ""):
+            issuer.script(keys(8, headers={header: value}))
+            checks.true(f"{header}: {value!r} is survived", issuer.outcome() in ("changed", "unchanged", "older"))
+
+
+def lease(checks, cluster, db, endpoint):
+    """How long keys count without an answer."""
+    owner, session, cached = cluster.session(db, "owner_role"), cluster.session(db), cluster.session(db)
+    issuer = Issuer(owner, endpoint, "lease", keys(1))
+    issuer.outcome()
+    checks.equal("seven days", owner.value(f"SELECT max_stale FROM auth.issuers WHERE issuer = '{issuer.name}'"), "7 days")
+    checks.equal("before", [issuer.sign_in(cached, 1), cached.value(WHO)], [None, "u1"])
+    issuer.script(Answer("", 500)).outcome()
+    rules = f"UPDATE auth.issuers SET max_stale = %s WHERE issuer = '{issuer.name}'"
+    for age, accepted in (("6 days 23 hours", None), ("7 days 1 s", "28J03"), ("700 years", "28J03")):
+        issuer.change(f"last_success = now() - interval '{age}'")
+        with cluster.session(db) as new:
+            checks.equal(f"no answer for {age}", issuer.sign_in(new, 1), accepted)
+    # auth.endpoints announces nothing: a session learns of the end by its clock, or another change.
+    owner.query(rules % "'7 days'")
+    checks.equal("in a session that had used it", cached.code(WHO), "28J03")
+    with cluster.session(db) as new:
+        error = issuer.error(new, 1)
+        checks.true(f"says so: {error.fields.get('D')}", "max_stale" in error.fields.get("D", ""))
+    checks.equal("status", issuer.status(), "stale")
+    owner.query(rules % "NULL")
+    checks.equal("for ever", [cached.value(WHO), issuer.status()], ["u1", "live"])
+    owner.query(rules % "'7 days'")
+    checks.equal("no more", cached.code(WHO), "28J03")
+    issuer.list(1)
+    checks.equal("an answer", [issuer.outcome(), issuer.status(), issuer.sign_in(session, 1)], ["unchanged", "live", None])
+    until(lambda: cached.code(WHO) is None, "the session that had used it accepts it again")
+    # By the clock alone, in the middle of a session.
+    issuer.script(Answer("", 500))
+    owner.query(rules % "'2 s'")
+    issuer.change("last_success = clock_timestamp(), next_attempt = now() + interval '10 min'")
+    owner.query(rules % "'2.0 s'")
+    checks.equal("two seconds: at first", cached.code(WHO), None)
+    checks.equal("two seconds: and then", until(lambda: cached.code(WHO), "the keys run out"), "28J03")
+    checks.equal("nothing at all", [owner.code(rules % "'0 s'"), cached.code(WHO)], [None, "28J03"])
+    checks.equal("less than nothing", owner.code(rules % "'-1 s'"), "23514")
+    owner.query(rules % "'7 days'")
+    # What the owner writes there counts for no more than a success would.
+    for change in ("last_success = 'infinity'", "last_success = '-infinity'", "last_success = NULL", "url = 'https://other.test.example/'",
+                   "failures = -5", "failures = 2147483647", "etag = repeat('x', 100000)", "jwks_uri = 'x'"):
+        owner.code(f"UPDATE auth.endpoints SET {change} WHERE issuer = '{issuer.name}'")
+        with cluster.session(db) as new:
+            checks.true(f"{change}: no crash", issuer.sign_in(new, 1) in (None, "28J03"))
+    issuer.list(1)
+    checks.true("and a fetch corrects all that", issuer.outcome() in ("changed", "unchanged"))
+    checks.equal("so it counts", issuer.sign_in(session, 1), None)
+    owner.query(f"DELETE FROM auth.endpoints WHERE issuer = '{issuer.name}'")
+    issuer.script(Answer("", 500))
+    with cluster.session(db) as new:
+        checks.equal("no state, no keys", issuer.sign_in(new, 1), "28J03")
+    checks.equal("which a fetch corrects, too", [issuer.list(1).outcome() in ("changed", "unchanged"), issuer.sign_in(session, 1)], [True, None])
+
+
+def withdrawn_keys(checks, cluster, db, endpoint):
+    """A key that was withdrawn by hand stays so, although the endpoint still lists it."""
+    owner, session = cluster.session(db, "owner_role"), cluster.session(db)
+    issuer = Issuer(owner, endpoint, "withdrawn", keys(1, 2))
+    issuer.outcome()
+    checks.equal("before", [issuer.sign_in(session, 1), session.value(WHO)], [None, "u1"])
+    owner.query(f"DELETE FROM auth.jwks WHERE issuer = '{issuer.name}' AND kid = 'e1'")
+    checks.equal("withdrawn", session.code(WHO), "28J03")
+    issuer.list(2, 1)
+    checks.equal("not fetched again", [issuer.outcome() != "failed", issuer.kids(), session.code(WHO)], [True, ["e2"], "28J03"])
+    checks.true("which is said", "withdrawn_keys" in (issuer.status("last_error") or ""))
+    # The same key by another name is the same key.
+    issuer.script(Answer(jwks_of(ed25519.key(1).jwk(kid="other"), ed25519.key(2).jwk())))
+    issuer.outcome()
+    checks.equal("nor by another kid", issuer.kids(), ["e2"])
+    issuer.list(2)
+    issuer.outcome()
+    issuer.list(2, 1)
+    issuer.outcome()
+    checks.equal("nor after the endpoint had withdrawn it", issuer.kids(), ["e2"])
+    issuer.follow(issuer.url + "?again")
+    endpoint.script(issuer.path + "?again", keys(1, 2))
+    issuer.outcome()
+    checks.equal("nor from another URL", issuer.kids(), ["e2"])
+    issuer.follow()
+    owner.query(f"DELETE FROM auth.withdrawn_keys WHERE issuer = '{issuer.name}'")
+    checks.equal("until that is taken back", [issuer.outcome(), issuer.kids(), session.value(WHO)], ["changed", ["e1", "e2"], "u1"])
+    # An end that was set by hand stays, and is kept when the endpoint's answer changes.
+    owner.query(f"UPDATE auth.jwks SET expires_at = now() WHERE issuer = '{issuer.name}' AND kid = 'e1'")
+    checks.equal("expired by hand", session.code(WHO), "28J03")
+    issuer.list(1, 2, 3)
+    checks.equal("and that stays", [issuer.outcome(), session.code(WHO)], ["changed", "28J03"])
+    other = Issuer(owner, endpoint, "withdrawn_not", keys(1))
+    other.outcome()
+    owner.query("TRUNCATE auth.jwks")
+    checks.equal("all at once", [issuer.outcome() in ("unchanged", "failed"), issuer.kids(), other.outcome() in ("unchanged", "failed"), other.kids()], [True, [], True, []])
+    checks.true("of the two issuers", int(owner.value("SELECT count(DISTINCT issuer) FROM auth.withdrawn_keys")) == 2)
+    owner.query(f"SELECT auth.unfollow('{issuer.name}')")
+    checks.equal("which unfollow forgets", owner.value(f"SELECT count(*) FROM auth.withdrawn_keys WHERE issuer = '{issuer.name}'"), "0")
+    issuer.follow()
+    checks.equal("so that it can be followed again", [issuer.outcome(), issuer.kids()], ["changed", ["e1", "e2", "e3"]])
+    owner.query("BEGIN; TRUNCATE auth.issuers CASCADE; ROLLBACK")
+    owner.query(f"BEGIN; DELETE FROM auth.jwks WHERE issuer = '{issuer.name}'; ROLLBACK")
+    checks.equal("a withdrawal that was rolled back", [issuer.outcome(), issuer.kids()], ["unchanged", ["e1", "e2", "e3"]])
+    owner.query(f"UPDATE auth.jwks SET issuer = '{other.name}' WHERE issuer = '{issuer.name}' AND kid = 'e3'")
+    issuer.list(1, 2)
+    other.list(1, 2)
+    checks.equal("moved by hand to another issuer", [issuer.outcome() != "failed", issuer.kids()], [True, ["e1", "e2"]])
+
+
+def one_source(checks, cluster, db, endpoint):
+    owner = cluster.session(db, "owner_role")
+    issuer = Issuer(owner, endpoint, "source", keys(1), follow=False)
+    init = f"SELECT auth.init('{ed25519.jwks(5)}', '{issuer.name}', '{{app}}')"
+    owner.query(init)
+    issuer.follow()
+    checks.equal("keys of auth.init are gone at once", issuer.kids(), [])
+    issuer.outcome()
+    checks.equal("auth.init on a followed issuer", owner.code(init), "55000")
+    endpoint.script("/source2", Answer("", 500))
+    issuer.follow(endpoint.url + "/source2")
+    checks.equal("another URL keeps the keys", [issuer.kids(), issuer.outcome()], [["e1"], "failed"])
+    owner.query("CREATE TABLE public.issuer_keys (id text PRIMARY KEY, public_key text, expires_at timestamptz)")
+    owner.query(f"SELECT auth.follow('issuer_keys', '{issuer.name}', '{{app}}')")
+    checks.equal("a table in its place", [issuer.kids(), issuer.state("url")], [[], None])
+    refresh = f"SELECT * FROM auth.refresh('{issuer.name}')"
+    checks.equal("is not fetched", owner.code(refresh), "55000")
+    issuer.follow()
+    checks.equal("and back", [issuer.outcome(), issuer.kids()], ["changed", ["e1"]])
+    checks.equal("unfollowed", [owner.value(f"SELECT auth.unfollow('{issuer.name}')"), issuer.kids(), issuer.state("url")], ["t", [], None])
+    checks.equal("auth.init again", owner.value(init), "1")
+    owner.query(f"DELETE FROM auth.issuers WHERE issuer = '{issuer.name}'")
+    owner.notices.clear()
+    owner.query(f"SELECT auth.follow_url('{issuer.name}', '{issuer.url}')")
+    checks.true("no audience: a NOTICE", any("audience" in notice["M"] for notice in owner.notices))
+    all_of_them = dict(owner.query("SELECT issuer, outcome FROM auth.refresh()"))
+    checks.equal("auth.refresh() of all", all_of_them.get(issuer.name), "changed")
+    checks.true("an issuer that is not there", owner.code("SELECT outcome FROM auth.refresh('https://unknown.test.example')"))
+    with cluster.session(db) as user:
+        for call in ("auth.refresh()", "auth.refresh(NULL)", "auth.follow_url('a', 'https://a')", "auth.unfollow('a')"):
+            checks.equal(f"{call} by a user", user.code(f"SELECT {call}"), "42501")
+        for table in ("endpoints", "withdrawn_keys"):
+            checks.equal(f"{table} by a user", user.code(f"TABLE auth.{table}"), "42501")
+
+
+def main():
+    checks = Checks()
+    with folder() as place, FetchingCluster("endpoint_keys", place) as cluster, Endpoint(cluster.authority) as endpoint:
+        cluster.allow(endpoint.host)
+        for part in (older_answers, lease, withdrawn_keys, one_source):
+            part(checks, cluster, cluster.create_db(f"test_{part.__name__}"), endpoint)
+        checks.equal("no crash", re.findall("terminated by signal|PANIC:|TRAP:|panicked", cluster.log()), [])
+    checks.done("fetched keys count as long as they may")
+
+
+main()

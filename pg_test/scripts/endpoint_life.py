@@ -1,0 +1,421 @@
+#!/usr/bin/env python3
+"""What happens to the server while a fetch is under way, and to the fetch: databases, extensions
+and issuers that go away, shutdowns and crashes, no free process, promotions, dumps; owners who
+cannot log in, or store settings against it; servers that load the library at their start."""
+
+import os
+import re
+import signal
+import subprocess
+
+from lib.endpoint import Answer, Endpoint, Held, keys
+from lib.following import WHO, FetchingCluster, Issuer, folder, until
+from lib.pg import Checks, Cluster, PgError
+
+CRASHES = "terminated by signal|PANIC:|TRAP:|panicked"
+
+
+def under_way(cluster, endpoint, issuer):
+    """Starts a fetch by signing in with an unknown key, and waits for its request."""
+    before = issuer.seen()
+    with cluster.session(issuer.db) as session:
+        session.query("SET pg_auth_jwt.refresh_wait = 0")
+        issuer.sign_in(session, 9)
+    if not endpoint.wait(issuer.path, before + 1):
+        raise SystemExit(f"{issuer.name} is not asked")
+
+
+class Life:
+    def __init__(self, checks, cluster, endpoint):
+        self.checks, self.cluster, self.endpoint, self.count = checks, cluster, endpoint, 0
+
+    def issuer(self, *answers, db=None, first=True):
+        """In a database of its own, if none is given; fetched once."""
+        self.count += 1
+        db = db or self.cluster.create_db(f"life{self.count}")
+        issuer = Issuer(self.cluster.session(db, "owner_role"), self.endpoint, f"life{self.count}", keys(1))
+        issuer.db = db
+        if first:
+            self.checks.equal("the first fetch", issuer.outcome(), "changed")
+        if answers:
+            issuer.script(*answers)
+        issuer.change("early_after = NULL, early_wait = 30")
+        return issuer
+
+    def idle(self):
+        until(lambda: not self.cluster.workers(), "no fetch is under way")
+
+
+def dropped_databases(life):
+    """DROP DATABASE waits 5 s for others, and a fetch takes no longer than 4.5 s."""
+    root = life.cluster.session("postgres", "postgres")
+    other = life.cluster.create_db("life_other")
+    for how in ("", " WITH (FORCE)"):
+        issuer = life.issuer(keys(1, stall="head"))
+        issuer.owner.close()
+        under_way(life.cluster, life.endpoint, issuer)
+        if not how:
+            life.checks.equal("another database, meanwhile", root.code(f"DROP DATABASE {other}"), None)
+            life.checks.equal("a database is created", root.code("CREATE DATABASE life_created TEMPLATE template_test"), None)
+            life.checks.equal("of another name", root.code("ALTER DATABASE life_created RENAME TO life_renamed"), None)
+        life.checks.true("the fetch is under way", life.cluster.workers())
+        life.checks.equal(f"DROP DATABASE{how}", root.code(f"DROP DATABASE {issuer.db}{how}"), None)
+        life.idle()
+    issuer = life.issuer(keys(1, stall="head"))
+    issuer.owner.close()
+    under_way(life.cluster, life.endpoint, issuer)
+    life.checks.equal("renamed", root.code(f"ALTER DATABASE {issuer.db} RENAME TO life_renamed2"), None)
+
+
+def changes_in_flight(life):
+    """What was asked for does not count any more when the answer comes."""
+    changes = {
+        "unfollowed": "SELECT auth.unfollow('{name}')", "deleted": "DELETE FROM auth.issuers WHERE issuer = '{name}'",
+        "renamed": "UPDATE auth.issuers SET issuer = 'https://renamed.test.example' WHERE issuer = '{name}'",
+        "disabled": "UPDATE auth.issuers SET enabled = false WHERE issuer = '{name}'",
+        "at another URL": "SELECT auth.follow_url('{name}', '{url}?other', '{{app}}')",
+        "by a source that was written by hand": """UPDATE auth.issuers SET source = '{{"url": "{url}?hand"}}' WHERE issuer = '{name}'""",
+        "without its state": "DELETE FROM auth.endpoints WHERE issuer = '{name}'",
+        "without the extension": "DROP EXTENSION pg_auth_jwt CASCADE",
+        "in a new extension": "DROP EXTENSION pg_auth_jwt CASCADE; CREATE EXTENSION pg_auth_jwt; SELECT auth.follow_url('{name}', '{url}?new', '{{app}}')",
+    }
+    for what, change in changes.items():
+        held = Held(keys(1, 6))
+        issuer = life.issuer(held)
+        life.endpoint.script(issuer.path + "?other", Answer("", 500))
+        under_way(life.cluster, life.endpoint, issuer)
+        # Nothing is locked meanwhile.
+        issuer.owner.query("SET lock_timeout = '20 s'")
+        life.checks.equal(what, issuer.owner.code(change.format(name=issuer.name, url=issuer.url)), None)
+        held.release()
+        life.idle()
+        if "without the extension" in what:
+            continue
+        stored = issuer.owner.value("SELECT count(*) FROM auth.jwks WHERE kid = 'e6'")
+        life.checks.equal(f"{what}: the answer does not count", stored, "1" if what in ("disabled", "without its state") and stored == "1" else "0")
+    # Withdrawn by hand while it is being fetched.
+    held = Held(keys(1, 6))
+    issuer = life.issuer(held)
+    under_way(life.cluster, life.endpoint, issuer)
+    issuer.owner.query("DELETE FROM auth.jwks WHERE kid = 'e1'")
+    held.release()
+    life.idle()
+    life.checks.equal("withdrawn in flight", issuer.kids(), ["e6"])
+    # Withdrawn in a transaction that is open when the answer comes, which so waits for its end.
+    held = Held(keys(1, 6))
+    issuer = life.issuer(held)
+    under_way(life.cluster, life.endpoint, issuer)
+    issuer.owner.query("BEGIN; DELETE FROM auth.jwks WHERE kid = 'e1'")
+    held.release()
+    with life.cluster.session(issuer.db, "postgres") as root:
+        until(lambda: root.value("SELECT count(*) FROM pg_locks WHERE NOT granted") != "0" or not life.cluster.workers(), "the answer waits")
+    issuer.owner.query("COMMIT")
+    life.idle()
+    life.checks.true("withdrawn while the answer waits", "e1" not in issuer.kids())
+    # A transaction that holds the row is waited for, and nothing else waits for that.
+    held = Held(keys(1, 6))
+    issuer = life.issuer(held)
+    under_way(life.cluster, life.endpoint, issuer)
+    issuer.owner.query("BEGIN; UPDATE auth.issuers SET audience = '{other}'")
+    held.release()
+    with life.cluster.session(issuer.db) as session:
+        life.checks.equal("signing in while the row is locked", issuer.sign_in(session, 1), None)
+    issuer.owner.query("ROLLBACK")
+    life.idle()
+    life.checks.true("and then", issuer.refresh()[0] in ("changed", "unchanged"))
+    life.checks.equal("and then its keys", issuer.kids(), ["e1", "e6"])
+
+
+def waiting_sessions(life):
+    """A session that waits for a fetch can be cancelled, and its own end ends nothing else."""
+    held = Held(keys(1))
+    issuer = life.issuer(held)
+    with life.cluster.session(issuer.db, "postgres") as root:
+        issuer.owner.begin_query(f"SELECT * FROM auth.refresh('{issuer.name}')")
+        life.endpoint.wait(issuer.path, 2)
+        root.query(f"SELECT pg_cancel_backend({issuer.owner.backend})")
+        try:
+            issuer.owner.receive()
+            life.checks.equal("cancelled", None, "57014")
+        except PgError as error:
+            life.checks.equal("cancelled", error.code, "57014")
+        held.release()
+        life.idle()
+        held = Held(keys(1))
+        issuer.script(held)
+        session = life.cluster.session(issuer.db)
+        issuer.change("early_after = NULL, early_wait = 30, next_attempt = now() + interval '5 min'")
+        session.query("SET pg_auth_jwt.refresh_wait = 10000; SET statement_timeout = 1000")
+        life.checks.equal("a statement's time is over", issuer.sign_in(session, 9), "57014")
+        life.checks.equal("and the session goes on", issuer.sign_in(session, 1), None)
+        held.release()
+        life.idle()
+        # Terminated, as an administrator would.
+        under_way_again = life.issuer(keys(1, stall="head"), db=issuer.db)
+        under_way(life.cluster, life.endpoint, under_way_again)
+        root.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type LIKE 'pg_auth_jwt refresh%'")
+        life.idle()
+        under_way_again.list(1, 2)
+        under_way_again.change("last_attempt = now() - interval '11 s', next_attempt = now() - interval '1 s'")
+        life.checks.equal("after that", [under_way_again.outcome(), under_way_again.kids()], ["changed", ["e1", "e2"]])
+
+
+def owners(life):
+    """A fetch does what the extension's owner may, whether they can connect or not."""
+    issuer = life.issuer()
+    db, root = issuer.db, life.cluster.session(issuer.db, "postgres")
+    turns = iter(range(100))
+
+    def works(what):
+        number = 10 + next(turns)
+        issuer.list(1, number)
+        life.checks.equal(what, [root.value(f"SELECT outcome FROM auth.refresh('{issuer.name}')"),
+                                 root.value(f"SELECT count(*) FROM auth.jwks WHERE kid = 'e{number}'")], ["changed", "1"])
+
+    for what, change, back in (
+            ("NOLOGIN", "ALTER ROLE owner_role NOLOGIN", "ALTER ROLE owner_role LOGIN"),
+            ("renamed", "ALTER ROLE owner_role RENAME TO renamed_role", "ALTER ROLE renamed_role RENAME TO owner_role"),
+            ("no connection allowed", "ALTER ROLE owner_role CONNECTION LIMIT 0", "ALTER ROLE owner_role CONNECTION LIMIT -1"),
+            ("not to this database", f"REVOKE CONNECT ON DATABASE {db} FROM PUBLIC, owner_role", f"GRANT CONNECT ON DATABASE {db} TO PUBLIC"),
+            ("expired", "ALTER ROLE owner_role VALID UNTIL '2000-01-01'", "ALTER ROLE owner_role VALID UNTIL 'infinity'"),
+            ("a database for one", f"ALTER DATABASE {db} CONNECTION LIMIT 1", f"ALTER DATABASE {db} CONNECTION LIMIT -1"),
+            ("no grants to PUBLIC", "REVOKE ALL ON SCHEMA public, auth FROM PUBLIC", "GRANT USAGE ON SCHEMA public, auth TO PUBLIC")):
+        root.query(change)
+        works(what)
+        root.query(back)
+
+    # Settings that the owner may store, against it.
+    hostile = {"default_transaction_read_only": "on", "search_path": "evil, pg_catalog", "statement_timeout": "1", "lock_timeout": "1",
+               "idle_in_transaction_session_timeout": "1", "idle_session_timeout": "1", "row_security": "off", "default_transaction_isolation": "serializable",
+               "default_transaction_deferrable": "on", "role": "authenticated", "datestyle": "SQL, DMY", "intervalstyle": "iso_8601", "timezone": "Pacific/Kiritimati",
+               "client_encoding": "SJIS", "bytea_output": "escape", "extra_float_digits": "-15", "standard_conforming_strings": "off", "work_mem": "64", "client_min_messages": "error",
+               "default_table_access_method": "heap", "synchronous_commit": "off", "plan_cache_mode": "force_generic_plan", "enable_indexscan": "off", "enable_seqscan": "off",
+               "xmloption": "document", "array_nulls": "off", "transform_null_equals": "on", "quote_all_identifiers": "on", "lo_compat_privileges": "off", "jit_above_cost": "0",
+               "pg_auth_jwt.require_token": "on", "pg_auth_jwt.scope": "transaction", "pg_auth_jwt.refresh_wait": "0", "pg_auth_jwt.evaluate_once": "off",
+               "pg_auth_jwt.fetch_hosts": "", "pg_auth_jwt.fetch_ca_file": "/nonexistent"}
+    issuer.owner.query("SELECT auth.user_id()")
+    without_library = life.cluster.session(db, "owner_role")
+    for name, value in hostile.items():
+        for whose in (f"DATABASE {db}", f"ROLE owner_role IN DATABASE {db}"):
+            if issuer.owner.code(f"ALTER {whose} SET {name} = '{value}'") is not None:
+                without_library.code(f"ALTER {whose} SET {name} = '{value}'")
+    stored = root.value(f"SELECT count(*) FROM pg_db_role_setting s, unnest(setconfig) WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = '{db}')")
+    life.checks.true(f"settings that are stored: {stored}", int(stored) >= 50)
+    works("with the owner's settings")
+
+    # What the owner may create, to be run by others.
+    issuer.owner.query("""
+        CREATE TABLE public.ran (what text, session_role text, current_role_ text);
+        CREATE SCHEMA evil; GRANT ALL ON SCHEMA evil TO PUBLIC; GRANT ALL ON public.ran TO PUBLIC""")
+    types = ("text", "timestamptz", "boolean", "integer", "jsonb", "interval", "bytea", "oid", "name", "text[]")
+    for n, kind in enumerate(types):
+        issuer.owner.query(f"""CREATE FUNCTION evil.f{n}(a {kind}, b {kind}) RETURNS boolean LANGUAGE plpgsql AS
+            $$BEGIN INSERT INTO public.ran VALUES ('operator on {kind}', session_user, current_user); RETURN true; END$$""")
+        for operator in ("=", "<", ">", "<=", ">=", "<>", "||", "+", "-", "@>", "->", "->>"):
+            issuer.owner.query(f"CREATE OPERATOR evil.{operator} (LEFTARG = {kind}, RIGHTARG = {kind}, FUNCTION = evil.f{n})")
+    for name, arguments, result in (("now", "", "timestamptz"), ("clock_timestamp", "", "timestamptz"), ("count", "anyelement", "bigint"), ("format", "text", "text"),
+                                    ("to_timestamp", "float8", "timestamptz"), ("sha256", "bytea", "bytea"), ("coalesce_", "text", "text"), ("encode", "bytea, text", "text"),
+                                    ("greatest_", "timestamptz", "timestamptz"), ("hashtextextended", "text, bigint", "bigint"), ("current_setting", "text", "text")):
+        issuer.owner.query(f"""CREATE FUNCTION evil.{name}({arguments}) RETURNS {result} LANGUAGE plpgsql AS
+            $$BEGIN INSERT INTO public.ran VALUES ('{name}', session_user, current_user); RETURN NULL; END$$""")
+    refused = [sql for sql in (
+        "CREATE TRIGGER t BEFORE INSERT OR UPDATE OR DELETE ON auth.{table} FOR EACH ROW EXECUTE FUNCTION evil.f()", "CREATE RULE r AS ON INSERT TO auth.{table} DO ALSO NOTHING",
+        "CREATE POLICY p ON auth.{table} USING (evil.f0('a', 'b'))", "ALTER TABLE auth.{table} ALTER issuer SET DEFAULT evil.now()::text", "ALTER TABLE auth.{table} ADD CHECK (evil.f0('a', 'b'))",
+        "CREATE INDEX ON auth.{table} ((evil.f0(issuer, issuer)))", "ALTER TABLE auth.{table} ENABLE ROW LEVEL SECURITY", "ALTER TABLE auth.{table} DISABLE TRIGGER ALL")
+        for table in ("issuers", "jwks", "endpoints", "withdrawn_keys") if issuer.owner.code(sql.format(table=table)) != "42501"]
+    life.checks.equal("what the owner may attach to the tables", refused, [])
+    works("beside the owner's functions")
+    life.checks.equal("none of which ran", root.query("TABLE public.ran"), [])
+
+
+def dumps(life):
+    """A dump has the keys and the state of its time. Its keys count no longer than they would
+    have."""
+    issuer = life.issuer(keys(1, 2))
+    issuer.outcome()
+    issuer.owner.query("DELETE FROM auth.jwks WHERE kid = 'e2'")
+    issuer.change("last_success = now() - interval '8 days', next_attempt = now() + interval '5 min'")
+    dump = life.cluster.client("pg_dump", "-U", "owner_role", issuer.db)
+    life.cluster.client("createdb", "-O", "owner_role", "life_restored")
+    output = life.cluster.client("psql", "-XAtq", "-U", "owner_role", "-v", "ON_ERROR_STOP=1", "life_restored", input=dump, stderr=subprocess.STDOUT)
+    life.checks.equal("restored without a word", [line for line in output.splitlines() if "ERROR" in line or "WARNING" in line], [])
+    restored = Issuer(life.cluster.session("life_restored", "owner_role"), life.endpoint, issuer.path[1:], follow=False)
+    restored.script(Answer("", 500))
+    with life.cluster.session("life_restored") as session:
+        life.checks.equal("its keys are too old", [restored.kids(), restored.sign_in(session, 1), restored.status()], [["e1"], "28J03", "stale"])
+        restored.list(1, 2, 3)
+        until(lambda: restored.outcome() == "changed", "the restored database fetches")
+        life.checks.equal("a fetch makes them count, without what was withdrawn", [restored.kids(), restored.sign_in(session, 1)], [["e1", "e3"], None])
+
+
+def no_free_process(life):
+    """All of max_worker_processes in use: said, and no error."""
+    stalled = [life.issuer(keys(1, stall="head")) for _ in range(2)]
+    busy = life.issuer()
+    life.cluster.configure(max_worker_processes=1, max_logical_replication_workers=0)
+    life.cluster.control("restart")
+    for issuer in (*stalled, busy):
+        issuer.owner = life.cluster.session(issuer.db, "owner_role")
+    under_way(life.cluster, life.endpoint, stalled[0])
+    busy.list(1, 2)
+    outcome, detail = busy.refresh()
+    life.checks.equal("no process is free", outcome, "not_started")
+    life.checks.true(f"says which setting: {detail}", "max_worker_processes" in (detail or ""))
+    with life.cluster.session(busy.db) as session:
+        life.checks.equal("a known key", busy.sign_in(session, 1), None)
+        error = busy.error(session, 2)
+        life.checks.equal("a new one", error.code, "28J03")
+        life.checks.true(f"says why: {error.fields.get('H')}", "max_worker_processes" in error.fields.get("H", "") + error.fields.get("D", ""))
+        life.idle()
+        busy.change("early_after = NULL, early_wait = 30, last_attempt = NULL")
+        life.checks.equal("when one is free again", until(lambda: busy.sign_in(session, 2) is None, "the new key is fetched"), True)
+    life.cluster.configure(max_worker_processes=16)
+
+
+def shutdowns(life):
+    """With a fetch under way. pg_ctl gives up sooner than a fetch would end by itself."""
+    for mode in ("fast", "immediate"):
+        issuer = life.issuer(keys(1, stall="head"))
+        under_way(life.cluster, life.endpoint, issuer)
+        life.cluster.control("stop", "-m", mode, "-t", "4")
+        life.cluster.control("start")
+        issuer.owner = life.cluster.session(issuer.db, "owner_role")
+        issuer.list(1, 2)
+        issuer.change("last_attempt = now() - interval '11 s', early_after = NULL")
+        life.checks.equal(f"after {mode} shutdown", [issuer.outcome(), issuer.kids()], ["changed", ["e1", "e2"]])
+
+
+def crashes(life):
+    """A fetch that is killed takes the server through a crash restart, and leaves nothing."""
+    issuer = life.issuer(keys(1, stall="head"))
+    under_way(life.cluster, life.endpoint, issuer)
+    (pid,) = life.cluster.workers()
+    os.kill(pid, signal.SIGKILL)
+
+    def up():
+        try:
+            return life.cluster.session(issuer.db, "owner_role")
+        except (PgError, OSError):
+            return None
+
+    def crashed():
+        try:
+            issuer.owner.query("SELECT 1")
+        except (PgError, OSError):
+            return True
+
+    until(crashed, "the server restarts")
+    issuer.owner = until(up, "the server is up again")
+    issuer.list(1, 2)
+    with life.cluster.session(issuer.db) as session:
+        life.checks.equal("known keys count at once", issuer.sign_in(session, 1), None)
+    # Within 10 s the attempt of before counts as under way.
+    until(lambda: issuer.outcome() == "changed", "a fetch after the crash", 60)
+    life.checks.equal("after a crash", issuer.kids(), ["e1", "e2"])
+
+
+def preloaded(life):
+    """Loaded at the server's start: refreshed also where no one signs in."""
+    issuer = life.issuer()
+    issuer.list(1, 2)
+    issuer.change("next_attempt = now() - interval '1 s'")
+    issuer.owner.close()
+    before = issuer.seen()
+    life.cluster.configure(shared_preload_libraries="pg_auth_jwt")
+    life.cluster.control("restart")
+    life.checks.true("fetched without traffic", life.endpoint.wait(issuer.path, before + 1, 60))
+    issuer.owner = life.cluster.session(issuer.db, "owner_role")
+    until(lambda: issuer.kids() == ["e1", "e2"], "its keys are stored")
+    # And when its time comes, later on.
+    issuer.list(1, 2, 3, headers={"Cache-Control": "max-age=60"})
+    root = life.cluster.session("postgres", "postgres")
+    life.checks.equal("one process for all", root.value("SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'pg_auth_jwt%' AND backend_type NOT LIKE '%refresh%'"), "1")
+    life.checks.equal("without a database", root.value("SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'pg_auth_jwt%' AND datname IS NOT NULL"), "0")
+    life.checks.equal("refreshed by hand", issuer.outcome(), "changed")
+    # Databases come and go.
+    stalled = life.issuer(keys(1, stall="head"))
+    stalled.owner.close()
+    under_way(life.cluster, life.endpoint, stalled)
+    life.checks.equal("dropped during a fetch", root.code(f"DROP DATABASE {stalled.db}"), None)
+    with life.cluster.session(issuer.db) as session:
+        life.checks.equal("signed in", [issuer.sign_in(session, 3), session.value(WHO)], [None, "u1"])
+    # The launcher is no single point: killed, the server restarts, and it starts again.
+    root.close()
+    issuer.change("next_attempt = now() - interval '1 s'")
+    with life.cluster.session("postgres", "postgres") as root:
+        launcher = int(root.value("SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'pg_auth_jwt%' AND backend_type NOT LIKE '%refresh%'"))
+        root.query(f"SELECT pg_terminate_backend({launcher})")
+    def restarted():
+        with life.cluster.session("postgres", "postgres") as root:
+            return root.value("SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'pg_auth_jwt%' AND backend_type NOT LIKE '%refresh%' "
+                              f"AND pid <> {launcher}")
+
+    until(restarted, "the launcher is started again", 60)
+    stalled = life.issuer(keys(1, stall="head"))
+    under_way(life.cluster, life.endpoint, stalled)
+    life.cluster.control("stop", "-m", "fast", "-t", "4")
+    life.cluster.control("start")
+    until(restarted, "the launcher is there after a restart", 60)
+
+
+def standby(life, place):
+    """A standby fetches nothing, and goes on with the keys that it gets; when it is promoted it
+    fetches."""
+    issuer = life.issuer()
+    with Cluster("endpoint_standby", standby_of=life.cluster) as follower:
+        def session(user):
+            return follower.session(issuer.db, user)
+
+        issuer.list(1, 2)
+        issuer.outcome()
+        position = issuer.owner.value("SELECT pg_current_wal_flush_lsn()")
+        monitor = session("postgres")
+        until(lambda: monitor.value(f"SELECT pg_last_wal_replay_lsn() >= '{position}'") == "t", "the standby has caught up")
+        before = issuer.seen()
+        issuer.change("next_attempt = now() - interval '1 hour', early_after = NULL")
+        position = issuer.owner.value("SELECT pg_current_wal_flush_lsn()")
+        until(lambda: monitor.value(f"SELECT pg_last_wal_replay_lsn() >= '{position}'") == "t", "the standby has caught up")
+        user = session("authenticated")
+        life.checks.equal("known keys", [issuer.sign_in(user, 1), issuer.sign_in(user, 2)], [None, None])
+        error = issuer.error(user, 3)
+        life.checks.equal("an unknown one", error.code, "28J03")
+        try:
+            session("owner_role").query("SELECT * FROM auth.refresh()")
+            life.checks.equal("auth.refresh() on a standby", None, "25006")
+        except PgError as error:
+            life.checks.equal("auth.refresh() on a standby", error.code, "25006")
+            life.checks.true("says where to", "primary" in error.fields.get("H", ""))
+        life.checks.equal("key_status there", session("owner_role").value("SELECT DISTINCT state FROM auth.key_status"), "live")
+        life.checks.equal("the standby has asked nothing", issuer.seen(), before)
+        follower.as_pg("pg_ctl", "promote", "--silent", "-D", f"{follower.dir}/data")
+        issuer.list(1, 2, 3)
+        life.checks.equal("promoted, a known key", issuer.sign_in(session("authenticated"), 1), None)
+        life.checks.true("fetches", life.endpoint.wait(issuer.path, before + 1))
+        owner = session("owner_role")
+        until(lambda: owner.value("SELECT count(*) FROM auth.jwks") == "3", "the promoted one has the new key")
+        life.checks.equal("also in a session from before", issuer.sign_in(user, 3), None)
+
+
+def main():
+    checks = Checks()
+    with folder() as place, FetchingCluster("endpoint_life", place, **{"max_wal_senders": 4}) as cluster, Endpoint(cluster.authority) as endpoint:
+        cluster.allow(endpoint.host)
+        life = Life(checks, cluster, endpoint)
+        dropped_databases(life)
+        changes_in_flight(life)
+        waiting_sessions(life)
+        owners(life)
+        dumps(life)
+        standby(life, place)
+        checks.equal("no crash", re.findall(CRASHES, cluster.log()), [])
+        shutdowns(life)
+        crashes(life)
+        checks.equal("one crash, which was meant", len(re.findall(CRASHES, cluster.log())), 1)
+        no_free_process(life)
+        preloaded(life)
+        checks.equal("and no other", len(re.findall(CRASHES, cluster.log())), 1)
+        until(lambda: not cluster.workers(), "no process is left")
+    checks.done("servers, databases and owners go away while keys are fetched")
+
+
+main()
