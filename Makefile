@@ -42,7 +42,7 @@ bench: ## measures, and writes docs/performance.md
 	@scripts/install
 	@bench/run.py $(T)
 
-soak: ## what takes minutes: poolers, freshness, connections, memory, worst cases, plans
+soak: ## what takes minutes: poolers, freshness, connections, memory, worst cases, plans, endpoints
 	@scripts/setup pg$(PG) test
 	@scripts/install
 	@pg_test/soak $(T)
