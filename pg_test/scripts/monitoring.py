@@ -5,7 +5,7 @@ but the rights given there: what they say when all is well, and when something i
 import json
 import re
 
-from lib import tokens
+from lib import ed25519, tokens
 from lib.pg import Checks, Cluster, shell
 
 INIT = "SELECT auth.jwt_session_init($1)"
@@ -23,7 +23,7 @@ def queries():
 
 def main():
     checks, statements = Checks(), queries()
-    checks.equal("queries", [*statements], ["pg_auth_jwt_tokens", "pg_auth_jwt_keys", "pg_auth_jwt_triggers"])
+    checks.equal("queries", [*statements], ["pg_auth_jwt_tokens", "pg_auth_jwt_keys", "pg_auth_jwt_endpoints", "pg_auth_jwt_triggers"])
     with Cluster("monitoring", shared_preload_libraries="pg_auth_jwt") as cluster:
         db = cluster.create_db("test")
         cluster.psql("-c", "CREATE ROLE monitoring LOGIN", "postgres")
@@ -87,6 +87,27 @@ def main():
         checks.equal("of a disabled issuer", user.code(INIT, tokens.followed_token("u2", key=1)), "28J03")
         checks.equal("counted as of a known one", counts()[(tokens.FOLLOWED, "28J03")], 1)
         checks.equal("disabled on purpose", [row["issuer"] for row in ask("pg_auth_jwt_keys")], [tokens.ISSUER])
+
+        # How it is fetched is the test endpoint's matter; here is what becomes of the state.
+        fetched = "https://fetched.test.example"
+        checks.equal("no endpoint", ask("pg_auth_jwt_endpoints"), [])
+        owner.query(f"SELECT auth.follow_url('{fetched}', '{fetched}/jwks', '{{a}}')")
+
+        def endpoint():
+            (row,) = ask("pg_auth_jwt_endpoints")
+            age = row["success_age_seconds"]
+            return [row["issuer"], row["stale"], row["failures"], None if age is None else round(age / 86400)]
+
+        checks.equal("never fetched", endpoint(), [fetched, 1, 0, None])
+        owner.query(f"INSERT INTO auth.endpoints (issuer, url) VALUES ('{fetched}', '{fetched}/jwks') ON CONFLICT DO NOTHING;"
+                    f"INSERT INTO auth.jwks (issuer, jwk) VALUES ('{fetched}', '{json.dumps(ed25519.key(1).jwk())}')")
+        for age, failures, stale in ((0, 0, 0), (6, 5, 0), (8, 9, 1)):
+            owner.query(f"UPDATE auth.endpoints SET last_success = now() - interval '{age} days', failures = {failures}")
+            checks.equal(f"fetched {age} days ago", endpoint(), [fetched, stale, failures, age])
+        owner.query("UPDATE auth.endpoints SET last_success = now()")
+        checks.equal("its keys have no end of their own", state(keys(fetched)), [1, 0, 0, None])
+        owner.query(f"UPDATE auth.issuers SET enabled = false WHERE issuer = '{fetched}'")
+        checks.equal("no endpoint that counts", ask("pg_auth_jwt_endpoints"), [])
 
         checks.equal("triggers", ask("pg_auth_jwt_triggers"), [{"faulty": 0}])
         for broken, sql in enumerate(["ALTER TABLE auth.jwks ENABLE TRIGGER keys_changed", "DROP TRIGGER admit_key ON auth.jwks",
