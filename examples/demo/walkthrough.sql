@@ -74,3 +74,15 @@ SELECT auth.email();
 \! psql -X -U app_owner -c "DELETE FROM issuer_keys WHERE id = 'es-1'" demo
 SELECT auth.email();
 \echo SQLSTATE :LAST_ERROR_SQLSTATE
+
+-- 11. An issuer that publishes its keys at a URL, whose host the server's configuration lists.
+\connect - app_owner
+SELECT auth.follow_url('https://auth.example.com', :'jwks_url', '{my-app}');
+SELECT outcome FROM auth.refresh();
+SELECT kid, alg, state FROM auth.key_status;
+
+-- 12. A rotation there: the first token of the new key has it fetched.
+\connect - authenticated
+\! mv "$ENDPOINT/next.json" "$ENDPOINT/jwks.json"
+SELECT auth.jwt_session_init(:'alice');
+SELECT auth.email();
