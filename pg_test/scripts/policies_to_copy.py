@@ -146,6 +146,17 @@ def members(case):
     case.check("adds", 1, "u5", "INSERT INTO documents (organization_id, body) VALUES (5, 'new')")
     case.check("adds to another", "42501", "u5", "INSERT INTO documents (organization_id, body) VALUES (6, 'new')")
     case.check("moves to another", "42501", "u5", "UPDATE documents SET organization_id = 6")
+    own = "(SELECT max(organization_id) FROM documents)"
+    case.check("moves to another of one's own", "42501", "v5", f"UPDATE documents SET organization_id = {own}")
+    case.check("moves a member to another", "42501", "u5", "UPDATE members SET organization_id = 6")
+    case.check("changes", 400, "v5", "UPDATE documents SET body = 'x'")
+    # The policies alone, where more columns are granted.
+    case.owner.query("GRANT UPDATE ON documents, members TO authenticated")
+    case.check("moves to another, by policy", "42501", "u5", "UPDATE documents SET organization_id = 6")
+    case.check("moves to another of one's own, by policy", 400, "v5", f"UPDATE documents SET organization_id = {own}")
+    case.check("moves a member to another, by policy", "42501", "u5", "UPDATE members SET organization_id = 6")
+    case.owner.query("REVOKE UPDATE ON documents, members FROM authenticated")
+    case.owner.query("GRANT UPDATE (body) ON documents TO authenticated; GRANT UPDATE (role) ON members TO authenticated")
     case.check("sees the members", ["t"], "v5", "SELECT count(*) > 4 FROM members")
     case.check("an admin adds a member", ["100"], "u5", "INSERT INTO members VALUES (5, 'new')",
                "SELECT auth.jwt_session_init('" + tokens.token("new") + "')", "SELECT count(*) FROM documents")
@@ -168,6 +179,12 @@ def shares(case):
     case.check("a stranger", ["0"], "stranger", "SELECT count(*) FROM pages")
     case.check("adds", ["new"], "new", "INSERT INTO pages (body) VALUES ('new') RETURNING owner")
     case.check("adds for another", "42501", "new", "INSERT INTO pages (body, owner) VALUES ('new', 'u5')")
+    # The id of another user's page, to share that page with oneself.
+    same_id = "INSERT INTO pages (id, body) OVERRIDING SYSTEM VALUE VALUES (7, 'x')"
+    case.check("adds with another's id", "42501", "new", same_id)
+    case.owner.query("GRANT INSERT ON pages TO authenticated")
+    case.check("adds with another's id, where the column is granted", "23505", "new", same_id)
+    case.owner.query("REVOKE INSERT ON pages FROM authenticated; GRANT INSERT (owner, body) ON pages TO authenticated")
     own = "(SELECT min(id) FROM pages)"
     case.check("shares", ["1"], "u5", f"INSERT INTO page_shares (page_id, user_id) VALUES ({own}, 'new')",
                "SELECT auth.jwt_session_init('" + tokens.token("new") + "')", "SELECT count(*) FROM pages")
