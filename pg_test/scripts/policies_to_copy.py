@@ -18,6 +18,8 @@ USERS = 1000
 
 # Rows of 1,000 users or tenants, "u1" to "u1000", 100 each.
 FILL = {
+    "invitations": """INSERT INTO invitations (email, body) SELECT 'u' || i % {users} + 1 || '@example.com', 'i' || i FROM {rows};
+                   INSERT INTO invitations (email, body) VALUES ('kate@example.com', 'to kate')""",
     "tenants": "INSERT INTO projects (tenant_id, name, created_at) SELECT 'u' || i % {users} + 1, 'p' || i, now() - i * interval '1 min' FROM {rows}",
     "roles": "INSERT INTO tickets (tenant_id, subject) SELECT 'u' || i % {users} + 1, 't' || i FROM {rows}",
     "permissions": "INSERT INTO reports (tenant_id, title) SELECT 'u' || i % {users} + 1, 'r' || i FROM {rows}",
@@ -96,6 +98,26 @@ class Case:
         self.owner.query(f"ALTER POLICY {policy} ON {table} USING ({before})")
 
 
+def invitations(case):
+    alice = {"email": "u5@example.com", "email_verified": True}
+    case.check_plan("x", **alice)
+    count = "SELECT count(*) FROM invitations"
+    for what, wanted, claims in (
+        ("verified", "100", {}), ("verified, as text", "100", {"email_verified": "true"}), ("in upper case", "100", {"email": "U5@Example.com"}),
+        ("not verified", "0", {"email_verified": False}), ("not verified, as text", "0", {"email_verified": "false"}),
+        ("null", "0", {"email_verified": None}), ("a list", "0", {"email_verified": [True]}), ("a number", "0", {"email_verified": 1}),
+        ("addresses in a list", "0", {"email": ["u5@example.com"]}), ("no address", "0", {"email": None}),
+    ):
+        case.check(what, [wanted], "x", count, **{**alice, **claims})
+    case.check("ASCII in upper case", ["1"], "x", count, email="KATE@example.com", email_verified=True)
+    kelvin = "\u212aate@example.com"
+    case.checks.equal("invitations: what another collation makes of the Kelvin sign",
+                      case.owner.value("SELECT lower($1)", kelvin), "kate@example.com")
+    case.check("the Kelvin sign", ["0"], "x", count, email=kelvin, email_verified=True)
+    case.check("anonymous", ["0"], None, count)
+    case.check("adds", "42501", "x", "INSERT INTO invitations (email, body) VALUES ('u5@example.com', 'x')", **alice)
+
+
 def tenants(case):
     case.check_plan("x", tenant_id="u5")
     case.check("rows", ["100"], "x", "SELECT count(*) FROM projects", tenant_id="u5")
@@ -107,6 +129,9 @@ def tenants(case):
     case.check("changes", 100, "x", "UPDATE projects SET name = 'x'", tenant_id="u5")
     case.check("moves to another", "42501", "x", "UPDATE projects SET tenant_id = 'u6'", tenant_id="u5")
     case.check("deletes", 100, "x", "DELETE FROM projects", tenant_id="u5")
+    # Claims of other types.
+    for tenant in (["u5"], {"u5": True}, True, "", None):
+        case.check(f"tenant {tenant!r}", ["0"], "x", "SELECT count(*) FROM projects", tenant_id=tenant)
     case.check("a tenant that is no uuid", "22P02", "x", "SELECT (auth.session() ->> 'tenant_id')::uuid", tenant_id="u5")
 
 
@@ -126,9 +151,11 @@ def permissions(case):
     may_read = {"tenant_id": "u5", "permissions": ["reports:read", "other"]}
     case.check_plan("x", **may_read)
     case.check("reads", ["100"], "x", case.query, **may_read)
-    for what, permitted in (("none", None), ("another", ["other"]), ("empty", []), ("a longer name", ["reports:read-drafts"]), ("true", True)):
+    for what, permitted in (("none", None), ("another", ["other"]), ("empty", []), ("a longer name", ["reports:read-drafts"]), ("true", True),
+                            ("one text", "other reports:read")):
         case.check(f"{what}: reads", ["0"], "x", case.query, tenant_id="u5", permissions=permitted)
-    for scope, added in (("openid reports:write", 1), ("reports:write-drafts", "42501"), ("reports:read", "42501"), (None, "42501")):
+    case.check("an object: reads", ["100"], "x", case.query, tenant_id="u5", permissions={"reports:read": False})
+    for scope, added in (("openid reports:write", 1), ("reports:write-drafts", "42501"), ("reports:read", "42501"), (["reports:write"], "42501"), (["x", "reports:write"], "42501"), (None, "42501")):
         case.check(f"{scope}: adds", added, "x", "INSERT INTO reports (title) VALUES ('new')", tenant_id="u5", scope=scope)
     case.check("adds to another", "42501", "x", "INSERT INTO reports (title, tenant_id) VALUES ('new', 'u6')", tenant_id="u5", scope="reports:write")
 
@@ -247,7 +274,7 @@ def least_values(checks, owner, user):
         owner.query("DROP TABLE other")
 
 
-CASES = (tenants, roles, permissions, members, shares, soft_delete, administrators)
+CASES = (invitations, tenants, roles, permissions, members, shares, soft_delete, administrators)
 
 
 def main():
