@@ -168,6 +168,9 @@ def members(case):
     read_members = "organization_id IN (SELECT m.organization_id FROM members m WHERE m.user_id = auth.user_id())"
     case.instead("IN (SELECT ...)", "of_my_organizations", read_members, True, lambda: "documents" in case.found("u5")[1])
     case.instead("without the function", "admins_manage", read_members, "42P17", lambda: case.as_user("u5", "TABLE members"))
+    case.owner.query("ALTER TABLE members FORCE ROW LEVEL SECURITY")
+    case.check("FORCE ROW LEVEL SECURITY", "54001", "u5", "TABLE members")
+    case.owner.query("ALTER TABLE members NO FORCE ROW LEVEL SECURITY")
     case.check("a stranger", ["0"], "stranger", "SELECT count(*) FROM documents")
     case.check("anonymous", ["0"], None, "SELECT count(*) FROM documents")
     case.check("adds", 1, "u5", "INSERT INTO documents (organization_id, body) VALUES (5, 'new')")
