@@ -488,6 +488,17 @@ tokens_never_expire AS (
            format('UPDATE auth.issuers SET required_claims = ''{exp}'' WHERE issuer = %L;', i.issuer)
       FROM issuers AS i WHERE NOT 'exp' = ANY (i.required_claims) AND i.max_age IS NULL
 ),
+-- No real issuer can have a name that ends in .invalid (RFC 6761 section 6.4); the one of
+-- examples/dev-issuer has. A dump takes it along from a database for development to another.
+development_issuer AS (
+    SELECT CASE WHEN d.others THEN 'error' ELSE 'info' END, 'development_issuer', NULL::regclass, NULL::oid, format('issuer %s', d.issuer),
+           'Its name ends in .invalid, so it is an issuer for development: who has its private key can sign in as any user'
+               || CASE WHEN d.others THEN ', also as the users of the other issuers.' ELSE '.' END,
+           format('DELETE FROM auth.issuers WHERE issuer = %L;', d.issuer)
+               || CASE WHEN d.others THEN '' ELSE ' -- unless this is a database for development' END
+      FROM (SELECT i.issuer, EXISTS (SELECT FROM issuers AS o WHERE o.issuer !~* '^https?://([^/]*[.])?invalid[.]?(:|/|$)') AS others
+              FROM issuers AS i WHERE i.issuer ~* '^https?://([^/]*[.])?invalid[.]?(:|/|$)') AS d
+),
 -- Each key that can be used: of issuers whose keys are rows of auth.jwks, and of those that are
 -- followed in a table.
 usable_keys AS (
@@ -573,6 +584,7 @@ findings (level, code, classid, objid, object, detail, fix) AS (
     UNION ALL TABLE view_bypasses_rls UNION ALL TABLE materialized_view UNION ALL TABLE definer_search_path
     UNION ALL TABLE key_privilege UNION ALL TABLE claim_function_replaced UNION ALL TABLE trigger_not_always
     UNION ALL TABLE audience_not_checked UNION ALL TABLE any_issuer UNION ALL TABLE tokens_never_expire
+    UNION ALL TABLE development_issuer
     UNION ALL TABLE no_keys UNION ALL TABLE keys_expire UNION ALL TABLE shared_secret
     UNION ALL TABLE source_missing UNION ALL TABLE source_polled
     UNION ALL TABLE keys_not_fetched UNION ALL TABLE fetch_not_allowed UNION ALL TABLE fetch_failing

@@ -3,6 +3,7 @@
 // docs/testing_policies.md shows its use.
 //
 //   dev-issuer.mjs init [--beside]     makes a key if there is none, and has the database trust it
+//                                      for 30 days; again: for 30 days from then on
 //   dev-issuer.mjs token SUB [--claims JSON] [--ttl SECONDS | --expired]
 //                                      prints a token, for 15 minutes without --ttl
 //   dev-issuer.mjs remove              the database trusts it no longer
@@ -22,8 +23,14 @@ import { parseArgs } from 'node:util'
 // No real issuer can have this name (RFC 6761 section 6.4).
 export const ISSUER = 'https://dev.invalid'
 const MAX_TTL = 86400 // seconds; init sets max_age to it
+// Days for which the database trusts the key. A database that should not trust it, because a dump of
+// another brought the key along, then does not do so for ever.
+const TRUST = 30
 
 const keyFile = () => process.env.DEV_ISSUER_KEY || '.dev-issuer.json'
+
+const noKey = () => `no key in ${keyFile()}: ` + (process.argv.includes('remove')
+  ? `to end the trust in another key, DELETE FROM auth.issuers WHERE issuer = '${ISSUER}'` : 'run dev-issuer.mjs init first')
 
 function readKey() {
   const key = createPrivateKey({ key: JSON.parse(readFileSync(keyFile(), 'utf8')), format: 'jwk' })
@@ -73,6 +80,7 @@ SELECT NOT :'beside'::boolean AND EXISTS (SELECT FROM auth.issuers WHERE issuer 
       HINT = 'If this is a database for development, add --beside.'; END $$;
 \\endif
 SELECT auth.init(:'jwks', issuer => :'issuer', audience => ARRAY[:'issuer']);
+UPDATE auth.jwks SET expires_at = now() + make_interval(days => :trust) WHERE issuer = :'issuer';
 UPDATE auth.issuers SET algorithms = '{EdDSA}', required_claims = '{exp,iat,sub}', max_age = make_interval(secs => :max_ttl)
  WHERE issuer = :'issuer';
 COMMIT;`
@@ -111,7 +119,7 @@ function main() {
   }
   if (command === 'init') makeKey()
   const { thumbprint, jwks } = readKey()
-  const variables = { issuer: ISSUER, thumbprint, jwks: JSON.stringify(jwks), beside: values.beside, max_ttl: MAX_TTL }
+  const variables = { issuer: ISSUER, thumbprint, jwks: JSON.stringify(jwks), beside: values.beside, max_ttl: MAX_TTL, trust: TRUST }
   return psql(command === 'init' ? INIT : REMOVE, variables)
 }
 
@@ -120,7 +128,7 @@ if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.me
   try {
     process.exitCode = main()
   } catch (error) {
-    const reason = error.code === 'ENOENT' && error.path === keyFile() ? `no key in ${keyFile()}: run dev-issuer.mjs init first` : error.message
+    const reason = error.code === 'ENOENT' && error.path === keyFile() ? noKey() : error.message
     console.error(`dev-issuer: ${reason}`)
     process.exitCode = 1
   }

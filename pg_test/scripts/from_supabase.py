@@ -127,11 +127,21 @@ def move(checks, cluster):
     environ = {**os.environ, "PGHOST": cluster.dir, "PGUSER": "owner_role", "JWT_SECRET": SECRET,
                "PATH": f"{shell('echo $PG_BIN')}:{os.environ['PATH']}"}
     with tempfile.TemporaryDirectory() as folder:
+        # In place of psql, to see what other users of the machine see.
+        os.mkdir(f"{folder}/bin")
+        with open(f"{folder}/bin/psql", "w") as wrapper:
+            wrapper.write(f'#!/bin/sh\necho "$@" >>"{folder}/arguments"\nexec "{shell("echo $PG_BIN")}/psql" "$@"\n')
+        os.chmod(f"{folder}/bin/psql", 0o755)
+        environ["PATH"] = f"{folder}/bin:{environ['PATH']}"
         for what, db in {"move": None, "legacy_secret": "app"}.items():
             run = subprocess.run(["bash", "-c", clients.block(what, PAGE)], check=False, cwd=folder, text=True, stdout=subprocess.PIPE,
                                  stderr=subprocess.STDOUT, env={**environ, **({"PGDATABASE": db} if db else {})})
             checks.equal(f"{what}: exit code", run.returncode, 0)
             checks.true(f"{what}: messages", "ERROR" not in run.stdout or print(run.stdout))
+        with open(f"{folder}/arguments") as file:
+            arguments = file.read()
+        checks.equal("psql was run by both scripts", arguments.count("ON_ERROR_STOP"), 2)
+        checks.true("the secret in psql's arguments", not any(text in arguments for text in (SECRET, tokens.base64url(SECRET.encode()), "oct")))
     owner = cluster.session("app", "owner_role")
     checks.equal("the policies, unchanged", owner.query(POLICIES), old)
     checks.equal("foreign keys to auth.users", owner.query("SELECT conname FROM pg_constraint WHERE contype = 'f' AND connamespace = 'public'::regnamespace"), [])
@@ -280,6 +290,11 @@ def main():
         checks.equal("the new key alone", load(es), "1")
         checks.equal("the secret no longer", api.request(who, legacy(claims())), "28J02")
         answers(checks, api, asymmetric, "asymmetric")
+        made_up = legacy(claims(iss="supabase", aud="x"))
+        checks.equal("the secret, by the other issuer", api.request(who, made_up), [[ALICE]])
+        owner.query(clients.block("secret_ends", PAGE))
+        checks.equal("the secret, by the other issuer, no longer", api.request(who, made_up), "28J03")
+        checks.equal("its anon key", api.request(who, anon_key()), "28J03")
         refused(checks, api, owner, asymmetric)
         without_postgrest(checks, cluster, asymmetric)
     checks.done("Supabase's policies, tokens and keys, and PostgREST's requests, as docs/from_supabase_postgrest.md has them")

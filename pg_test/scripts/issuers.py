@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import time
 
-from lib import packages
+from lib import packages, tokens
 from lib.clients import block
 from lib.pg import HERE, ROOT, Checks, PgError, SharedCluster, shell
 
@@ -130,6 +130,39 @@ def play(checks, owner, user, name, fixture, issuer, jwks, signed):
         checks.equal(f"{name}: {what}", rows(what, token), fixture["refused"][what]["code"])
 
 
+def several(checks, owner, user):
+    """A user of another issuer, with the same sub."""
+    ours, other = "https://auth.example.com", "https://other.test.example"
+    owner.query("DELETE FROM auth.issuers; DROP TABLE IF EXISTS notes;" + NOTES + block("several", "docs/issuers.md"))
+    for issuer in (ours, other):
+        owner.query(f"INSERT INTO auth.issuers (issuer, algorithms) VALUES ('{issuer}', '{{HS256}}')")
+        owner.value("SELECT auth.init($1::jsonb, $2)", tokens.jwks(0), issuer)
+
+    def as_alice(issuer, *statements):
+        user.query("BEGIN")
+        user.execute("SELECT auth.jwt_session_init($1)", tokens.token("alice", iss=issuer))
+        try:
+            for statement in statements:
+                rows = user.query(statement)
+            return rows
+        except PgError as error:
+            return error.code
+        finally:
+            user.query("COMMIT")
+
+    for table in ("notes", "drafts"):
+        checks.equal(f"{table}: adds", as_alice(ours, f"INSERT INTO {table} (body) VALUES ('of ours') RETURNING body"), [["of ours"]])
+    checks.equal("the same sub has the rows, as the page warns", as_alice(other, "SELECT body FROM notes"), [["of ours"]])
+    checks.equal("both are compared", as_alice(other, "SELECT body FROM drafts"), [])
+    checks.equal("adds for the other issuer", as_alice(other, f"INSERT INTO drafts (issuer, body) VALUES ('{ours}', 'x')"), "42501")
+    checks.equal("own", as_alice(other, "INSERT INTO drafts (body) VALUES ('of other')", "SELECT body FROM drafts"), [["of other"]])
+    checks.equal("moves to the other issuer", as_alice(other, f"UPDATE drafts SET issuer = '{ours}'"), "42501")
+    checks.equal("the first's are the same", as_alice(ours, "SELECT body FROM drafts"), [["of ours"]])
+    owner.query(block("one_of_several", "docs/issuers.md"))
+    checks.equal("one issuer's table", (as_alice(ours, "SELECT body FROM notes"), as_alice(other, "SELECT body FROM notes")), ([["of ours"]], []))
+    checks.equal("one issuer's table: adds", as_alice(other, "INSERT INTO notes (body) VALUES ('x')"), "42501")
+
+
 def main():
     checks = Checks()
     node = shutil.which("node", path=shell("echo $PATH"))
@@ -157,6 +190,7 @@ def main():
             followed(checks, name, owner, issuer)
         play(checks, owner, user, name, fixture, issuer, *sign(node, fixture))
         played.append(provider)
+    several(checks, owner, user)
     owner.query("DELETE FROM auth.issuers")
     clerk = table["Clerk"]["issuer"]
     owner.query(f"INSERT INTO auth.issuers (issuer) VALUES ('{clerk}')")

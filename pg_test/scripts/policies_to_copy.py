@@ -18,6 +18,8 @@ USERS = 1000
 
 # Rows of 1,000 users or tenants, "u1" to "u1000", 100 each.
 FILL = {
+    "invitations": """INSERT INTO invitations (email, body) SELECT 'u' || i % {users} + 1 || '@example.com', 'i' || i FROM {rows};
+                   INSERT INTO invitations (email, body) VALUES ('kate@example.com', 'to kate')""",
     "tenants": "INSERT INTO projects (tenant_id, name, created_at) SELECT 'u' || i % {users} + 1, 'p' || i, now() - i * interval '1 min' FROM {rows}",
     "roles": "INSERT INTO tickets (tenant_id, subject) SELECT 'u' || i % {users} + 1, 't' || i FROM {rows}",
     "permissions": "INSERT INTO reports (tenant_id, title) SELECT 'u' || i % {users} + 1, 'r' || i FROM {rows}",
@@ -96,6 +98,26 @@ class Case:
         self.owner.query(f"ALTER POLICY {policy} ON {table} USING ({before})")
 
 
+def invitations(case):
+    alice = {"email": "u5@example.com", "email_verified": True}
+    case.check_plan("x", **alice)
+    count = "SELECT count(*) FROM invitations"
+    for what, wanted, claims in (
+        ("verified", "100", {}), ("verified, as text", "100", {"email_verified": "true"}), ("in upper case", "100", {"email": "U5@Example.com"}),
+        ("not verified", "0", {"email_verified": False}), ("not verified, as text", "0", {"email_verified": "false"}),
+        ("null", "0", {"email_verified": None}), ("a list", "0", {"email_verified": [True]}), ("a number", "0", {"email_verified": 1}),
+        ("addresses in a list", "0", {"email": ["u5@example.com"]}), ("no address", "0", {"email": None}),
+    ):
+        case.check(what, [wanted], "x", count, **{**alice, **claims})
+    case.check("ASCII in upper case", ["1"], "x", count, email="KATE@example.com", email_verified=True)
+    kelvin = "\u212aate@example.com"
+    case.checks.equal("invitations: what another collation makes of the Kelvin sign",
+                      case.owner.value("SELECT lower($1)", kelvin), "kate@example.com")
+    case.check("the Kelvin sign", ["0"], "x", count, email=kelvin, email_verified=True)
+    case.check("anonymous", ["0"], None, count)
+    case.check("adds", "42501", "x", "INSERT INTO invitations (email, body) VALUES ('u5@example.com', 'x')", **alice)
+
+
 def tenants(case):
     case.check_plan("x", tenant_id="u5")
     case.check("rows", ["100"], "x", "SELECT count(*) FROM projects", tenant_id="u5")
@@ -107,6 +129,9 @@ def tenants(case):
     case.check("changes", 100, "x", "UPDATE projects SET name = 'x'", tenant_id="u5")
     case.check("moves to another", "42501", "x", "UPDATE projects SET tenant_id = 'u6'", tenant_id="u5")
     case.check("deletes", 100, "x", "DELETE FROM projects", tenant_id="u5")
+    # Claims of other types.
+    for tenant in (["u5"], {"u5": True}, True, "", None):
+        case.check(f"tenant {tenant!r}", ["0"], "x", "SELECT count(*) FROM projects", tenant_id=tenant)
     case.check("a tenant that is no uuid", "22P02", "x", "SELECT (auth.session() ->> 'tenant_id')::uuid", tenant_id="u5")
 
 
@@ -126,9 +151,11 @@ def permissions(case):
     may_read = {"tenant_id": "u5", "permissions": ["reports:read", "other"]}
     case.check_plan("x", **may_read)
     case.check("reads", ["100"], "x", case.query, **may_read)
-    for what, permitted in (("none", None), ("another", ["other"]), ("empty", []), ("a longer name", ["reports:read-drafts"]), ("true", True)):
+    for what, permitted in (("none", None), ("another", ["other"]), ("empty", []), ("a longer name", ["reports:read-drafts"]), ("true", True),
+                            ("one text", "other reports:read")):
         case.check(f"{what}: reads", ["0"], "x", case.query, tenant_id="u5", permissions=permitted)
-    for scope, added in (("openid reports:write", 1), ("reports:write-drafts", "42501"), ("reports:read", "42501"), (None, "42501")):
+    case.check("an object: reads", ["100"], "x", case.query, tenant_id="u5", permissions={"reports:read": False})
+    for scope, added in (("openid reports:write", 1), ("reports:write-drafts", "42501"), ("reports:read", "42501"), (["reports:write"], "42501"), (["x", "reports:write"], "42501"), (None, "42501")):
         case.check(f"{scope}: adds", added, "x", "INSERT INTO reports (title) VALUES ('new')", tenant_id="u5", scope=scope)
     case.check("adds to another", "42501", "x", "INSERT INTO reports (title, tenant_id) VALUES ('new', 'u6')", tenant_id="u5", scope="reports:write")
 
@@ -141,11 +168,25 @@ def members(case):
     read_members = "organization_id IN (SELECT m.organization_id FROM members m WHERE m.user_id = auth.user_id())"
     case.instead("IN (SELECT ...)", "of_my_organizations", read_members, True, lambda: "documents" in case.found("u5")[1])
     case.instead("without the function", "admins_manage", read_members, "42P17", lambda: case.as_user("u5", "TABLE members"))
+    case.owner.query("ALTER TABLE members FORCE ROW LEVEL SECURITY")
+    case.check("FORCE ROW LEVEL SECURITY", "54001", "u5", "TABLE members")
+    case.owner.query("ALTER TABLE members NO FORCE ROW LEVEL SECURITY")
     case.check("a stranger", ["0"], "stranger", "SELECT count(*) FROM documents")
     case.check("anonymous", ["0"], None, "SELECT count(*) FROM documents")
     case.check("adds", 1, "u5", "INSERT INTO documents (organization_id, body) VALUES (5, 'new')")
     case.check("adds to another", "42501", "u5", "INSERT INTO documents (organization_id, body) VALUES (6, 'new')")
     case.check("moves to another", "42501", "u5", "UPDATE documents SET organization_id = 6")
+    own = "(SELECT max(organization_id) FROM documents)"
+    case.check("moves to another of one's own", "42501", "v5", f"UPDATE documents SET organization_id = {own}")
+    case.check("moves a member to another", "42501", "u5", "UPDATE members SET organization_id = 6")
+    case.check("changes", 400, "v5", "UPDATE documents SET body = 'x'")
+    # The policies alone, where more columns are granted.
+    case.owner.query("GRANT UPDATE ON documents, members TO authenticated")
+    case.check("moves to another, by policy", "42501", "u5", "UPDATE documents SET organization_id = 6")
+    case.check("moves to another of one's own, by policy", 400, "v5", f"UPDATE documents SET organization_id = {own}")
+    case.check("moves a member to another, by policy", "42501", "u5", "UPDATE members SET organization_id = 6")
+    case.owner.query("REVOKE UPDATE ON documents, members FROM authenticated")
+    case.owner.query("GRANT UPDATE (body) ON documents TO authenticated; GRANT UPDATE (role) ON members TO authenticated")
     case.check("sees the members", ["t"], "v5", "SELECT count(*) > 4 FROM members")
     case.check("an admin adds a member", ["100"], "u5", "INSERT INTO members VALUES (5, 'new')",
                "SELECT auth.jwt_session_init('" + tokens.token("new") + "')", "SELECT count(*) FROM documents")
@@ -168,6 +209,12 @@ def shares(case):
     case.check("a stranger", ["0"], "stranger", "SELECT count(*) FROM pages")
     case.check("adds", ["new"], "new", "INSERT INTO pages (body) VALUES ('new') RETURNING owner")
     case.check("adds for another", "42501", "new", "INSERT INTO pages (body, owner) VALUES ('new', 'u5')")
+    # The id of another user's page, to share that page with oneself.
+    same_id = "INSERT INTO pages (id, body) OVERRIDING SYSTEM VALUE VALUES (7, 'x')"
+    case.check("adds with another's id", "42501", "new", same_id)
+    case.owner.query("GRANT INSERT ON pages TO authenticated")
+    case.check("adds with another's id, where the column is granted", "23505", "new", same_id)
+    case.owner.query("REVOKE INSERT ON pages FROM authenticated; GRANT INSERT (owner, body) ON pages TO authenticated")
     own = "(SELECT min(id) FROM pages)"
     case.check("shares", ["1"], "u5", f"INSERT INTO page_shares (page_id, user_id) VALUES ({own}, 'new')",
                "SELECT auth.jwt_session_init('" + tokens.token("new") + "')", "SELECT count(*) FROM pages")
@@ -230,7 +277,7 @@ def least_values(checks, owner, user):
         owner.query("DROP TABLE other")
 
 
-CASES = (tenants, roles, permissions, members, shares, soft_delete, administrators)
+CASES = (invitations, tenants, roles, permissions, members, shares, soft_delete, administrators)
 
 
 def main():

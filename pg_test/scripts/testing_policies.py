@@ -16,6 +16,11 @@ PAGE = "docs/testing_policies.md"
 ISSUER = "https://dev.invalid"
 
 
+def page():
+    with open(f"{ROOT}/{PAGE}") as file:
+        return file.read()
+
+
 class Project:
     """A folder with the script, as a user would copy it."""
 
@@ -43,6 +48,11 @@ def makes_tokens(checks, project, owner, user):
     checks.equal("the private key's file", oct(os.stat(f"{project.folder}/.dev-issuer.json").st_mode & 0o777), "0o600")
     rules = owner.query(f"SELECT audience, algorithms, max_age, source IS NULL FROM auth.issuers WHERE issuer = '{ISSUER}'")
     checks.equal("rules", rules, [[f"{{{ISSUER}}}", "{EdDSA}", "24:00:00", "t"]])
+    trusted = "SELECT expires_at BETWEEN now() + '29 days' AND now() + '30 days' FROM auth.jwks"
+    checks.equal("trusted for 30 days", owner.value(trusted), "t")
+    owner.query("UPDATE auth.jwks SET expires_at = now() - interval '1 s'")
+    checks.equal("and no longer", user.code("SELECT auth.jwt_session_init($1)", alice), "28J03")
+    checks.equal("init once more", (project.issuer("init").returncode, owner.value(trusted)), (0, "t"))
 
     def claims(token, expression):
         user.query("BEGIN")
@@ -65,11 +75,31 @@ def makes_tokens(checks, project, owner, user):
     checks.equal("init again", (project.issuer("init").returncode, owner.value("SELECT count(*) FROM auth.jwks")), (0, "1"))
     checks.equal("without a key", project.issuer("token", "alice", DEV_ISSUER_KEY="missing.json").stderr,
                  "dev-issuer: no key in missing.json: run dev-issuer.mjs init first\n")
+    checks.equal("remove without a key", project.issuer("remove", DEV_ISSUER_KEY="missing.json").stderr,
+                 f"dev-issuer: no key in missing.json: to end the trust in another key, DELETE FROM auth.issuers WHERE issuer = '{ISSUER}'\n")
     with open(f"{project.folder}/use.mjs", "w") as file:
         file.write(block("javascript", PAGE) + "console.log(alice, expired)\n")
     imported = project.run("node", "use.mjs").stdout.split()
     checks.equal("imported", claims(imported[0], "auth.session() ->> 'tenant_id'"), "acme")
     checks.equal("imported, expired", user.code("SELECT auth.jwt_session_init($1)", imported[1]), "28J05")
+
+
+def stays_out_of_restores(checks, cluster, project, db):
+    """A dump as the page makes it, into a database that has an issuer of its own."""
+    checks.equal("init before the dump", project.issuer("init").returncode, 0)
+    production = cluster.create_db("test_testing_policies_production")
+    other = cluster.session(production, "owner_role")
+    other.query(tokens.setup(0))
+    options = re.search(r"`pg_dump (--exclude[^`]*)`", page())[1]
+    for arguments, wanted in ((options, "1"), ("", "2")):
+        run = project.shell(f"pg_dump -a -n auth -e pg_auth_jwt {arguments} {db} | psql -Xq -v ON_ERROR_STOP=1 {production}")
+        checks.equal(f"restored with {arguments!r}: {run.stderr}", (run.returncode, other.value("SELECT count(*) FROM auth.issuers")), (0, wanted))
+    lint = "SELECT level FROM auth.lint() WHERE code = 'development_issuer'"
+    checks.equal("lint where a dump was restored", other.value(lint), "error")
+    checks.equal("the trust ends there too", other.value(f"SELECT expires_at IS NOT NULL FROM auth.jwks WHERE issuer = '{ISSUER}'"), "t")
+    other.query(f"COMMENT ON DATABASE {production} IS 'pg_auth_jwt: ignore development_issuer'")
+    checks.equal("lint, ignored", other.value(lint), None)
+    checks.equal("remove after the dump", project.issuer("remove").returncode, 0)
 
 
 def refuses_databases_in_use(checks, project, owner):
@@ -80,6 +110,7 @@ def refuses_databases_in_use(checks, project, owner):
         checks.true(f"{what}: {run.stderr}", words in run.stderr)
         checks.equal(f"{what}: nothing changed", owner.query("SELECT i, j FROM auth.issuers i LEFT JOIN auth.jwks j USING (issuer) ORDER BY 1, 2"), before)
 
+    lint = "SELECT level, object FROM auth.lint() WHERE code = 'development_issuer'"
     refused("another key", "trusts another key", "init", DEV_ISSUER_KEY="other.json")
     refused("another key, --beside", "trusts another key", "init", "--beside", DEV_ISSUER_KEY="other.json")
     refused("another key, remove", "trusts another key", "remove", DEV_ISSUER_KEY="other.json")
@@ -88,7 +119,12 @@ def refuses_databases_in_use(checks, project, owner):
 
     owner.query(tokens.setup(0))
     refused("other issuers", "trusts other issuers", "init")
+    # What init cannot see: another issuer that comes later, and a dump that takes the key along.
+    checks.equal("lint, without the issuer", owner.query(lint), [])
     checks.equal("--beside", (project.issuer("init", "--beside").returncode, owner.value("SELECT count(*) FROM auth.issuers")), (0, "2"))
+    checks.equal("lint, beside another issuer", owner.query(lint), [["error", f"issuer {ISSUER}"]])
+    owner.query("UPDATE auth.issuers SET enabled = false WHERE issuer !~ 'invalid'")
+    checks.equal("lint, alone", owner.query(lint), [["info", f"issuer {ISSUER}"]])
     checks.equal("remove again", (project.issuer("remove").returncode, owner.value("SELECT count(*) FROM auth.issuers")), (0, "1"))
     owner.query(tokens.follow(0).replace(tokens.FOLLOWED, ISSUER))
     refused("followed in a table", "trusts another key", "init", "--beside")
@@ -135,6 +171,7 @@ def main():
         project = Project(cluster, db, f"{folder}/a project's folder")
         makes_tokens(checks, project, owner, cluster.session(db))
         refuses_databases_in_use(checks, project, owner)
+        stays_out_of_restores(checks, cluster, project, db)
         tests_with_pgtap(checks, project, owner)
     checks.done("a development issuer and pgTAP, as docs/testing_policies.md has them")
 

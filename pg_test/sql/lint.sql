@@ -258,6 +258,16 @@ DROP TRIGGER admit_key ON auth.jwks;
 :lint
 SELECT auth.uid() IS NULL AS ours;
 
+-- Issuers for development: beside others, alone.
+INSERT INTO auth.issuers (issuer, audience) VALUES ('https://dev.invalid', '{a}'), ('https://A.Invalid:8443/x', '{a}'),
+    ('https://invalid.example', '{a}'), ('https://notinvalid', '{a}');
+SELECT level, object, detail, fix FROM auth.lint() WHERE code = 'development_issuer';
+BEGIN;
+UPDATE auth.issuers SET enabled = issuer ~* '[.]invalid';
+SELECT level, object, detail, fix FROM auth.lint() WHERE code = 'development_issuer';
+ROLLBACK;
+DELETE FROM auth.issuers WHERE issuer ~* 'invalid';
+
 -- Issuers and keys.
 UPDATE auth.issuers SET audience = NULL, required_claims = '{}';
 INSERT INTO auth.issuers (issuer, algorithms, audience) VALUES ('*', '{HS256}', '{a}'), ('https://keyless', NULL, '{a}');
