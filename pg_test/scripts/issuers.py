@@ -20,8 +20,8 @@ ROW = re.compile(r"^\| \[(?P<provider>[^]]+)\]\(#(?P<anchor>[^)]+)\) \| `(?P<iss
 NOTES = "\n".join(line for line in block("guard_text", "README.md").splitlines() if "CREATE ROLE" not in line)
 
 
-def page():
-    with open(f"{ROOT}/docs/issuers.md") as file:
+def page(name="docs/issuers.md"):
+    with open(f"{ROOT}/{name}") as file:
         return file.read()
 
 
@@ -172,7 +172,6 @@ def main():
     db = cluster.create_db("test_issuers")
     owner, user = cluster.session(db, "owner_role"), cluster.session(db)
     table = {row["provider"]: row for row in ROW.finditer(page())}
-    has_follow_url = owner.value("SELECT to_regprocedure('auth.follow_url(text, text, text[])') IS NOT NULL") == "t"
 
     played = []
     for name, fixture in fixtures():
@@ -186,8 +185,7 @@ def main():
         checks.true(f"{name}: section", f"\n## {provider}\n" in page())
         checks.equal(f"{name}: aud", issuer.row["audience"] == "none", issuer.follow["audience"] is None)
         checks.true(f"{name}: neighbours", len(fixture["refused"]) >= 3)
-        if has_follow_url:
-            followed(checks, name, owner, issuer)
+        followed(checks, name, owner, issuer)
         play(checks, owner, user, name, fixture, issuer, *sign(node, fixture))
         played.append(provider)
     several(checks, owner, user)
@@ -196,6 +194,11 @@ def main():
     owner.query(f"INSERT INTO auth.issuers (issuer) VALUES ('{clerk}')")
     owner.query(block("lint_ignore", "docs/issuers.md").replace("DATABASE app", f"DATABASE {db}"))
     checks.equal("ignored by auth.lint", owner.query("SELECT code FROM auth.lint() WHERE object LIKE 'issuer %'"), [["no_keys"]])
+
+    lines = [" ".join(line.split()) for line in re.findall(r"`(SELECT auth\.follow_url\(.*?\);)`", page("README.md"))]
+    checks.true("the README has statements", len(lines) >= 6)
+    for line in lines:
+        checks.true(f"as in the README: {line}", line in " ".join(page().split()))
 
     checks.equal("every row of the table", sorted(played), sorted(table))
     checks.equal("every row is read", page().count("\n| ["), len(table))
