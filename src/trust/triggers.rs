@@ -193,34 +193,54 @@ pub unsafe fn announce(relation: pg_sys::Relation) -> bool {
 ///
 /// The relation must be open.
 pub unsafe fn names_of_ours(relation: pg_sys::Relation) -> Vec<&'static str> {
-    // SAFETY: as the caller promises; a trigger's name is NUL-terminated.
-    unsafe {
-        let triggers = triggers_of(relation);
-        let has = |name: &str| {
-            triggers
-                .iter()
-                .any(|trigger| CStr::from_ptr(trigger.tgname).to_bytes() == name.as_bytes())
-        };
-        let names = SOURCE.iter().map(|expected| expected.name);
-        names.filter(|name| has(name)).collect()
-    }
+    // SAFETY: as the caller promises.
+    let triggers = unsafe { triggers_of(relation) };
+    let has = |name: &str| triggers.iter().any(|it| it.name == name.as_bytes());
+    let names = SOURCE.iter().map(|expected| expected.name);
+    names.filter(|name| has(name)).collect()
+}
+
+/// A trigger of a relation.
+///
+/// A copy: a look-up in a catalog may process an invalidation, after which Postgres builds the
+/// relation's triggers again and frees those that were there, also of a relation that is open
+/// (`RelationClearRelation` in src/backend/utils/cache/relcache.c).
+struct Found {
+    name: Vec<u8>,
+    /// As in `pg_trigger.tgtype`.
+    fires: u32,
+    function: pg_sys::Oid,
+    /// Whether it fires for all rows, whatever columns change, and immediately.
+    is_unconditional: bool,
+    /// Whether it is ENABLE ALWAYS.
+    is_always: bool,
 }
 
 /// The relation's triggers.
 ///
 /// # Safety
 ///
-/// The relation must be open, and stay so while they are used.
-unsafe fn triggers_of<'r>(relation: pg_sys::Relation) -> &'r [pg_sys::Trigger] {
-    // SAFETY: an open relation's trigger descriptor is NULL or has that many triggers, and stays in
-    // place while the relation is locked.
+/// The relation must be open.
+unsafe fn triggers_of(relation: pg_sys::Relation) -> Vec<Found> {
+    // SAFETY: an open relation's trigger descriptor is NULL or has that many triggers, whose names
+    // are NUL-terminated; nothing in here looks anything up.
     unsafe {
-        match (*relation).trigdesc.as_ref() {
+        let triggers = match (*relation).trigdesc.as_ref() {
             Some(found) if found.numtriggers > 0 => {
                 std::slice::from_raw_parts(found.triggers, found.numtriggers as usize)
             }
             _ => &[],
-        }
+        };
+        let copy = |trigger: &pg_sys::Trigger| Found {
+            name: CStr::from_ptr(trigger.tgname).to_bytes().to_vec(),
+            fires: trigger.tgtype as u32,
+            function: trigger.tgfoid,
+            is_unconditional: trigger.tgqual.is_null()
+                && trigger.tgnattr == 0
+                && !trigger.tgdeferrable,
+            is_always: trigger.tgenabled as u8 == pg_sys::TRIGGER_FIRES_ALWAYS,
+        };
+        triggers.iter().map(copy).collect()
     }
 }
 
@@ -251,15 +271,13 @@ unsafe fn faults_of(
             .iter()
             .filter(|trigger| does_its_work(trigger, expected))
             .collect();
-        found.sort_by_key(|trigger| trigger.tgenabled as u8 != pg_sys::TRIGGER_FIRES_ALWAYS);
+        found.sort_by_key(|trigger| !trigger.is_always);
         match found.first() {
             None => fault.missing.push(expected.name),
-            Some(trigger) if trigger.tgenabled as u8 != pg_sys::TRIGGER_FIRES_ALWAYS => {
-                // SAFETY: a trigger's name is NUL-terminated.
-                let name = unsafe { CStr::from_ptr(trigger.tgname) };
+            Some(trigger) if !trigger.is_always => {
                 fault
                     .demoted
-                    .push(encoding::from_server_lossy(name.to_bytes()));
+                    .push(encoding::from_server_lossy(&trigger.name));
             }
             Some(_) => {}
         }
@@ -270,12 +288,10 @@ unsafe fn faults_of(
 
 /// Whether a trigger, if it fires, does the same as the expected one: with any name, for all its
 /// events and rows, immediately.
-fn does_its_work(trigger: &pg_sys::Trigger, expected: &Expected) -> bool {
-    trigger.tgtype as u32 == expected.fires
-        && trigger.tgqual.is_null()
-        && trigger.tgnattr == 0
-        && !trigger.tgdeferrable
-        && is_function_of_library(trigger.tgfoid, expected.symbol)
+fn does_its_work(trigger: &Found, expected: &Expected) -> bool {
+    trigger.fires == expected.fires
+        && trigger.is_unconditional
+        && is_function_of_library(trigger.function, expected.symbol)
 }
 
 /// Whether the function is written in C and calls that symbol. Only a superuser can make one.
