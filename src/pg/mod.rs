@@ -2,6 +2,7 @@
 //! rows and encodings, the statement clock, shared memory, background workers, and Postgres's
 //! functions without pgrx's guard. Nothing here depends on tokens or keys.
 
+pub mod attempt;
 pub mod clock;
 pub mod encoding;
 pub mod function;

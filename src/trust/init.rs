@@ -237,6 +237,13 @@ impl KeyChanges {
         self.replaced.is_empty() && !self.is_any_new
     }
 
+    /// The thumbprints of the keys that are to be deleted and not stored again.
+    pub fn gone(&self, wanted: &[JwksEntry]) -> Vec<&str> {
+        let wanted: HashSet<&str> = by_thumbprint(wanted).map(|(name, _)| name).collect();
+        let replaced = self.replaced.keys().map(String::as_str);
+        replaced.filter(|name| !wanted.contains(name)).collect()
+    }
+
     /// Deletes stored keys that are not in the set, and inserts keys of the set that are not
     /// stored. Writes nothing for keys that are both.
     ///

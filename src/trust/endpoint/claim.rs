@@ -47,6 +47,8 @@ pub struct Claim {
 pub struct Before {
     pub failures: i32,
     pub last_success: Option<UnixTime>,
+    /// From when on the keys do not count; `None`: no limit, or they were never fetched.
+    pub lease_end: Option<UnixTime>,
     pub last_attempt: Option<UnixTime>,
     pub answered: Option<UnixTime>,
     pub modified: Option<UnixTime>,
@@ -93,8 +95,8 @@ pub fn next_due(client: &SpiClient) -> Result<Option<String>, Report> {
     let query = format!(
         "SELECT i.issuer {DUE} AND (e.next_attempt IS NULL \
              OR e.next_attempt OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp() \
-             OR e.next_attempt OPERATOR(pg_catalog.-) '66 min'::pg_catalog.interval \
-                OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()) \
+             OR e.next_attempt OPERATOR(pg_catalog.>) (pg_catalog.clock_timestamp() \
+                OPERATOR(pg_catalog.+) '66 min'::pg_catalog.interval)) \
          ORDER BY e.next_attempt NULLS FIRST LIMIT 1"
     );
     let found = client
@@ -138,20 +140,28 @@ pub fn digest(client: &SpiClient, issuer: &str) -> Result<Option<String>, Report
 pub fn take(client: &mut SpiClient, issuer: &str, reason: Reason) -> Result<Option<Claim>, Report> {
     let found = client
         .select(
-            "SELECT i.source::pg_catalog.text FROM auth.issuers AS i \
+            "SELECT i.source::pg_catalog.text, i.max_stale FROM auth.issuers AS i \
              WHERE i.issuer OPERATOR(pg_catalog.=) $1",
             Some(1),
             &[argument(issuer)?],
         )
         .map_err(errors::spi)?;
-    let source = First::of(found).map_or(Ok(None), |row| row.text(1))?;
-    let Some(endpoint) = source.as_deref().and_then(Endpoint::from_json) else {
+    let Some(row) = First::of(found) else {
+        return Ok(None);
+    };
+    let max_stale = row.interval(2)?;
+    let Some(endpoint) = row.text(1)?.as_deref().and_then(Endpoint::from_json) else {
         return Ok(None);
     };
     let names = [argument(issuer)?, argument(&endpoint.url)?];
+    // Waits for a transaction that deletes the issuer, and then inserts nothing.
     run(
         client,
-        "INSERT INTO auth.endpoints (issuer, url) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        "INSERT INTO auth.endpoints (issuer, url) \
+         SELECT i.issuer, $2 FROM auth.issuers AS i WHERE i.issuer OPERATOR(pg_catalog.=) $1 \
+             AND NOT EXISTS (SELECT FROM auth.endpoints AS e \
+                 WHERE e.issuer OPERATOR(pg_catalog.=) i.issuer) \
+         FOR KEY SHARE OF i ON CONFLICT DO NOTHING",
         &names,
     )?;
     // Waits for a process that is claiming it too, and sees what that has written. FOR UPDATE takes
@@ -190,18 +200,27 @@ pub fn take(client: &mut SpiClient, issuer: &str, reason: Reason) -> Result<Opti
     let seconds = u64::try_from(row.integer(9)?.unwrap_or(0)).unwrap_or(0);
     let early_wait = Duration::from_secs(seconds).clamp(schedule::MIN_EARLY, schedule::MAX_EARLY);
     let (etag, etag_for) = (row.text(2)?, row.text(3)?);
+    let last_success = row.time(5)?;
+    // Where the clock was set back, times that were noted before lie in the future. They become the
+    // present, which limits how long the keys still count. Dates have whole seconds.
+    let second = UnixTime::from_seconds(now.as_micros().div_euclid(1_000_000));
+    let lease_end = last_success
+        .zip(max_stale)
+        .map(|(last, length)| last.min(now).saturating_add(length));
     let before = if is_same {
         Before {
             failures: row.integer(4)?.unwrap_or(0).max(0),
-            last_success: row.time(5)?,
+            last_success,
+            lease_end,
             last_attempt: progress.last_attempt,
-            answered: row.time(11)?,
-            modified: row.time(12)?,
+            answered: row.time(11)?.map(|time| time.min(second)),
+            modified: row.time(12)?.map(|time| time.min(second)),
             early_wait,
         }
     } else {
         Before {
-            last_success: row.time(5)?,
+            last_success,
+            lease_end,
             early_wait: schedule::MIN_EARLY,
             ..Before::default()
         }
@@ -212,7 +231,7 @@ pub fn take(client: &mut SpiClient, issuer: &str, reason: Reason) -> Result<Opti
         Reason::Due | Reason::Asked => progress.early_after.filter(|_| is_same),
     };
     let seconds = i32::try_from(before.early_wait.as_secs()).unwrap_or(i32::MAX);
-    let arguments: [DatumWithOid; 8] = [
+    let arguments: [DatumWithOid; 9] = [
         argument(issuer)?,
         argument(&endpoint.url)?,
         time_argument(Some(now)),
@@ -222,23 +241,31 @@ pub fn take(client: &mut SpiClient, issuer: &str, reason: Reason) -> Result<Opti
         seconds.into(),
         before.failures.into(),
         text_argument(etag.as_deref().filter(|_| is_same))?,
+        time_argument(Some(second)),
     ];
     run(
         client,
         "UPDATE auth.endpoints AS e SET url = $2, last_attempt = $3, next_attempt = $4, \
                 early_after = $5, early_wait = $6, failures = $7, etag = $8, outcome = NULL, \
                 jwks_uri = CASE WHEN e.url OPERATOR(pg_catalog.=) $2 THEN e.jwks_uri END, \
-                answered = CASE WHEN e.url OPERATOR(pg_catalog.=) $2 THEN e.answered END, \
-                modified = CASE WHEN e.url OPERATOR(pg_catalog.=) $2 THEN e.modified END \
+                last_success = CASE WHEN e.last_success IS NOT NULL \
+                    THEN least(e.last_success, $3) END, \
+                answered = CASE WHEN e.url OPERATOR(pg_catalog.=) $2 \
+                    AND e.answered IS NOT NULL THEN least(e.answered, $9) END, \
+                modified = CASE WHEN e.url OPERATOR(pg_catalog.=) $2 \
+                    AND e.modified IS NOT NULL THEN least(e.modified, $9) END \
          WHERE e.issuer OPERATOR(pg_catalog.=) $1",
         &arguments,
     )?;
+    let discover = endpoint.discover;
     Ok(Some(Claim {
         issuer: issuer.to_owned(),
         endpoint,
         reason,
         began: now,
-        etag: etag.filter(|_| is_current),
+        // An ETag is of one URL (RFC 9110 section 8.8.3), and a discovery document may name another
+        // one each time.
+        etag: etag.filter(|_| is_current && !discover),
         before,
     }))
 }

@@ -1,15 +1,18 @@
 //! Values of our tables between SQL and Rust, for the statements of the refreshing process.
 
+use std::time::Duration;
+
 use jwt_verify::UnixTime;
-use pgrx::datum::{DatumWithOid, FromDatum};
+use pgrx::datum::{DatumWithOid, FromDatum, Interval};
 use pgrx::pg_sys;
 use pgrx::spi::SpiTupleTable;
 
 use crate::errors;
 use crate::pg::clock;
-use crate::pg::encoding::ServerText;
+use crate::pg::encoding::{self, ServerText};
 use crate::pg::report::Report;
 use crate::trust::admission::argument;
+use crate::trust::lookup;
 
 /// The first row of a query's outcome.
 pub struct First<'t>(SpiTupleTable<'t>);
@@ -29,6 +32,12 @@ impl<'t> First<'t> {
         let datum = self.0.get_datum_by_ordinal(column).map_err(errors::spi)?;
         // The datum is the number of microseconds.
         Ok(datum.map(|datum| clock::from_postgres(datum.value() as i64)))
+    }
+
+    /// The length of an `interval`; saturates.
+    pub fn interval(&self, column: usize) -> Result<Option<Duration>, Report> {
+        let interval: Option<Interval> = self.get(column)?;
+        Ok(interval.as_ref().map(lookup::length))
     }
 
     /// An `integer`.
@@ -61,6 +70,16 @@ pub fn time_argument(time: Option<UnixTime>) -> DatumWithOid<'static> {
 /// A `text`, or NULL, as an argument of a query.
 pub fn text_argument(text: Option<&str>) -> Result<DatumWithOid<'static>, Report> {
     text.map_or_else(|| Ok(DatumWithOid::null_oid(pg_sys::TEXTOID)), argument)
+}
+
+/// As [`text_argument`], for what people read: characters that the database's encoding lacks become
+/// `?`.
+pub fn lossy_argument(text: Option<&str>) -> Result<DatumWithOid<'static>, Report> {
+    match text.map(encoding::to_server_lossy) {
+        // SAFETY: the datum of a bytea is that of a text of the same bytes.
+        Some(text) => Ok(unsafe { DatumWithOid::new(text.as_bytes(), pg_sys::TEXTOID) }),
+        None => text_argument(None),
+    }
 }
 
 /// The present time.

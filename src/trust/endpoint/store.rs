@@ -9,13 +9,14 @@ use pgrx::datum::DatumWithOid;
 use pgrx::spi::SpiClient;
 
 use crate::errors;
-use crate::pg::report::{self, Report};
+use crate::pg::attempt::Failure;
+use crate::pg::report::{self, Report, SqlState};
 use crate::trust::admission::{algorithms, argument};
 use crate::trust::endpoint::claim::{self, Claim, Reason};
-use crate::trust::endpoint::rows::{self, First, text_argument, time_argument};
+use crate::trust::endpoint::rows::{self, First, lossy_argument, text_argument, time_argument};
 use crate::trust::endpoint::usable;
 use crate::trust::endpoint::withdrawn::Replacing;
-use crate::trust::init::KeyChanges;
+use crate::trust::init::{KeyChanges, run};
 use crate::trust::lock;
 
 /// How long an answer that is older than the stored one is not believed: another server of the same
@@ -58,30 +59,45 @@ pub fn store(client: &mut SpiClient, claim: &Claim, answer: &Answer) -> Result<(
         Outcome::Failed => {
             let error = answer.error.as_ref();
             let message = error.map_or("no answer", |error| error.message.as_str());
-            failed(client, claim, &issuer, message, answer.retry_after)
+            failed(client, claim, message, answer.retry_after)
         }
         Outcome::NotModified if claim.etag.is_none() => {
             let message = "the endpoint says that nothing was modified, and was not asked that";
-            failed(client, claim, &issuer, message, None)
+            failed(client, claim, message, None)
         }
         Outcome::NotModified => succeeded(client, claim, answer, Stored::Unchanged, KeepNote::Yes),
         Outcome::Fetched => fetched(client, claim, answer, &issuer),
     }
 }
 
+/// Notes that the transaction of [`store`] failed, as a failed fetch.
+///
+/// # Errors
+///
+/// Where `auth.endpoints` cannot be written.
+pub fn not_stored(client: &mut SpiClient, claim: &Claim, why: &Failure) -> Result<(), Report> {
+    /// `lock_not_available`: the process's own `lock_timeout`.
+    const LOCKED: SqlState = SqlState(b"55P03");
+    let message = if why.is(LOCKED) {
+        "the answer could not be stored, because another transaction, maybe a prepared one, has \
+         written auth.issuers, auth.jwks or auth.endpoints, or has locked it, and has not ended"
+            .to_owned()
+    } else {
+        format!("the answer could not be stored: {why}")
+    };
+    failed(client, claim, &message, None)
+}
+
 /// The issuer's row of `auth.issuers`, where it still has the source that was fetched from, and no
 /// later fetch has begun.
 struct CurrentIssuer {
     algorithms: AlgorithmSet,
-    /// From when on the keys do not count; `None`: no limit, or they were never fetched.
-    lease_end: Option<UnixTime>,
 }
 
 impl CurrentIssuer {
     fn read(client: &mut SpiClient, claim: &Claim, lock: &str) -> Result<Option<Self>, Report> {
         let query = format!(
-            "SELECT i.algorithms::pg_catalog.text[], \
-                        e.last_success OPERATOR(pg_catalog.+) i.max_stale \
+            "SELECT i.algorithms::pg_catalog.text[] \
                  FROM auth.endpoints AS e JOIN auth.issuers AS i \
                  ON i.issuer OPERATOR(pg_catalog.=) e.issuer \
                  WHERE e.issuer OPERATOR(pg_catalog.=) $1 AND e.last_attempt OPERATOR(pg_catalog.=) $2 \
@@ -103,10 +119,7 @@ impl CurrentIssuer {
         };
         // SAFETY: the query gives a text[].
         let algorithms = unsafe { algorithms(row.datum(1)?) }?;
-        Ok(Some(Self {
-            algorithms,
-            lease_end: row.time(2)?,
-        }))
+        Ok(Some(Self { algorithms }))
     }
 }
 
@@ -119,7 +132,7 @@ fn fetched(
 ) -> Result<(), Report> {
     let wanted = match Wanted::of(client, claim, answer, issuer)? {
         Ok(wanted) => wanted,
-        Err(message) => return failed(client, claim, issuer, &message, None),
+        Err(message) => return failed(client, claim, &message, None),
     };
     if KeyChanges::find(client, &claim.issuer, &wanted.keys)?.is_empty() {
         let note = KeepNote::No(wanted.note.as_deref());
@@ -136,7 +149,7 @@ fn fetched(
     };
     let wanted = match Wanted::of(client, claim, answer, &issuer)? {
         Ok(wanted) => wanted,
-        Err(message) => return failed(client, claim, &issuer, &message, None),
+        Err(message) => return failed(client, claim, &message, None),
     };
     let changes = KeyChanges::find(client, &claim.issuer, &wanted.keys)?;
     let stored = if changes.is_empty() {
@@ -146,10 +159,28 @@ fn fetched(
     };
     {
         let _replacing = Replacing::begin();
+        keep_ended(client, claim, &changes.gone(&wanted.keys))?;
         changes.apply(client, &claim.issuer, &wanted.keys)?;
     }
     let note = KeepNote::No(wanted.note.as_deref());
     succeeded(client, claim, answer, stored, note)
+}
+
+/// Notes those of the keys that are to be deleted whose end was set by hand: only that gives a
+/// fetched key an `expires_at`. Else they would come back without it, once the endpoint lists them
+/// again.
+fn keep_ended(client: &mut SpiClient, claim: &Claim, gone: &[&str]) -> Result<(), Report> {
+    if gone.is_empty() {
+        return Ok(());
+    }
+    run(
+        client,
+        "INSERT INTO auth.withdrawn_keys (issuer, thumbprint) \
+         SELECT k.issuer, k.thumbprint FROM auth.jwks AS k \
+         WHERE k.issuer OPERATOR(pg_catalog.=) $1 AND k.expires_at IS NOT NULL \
+         AND k.thumbprint OPERATOR(pg_catalog.=) ANY ($2) ON CONFLICT DO NOTHING",
+        &[argument(&claim.issuer)?, gone.to_vec().into()],
+    )
 }
 
 /// The keys of an answer that are to be stored.
@@ -227,7 +258,7 @@ fn is_older(claim: &Claim, answer: &Answer) -> bool {
     let (modified, date) = (seconds(answer.last_modified), seconds(answer.date));
     let before = &claim.before;
     let is_older = match (before.modified.zip(modified), before.answered.zip(date)) {
-        (Some((stored, new)), _) | (None, Some((stored, new))) => new < stored.min(claim.began),
+        (Some((stored, new)), _) | (None, Some((stored, new))) => new < stored,
         (None, None) => false,
     };
     let since = before.last_success.unwrap_or(UnixTime::MIN);
@@ -278,8 +309,10 @@ fn succeeded(
         seconds(answer.last_modified),
         text_argument(answer.jwks_uri.as_deref())?,
         keep_note.into(),
-        text_argument(note.as_deref())?,
+        lossy_argument(note.as_deref())?,
         (stored == Stored::Changed).into(),
+        // No later than the wait between early fetches asks for: the endpoint answers again.
+        time_argument(Some(claim.began.saturating_add(early_wait(claim, stored)))),
     ]);
     update(
         client,
@@ -289,7 +322,8 @@ fn succeeded(
          answered = greatest(CASE WHEN $16 THEN NULL ELSE e.answered END, $11), \
          modified = greatest(CASE WHEN $16 THEN NULL ELSE e.modified END, $12), \
          jwks_uri = coalesce($13, e.jwks_uri), \
-         note = CASE WHEN $14 THEN e.note ELSE $15 END",
+         note = CASE WHEN $14 THEN e.note ELSE $15 END, \
+         early_after = CASE WHEN e.early_after IS NOT NULL THEN least(e.early_after, $17) END",
         &arguments,
     )?;
     if claim.before.failures > 0 {
@@ -311,7 +345,6 @@ fn older(client: &mut SpiClient, claim: &Claim) -> Result<(), Report> {
 fn failed(
     client: &mut SpiClient,
     claim: &Claim,
-    issuer: &CurrentIssuer,
     message: &str,
     retry_after: Option<u64>,
 ) -> Result<(), Report> {
@@ -321,10 +354,23 @@ fn failed(
     let next = now.saturating_add(schedule::after_failure(count, retry_after, random()));
     let message = shorten(message);
     let mut arguments = common(claim, Stored::Failed, next)?;
-    arguments.extend([failures.into(), argument(&message)?]);
-    update(client, "failures = $7, last_error = $8", &arguments)?;
-    let was_stale =
-        |at: Option<UnixTime>| at.zip(issuer.lease_end).is_some_and(|(at, end)| end <= at);
+    // The endpoint is not asked again before the time that it named: not for a token either, for
+    // anyone can send one.
+    let silence = retry_after.map(|seconds| {
+        now.saturating_add(Duration::from_secs(seconds).min(schedule::MAX_RETRY_AFTER))
+    });
+    arguments.extend([
+        failures.into(),
+        lossy_argument(Some(&message))?,
+        time_argument(silence),
+    ]);
+    update(
+        client,
+        "failures = $7, last_error = $8, early_after = greatest(e.early_after, $9)",
+        &arguments,
+    )?;
+    let end = claim.before.lease_end;
+    let was_stale = |at: Option<UnixTime>| at.zip(end).is_some_and(|(at, end)| end <= at);
     if was_stale(Some(now)) && !was_stale(claim.before.last_attempt) {
         log(
             claim,
@@ -349,11 +395,7 @@ fn common(
     stored: Stored,
     next: UnixTime,
 ) -> Result<Vec<DatumWithOid<'static>>, Report> {
-    let wait = match (stored, claim.reason) {
-        (Stored::Changed, _) => schedule::MIN_EARLY,
-        (_, Reason::Early) => schedule::after_early(false, claim.before.early_wait),
-        (_, Reason::Due | Reason::Asked) => claim.before.early_wait,
-    };
+    let wait = early_wait(claim, stored);
     Ok(vec![
         argument(&claim.issuer)?,
         time_argument(Some(claim.began)),
@@ -364,13 +406,19 @@ fn common(
     ])
 }
 
+/// The wait between early fetches from now on.
+fn early_wait(claim: &Claim, stored: Stored) -> Duration {
+    match (stored, claim.reason) {
+        (Stored::Changed, _) => schedule::MIN_EARLY,
+        (_, Reason::Early) => schedule::after_early(false, claim.before.early_wait),
+        (_, Reason::Due | Reason::Asked) => claim.before.early_wait,
+    }
+}
+
 /// Updates the row of the claim.
 fn update(client: &mut SpiClient, set: &str, arguments: &[DatumWithOid]) -> Result<(), Report> {
     let statement = format!(
-        "UPDATE auth.endpoints AS e SET outcome = $4, next_attempt = $5, early_wait = $6, \
-             early_after = CASE WHEN $4 OPERATOR(pg_catalog.=) 'changed' AND e.early_after IS NOT NULL \
-                 THEN least(e.early_after, $2 OPERATOR(pg_catalog.+) '30 s'::pg_catalog.interval) \
-                 ELSE e.early_after END, {set} \
+        "UPDATE auth.endpoints AS e SET outcome = $4, next_attempt = $5, early_wait = $6, {set} \
          WHERE e.issuer OPERATOR(pg_catalog.=) $1 AND e.last_attempt OPERATOR(pg_catalog.=) $2 \
          AND e.url OPERATOR(pg_catalog.=) $3"
     );

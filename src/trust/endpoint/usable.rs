@@ -10,6 +10,10 @@ use crate::errors;
 use crate::pg::encoding;
 use crate::pg::row;
 
+/// Longest key id that is stored. An entry of the index on issuer and key id has to fit in a third of
+/// a page (BTMaxItemSize in src/include/access/nbtree.h), some 2,700 bytes.
+const MAX_KID_BYTES: usize = 1_024;
+
 /// What an answer has.
 pub struct Usable {
     /// The keys that can be used, with their JSON as `jsonb` writes it.
@@ -51,7 +55,11 @@ pub fn read(body: &str, algorithms: AlgorithmSet) -> Result<Usable, String> {
             Some(kid) => format!("{:?}", errors::shorten(kid)),
             None => format!("number {}", entry.index.saturating_add(1)),
         };
+        let is_long = |kid: &String| kid.len() > MAX_KID_BYTES;
         let admitted = match &entry.key {
+            Ok(_) if entry.kid.as_ref().is_some_and(is_long) => {
+                Err(format!("its key id is longer than {MAX_KID_BYTES} bytes"))
+            }
             Ok(_) => as_stored(&entry.jwk, algorithms),
             Err(error) => Err(error.to_string()),
         };

@@ -11,6 +11,7 @@ use jwks_fetch::wire::{Answer, Failure, FailureKind, Request, VERSION};
 use pgrx::pg_sys;
 use pgrx::spi::{Spi, SpiClient};
 
+use crate::pg::attempt;
 use crate::pg::guard;
 use crate::pg::library::FetchLibrary;
 use crate::pg::report::Report;
@@ -129,7 +130,13 @@ fn refresh() -> Result<(), Report> {
             worker::show_activity(c"fetching keys");
             let answer = fetch(&claim);
             worker::show_activity(c"storing keys");
-            as_owner(|client| store::store(client, &claim, &answer))?;
+            let stored = attempt::transaction(tables::extension_owner, || {
+                Spi::connect_mut(|client| store::store(client, &claim, &answer))
+            });
+            if let Err(failure) = stored {
+                // Else the fetch would count as running, then as due, and the keys as well fetched.
+                as_owner(|client| store::not_stored(client, &claim, &failure))?;
+            }
         }
         // Others may be due for which no process could be started.
         let next = as_owner(|client| {

@@ -1,0 +1,98 @@
+//! A transaction of a background worker in which an error is not the end of the worker.
+
+use std::ffi::c_int;
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+
+use pgrx::pg_sys;
+use pgrx::pg_sys::panic::CaughtError;
+use pgrx::{PgSqlErrorCode, PgTryBuilder};
+
+use crate::pg::report::{Report, SqlState};
+use crate::pg::sandbox;
+
+/// Why a transaction was rolled back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// As `SqlState::encoded` gives it.
+    code: c_int,
+    message: String,
+}
+
+impl Failure {
+    /// Whether it has this SQLSTATE.
+    pub fn is(&self, sqlstate: SqlState) -> bool {
+        self.code == sqlstate.encoded()
+    }
+
+    fn of(caught: &CaughtError) -> Self {
+        let (CaughtError::PostgresError(error)
+        | CaughtError::ErrorReport(error)
+        | CaughtError::RustPanic { ereport: error, .. }) = caught;
+        Self {
+            code: error.sql_error_code() as c_int,
+            message: error.message().to_owned(),
+        }
+    }
+}
+
+impl From<Report> for Failure {
+    fn from(report: Report) -> Self {
+        Self {
+            code: report.sqlstate.encoded(),
+            message: report.message,
+        }
+    }
+}
+
+/// The SQLSTATE, and the message, which may have any length.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("SQLSTATE ")?;
+        for place in 0..5 {
+            // MAKE_SQLSTATE of src/include/utils/elog.h: six bits a character.
+            let bits = u8::try_from((self.code >> (6 * place)) & 0x3F).unwrap_or(0);
+            write!(f, "{}", char::from(b'0'.saturating_add(bits)))?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+/// Runs `body` in a transaction, as [`transaction`](crate::pg::worker::transaction) does, and rolls
+/// it back where `body` returns an error, or where an error is raised, the commit included.
+///
+/// A cancellation is raised all the same, and what ends the process ends it.
+pub fn transaction<T>(
+    role: impl FnOnce() -> Option<pg_sys::Oid>,
+    body: impl FnOnce() -> Result<T, Report>,
+) -> Result<Option<T>, Failure> {
+    // SAFETY: as a worker does it (src/test/modules/worker_spi/worker_spi.c).
+    let run = || unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        let value = role()
+            .map(|role| sandbox::as_role(role, body))
+            .transpose()?;
+        pg_sys::PopActiveSnapshot();
+        pg_sys::CommitTransactionCommand();
+        Ok(value)
+    };
+    let outcome = PgTryBuilder::new(AssertUnwindSafe(run))
+        .catch_others(|caught| match &caught {
+            CaughtError::PostgresError(error)
+                if error.sql_error_code() == PgSqlErrorCode::ERRCODE_QUERY_CANCELED =>
+            {
+                caught.rethrow()
+            }
+            _ => Err(Failure::of(&caught)),
+        })
+        .execute();
+    if outcome.is_err() {
+        // SAFETY: as PostgresMain does it after an error (src/backend/tcop/postgres.c). The error's
+        // state was cleared where it was caught. This gives the role, the locks and SPI's
+        // connection back, and switches to a memory context that outlives the transaction.
+        unsafe { pg_sys::AbortCurrentTransaction() };
+    }
+    outcome
+}
