@@ -52,7 +52,7 @@ CREATE TABLE auth.withdrawn_keys (
     PRIMARY KEY (issuer, thumbprint)
 );
 COMMENT ON TABLE auth.withdrawn_keys IS
-    'fetched keys that were deleted by hand: they are not stored again, even if the issuer still publishes them';
+    'fetched keys that were deleted by hand, or noted here by hand: they do not count, even if the issuer still publishes them';
 COMMENT ON COLUMN auth.withdrawn_keys.issuer IS 'whose key it was';
 COMMENT ON COLUMN auth.withdrawn_keys.thumbprint IS 'RFC 7638, SHA-256';
 COMMENT ON COLUMN auth.withdrawn_keys.withdrawn_at IS 'when it was deleted';
@@ -73,6 +73,19 @@ CREATE TRIGGER keys_withdrawn BEFORE TRUNCATE ON auth.jwks
     FOR EACH STATEMENT EXECUTE FUNCTION auth.note_withdrawn();
 COMMENT ON TRIGGER key_withdrawn ON auth.jwks IS 'keeps a deleted key from being stored again';
 COMMENT ON TRIGGER keys_withdrawn ON auth.jwks IS 'keeps deleted keys from being stored again';
+
+-- SECURITY DEFINER: whoever may note a key withdraws it, without a right on auth.jwks.
+CREATE FUNCTION auth.delete_banned() RETURNS trigger
+    LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pg_auth_jwt_delete_banned';
+COMMENT ON FUNCTION auth.delete_banned() IS
+    'trigger: deletes a key whose thumbprint is written into auth.withdrawn_keys';
+
+-- Not ENABLE ALWAYS either: a subscriber gets the deletion of the key itself.
+CREATE TRIGGER key_banned AFTER INSERT OR UPDATE ON auth.withdrawn_keys
+    FOR EACH ROW EXECUTE FUNCTION auth.delete_banned();
+COMMENT ON TRIGGER key_banned ON auth.withdrawn_keys IS 'deletes a key that is noted by hand';
 
 SELECT pg_catalog.pg_extension_config_dump('auth.endpoints', '');
 SELECT pg_catalog.pg_extension_config_dump('auth.withdrawn_keys', '');

@@ -38,7 +38,7 @@ SELECT attrelid::regclass, attname AS without_comment FROM pg_attribute
 
 -- The triggers fire under replication too.
 SELECT tgrelid::regclass, tgname, tgenabled FROM pg_trigger
- WHERE tgrelid IN ('auth.issuers'::regclass, 'auth.jwks'::regclass) AND NOT tgisinternal ORDER BY 1, 2;
+ WHERE tgrelid IN ('auth.issuers'::regclass, 'auth.jwks'::regclass, 'auth.withdrawn_keys'::regclass) AND NOT tgisinternal ORDER BY 1, 2;
 
 -- pg_dump includes the rows.
 SELECT unnest(extconfig)::regclass FROM pg_extension WHERE extname = 'pg_auth_jwt';

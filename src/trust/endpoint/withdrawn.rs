@@ -1,5 +1,6 @@
 //! The trigger function that notes fetched keys which somebody deletes, so that the next refresh
-//! does not store them again while the issuer still publishes them.
+//! does not store them again while the issuer still publishes them; and the one that deletes keys
+//! which somebody notes.
 
 use std::cell::Cell;
 
@@ -19,12 +20,20 @@ sql_function!(
     |arguments| note_withdrawn(&arguments)
 );
 
+sql_function!(
+    /// `auth.delete_banned() RETURNS trigger`, after a row of `auth.withdrawn_keys` was inserted or
+    /// updated.
+    pg_auth_jwt_delete_banned,
+    |arguments| delete_banned(&arguments)
+);
+
 thread_local! {
-    /// Set while the extension itself replaces keys.
+    /// Set while the extension itself replaces keys, or writes either table for a trigger.
     static REPLACING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// While this exists, deleted keys are not noted: the issuer withdrew them, and not the owner.
+/// While this exists, neither trigger function does anything: deleted keys are not noted, because
+/// the issuer withdrew them, and not the owner; and noted ones are being deleted anyway.
 pub struct Replacing(bool);
 
 impl Replacing {
@@ -50,6 +59,7 @@ fn note_withdrawn(arguments: &Arguments) -> SqlResult {
     if REPLACING.get() {
         return Ok(Some(pg_sys::Datum::from(0)));
     }
+    let _replacing = Replacing::begin();
     if trigger.tg_event & pg_sys::TRIGGER_EVENT_ROW == 0 {
         let statement = format!(
             "INSERT INTO auth.withdrawn_keys (issuer, thumbprint) \
@@ -65,10 +75,7 @@ fn note_withdrawn(arguments: &Arguments) -> SqlResult {
     let (old, new) = unsafe {
         let relation = trigger.tg_relation;
         let columns = Columns::of(relation);
-        let names = |tuple| -> Result<(Option<String>, Option<String>), Report> {
-            let row = Row::new(&columns, (*relation).rd_att, tuple);
-            Ok((row.text("issuer")?, row.text("thumbprint")?))
-        };
+        let names = |tuple| names_of(&Row::new(&columns, (*relation).rd_att, tuple));
         let new = if is_update {
             Some(names(trigger.tg_newtuple)?)
         } else {
@@ -79,20 +86,59 @@ fn note_withdrawn(arguments: &Arguments) -> SqlResult {
     if new.as_ref() == Some(&old) {
         return Ok(Some(pg_sys::Datum::from(0)));
     }
-    if let (Some(issuer), Some(thumbprint)) = old {
-        let argument = |text: &str| encoding::argument(text).ok_or_else(errors::not_storable);
-        let arguments = [argument(&issuer)?, argument(&thumbprint)?];
-        let statement = format!(
-            "INSERT INTO auth.withdrawn_keys (issuer, thumbprint) \
-             SELECT k.issuer, k.thumbprint FROM (SELECT $1, $2) AS k (issuer, thumbprint) \
-             WHERE {OF_ENDPOINTS}"
-        );
-        Spi::connect_mut(|client| {
-            client
-                .update(statement.as_str(), None, &arguments)
-                .map(drop)
-        })
-        .map_err(errors::spi)?;
-    }
+    let statement = format!(
+        "INSERT INTO auth.withdrawn_keys (issuer, thumbprint) \
+         SELECT k.issuer, k.thumbprint FROM (SELECT $1, $2) AS k (issuer, thumbprint) \
+         WHERE {OF_ENDPOINTS}"
+    );
+    update(&statement, old)?;
     Ok(Some(pg_sys::Datum::from(0)))
+}
+
+fn delete_banned(arguments: &Arguments) -> SqlResult {
+    let trigger = arguments.trigger()?;
+    if REPLACING.get() {
+        return Ok(Some(pg_sys::Datum::from(0)));
+    }
+    let _replacing = Replacing::begin();
+    let is_update = trigger.tg_event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_UPDATE;
+    // SAFETY: a row trigger has an open relation and a tuple of it: that of an INSERT, and with an
+    // UPDATE the new one beside it.
+    let names = unsafe {
+        let relation = trigger.tg_relation;
+        let tuple = if is_update {
+            trigger.tg_newtuple
+        } else {
+            trigger.tg_trigtuple
+        };
+        let columns = Columns::of(relation);
+        names_of(&Row::new(&columns, (*relation).rd_att, tuple))?
+    };
+    // The statement's lock waits for a refreshing process that is storing the key, and makes one
+    // wait that is about to: it then reads the notes again.
+    update(
+        "DELETE FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1 \
+         AND k.thumbprint OPERATOR(pg_catalog.=) $2",
+        names,
+    )?;
+    Ok(Some(pg_sys::Datum::from(0)))
+}
+
+/// A key's issuer and thumbprint.
+type Names = (Option<String>, Option<String>);
+
+/// Those of a row of either table.
+fn names_of(row: &Row) -> Result<Names, Report> {
+    Ok((row.text("issuer")?, row.text("thumbprint")?))
+}
+
+/// Runs a statement for a key; none, where one of its names is NULL.
+fn update(statement: &str, names: Names) -> Result<(), Report> {
+    let (Some(issuer), Some(thumbprint)) = names else {
+        return Ok(());
+    };
+    let argument = |text: &str| encoding::argument(text).ok_or_else(errors::not_storable);
+    let arguments = [argument(&issuer)?, argument(&thumbprint)?];
+    Spi::connect_mut(|client| client.update(statement, None, &arguments).map(drop))
+        .map_err(errors::spi)
 }
