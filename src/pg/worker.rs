@@ -51,8 +51,9 @@ impl Spec<'_> {
         worker
     }
 
-    /// Starts it, and waits until it has ended, for that time at most. Looks that often.
-    pub fn run(&self, at_most: Duration, look: Duration) {
+    /// Starts it, and waits until it has ended, for that time at most. Looks that often. False where
+    /// all of `max_worker_processes` are taken.
+    pub fn run(&self, at_most: Duration, look: Duration) -> bool {
         let start = Instant::now();
         let mut worker = self.registration();
         let mut handle = std::ptr::null_mut();
@@ -60,7 +61,7 @@ impl Spec<'_> {
         // SAFETY: Postgres copies the registration, and the handle is palloc'd and freed below.
         unsafe {
             if !pg_sys::RegisterDynamicBackgroundWorker(&raw mut worker, &raw mut handle) {
-                return;
+                return false;
             }
             while start.elapsed() < at_most
                 && pg_sys::GetBackgroundWorkerPid(handle, &raw mut pid)
@@ -70,6 +71,7 @@ impl Spec<'_> {
             }
             pg_sys::pfree(handle.cast());
         }
+        true
     }
 
     /// Starts it; false where all of `max_worker_processes` are taken.
@@ -150,17 +152,23 @@ pub unsafe fn connect_to_no_database() {
     }
 }
 
-/// Reads the configuration files again, if they were changed since.
-pub fn reload_settings() {
+/// Reads the configuration files again, if the server was told to; true, where it was.
+pub fn reload_settings() -> bool {
     // SAFETY: variables and functions of the process, as its main loop uses them
     // (src/backend/postmaster/interrupt.c).
     unsafe {
-        if pg_sys::ConfigReloadPending != 0 {
+        let is_wanted = pg_sys::ConfigReloadPending != 0;
+        if is_wanted {
             pg_sys::ConfigReloadPending = 0;
             pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP);
         }
+        is_wanted
     }
 }
+
+/// `pg_database.datconnlimit` of a database without a limit. One below stands for a database that an
+/// interrupted DROP DATABASE left (`DATCONNLIMIT_INVALID_DB`, src/include/catalog/pg_database.h).
+const UNLIMITED: i32 = -1;
 
 /// The databases that can be connected to, without templates.
 pub fn databases() -> Vec<pg_sys::Oid> {
@@ -186,7 +194,8 @@ pub fn databases() -> Vec<pg_sys::Oid> {
                     break;
                 }
                 let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_database>();
-                if (*form).datallowconn && !(*form).datistemplate {
+                let is_valid = (*form).datconnlimit >= UNLIMITED;
+                if (*form).datallowconn && !(*form).datistemplate && is_valid {
                     found.push((*form).oid);
                 }
             }

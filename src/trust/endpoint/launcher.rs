@@ -4,14 +4,16 @@
 //! connected to no database; for each database with a fetch that is due it starts one refreshing
 //! process, which notes when the next one is due in the [`timetable`].
 
+use std::collections::HashMap;
 use std::ffi::CStr;
 use std::time::Duration;
 
+use jwks_fetch::schedule;
 use jwt_verify::UnixTime;
 use pgrx::pg_sys;
 
 use crate::pg::guard;
-use crate::pg::report::Report;
+use crate::pg::report::{self, Report};
 use crate::pg::worker::{self, Spec};
 use crate::settings;
 use crate::trust::endpoint::rows;
@@ -24,6 +26,9 @@ const LAUNCHER_FUNCTION: &CStr = c"pg_auth_jwt_launcher_main";
 
 /// How often the timetable is looked at, in which others may have noted an earlier time.
 const LOOK: Duration = Duration::from_secs(5);
+
+/// How often every database is looked at. Besides when the settings are read again.
+const ROUND: Duration = Duration::from_secs(600);
 
 /// How long a process that was started is waited for, so that there is one at a time.
 const PATIENCE: Duration = Duration::from_secs(6);
@@ -47,52 +52,83 @@ pub unsafe extern "C-unwind" fn pg_auth_jwt_launcher_main(_: pg_sys::Datum) {
     unsafe {
         guard::run(|| -> Result<(), Report> {
             worker::connect_to_no_database();
-            // What was due before the server was stopped, and what nobody has noted since.
-            for database in worker::databases() {
-                timetable::note(database, Some(UnixTime::MIN));
-            }
+            let mut launcher = Launcher::default();
             loop {
-                worker::reload_settings();
-                if settings::fetching_is_on() {
-                    start_due();
+                if worker::reload_settings() {
+                    // Hosts may be listed that were not before.
+                    launcher.next_round = None;
                 }
-                worker::wait(next_look());
+                if settings::fetching_is_on() {
+                    launcher.start_due();
+                }
+                worker::wait(launcher.next_look());
             }
         });
     }
 }
 
-/// How long nothing is due.
-fn next_look() -> Duration {
-    let now = rows::now();
-    let next = timetable::all().into_iter().map(|(_, due)| due).min();
-    match next {
-        Some(next) if settings::fetching_is_on() => {
-            LOOK.min(next.max(now).abs_diff(now).max(Duration::from_millis(100)))
-        }
-        _ => LOOK,
-    }
+/// What the launcher keeps in mind.
+#[derive(Default)]
+struct Launcher {
+    /// When it looks at every database again; `None`: now.
+    next_round: Option<UnixTime>,
+    /// How often in a row the process for a database ended without having noted anything.
+    failures: HashMap<pg_sys::Oid, u32>,
+    /// Whether no process could be started the last time.
+    none_was_free: bool,
 }
 
-/// Starts a process for each database with a fetch that is due, one after the other.
-fn start_due() {
-    let now = rows::now();
-    let due: Vec<_> = timetable::all()
-        .into_iter()
-        .filter(|(_, due)| *due != UnixTime::MAX && state::is_due(Some(*due), now))
-        .map(|(database, _)| database)
-        .collect();
-    if due.is_empty() {
-        return;
-    }
-    let present = worker::databases();
-    for database in due {
-        if !present.contains(&database) {
-            timetable::forget(database);
-            continue;
+impl Launcher {
+    /// How long nothing is due.
+    fn next_look(&self) -> Duration {
+        if !settings::fetching_is_on() {
+            return LOOK;
         }
+        let now = rows::now();
+        let lines = timetable::all().into_iter().map(|(_, due)| due);
+        let next = lines.chain(self.next_round).min().unwrap_or(now);
+        LOOK.min(next.max(now).abs_diff(now).max(Duration::from_millis(100)))
+    }
+
+    /// Starts a process for each database with a fetch that is due, one after the other.
+    fn start_due(&mut self) {
+        let now = rows::now();
+        let is_due = |due: &UnixTime| state::is_due(Some(*due), now);
+        let lines = timetable::all();
+        let due = lines.iter().filter(|(_, due)| is_due(due));
+        let mut wanted: Vec<_> = due.map(|(database, _)| *database).collect();
+        let is_round = self.next_round.as_ref().is_none_or(is_due);
+        if wanted.is_empty() && !is_round {
+            return;
+        }
+        let present = worker::databases();
+        for (database, _) in &lines {
+            if !present.contains(database) {
+                timetable::forget(*database);
+            }
+        }
+        if is_round {
+            self.next_round = Some(now.saturating_add(ROUND));
+            self.failures
+                .retain(|database, _| present.contains(database));
+            // What was due before the server was stopped, and what nothing has noted since: sources
+            // that were written by plain SQL, restored, or committed long after they were written.
+            let others = present.iter().filter(|other| !wanted.contains(other));
+            let others: Vec<_> = others.copied().collect();
+            wanted.extend(others);
+        }
+        wanted.retain(|database| present.contains(database));
+        for database in wanted {
+            self.start(database);
+        }
+    }
+
+    /// Starts the process for a database, and waits for its end.
+    fn start(&mut self, database: pg_sys::Oid) {
         // If the process notes nothing, because it cannot be started or fails.
-        timetable::note(database, Some(rows::now().saturating_add(CLAIM)));
+        let former = timetable::due(database);
+        let again = rows::now().saturating_add(CLAIM);
+        timetable::note(database, Some(again));
         let spec = Spec {
             name: NAME,
             function: FUNCTION,
@@ -100,6 +136,25 @@ fn start_due() {
             extra: extra_of_launcher(),
             notify: true,
         };
-        spec.run(PATIENCE, POLL);
+        let is_started = spec.run(PATIENCE, POLL);
+        if !is_started && !self.none_was_free {
+            report::log_to_server(
+                "keys are not fetched, because all of max_worker_processes are taken",
+            );
+        }
+        self.none_was_free = !is_started;
+        if !is_started {
+            return;
+        }
+        if timetable::due(database) != Some(again) {
+            self.failures.remove(&database);
+            return;
+        }
+        let failures = self.failures.entry(database).or_default();
+        *failures = failures.saturating_add(1);
+        let wait = schedule::after_failure(*failures, None, 0);
+        // One that has no endpoint, as far as is known, waits for the next round.
+        let next = former.map(|_| rows::now().saturating_add(wait));
+        timetable::note(database, next);
     }
 }

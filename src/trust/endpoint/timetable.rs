@@ -1,80 +1,162 @@
 //! When the next fetch of each database is due: in shared memory, for the launcher.
 
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 
 use jwt_verify::UnixTime;
 use pgrx::pg_sys;
 
 use crate::pg::clock;
+use crate::pg::report;
 use crate::pg::shared::Area;
 
-/// How many databases the launcher knows. Those beyond are fetched for as without a launcher: when
-/// a token is verified.
+/// How many databases with endpoints have a line. The launcher looks at those beyond as rarely as at
+/// databases without endpoints.
 const DATABASES: usize = 256;
 
-/// A line is claimed once for a database, by compare-and-swap; then only its time changes. The line
-/// of a dropped database is reused.
+/// A line is claimed for a database by compare-and-swap, and freed where nothing is to be fetched.
+/// No lock keeps two processes from claiming one each for the same database, nor a time from being
+/// stored in a line that has another database by then. So what is noted goes into all lines of the
+/// database, and the launcher looks at each database now and then whatever the table says.
 struct Line {
     /// 0: free.
     database: AtomicU32,
-    /// In Postgres's time; [`NEVER`]: nothing is to be fetched.
+    /// In Postgres's time.
     due: AtomicI64,
 }
 
-const NEVER: pg_sys::TimestampTz = i64::MAX;
-
 /// The table. Zeros are an empty one.
-pub struct Timetable([Line; DATABASES]);
+pub struct Timetable {
+    lines: [Line; DATABASES],
+    /// Whether a database found no free line.
+    is_full: AtomicBool,
+}
 
 /// Where it is, if there is a launcher.
 pub static TIMETABLE: Area<Timetable> = Area::new(c"pg_auth_jwt timetable");
 
-/// Notes when the next fetch of a database is due; `None`: none is.
-pub fn note(database: pg_sys::Oid, due: Option<UnixTime>) {
-    let Some(Timetable(lines)) = TIMETABLE.get() else {
-        return;
-    };
-    let database = database.to_u32();
-    let is_ours = |line: &&Line| line.database.load(Ordering::Acquire) == database;
-    let line = lines.iter().find(is_ours).or_else(|| {
-        due?;
-        lines.iter().find(|line| {
-            let claimed =
-                line.database
-                    .compare_exchange(0, database, Ordering::AcqRel, Ordering::Acquire);
-            claimed.is_ok()
-        })
-    });
-    if let Some(line) = line {
-        line.due
-            .store(due.map_or(NEVER, clock::to_postgres), Ordering::Release);
-    }
+/// Whether there is a launcher, which begins fetches that are due.
+pub fn has_launcher() -> bool {
+    TIMETABLE.get().is_some()
 }
 
-/// The databases in the table, each with the time of its next fetch.
-pub fn all() -> Vec<(pg_sys::Oid, UnixTime)> {
-    let Some(Timetable(lines)) = TIMETABLE.get() else {
-        return Vec::new();
+/// Notes when the next fetch of a database is due; `None`: nothing is to be fetched.
+pub fn note(database: pg_sys::Oid, due: Option<UnixTime>) {
+    let Some(table) = TIMETABLE.get() else {
+        return;
     };
-    let lines = lines.iter().map(|line| {
-        let database = line.database.load(Ordering::Acquire);
-        let due = clock::from_postgres(line.due.load(Ordering::Acquire));
-        (pg_sys::Oid::from(database), due)
-    });
-    lines
-        .filter(|(database, _)| *database != pg_sys::InvalidOid)
-        .collect()
+    let has_line = table.note(database.to_u32(), due.map(clock::to_postgres));
+    if !has_line && !table.is_full.swap(true, Ordering::Relaxed) {
+        report::log_to_server(&format!(
+            "more than {DATABASES} databases have keys fetched: those beyond are looked at every 10 minutes"
+        ));
+    }
 }
 
 /// Forgets a database that was dropped.
 pub fn forget(database: pg_sys::Oid) {
-    if let Some(Timetable(lines)) = TIMETABLE.get() {
-        let database = database.to_u32();
-        for line in lines {
-            if line.database.load(Ordering::Acquire) == database {
-                line.due.store(0, Ordering::Release);
+    note(database, None);
+}
+
+/// When the next fetch of a database is due; `None` where it has no line.
+pub fn due(database: pg_sys::Oid) -> Option<UnixTime> {
+    let mut lines = all().into_iter();
+    lines
+        .find(|(other, _)| *other == database)
+        .map(|(_, due)| due)
+}
+
+/// The databases in the table, each once, with the time of its next fetch.
+pub fn all() -> Vec<(pg_sys::Oid, UnixTime)> {
+    let lines = TIMETABLE.get().map(Timetable::all).unwrap_or_default();
+    lines
+        .into_iter()
+        .map(|(database, due)| (pg_sys::Oid::from(database), clock::from_postgres(due)))
+        .collect()
+}
+
+impl Timetable {
+    /// False where the database needs a line, and none is free.
+    fn note(&self, database: u32, due: Option<pg_sys::TimestampTz>) -> bool {
+        let ours = || {
+            self.lines
+                .iter()
+                .filter(|line| line.database.load(Ordering::Acquire) == database)
+        };
+        let Some(due) = due else {
+            for line in ours() {
                 line.database.store(0, Ordering::Release);
+                self.is_full.store(false, Ordering::Relaxed);
+            }
+            return true;
+        };
+        if ours().next().is_none() {
+            let claimed = self.lines.iter().any(|line| {
+                line.database
+                    .compare_exchange(0, database, Ordering::AcqRel, Ordering::Acquire)
+                    .is_ok()
+            });
+            if !claimed {
+                return false;
             }
         }
+        for line in ours() {
+            line.due.store(due, Ordering::Release);
+        }
+        true
+    }
+
+    fn all(&self) -> Vec<(u32, pg_sys::TimestampTz)> {
+        let mut found = Vec::new();
+        for line in &self.lines {
+            let database = line.database.load(Ordering::Acquire);
+            if database != 0 {
+                found.push((database, line.due.load(Ordering::Acquire)));
+            }
+        }
+        found.sort_unstable();
+        found.dedup_by_key(|(database, _)| *database);
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn empty() -> Timetable {
+        Timetable {
+            lines: std::array::from_fn(|_| Line {
+                database: AtomicU32::new(0),
+                due: AtomicI64::new(0),
+            }),
+            is_full: AtomicBool::new(false),
+        }
+    }
+
+    #[test]
+    fn a_database_with_two_lines_is_noted_in_both() {
+        let table = empty();
+        // As two processes leave them that note it first, at the same moment.
+        for line in &table.lines[3..5] {
+            line.database.store(7, Ordering::Relaxed);
+            line.due.store(1, Ordering::Relaxed);
+        }
+        assert!(table.note(7, Some(50)));
+        assert_eq!(table.all(), [(7, 50)]);
+        assert!(table.note(7, None));
+        assert_eq!(table.all(), []);
+    }
+
+    #[test]
+    fn lines_of_databases_without_endpoints_are_free() {
+        let table = empty();
+        for database in 1..=256 {
+            assert!(table.note(database, Some(1)), "{database}");
+        }
+        assert!(!table.note(1_000, Some(2)), "full");
+        assert!(table.note(1_001, None), "needs none");
+        assert!(table.note(9, None));
+        assert!(table.note(1_000, Some(2)));
+        assert_eq!(table.all().last(), Some(&(1_000, 2)));
     }
 }
