@@ -518,11 +518,12 @@ pub fn url_not_acceptable(reason: &str, is_of_issuer: bool) -> Report {
 }
 
 /// A URL that the present settings do not allow to be fetched; a WARNING. `hosts` is the setting's
-/// value.
-pub fn host_not_admitted(reason: &str, hosts: &str, host: &str) -> Report {
-    let all = match hosts.trim() {
-        "" => host.to_owned(),
-        hosts => format!("{hosts} {host}"),
+/// value, where the caller may know it.
+pub fn host_not_admitted(reason: &str, hosts: Option<&str>, host: &str) -> Report {
+    let all = match hosts.map(str::trim) {
+        Some("") => host.to_owned(),
+        Some(hosts) => format!("{hosts} {host}"),
+        None => format!("... {host}"),
     };
     Report {
         sqlstate: SqlState(b"01000"),

@@ -356,7 +356,8 @@ fn define() {
         c"Hosts from which auth.follow_url() may have keys fetched.",
         c"Entries are host[:port], *.domain or *. Empty: nothing is fetched.",
         &FETCH_HOSTS,
-        GucFlags::default(),
+        // Names of a network's hosts are no business of those who may only sign in.
+        GucFlags::SUPERUSER_ONLY,
     );
     define_of_server(
         FETCH_CA_FILE_NAME,

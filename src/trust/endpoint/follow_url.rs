@@ -143,12 +143,23 @@ fn warn_of_gate(url: EndpointUrl) {
         Err(error) => report::warning(&errors::fetch_hosts_unreadable(&error.to_string())),
         Ok(list) => {
             if let Err(error) = list.admit(url) {
-                report::warning(&errors::host_not_admitted(
-                    &error.to_string(),
-                    &hosts,
-                    &host,
-                ));
+                // The setting is not for everyone to read.
+                let may_know = hosts.trim().is_empty() || may_read_settings();
+                let hosts = may_know.then_some(hosts.as_str());
+                let warning = errors::host_not_admitted(&error.to_string(), hosts, &host);
+                report::warning(&warning);
             }
         }
+    }
+}
+
+/// Whether the caller may read settings that are for superusers.
+fn may_read_settings() -> bool {
+    // SAFETY: looks into the catalog of roles.
+    unsafe {
+        pg_sys::has_privs_of_role(
+            pg_sys::GetUserId(),
+            pg_sys::Oid::from(pg_sys::ROLE_PG_READ_ALL_SETTINGS),
+        )
     }
 }
