@@ -468,6 +468,26 @@ trigger_not_always AS (
           SELECT p.oid FROM pg_proc AS p WHERE p.proname = e.function AND p.oid IN (SELECT o.oid FROM our_functions AS o))
      WHERE t.tgenabled IS DISTINCT FROM 'A'
 ),
+-- Those that keep withdrawn keys from coming back fire for changes by hand, and need not for replicated ones.
+trigger_disabled AS (
+    SELECT 'error', 'trigger_disabled', 'pg_trigger'::regclass, t.oid, format('trigger %I on %s', e.name, c.oid::regclass),
+           format('It is %s, so %s.',
+               CASE t.tgenabled WHEN 'R' THEN 'enabled for replication only' WHEN 'D' THEN 'disabled' ELSE 'missing' END,
+               CASE e.function WHEN 'delete_banned' THEN 'a key that is written into auth.withdrawn_keys counts until it is fetched again'
+                    ELSE 'a fetched key that is deleted by hand is stored again' END),
+           CASE WHEN t.oid IS NULL THEN format('CREATE TRIGGER %I %s ON %s FOR EACH %s EXECUTE FUNCTION auth.%I(); ',
+                                            e.name, e.moment, c.oid::regclass, e.each, e.function) ELSE '' END
+               || format('ALTER TABLE %s ENABLE TRIGGER %I;', c.oid::regclass, e.name)
+      FROM (VALUES ('key_withdrawn', 'jwks', 'AFTER DELETE OR UPDATE', 'ROW', 'note_withdrawn'),
+                   ('keys_withdrawn', 'jwks', 'BEFORE TRUNCATE', 'STATEMENT', 'note_withdrawn'),
+                   ('key_banned', 'withdrawn_keys', 'AFTER INSERT OR UPDATE', 'ROW', 'delete_banned')
+           ) AS e (name, table_name, moment, each, function)
+      JOIN pg_class AS c ON c.relname = e.table_name
+       AND c.relnamespace = (SELECT n.oid FROM pg_namespace AS n WHERE n.nspname = 'auth')
+      LEFT JOIN pg_trigger AS t ON t.tgrelid = c.oid AND t.tgname = e.name AND t.tgfoid IN (
+          SELECT p.oid FROM pg_proc AS p WHERE p.proname = e.function AND p.oid IN (SELECT o.oid FROM our_functions AS o))
+     WHERE t.tgenabled IS NULL OR t.tgenabled NOT IN ('O', 'A')
+),
 -- 7. Issuers and their keys.
 issuers AS (SELECT i.*, i.source ?| '{url,discovery}' IS TRUE AS is_fetched FROM auth.issuers AS i WHERE i.enabled),
 audience_not_checked AS (
@@ -534,7 +554,7 @@ keys_expire AS (
 -- 8. Where keys come from, if not from auth.jwks. A further kind of source has its codes here.
 sources AS (
     SELECT i.issuer, i.audience, i.is_fetched, s.source AS name, min(s.state) AS state, min(s.last_error) AS remark,
-           max(s.failures) AS failures
+           max(s.failures) AS failures, min(s.next_attempt) AS next_attempt
       FROM issuers AS i JOIN auth.key_status AS s ON s.issuer = i.issuer
      WHERE i.source IS NOT NULL
      GROUP BY i.issuer, i.audience, i.is_fetched, s.source
@@ -556,17 +576,25 @@ keys_not_fetched AS (
            format('SELECT * FROM auth.refresh(%L); -- fetches them, or says why not', s.issuer)
       FROM sources AS s WHERE s.is_fetched AND s.state IN ('missing', 'stale')
 ),
--- What auth.key_status says of an endpoint that the server may not call (src/trust/endpoint/state.rs).
+-- By the first words of what auth.key_status says (Seen::remark in src/trust/endpoint/state.rs); what an endpoint says, or a
+-- key's id, is never first.
 fetch_not_allowed AS (
     SELECT 'warning', 'fetch_not_allowed', NULL::regclass, NULL::oid, format('issuer %s', s.issuer), s.remark,
            'LOAD ''pg_auth_jwt''; ALTER SYSTEM SET pg_auth_jwt.fetch_hosts = ''...''; SELECT pg_reload_conf(); -- as a superuser, with the host of ' || s.name
-      FROM sources AS s WHERE s.is_fetched AND s.state = 'live' AND s.remark LIKE '%Nothing is fetched: %'
+      FROM sources AS s WHERE s.is_fetched AND s.state = 'live' AND s.remark LIKE 'Nothing is fetched: %'
+),
+fetch_overdue AS (
+    SELECT CASE WHEN s.remark LIKE 'The launcher %' THEN 'warning' ELSE 'info' END, 'fetch_overdue', NULL::regclass, NULL::oid,
+           format('issuer %s', s.issuer), s.remark || format(' It was due at %s.', s.next_attempt),
+           format('SELECT * FROM auth.refresh(%L); -- fetches the keys, or says why not', s.issuer)
+      FROM sources AS s
+     WHERE s.is_fetched AND s.state = 'live' AND s.remark LIKE ANY ('{The launcher has not begun %,A fetch is due and has not begun: %}')
 ),
 fetch_failing AS (
     SELECT 'warning', 'fetch_failing', NULL::regclass, NULL::oid, format('issuer %s', s.issuer),
            format('The last %s fetches failed. ', s.failures) || s.remark,
            format('SELECT * FROM auth.refresh(%L); -- tries once more', s.issuer)
-      FROM sources AS s WHERE s.is_fetched AND s.state = 'live' AND s.failures > 0 AND s.remark NOT LIKE '%Nothing is fetched: %'
+      FROM sources AS s WHERE s.is_fetched AND s.state = 'live' AND s.failures > 0 AND s.remark NOT LIKE 'Nothing is fetched: %'
 ),
 shared_secret AS (
     SELECT 'warning', 'shared_secret', NULL::regclass, NULL::oid, format('issuer %s', k.issuer),
@@ -582,12 +610,12 @@ findings (level, code, classid, objid, object, detail, fix) AS (
     UNION ALL TABLE library_loaded_late UNION ALL TABLE old_claim_functions UNION ALL TABLE policy_reads_setting
     UNION ALL TABLE immutable_claims UNION ALL TABLE policy_always_true UNION ALL TABLE policy_for_no_login UNION ALL TABLE missing_index
     UNION ALL TABLE view_bypasses_rls UNION ALL TABLE materialized_view UNION ALL TABLE definer_search_path
-    UNION ALL TABLE key_privilege UNION ALL TABLE claim_function_replaced UNION ALL TABLE trigger_not_always
+    UNION ALL TABLE key_privilege UNION ALL TABLE claim_function_replaced UNION ALL TABLE trigger_not_always UNION ALL TABLE trigger_disabled
     UNION ALL TABLE audience_not_checked UNION ALL TABLE any_issuer UNION ALL TABLE tokens_never_expire
     UNION ALL TABLE development_issuer
     UNION ALL TABLE no_keys UNION ALL TABLE keys_expire UNION ALL TABLE shared_secret
     UNION ALL TABLE source_missing UNION ALL TABLE source_polled
-    UNION ALL TABLE keys_not_fetched UNION ALL TABLE fetch_not_allowed UNION ALL TABLE fetch_failing
+    UNION ALL TABLE keys_not_fetched UNION ALL TABLE fetch_not_allowed UNION ALL TABLE fetch_overdue UNION ALL TABLE fetch_failing
 ),
 -- 9. What the owners ignore on purpose.
 database_comment AS (

@@ -362,6 +362,7 @@ impl Found {
             news::tell(sight);
         }
         if let Some(seen) = &answer.endpoint {
+            news::tell_of_endpoint(seen, now);
             start::if_due(seen, now);
         }
         // Unchanged keys stay the same objects: keys that were admitted need not be admitted again.

@@ -12,7 +12,7 @@ use crate::pg::library::FetchLibrary;
 use crate::pg::report::Report;
 use crate::pg::row::Row;
 use crate::settings;
-use crate::trust::endpoint::{Endpoint, start};
+use crate::trust::endpoint::{Endpoint, start, timetable};
 
 /// The columns that are needed: without one of them, or of another type, nothing was fetched.
 pub const COLUMNS: [(&str, pg_sys::Oid); 5] = [
@@ -149,8 +149,7 @@ impl Seen {
         end.map_or(next, |end| end.min(next))
     }
 
-    /// Why nothing is fetched, with this server's settings and files. `auth.lint` knows it by its
-    /// first words.
+    /// Why nothing is fetched, with this server's settings and files.
     fn hindrance(&self) -> Option<String> {
         let hosts = settings::fetch_hosts();
         let why = if hosts.trim().is_empty() {
@@ -168,7 +167,31 @@ impl Seen {
         Some(format!("Nothing is fetched: {why}."))
     }
 
-    /// What is wrong, in sentences; `None` where all is well.
+    /// Whether a fetch should have begun by now, and nothing is known to hinder it.
+    fn is_overdue(&self, now: UnixTime) -> bool {
+        /// Longer than the launcher, or those whose tokens are verified, take to begin one.
+        const USUAL: Duration = Duration::from_secs(120);
+        let next = self.row.next_attempt;
+        self.is_enabled && next.is_some_and(|next| next.saturating_add(USUAL) <= now)
+    }
+
+    /// The line for the server's log, where the state is a new one.
+    pub fn log_line(&self, state: State) -> String {
+        let issuer = errors::shorten(&self.issuer);
+        let url = self.endpoint.shown();
+        let remark = match state {
+            State::Live => "",
+            State::Stale => {
+                ": they could not be fetched for longer than \"max_stale\" of auth.issuers allows, and are not trusted"
+            }
+            State::Missing => ": they were not fetched yet",
+        };
+        let name = state.name();
+        format!("keys of issuer \"{issuer}\" at {url} are {name}{remark}")
+    }
+
+    /// What is wrong, in sentences; `None` where all is well. `auth.lint` knows by the first words of
+    /// the first sentence why live keys are not fetched, so no text that is stored comes before.
     pub fn remark(&self, now: UnixTime) -> Option<String> {
         let url = self.endpoint.shown();
         let state = match self.state(now) {
@@ -179,11 +202,22 @@ impl Seen {
             )),
         };
         let hindrance = self.hindrance();
+        let late = (hindrance.is_none() && self.is_overdue(now)).then(|| {
+            let since = if timetable::has_launcher() {
+                "The launcher has not begun a fetch that is due:"
+            } else {
+                "A fetch is due and has not begun: no token was verified since, or"
+            };
+            format!(
+                "{since} no process could be started (max_worker_processes), or it failed before it began, \
+                 which the server's log says."
+            )
+        });
         let error = (self.row.failures > 0 && hindrance.is_none())
             .then_some(self.row.last_error.as_deref())
             .flatten()
             .map(|error| errors::sentence(error.trim_end_matches('.')));
-        let parts = [state, hindrance, error, self.row.note.clone()];
+        let parts = [state, hindrance, late, error, self.row.note.clone()];
         let remark: Vec<String> = parts.into_iter().flatten().collect();
         (!remark.is_empty()).then(|| remark.join(" "))
     }
