@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+"""What is said, and what becomes of keys, where fetching is hindered: keys that are banned by hand,
+fetches that are due and do not begin, keys that become stale unfetched, triggers that are off; and
+what the launcher finds without being told."""
+
+import re
+
+from lib.endpoint import Answer, Endpoint, Held, keys
+from lib.following import WHO, FetchingCluster, Issuer, folder, until
+from lib.pg import Checks
+
+NOTHING_DUE = "next_attempt = now() + interval '5 min', early_after = now() + interval '5 min'"
+
+
+def lint(session, pattern):
+    """Levels and codes of the findings whose code or text matches."""
+    return [tuple(row) for row in session.query(f"SELECT level, code FROM auth.lint() AS l WHERE l::text ~ '{pattern}' ORDER BY code")]
+
+
+def banned_by_hand(checks, cluster, db, endpoint):
+    """A row that is written into auth.withdrawn_keys ends the stored key at once."""
+    owner = cluster.session(db, "owner_role")
+    issuer = Issuer(owner, endpoint, "banned", keys(1, 2, 3))
+    issuer.outcome()
+    user = cluster.session(db)
+    checks.equal("before", [issuer.sign_in(user, 1), user.value(WHO)], [None, "u1"])
+    ban = "INSERT INTO auth.withdrawn_keys (issuer, thumbprint) SELECT issuer, thumbprint FROM auth.jwks WHERE kid = '{}' AND issuer = '{}'"
+    owner.query(ban.format("e1", issuer.name))
+    checks.equal("banned", [user.code(WHO), issuer.sign_in(user, 1), issuer.kids()], ["28J03", "28J03", ["e2", "e3"]])
+    checks.equal("also after a fetch", [issuer.outcome(), issuer.kids(), issuer.sign_in(user, 2)], ["unchanged", ["e2", "e3"], None])
+    thumbprint = owner.value(f"SELECT thumbprint FROM auth.jwks WHERE kid = 'e3' AND issuer = '{issuer.name}'")
+    owner.query(f"BEGIN; INSERT INTO auth.withdrawn_keys (issuer, thumbprint) VALUES ('{issuer.name}', '{thumbprint}'); ROLLBACK")
+    checks.equal("taken back", issuer.sign_in(user, 3), None)
+    # A key that is being stored while it is banned.
+    issuer.list(2)
+    issuer.outcome()
+    held = Held(keys(2, 3))
+    issuer.script(held)
+    issuer.change("early_after = NULL")
+    before = issuer.seen()
+    user.query("SET pg_auth_jwt.refresh_wait = 0")
+    issuer.sign_in(user, 9)
+    checks.true("the fetch has begun", endpoint.wait(issuer.path, before + 1))
+    owner.query(f"BEGIN; INSERT INTO auth.withdrawn_keys (issuer, thumbprint) VALUES ('{issuer.name}', '{thumbprint}')")
+    held.release()
+    with cluster.session(db, "postgres") as root:
+        until(lambda: root.value("SELECT count(*) FROM pg_locks WHERE NOT granted") != "0" or not cluster.workers(), "the answer waits")
+    owner.query("COMMIT")
+    until(lambda: not cluster.workers(), "the fetch has ended")
+    checks.equal("banned while it was being stored", issuer.kids(), ["e2"])
+    # TRUNCATE and DELETE note what they delete, and no more.
+    owner.query("DELETE FROM auth.withdrawn_keys; TRUNCATE auth.jwks")
+    checks.equal("truncated", owner.value(f"SELECT count(*) FROM auth.withdrawn_keys WHERE issuer = '{issuer.name}'"), "1")
+    owner.query(f"SELECT auth.unfollow('{issuer.name}')")
+
+
+def triggers_off(checks, cluster, db, _):
+    owner, root = cluster.session(db, "owner_role"), cluster.session(db, "postgres")
+    checks.equal("all is well", lint(owner, "trigger"), [])
+    tables = {"key_withdrawn": "auth.jwks", "keys_withdrawn": "auth.jwks", "key_banned": "auth.withdrawn_keys"}
+    for name, table in tables.items():
+        for how in ("DISABLE TRIGGER", "ENABLE REPLICA TRIGGER"):
+            if root.code(f"ALTER TABLE {table} {how} {name}"):
+                checks.true(f"there is a trigger {name}", False)
+                continue
+            checks.equal(f"{name}: {how}", lint(owner, "trigger"), [("error", "trigger_disabled")])
+            root.query(owner.value("SELECT fix FROM auth.lint() WHERE code = 'trigger_disabled'") or f"ALTER TABLE {table} ENABLE TRIGGER {name}")
+            checks.equal(f"{name}: enabled", lint(owner, "trigger"), [])
+
+
+def not_begun(checks, cluster, db, endpoint):
+    """A fetch that is due and does not begin: no token is verified, and there is no launcher."""
+    owner = cluster.session(db, "owner_role")
+    issuer = Issuer(owner, endpoint, "overdue", keys(1))
+    issuer.outcome()
+    issuer.change("next_attempt = now() - interval '1 min'")
+    checks.equal("due for a minute", [issuer.status("last_error"), lint(owner, "overdue")], [None, []])
+    issuer.change("next_attempt = now() - interval '3 min'")
+    checks.true(f"due for 3 minutes: {issuer.status('last_error')}", "has not begun" in (issuer.status("last_error") or ""))
+    checks.equal("which lint says", lint(owner, "overdue"), [("info", "fetch_overdue")])
+    with cluster.session(db) as user:
+        checks.equal("a token is verified", issuer.sign_in(user, 1), None)
+    until(lambda: issuer.status("last_error") is None and not cluster.workers(), "then it begins, and ends")
+    checks.equal("and lint says nothing", lint(owner, "overdue"), [])
+    # What the endpoint, or a key id, says is no finding of ours.
+    issuer.change(f"failures = 3, last_error = 'status 500: Nothing is fetched: haha', note = 'Key id \"Nothing is fetched: haha\" twice.', {NOTHING_DUE}")
+    checks.equal("words of the endpoint", lint(owner, "haha"), [("warning", "fetch_failing")])
+    cluster.allow()
+    checks.equal("fetching is off", lint(owner, "haha"), [("warning", "fetch_not_allowed")])
+    cluster.allow(endpoint.host)
+    owner.query(f"SELECT auth.unfollow('{issuer.name}')")
+
+
+def stale_unfetched(checks, cluster, db, endpoint):
+    """The log says once when keys become stale, also where nothing is fetched."""
+    owner = cluster.session(db, "owner_role")
+    issuer = Issuer(owner, endpoint, "stale_unfetched", keys(1))
+    issuer.outcome()
+    cluster.allow()
+
+    def lines(state):
+        return len(re.findall(f'keys of issuer "{issuer.name}" at [^ ]+ are {state}', cluster.log()))
+
+    with cluster.session(db) as user:
+        checks.equal("live", [issuer.sign_in(user, 1), lines("stale"), lines("live")], [None, 0, 0])
+        issuer.change(f"last_success = now() - interval '8 days', {NOTHING_DUE}")
+        with cluster.session(db) as fresh:
+            checks.equal("stale", [issuer.sign_in(fresh, 1), issuer.sign_in(fresh, 1), lines("stale")], ["28J03", "28J03", 1])
+            issuer.change("last_success = now(), next_attempt = now() - interval '1 s'")
+            until(lambda: issuer.sign_in(fresh, 1) is None, "live again")
+            checks.equal("live again", [lines("live"), lines("stale")], [1, 1])
+    cluster.allow(endpoint.host)
+    owner.query(f"SELECT auth.unfollow('{issuer.name}')")
+
+
+def hidden_hosts(checks, cluster, db, endpoint):
+    """The hosts are known to superusers, and to those who may read all settings."""
+    cluster.allow(endpoint.host, "internal.test.example")
+    for name in ("authenticated", "owner_role"):
+        with cluster.session(db, name) as user:
+            user.code("SELECT auth.jwt_session_init('x')")
+            checks.equal(f"SHOW as {name}", user.code("SHOW pg_auth_jwt.fetch_hosts"), "42501")
+            checks.equal("current_setting()", user.code("SELECT current_setting('pg_auth_jwt.fetch_hosts')"), "42501")
+            checks.equal("pg_settings", user.value("SELECT count(*) FROM pg_settings WHERE setting ~ 'internal'"), "0")
+    with cluster.session(db, "owner_role") as owner:
+        owner.query("SELECT auth.follow_url('https://hidden.test.example', 'https://hidden.test.example/keys', '{app}')")
+        said = str([vars(notice) if hasattr(notice, "__dict__") else notice for notice in owner.notices])
+        checks.true(f"the WARNING names the host: {said}", "hidden.test.example" in said and "internal" not in said)
+        owner.query("SELECT auth.unfollow('https://hidden.test.example')")
+    cluster.allow(endpoint.host)
+
+
+def launcher(checks, place):
+    """It looks at each database again without being told, and leaves invalid ones alone."""
+    settings = {"shared_preload_libraries": "pg_auth_jwt", "max_worker_processes": 8}
+    with FetchingCluster("endpoint_notices", place, **settings) as cluster, Endpoint(cluster.authority) as endpoint:
+        cluster.allow(endpoint.host)
+        db = cluster.create_db("told")
+        cluster.create_db("invalid")
+        root = cluster.session("postgres", "postgres")
+        version = int(root.value("SHOW server_version_num"))
+        root.query("UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'invalid'")
+        owner = cluster.session(db, "owner_role")
+        issuer = Issuer(owner, endpoint, "untold", keys(1), follow=False)
+        owner.query(f"""INSERT INTO auth.issuers (issuer, audience, source) VALUES ('{issuer.name}', '{{app}}', '{{"url": "{issuer.url}"}}')""")
+        root.query("SELECT pg_reload_conf()")
+        checks.true("a source that was written by hand is fetched", endpoint.wait(issuer.path))
+        until(lambda: issuer.kids() == ["e1"], "and stored")
+        checks.true("an invalid database is left alone", version < 150004 or "invalid database" not in cluster.log())
+        # Others take all processes.
+        cluster.configure(max_worker_processes=2)
+        root.close()
+        owner.close()
+        cluster.control("restart", "-m", "fast")
+        owner = issuer.owner = cluster.session(db, "owner_role")
+        issuer.script(Answer("", 500))
+        issuer.change("next_attempt = now() - interval '3 min'")
+        checks.equal("which lint says", lint(owner, "overdue"), [("warning", "fetch_overdue")])
+        until(lambda: re.search("LOG: +keys are not fetched, because all of max_worker_processes are taken", cluster.log()), "the log says so")
+        checks.equal("no crash", re.findall("terminated by signal|PANIC:|TRAP:|panicked", cluster.log()), [])
+
+
+def main():
+    checks = Checks()
+    with folder() as place:
+        with FetchingCluster("endpoint_notices", place) as cluster, Endpoint(cluster.authority) as endpoint:
+            cluster.allow(endpoint.host)
+            db = cluster.create_db("test")
+            for part in (banned_by_hand, triggers_off, not_begun, stale_unfetched, hidden_hosts):
+                part(checks, cluster, db, endpoint)
+            checks.equal("no crash", re.findall("terminated by signal|PANIC:|TRAP:|panicked", cluster.log()), [])
+        launcher(checks, f"{place}/preloaded")
+    checks.done("where fetching is hindered, that is said")
+
+
+main()
