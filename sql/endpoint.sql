@@ -1,7 +1,8 @@
 -- Issuers whose keys are fetched from a URL. The keys are rows of auth.jwks; here is what the refreshing
 -- process has to know from one time to the next, and which keys it must not store again.
 
--- No trigger announces changes: a refresh that changes no key makes no backend read anything again.
+-- No trigger announces what a refresh writes here: one that changes no key makes no backend read
+-- anything again.
 CREATE TABLE auth.endpoints (
     issuer text COLLATE pg_catalog."C" PRIMARY KEY REFERENCES auth.issuers ON UPDATE CASCADE ON DELETE CASCADE,
     url text NOT NULL,
@@ -44,6 +45,24 @@ COMMENT ON COLUMN auth.endpoints.early_wait IS 'seconds between two such fetches
 COMMENT ON CONSTRAINT outcome_known ON auth.endpoints IS 'as auth.refresh() returns it';
 COMMENT ON CONSTRAINT failures_not_negative ON auth.endpoints IS 'a count';
 COMMENT ON CONSTRAINT early_wait_positive ON auth.endpoints IS 'a length of time';
+
+-- Where the owner shortens the time for which keys count, backends that know the keys are told. A
+-- refresh never makes last_success earlier, except
+-- where the clock was set back. The argument has a change of auth.jwks announced.
+CREATE TRIGGER lease_removed AFTER DELETE ON auth.endpoints
+    FOR EACH ROW EXECUTE FUNCTION auth.keys_changed('auth.jwks');
+CREATE TRIGGER lease_shortened AFTER UPDATE ON auth.endpoints
+    FOR EACH ROW WHEN (old.last_success IS NOT NULL AND (new.last_success IS NULL
+        OR new.last_success OPERATOR(pg_catalog.<) old.last_success))
+    EXECUTE FUNCTION auth.keys_changed('auth.jwks');
+CREATE TRIGGER leases_truncated AFTER TRUNCATE ON auth.endpoints
+    FOR EACH STATEMENT EXECUTE FUNCTION auth.keys_changed('auth.jwks');
+COMMENT ON TRIGGER lease_removed ON auth.endpoints IS 'makes known to every backend that keys do not count any more';
+COMMENT ON TRIGGER lease_shortened ON auth.endpoints IS 'makes known to every backend that keys count for a shorter time';
+COMMENT ON TRIGGER leases_truncated ON auth.endpoints IS 'makes known to every backend that keys do not count any more';
+ALTER TABLE auth.endpoints ENABLE ALWAYS TRIGGER lease_removed;
+ALTER TABLE auth.endpoints ENABLE ALWAYS TRIGGER lease_shortened;
+ALTER TABLE auth.endpoints ENABLE ALWAYS TRIGGER leases_truncated;
 
 CREATE TABLE auth.withdrawn_keys (
     issuer text COLLATE pg_catalog."C" NOT NULL REFERENCES auth.issuers ON UPDATE CASCADE ON DELETE CASCADE,

@@ -10,7 +10,7 @@ use crate::pg::encoding;
 use crate::pg::function::{Arguments, SqlResult, not_called_as_trigger, sql_function};
 use crate::pg::report::Report;
 use crate::pg::row::{self, Columns, NotUtf8, Row};
-use crate::trust::tables::KEY_COLUMNS;
+use crate::trust::tables::{self, KEY_COLUMNS};
 
 sql_function!(
     /// `auth.admit_key() RETURNS trigger`, before each row that is written to `auth.jwks`: refuses
@@ -22,11 +22,19 @@ sql_function!(
 sql_function!(
     /// `auth.keys_changed() RETURNS trigger`, after each change: makes every backend read the
     /// tables again once this transaction commits.
+    ///
+    /// With an argument, as on `auth.endpoints`, it announces a change of `auth.jwks` instead: no
+    /// backend heeds changes of `auth.endpoints` itself, of which each refresh makes some.
     pg_auth_jwt_keys_changed,
     |arguments| {
         let trigger = arguments.trigger()?;
-        // SAFETY: the trigger's relation is open.
-        unsafe { pg_sys::CacheInvalidateRelcacheByRelid((*trigger.tg_relation).rd_id) };
+        // SAFETY: the trigger's relation is open, and Postgres describes the trigger.
+        let (own, arguments) =
+            unsafe { ((*trigger.tg_relation).rd_id, (*trigger.tg_trigger).tgnargs) };
+        let jwks = || tables::find().map(|(_, jwks)| jwks);
+        let changed = if arguments > 0 { jwks() } else { None };
+        // SAFETY: takes a plain value.
+        unsafe { pg_sys::CacheInvalidateRelcacheByRelid(changed.unwrap_or(own)) };
         Ok(Some(pg_sys::Datum::from(0)))
     }
 );
