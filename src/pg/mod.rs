@@ -13,6 +13,7 @@ pub mod row;
 pub mod sandbox;
 pub mod search;
 pub mod shared;
+pub mod turns;
 pub mod unguarded;
 pub mod uuid;
 pub mod worker;

@@ -1,5 +1,6 @@
 //! Background workers of ours: starting one, being one, and waiting.
 
+use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_long};
 use std::time::{Duration, Instant};
 
@@ -74,12 +75,91 @@ impl Spec<'_> {
         true
     }
 
-    /// Starts it; false where all of `max_worker_processes` are taken.
-    pub fn start(&self) -> bool {
+    /// Starts it, unless this process has [`AT_ONCE`] others running.
+    pub fn start(&self) -> Start {
+        if !has_room() {
+            return Start::TooMany;
+        }
         let mut worker = self.registration();
-        // SAFETY: Postgres copies the registration. Without a handle it gives none.
-        unsafe { pg_sys::RegisterDynamicBackgroundWorker(&raw mut worker, std::ptr::null_mut()) }
+        let mut handle = std::ptr::null_mut();
+        // SAFETY: Postgres copies the registration. The handle is to outlive the transaction.
+        let is_started = unsafe {
+            let former = pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
+            let is_started =
+                pg_sys::RegisterDynamicBackgroundWorker(&raw mut worker, &raw mut handle);
+            pg_sys::MemoryContextSwitchTo(former);
+            is_started
+        };
+        if !is_started {
+            return Start::NoneFree;
+        }
+        let number = COUNT.get().wrapping_add(1);
+        COUNT.set(number);
+        let mut places = PLACES.get();
+        if let Some(place) = places.iter_mut().find(|place| place.is_none()) {
+            *place = Some(Process { handle, number });
+        }
+        PLACES.set(places);
+        Start::Started(number)
     }
+}
+
+/// How many processes that this one has started may run at once.
+const AT_ONCE: usize = 2;
+
+/// The outcome of [`Spec::start`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// The process's number, for [`has_ended`].
+    Started(u64),
+    /// All of `max_worker_processes` are taken.
+    NoneFree,
+    /// As many that this process has started are running.
+    TooMany,
+}
+
+/// A process that this one has started.
+#[derive(Clone, Copy)]
+struct Process {
+    handle: *mut pg_sys::BackgroundWorkerHandle,
+    number: u64,
+}
+
+impl Process {
+    fn has_ended(&self) -> bool {
+        let mut pid = 0;
+        // SAFETY: the handle is not freed before the process leaves `PLACES`.
+        let status = unsafe { pg_sys::GetBackgroundWorkerPid(self.handle, &raw mut pid) };
+        matches!(
+            status,
+            pg_sys::BgwHandleStatus::BGWH_STOPPED | pg_sys::BgwHandleStatus::BGWH_POSTMASTER_DIED
+        )
+    }
+}
+
+thread_local! {
+    static PLACES: Cell<[Option<Process>; AT_ONCE]> = const { Cell::new([None; AT_ONCE]) };
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Whether [`Spec::start`] may start another one.
+pub fn has_room() -> bool {
+    let mut places = PLACES.get();
+    for place in &mut places {
+        if let Some(process) = place.take_if(|process| process.has_ended()) {
+            // SAFETY: Postgres has palloc'd it for us, and nothing else points to it.
+            unsafe { pg_sys::pfree(process.handle.cast()) };
+        }
+    }
+    PLACES.set(places);
+    places.iter().any(Option::is_none)
+}
+
+/// Whether a process that [`Spec::start`] has started is no longer there.
+pub fn has_ended(number: u64) -> bool {
+    let places = PLACES.get();
+    let is_running = |process: &Process| process.number == number && !process.has_ended();
+    !places.iter().flatten().any(is_running)
 }
 
 /// Copies a name that is shorter than the field.
@@ -297,58 +377,4 @@ pub fn may_start() -> bool {
             && pg_sys::ParallelWorkerNumber < 0
             && !pg_sys::RecoveryInProgress()
     }
-}
-
-/// Keeps others from doing the same: a lock of the class of advisory locks, with a kind that no
-/// function of SQL uses (`pg_locks.objsubid` is 3). It is this session's until it takes another, or
-/// ends. False where another session has it.
-pub fn claim(key: u64) -> bool {
-    const MODE: pg_sys::LOCKMODE = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
-    // LOCKTAG_ADVISORY and USER_LOCKMETHOD of src/include/storage/lock.h; SQL's kinds are 1 and 2.
-    let tag = |database: pg_sys::Oid, key: u64| pg_sys::LOCKTAG {
-        locktag_field1: database.to_u32(),
-        locktag_field2: (key >> 32) as u32,
-        locktag_field3: (key & 0xFFFF_FFFF) as u32,
-        locktag_field4: 3,
-        locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
-        locktag_lockmethodid: 2,
-    };
-    // SAFETY: plain values.
-    unsafe {
-        let database = pg_sys::MyDatabaseId;
-        if let Some(former) = HELD.get() {
-            let former_tag = tag(database, former);
-            // DISCARD ALL and pg_advisory_unlock_all() release it too.
-            if is_held(&former_tag, MODE) {
-                if former == key {
-                    return false;
-                }
-                pg_sys::LockRelease(&raw const former_tag, MODE, true);
-            }
-            HELD.set(None);
-        }
-        let new = tag(database, key);
-        let outcome = pg_sys::LockAcquire(&raw const new, MODE, true, true);
-        let is_ours = outcome == pg_sys::LockAcquireResult::LOCKACQUIRE_OK;
-        if is_ours {
-            HELD.set(Some(key));
-        }
-        is_ours
-    }
-}
-
-fn is_held(tag: &pg_sys::LOCKTAG, mode: pg_sys::LOCKMODE) -> bool {
-    // SAFETY: looks into this process's table of locks.
-    unsafe {
-        #[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16"))]
-        let is_held = pg_sys::LockHeldByMe(tag, mode);
-        #[cfg(not(any(feature = "pg14", feature = "pg15", feature = "pg16")))]
-        let is_held = pg_sys::LockHeldByMe(tag, mode, false);
-        is_held
-    }
-}
-
-thread_local! {
-    /// The key of the lock that [`claim`] took last.
-    static HELD: std::cell::Cell<Option<u64>> = const { std::cell::Cell::new(None) };
 }

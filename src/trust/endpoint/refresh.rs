@@ -12,8 +12,9 @@ use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::worker;
 use crate::settings;
 use crate::trust::endpoint::rows;
-use crate::trust::endpoint::start::{self, Started};
+use crate::trust::endpoint::start::{self, Obstacle, Started};
 use crate::trust::endpoint::state::{Progress, Seen};
+use crate::trust::endpoint::worker::AT_ONCE;
 use crate::trust::inventory;
 use crate::trust::lookup;
 use crate::trust::tables::Tables;
@@ -24,12 +25,21 @@ sql_function!(
     |arguments| refresh(&arguments)
 );
 
-/// How long it waits for each issuer: longer than a fetch takes.
+/// How long it waits for each issuer, for its turn and for the fetch: longer than a fetch takes.
 const PATIENCE: Duration = Duration::from_secs(6);
 
-/// How long it waits for a free process, and how often it looks for one.
-const MAX_BUSY: Duration = Duration::from_secs(1);
-const BUSY: Duration = Duration::from_millis(50);
+/// How long it waits for a free process.
+const MAX_FULL: Duration = Duration::from_secs(1);
+
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How many processes it starts for an issuer, where each ends without having fetched: others may
+/// have been faster to begin a fetch.
+const MAX_STARTS: u32 = 5;
+
+/// How long it waits before it starts another.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// How an issuer fared.
 struct Line {
@@ -90,52 +100,96 @@ fn refresh_one(seen: Seen, since: UnixTime) -> Line {
         let detail = "No process can be started here.";
         return line("not_started", Some(detail.to_owned()));
     }
-    // A fetch that is running is not overtaken, but waited for.
-    let now = rows::now();
-    let is_recent = |began: UnixTime| since <= began && began <= now;
-    let is_done = seen.row.outcome.is_some() && seen.row.last_attempt.is_some_and(is_recent);
-    let ended = if is_done {
-        Some(seen.row.clone())
-    } else if seen.row.is_running(now) {
-        start::wait_for_running(&seen.issuer, PATIENCE)
-    } else {
-        match start_patiently(&seen) {
-            Some(started) => started.wait(PATIENCE),
-            None => {
-                let detail = "All of max_worker_processes are taken.";
-                return line("not_started", Some(detail.to_owned()));
-            }
-        }
-    };
-    match ended {
-        Some(Progress {
-            outcome: Some(outcome),
-            last_error,
-            note,
-            ..
-        }) => {
-            let detail = if outcome == "failed" { last_error } else { note };
+    match wait(&seen, since) {
+        Ok(row) => {
+            let outcome = row.outcome.unwrap_or_default();
+            let detail = if outcome == "failed" {
+                row.last_error
+            } else {
+                row.note
+            };
             line(&outcome, detail)
         }
-        _ => line(
-            "gone",
-            Some(
-                "The fetch has left no outcome: the issuer is not followed any more, or this \
-                 transaction, in which it was followed, is not committed; or the tables are locked. \
-                 The server's log may tell more."
-                    .to_owned(),
-            ),
-        ),
+        Err(Miss::Obstacle(Obstacle::NoneFree)) => {
+            let detail = "All of max_worker_processes are taken.";
+            line("not_started", Some(detail.to_owned()))
+        }
+        Err(Miss::Obstacle(Obstacle::Busy)) => {
+            let detail =
+                format!("{AT_ONCE} other fetches were running on this server, and no more may.");
+            line("not_started", Some(detail))
+        }
+        Err(Miss::Running) => {
+            let detail = "A fetch that began before has left no outcome so far. If its process was ended, \
+                          another one can begin 10 seconds after it began.";
+            line("gone", Some(detail.to_owned()))
+        }
+        Err(Miss::Gone) => {
+            let detail = "The fetch has left no outcome: the issuer is not followed any more, or this \
+                          transaction, in which it was followed, is not committed; or the tables are \
+                          locked. The server's log may tell more.";
+            line("gone", Some(detail.to_owned()))
+        }
     }
 }
 
-/// Waits a moment for a free process, where there is none.
-fn start_patiently(seen: &Seen) -> Option<Started> {
+/// Why there is no outcome.
+enum Miss {
+    /// No fetch could be started.
+    Obstacle(Obstacle),
+    /// A fetch that began has not ended.
+    Running,
+    /// None began, or the issuer is not followed any more.
+    Gone,
+}
+
+/// Waits for the outcome of a fetch that ends after `first` was read, or began after `since`, and
+/// starts it unless one is running.
+fn wait(first: &Seen, since: UnixTime) -> Result<Progress, Miss> {
     let start = Instant::now();
+    let mut started: Option<(Started, Instant)> = None;
+    let mut starts = 0;
     loop {
-        match start::asked(seen) {
-            None if start.elapsed() < MAX_BUSY => worker::wait(BUSY),
-            started => return started,
+        // Asked before the row is read: what a process has written is there when it has ended.
+        let is_ours_running = started.as_ref().is_some_and(|(ours, _)| !ours.has_ended());
+        let row = start::look(&first.issuer).ok_or(Miss::Gone)?.row;
+        let now = rows::now();
+        let is_new =
+            (row.last_attempt, &row.outcome) != (first.row.last_attempt, &first.row.outcome);
+        let is_recent = row
+            .last_attempt
+            .is_some_and(|began| since <= began && began <= now);
+        if row.outcome.is_some() && (is_new || is_recent) {
+            return Ok(row);
         }
+        let is_over = start.elapsed() >= PATIENCE;
+        // A fetch that is running is not overtaken, but waited for.
+        if row.is_running(now) {
+            if is_over {
+                return Err(Miss::Running);
+            }
+        } else if !is_ours_running {
+            let is_early = started.as_ref().is_some_and(|(_, at)| at.elapsed() < PAUSE);
+            if starts >= MAX_STARTS || (is_over && started.is_some()) {
+                return Err(Miss::Gone);
+            }
+            if !is_early {
+                match start::asked(first) {
+                    Err(obstacle) => {
+                        let is_full = obstacle == Obstacle::NoneFree && start.elapsed() >= MAX_FULL;
+                        if is_over || is_full {
+                            return Err(Miss::Obstacle(obstacle));
+                        }
+                    }
+                    Ok(ours) => {
+                        starts += 1;
+                        started = Some((ours, Instant::now()));
+                    }
+                }
+            }
+        } else if is_over {
+            return Err(Miss::Gone);
+        }
+        worker::wait(LOOK);
     }
 }

@@ -1,20 +1,20 @@
 //! Starts the refreshing process, where a backend finds that keys should be fetched, and waits for
 //! it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use jwt_verify::UnixTime;
 use pgrx::pg_sys;
 
-use crate::pg::worker::{self, Spec};
+use crate::pg::turns;
+use crate::pg::worker::{self, Spec, Start};
 use crate::settings;
 use crate::trust::endpoint::claim::{self, Reason};
 use crate::trust::endpoint::rows;
 use crate::trust::endpoint::state::{CLAIM, Progress, Seen};
-use crate::trust::endpoint::worker::{FUNCTION, NAME, extra};
+use crate::trust::endpoint::worker::{AT_ONCE, FUNCTION, NAME, extra};
 use crate::trust::lookup;
 use crate::trust::tables::Tables;
 
@@ -27,24 +27,34 @@ pub struct Started {
     issuer: Box<str>,
     /// The issuer's `last_attempt` before.
     former: Option<UnixTime>,
+    /// The process's, for [`worker::has_ended`].
+    number: u64,
+}
+
+/// Why a fetch could not be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// All of `max_worker_processes` were taken.
+    NoneFree,
+    /// As many fetches as may ([`AT_ONCE`]) were running.
+    Busy,
 }
 
 thread_local! {
     /// The last one, until it is asked for.
     static LAST: RefCell<Option<Started>> = const { RefCell::new(None) };
+    /// Why the last fetch could not be started.
+    static OBSTACLE: Cell<Option<Obstacle>> = const { Cell::new(None) };
 }
 
-/// Set where the last start failed because all of `max_worker_processes` were taken.
-static NONE_FREE: AtomicBool = AtomicBool::new(false);
-
-/// Whether the last fetch could not be started because all of `max_worker_processes` were taken.
-pub fn none_was_free() -> bool {
-    NONE_FREE.load(Ordering::Relaxed)
+/// Why the last fetch could not be started, if it could not.
+pub fn obstacle() -> Option<Obstacle> {
+    OBSTACLE.get()
 }
 
 /// Forgets what was started before.
 pub fn forget() {
-    NONE_FREE.store(false, Ordering::Relaxed);
+    OBSTACLE.set(None);
     LAST.set(None);
 }
 
@@ -75,28 +85,50 @@ fn start(seen: &Seen, reason: Reason) {
     if !worker::may_start() || !settings::fetching_is_on() {
         return;
     }
+    if is_busy() {
+        OBSTACLE.set(Some(Obstacle::Busy));
+        return;
+    }
     // Of all backends that find this fetch missing, one starts it. The claim that its process then
-    // makes changes the number; where it makes none, another backend tries after a while.
-    let bucket = now
+    // makes changes the key; where it makes none, another is started in a later epoch.
+    let epoch = now
         .abs_diff(UnixTime::from_seconds(0))
         .as_secs()
-        .checked_div(CLAIM.as_secs());
+        .checked_div(CLAIM.as_secs())
+        .unwrap_or(0);
     let last_attempt = seen.row.last_attempt.map(UnixTime::as_micros);
     let mut hasher = DefaultHasher::new();
-    (&seen.issuer, last_attempt, bucket).hash(&mut hasher);
-    if worker::claim(hasher.finish()) {
-        LAST.set(register(seen, reason));
+    (&seen.issuer, last_attempt, epoch).hash(&mut hasher);
+    if turns::of_epoch(epoch, hasher.finish()) {
+        match register(seen, reason) {
+            Ok(started) => LAST.set(Some(started)),
+            Err(_) => turns::give_back(),
+        }
     }
 }
 
+/// Whether no process can begin to fetch at this moment, as one that is started would find out: that
+/// would cost more, and take one of `max_worker_processes` meanwhile.
+fn is_busy() -> bool {
+    !worker::has_room() || turns::all_places_are_taken(AT_ONCE)
+}
+
 /// Starts a fetch that a user asks for.
-pub fn asked(seen: &Seen) -> Option<Started> {
+///
+/// # Errors
+///
+/// Where it cannot be started now.
+pub fn asked(seen: &Seen) -> Result<Started, Obstacle> {
+    if is_busy() {
+        return Err(Obstacle::Busy);
+    }
     register(seen, Reason::Asked)
 }
 
-/// `None` where all of `max_worker_processes` are taken.
-fn register(seen: &Seen, reason: Reason) -> Option<Started> {
-    let tag = claim::tag_of(&seen.issuer)?;
+fn register(seen: &Seen, reason: Reason) -> Result<Started, Obstacle> {
+    let Some(tag) = claim::tag_of(&seen.issuer) else {
+        return Err(Obstacle::Busy);
+    };
     let spec = Spec {
         name: NAME,
         function: FUNCTION,
@@ -105,39 +137,50 @@ fn register(seen: &Seen, reason: Reason) -> Option<Started> {
         extra: extra(tag, reason),
         notify: true,
     };
-    let is_started = spec.start();
-    NONE_FREE.store(!is_started, Ordering::Relaxed);
-    is_started.then(|| Started {
-        issuer: seen.issuer.clone(),
-        former: seen.row.last_attempt,
-    })
+    let outcome = match spec.start() {
+        Start::Started(number) => Ok(Started {
+            issuer: seen.issuer.clone(),
+            former: seen.row.last_attempt,
+            number,
+        }),
+        Start::NoneFree => Err(Obstacle::NoneFree),
+        Start::TooMany => Err(Obstacle::Busy),
+    };
+    OBSTACLE.set(outcome.as_ref().err().copied());
+    outcome
 }
 
 impl Started {
+    /// Whether the process has ended.
+    pub fn has_ended(&self) -> bool {
+        worker::has_ended(self.number)
+    }
+
     /// Waits until the fetch has ended, or one of another process that was faster, for that time at
     /// most. Returns the issuer's state, if it has ended.
     pub fn wait(&self, at_most: Duration) -> Option<Progress> {
-        let is_other = |row: &Progress| row.last_attempt != self.former;
-        wait(&self.issuer, at_most, is_other)
-    }
-}
-
-/// Waits for the end of a fetch that is running.
-pub fn wait_for_running(issuer: &str, at_most: Duration) -> Option<Progress> {
-    wait(issuer, at_most, |_| true)
-}
-
-fn wait(issuer: &str, at_most: Duration, is_meant: impl Fn(&Progress) -> bool) -> Option<Progress> {
-    let start = Instant::now();
-    loop {
-        let left = at_most.checked_sub(start.elapsed())?;
-        worker::wait(left.min(LOOK));
-        let progress = Tables::open()
-            .and_then(|tables| lookup::endpoint(&tables, issuer))
-            .map(|seen| seen.row);
-        let has_ended = |row: &&Progress| row.outcome.is_some() && is_meant(row);
-        if progress.as_ref().filter(has_ended).is_some() {
-            return progress;
+        let start = Instant::now();
+        loop {
+            let left = at_most.checked_sub(start.elapsed())?;
+            worker::wait(left.min(LOOK));
+            // Asked before the row is read: what the process has written is there then.
+            let is_gone = self.has_ended();
+            let row = look(&self.issuer)?.row;
+            if row.outcome.is_some() && row.last_attempt != self.former {
+                return Some(row);
+            }
+            if is_gone && !row.is_running(rows::now()) {
+                // It found that others were fetching, or failed.
+                if is_busy() {
+                    OBSTACLE.set(Some(Obstacle::Busy));
+                }
+                return None;
+            }
         }
     }
+}
+
+/// How the fetching goes at this moment; `None` where the issuer is not followed.
+pub fn look(issuer: &str) -> Option<Seen> {
+    lookup::endpoint(&Tables::open()?, issuer)
 }

@@ -12,7 +12,8 @@ use crate::pg::library::FetchLibrary;
 use crate::pg::report::Report;
 use crate::pg::row::Row;
 use crate::settings;
-use crate::trust::endpoint::{Endpoint, start, timetable};
+use crate::trust::endpoint::start::{self, Obstacle};
+use crate::trust::endpoint::{Endpoint, timetable};
 
 /// The columns that are needed: without one of them, or of another type, nothing was fetched.
 pub const COLUMNS: [(&str, pg_sys::Oid); 5] = [
@@ -232,12 +233,20 @@ impl Seen {
                 "The issuer's keys were last fetched longer ago than \"max_stale\" of auth.issuers allows.",
             ),
         };
-        let hint = if start::none_was_free() {
-            "The issuer's keys could not be fetched, because all of max_worker_processes are taken."
-        } else if self.row.is_running(now) || start::last().is_some() {
-            "The issuer's keys are being fetched now: try again in a few seconds."
-        } else {
-            "The issuer's keys are fetched from a URL; the view auth.key_status says how that goes."
+        let is_running = self.row.is_running(now) || start::last().is_some();
+        let hint = match start::obstacle() {
+            Some(Obstacle::NoneFree) => {
+                "The issuer's keys could not be fetched, because all of max_worker_processes are taken."
+            }
+            Some(Obstacle::Busy) => {
+                "The issuer's keys could not be fetched, because as many fetches as may were running: try again in a few seconds."
+            }
+            None if is_running => {
+                "The issuer's keys are being fetched now: try again in a few seconds."
+            }
+            None => {
+                "The issuer's keys are fetched from a URL; the view auth.key_status says how that goes."
+            }
         };
         errors::key_not_fetched(error, remark, hint)
     }

@@ -15,6 +15,7 @@ use crate::pg::attempt;
 use crate::pg::guard;
 use crate::pg::library::FetchLibrary;
 use crate::pg::report::Report;
+use crate::pg::turns;
 use crate::pg::worker::{self, EXTRA_BYTES};
 use crate::settings;
 use crate::trust::endpoint::claim::{self, Claim, Reason, Tag};
@@ -27,6 +28,10 @@ pub const NAME: &CStr = c"pg_auth_jwt refresh";
 
 /// Its function, below.
 pub const FUNCTION: &CStr = c"pg_auth_jwt_refresh_main";
+
+/// How many of these processes fetch at once on the whole server, so that the rest of
+/// `max_worker_processes` is left to others, however many tokens are sent for however many issuers.
+pub const AT_ONCE: u32 = 2;
 
 /// How often the answer is asked for.
 const POLL: Duration = Duration::from_millis(10);
@@ -113,6 +118,10 @@ fn refresh() -> Result<(), Report> {
     worker::show_activity(c"looking up where keys are to be fetched");
     let mut wanted = read_extra(&worker::extra());
     loop {
+        // Where others fetch, it ends without a claim: the fetch stays due, and is tried again.
+        if !turns::take_place(AT_ONCE) {
+            return Ok(());
+        }
         let is_first = wanted.is_some();
         let claimed = as_owner(|client| match wanted.take() {
             Some((tag, reason)) => match claim::issuer_of(client, tag)? {

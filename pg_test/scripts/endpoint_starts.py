@@ -1,0 +1,184 @@
+#!/usr/bin/env python3
+"""How many processes are started to fetch keys, by those who may not: one session cannot start a
+second one for the same fetch, two fetch at once on the whole server, and what finds no turn is
+fetched later."""
+
+import threading
+import time
+
+from lib.endpoint import Answer, Endpoint, Held, keys
+from lib.following import FetchingCluster, Issuer, folder, until
+from lib.pg import Checks
+
+AT_ONCE = 2
+
+
+class Watch:
+    """Counts the processes that fetch, as long as a `with` lasts."""
+
+    def __init__(self, cluster):
+        self.cluster, self.most, self.seen, self.stop = cluster, 0, set(), threading.Event()
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        query = "SELECT pid, query FROM pg_stat_activity WHERE backend_type = 'pg_auth_jwt refresh'"
+        with self.cluster.session("postgres", "postgres") as root:
+            while not self.stop.is_set():
+                rows = root.query(query)
+                self.seen |= {pid for pid, _ in rows}
+                self.most = max(self.most, sum(what == "fetching keys" for _, what in rows))
+                time.sleep(0.005)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join()
+
+
+def quiet(cluster):
+    until(lambda: not cluster.workers(), "no process fetches")
+
+
+def releases_the_lock(checks, cluster, db, endpoint):
+    """Each process fails before it claims the fetch, so nothing stored keeps others from starting."""
+    owner = cluster.session(db, "owner_role")
+    issuers = [Issuer(owner, endpoint, f"released{n}", keys(1)) for n in range(2)]
+    for issuer in issuers:
+        issuer.outcome()
+        issuer.change("early_after = NULL, last_attempt = now() - interval '1 min'")
+    quiet(cluster)
+    root = cluster.session(db, "postgres")
+    root.query("CREATE FUNCTION public.no_claim() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''no claim''; END'")
+    root.query("CREATE TRIGGER no_claim BEFORE UPDATE ON auth.endpoints FOR EACH ROW EXECUTE FUNCTION public.no_claim()")
+
+    def failures():
+        return cluster.log().count("no claim")
+
+    for release in ("SELECT pg_advisory_unlock_all()", "DISCARD ALL"):
+        before = failures()
+        with cluster.session(db) as session:
+            started = time.monotonic()
+            while time.monotonic() < started + 4:
+                for issuer in issuers:
+                    session.query("SET pg_auth_jwt.refresh_wait = 0")
+                    checks.equal("refused", issuer.sign_in(session, 9), "28J03")
+                    session.query(release)
+        quiet(cluster)
+        took = time.monotonic() - started
+        count = failures() - before
+        # One for each issuer and epoch of ten seconds, two of which the four seconds may touch.
+        most = len(issuers) * (1 + int(took / 10 + 1))
+        checks.true(f"{release}: some are started: {count}", count >= 1)
+        checks.true(f"{release}: {count} of {most} at most", count <= most)
+    root.query("DROP FUNCTION public.no_claim() CASCADE")
+
+
+def two_at_once(checks, cluster, db, endpoint):
+    """One session sends tokens for many issuers at an endpoint that stalls."""
+    owner = cluster.session(db, "owner_role")
+    quiet(cluster)
+    issuers = [Issuer(owner, endpoint, f"stalls{n}", Answer("", stall="head")) for n in range(20)]
+    with Watch(cluster) as watch:
+        with cluster.session(db) as session:
+            session.query("SET pg_auth_jwt.refresh_wait = 0")
+            end = time.monotonic() + 6
+            while time.monotonic() < end:
+                for issuer in issuers:
+                    checks.equal("refused", issuer.sign_in(session, 9), "28J03")
+        hint = issuers[0].error(cluster.session(db), 9).fields
+    checks.equal("two fetch", watch.most, AT_ONCE)
+    text = "Hint: as many fetches as may were running"
+    checks.true(f"{text}: {hint}", "as many fetches as may were running" in str(hint))
+    for issuer in issuers:
+        owner.query(f"SELECT auth.unfollow('{issuer.name}')")
+    quiet(cluster)
+
+
+def places(cluster):
+    """The processes that have a place, as pg_locks shows them."""
+    with cluster.session("postgres", "postgres") as root:
+        return int(root.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 4"))
+
+
+def waits_for_its_turn(checks, cluster, db, endpoint):
+    """auth.refresh() waits for a place, and says so where it gets none. The places are of the whole
+    server: another database's fetches take them."""
+    owner = cluster.session(db, "owner_role")
+    wanted = Issuer(owner, endpoint, "wanted", keys(1))
+    other = cluster.create_db("other")
+    stranger = cluster.session(other, "owner_role")
+    quiet(cluster)
+    held = [Held(keys(1)) for _ in range(AT_ONCE)]
+    holders = [Issuer(stranger, endpoint, f"held{n}", answer) for n, answer in enumerate(held)]
+    with cluster.session(other) as session:
+        session.query("SET pg_auth_jwt.refresh_wait = 0")
+        for holder in holders:
+            holder.sign_in(session, 1)
+    until(lambda: places(cluster) == AT_ONCE, "all places are taken")
+    before = wanted.seen()
+    threading.Timer(1, lambda: [answer.release() for answer in held]).start()
+    checks.equal("after its turn", wanted.outcome(), "changed")
+    checks.equal("one request", wanted.seen(), before + 1)
+    quiet(cluster)
+
+    # Places that are never free.
+    stalls = [Issuer(stranger, endpoint, f"forever{n}", Answer("", stall="head")) for n in range(8)]
+    stop = threading.Event()
+
+    def hold(part):
+        with cluster.session(other) as session:
+            session.query("SET pg_auth_jwt.refresh_wait = 0")
+            while not stop.is_set():
+                for issuer in part:
+                    issuer.sign_in(session, 9)
+    threads = [threading.Thread(target=hold, args=(stalls[n::4],)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    until(lambda: places(cluster) == AT_ONCE, "all places are taken")
+    started = time.monotonic()
+    first = wanted.refresh()
+    took = time.monotonic() - started
+    checks.true(f"within its patience: {took:.1f} s", took < 8)
+    checks.true(f"fetched in between, or said: {first}", first[0] == "unchanged" or (first[0] == "not_started" and "2 other fetches" in first[1]))
+    stop.set()
+    for thread in threads:
+        thread.join()
+    for issuer in (*holders, *stalls):
+        stranger.query(f"SELECT auth.unfollow('{issuer.name}')")
+    quiet(cluster)
+
+
+def due_is_tried_again(checks, cluster, db, endpoint):
+    """More are due than may be fetched at once: all are fetched, by those who sign in."""
+    owner = cluster.session(db, "owner_role")
+    quiet(cluster)
+    issuers = [Issuer(owner, endpoint, f"due{n}", keys(1)) for n in range(6)]
+    owner.query("SELECT * FROM auth.refresh()")
+    checks.equal("auth.refresh() of all", [issuer.kids() for issuer in issuers], [["e1"]] * 6)
+    before = [issuer.seen() for issuer in issuers]
+    owner.query("UPDATE auth.endpoints SET next_attempt = now() - interval '1 s'")
+    session = cluster.session(db)
+
+    def all_fetched():
+        checks.equal("signs in", {issuer.sign_in(session, 1) for issuer in issuers}, {None})
+        return all(issuer.seen() > count for issuer, count in zip(issuers, before))
+
+    with Watch(cluster) as watch:
+        until(all_fetched, "all are fetched")
+    checks.true(f"two at most: {watch.most}", watch.most <= AT_ONCE)
+
+
+def main():
+    checks = Checks()
+    with folder() as place, FetchingCluster("endpoint_starts", place) as cluster, Endpoint(cluster.authority) as endpoint:
+        cluster.allow(endpoint.host)
+        db = cluster.create_db("test")
+        for part in (releases_the_lock, two_at_once, waits_for_its_turn, due_is_tried_again):
+            part(checks, cluster, db, endpoint)
+    checks.done("few processes are started to fetch keys")
+
+
+main()
