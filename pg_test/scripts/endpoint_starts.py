@@ -76,6 +76,21 @@ def releases_the_lock(checks, cluster, db, endpoint):
     root.query("DROP FUNCTION public.no_claim() CASCADE")
 
 
+def says_what_is_true(checks, cluster, db, endpoint):
+    """A refusal after a fetch that has ended does not say that the fetch is running."""
+    owner = cluster.session(db, "owner_role")
+    issuer = Issuer(owner, endpoint, "ended", keys(1))
+    issuer.outcome()
+    issuer.change("early_after = NULL, last_attempt = now() - interval '1 min'")
+    quiet(cluster)
+    before = issuer.seen()
+    with cluster.session(db) as session:
+        session.query("SET pg_auth_jwt.refresh_wait = '20 s'")
+        hint = issuer.error(session, 9).fields["H"]
+    checks.equal("it was fetched", issuer.seen(), before + 1)
+    checks.true(f"the hint: {hint}", "auth.key_status" in hint)
+
+
 def two_at_once(checks, cluster, db, endpoint):
     """One session sends tokens for many issuers at an endpoint that stalls."""
     owner = cluster.session(db, "owner_role")
@@ -176,7 +191,7 @@ def main():
     with folder() as place, FetchingCluster("endpoint_starts", place) as cluster, Endpoint(cluster.authority) as endpoint:
         cluster.allow(endpoint.host)
         db = cluster.create_db("test")
-        for part in (releases_the_lock, two_at_once, waits_for_its_turn, due_is_tried_again):
+        for part in (releases_the_lock, says_what_is_true, two_at_once, waits_for_its_turn, due_is_tried_again):
             part(checks, cluster, db, endpoint)
     checks.done("few processes are started to fetch keys")
 

@@ -149,6 +149,8 @@ pub fn verify_patiently(token: &[u8]) -> Result<Rc<Identity>, Report> {
         if ended.is_none() {
             return Err(refused);
         }
+        // It has ended, so a second refusal is not to say that it is running.
+        start::forget();
         keys::accept_invalidations();
         verify(token)
     })
