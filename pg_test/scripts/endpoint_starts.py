@@ -3,6 +3,7 @@
 second one for the same fetch, two fetch at once on the whole server, and what finds no turn is
 fetched later."""
 
+import json
 import threading
 import time
 
@@ -89,6 +90,21 @@ def says_what_is_true(checks, cluster, db, endpoint):
         hint = issuer.error(session, 9).fields["H"]
     checks.equal("it was fetched", issuer.seen(), before + 1)
     checks.true(f"the hint: {hint}", "auth.key_status" in hint)
+
+
+def key_of_another_type(checks, cluster, db, endpoint):
+    """A kid that is used again, for a key of another type, is fetched for at once."""
+    owner = cluster.session(db, "owner_role")
+    curve = {"kty": "EC", "crv": "P-256", "kid": "e1", "x": "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY",
+             "y": "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU"}
+    issuer = Issuer(owner, endpoint, "retyped", Answer(json.dumps({"keys": [curve]})))
+    issuer.outcome()
+    issuer.change("early_after = NULL, last_attempt = now() - interval '1 min'")
+    quiet(cluster)
+    issuer.list(1)
+    with cluster.session(db) as session:
+        session.query("SET pg_auth_jwt.refresh_wait = '20 s'")
+        checks.equal("the key of the other type", issuer.sign_in(session, 1), None)
 
 
 def two_at_once(checks, cluster, db, endpoint):
@@ -191,7 +207,7 @@ def main():
     with folder() as place, FetchingCluster("endpoint_starts", place) as cluster, Endpoint(cluster.authority) as endpoint:
         cluster.allow(endpoint.host)
         db = cluster.create_db("test")
-        for part in (releases_the_lock, says_what_is_true, two_at_once, waits_for_its_turn, due_is_tried_again):
+        for part in (releases_the_lock, says_what_is_true, key_of_another_type, two_at_once, waits_for_its_turn, due_is_tried_again):
             part(checks, cluster, db, endpoint)
     checks.done("few processes are started to fetch keys")
 

@@ -143,7 +143,9 @@ pub fn synchronize() {
 pub fn verify_patiently(token: &[u8]) -> Result<Rc<Identity>, Report> {
     start::forget();
     verify(token).or_else(|refused| {
-        let is_for_key = refused.sqlstate == errors::sqlstate(ErrorKind::Key);
+        let is_for_key = [ErrorKind::Key, ErrorKind::Algorithm]
+            .map(errors::sqlstate)
+            .contains(&refused.sqlstate);
         let started = start::last().filter(|_| is_for_key);
         let ended = started.and_then(|started| started.wait(settings::refresh_wait()));
         if ended.is_none() {
@@ -158,9 +160,13 @@ pub fn verify_patiently(token: &[u8]) -> Result<Rc<Identity>, Report> {
 
 /// Has keys fetched again for a token that was refused, if they may be why and nothing else is.
 fn fetch_early(error: &jwt_verify::Error, text: &str, keys: &Keys, now: UnixTime) {
-    use jwt_verify::Error::{NoKeys, UnknownKey};
+    use jwt_verify::Error::{KeyAlgorithm, NoKeys, UnknownKey};
     let Some(seen) = keys.endpoint() else { return };
-    let is_unknown = matches!(error, UnknownKey { .. } | NoKeys { .. });
+    // An issuer without key ids, or one that uses them again, may have a new key of another type.
+    let is_unknown = matches!(
+        error,
+        UnknownKey { .. } | NoKeys { .. } | KeyAlgorithm { .. }
+    );
     if is_unknown && seen.row.may_be_early(now) && jwt_verify::lacks_only_key(text, keys, now) {
         start::early(seen);
     }
