@@ -19,6 +19,7 @@ use crate::pg::turns;
 use crate::pg::worker::{self, EXTRA_BYTES};
 use crate::settings;
 use crate::trust::endpoint::claim::{self, Claim, Reason, Tag};
+use crate::trust::endpoint::rows;
 use crate::trust::endpoint::store;
 use crate::trust::endpoint::timetable;
 use crate::trust::tables;
@@ -32,6 +33,9 @@ pub const FUNCTION: &CStr = c"pg_auth_jwt_refresh_main";
 /// How many of these processes fetch at once on the whole server, so that the rest of
 /// `max_worker_processes` is left to others, however many tokens are sent for however many issuers.
 pub const AT_ONCE: u32 = 2;
+
+/// When the launcher tries again where all places were taken: longer than a fetch takes.
+const PLACE_RETRY: Duration = Duration::from_secs(5);
 
 /// How often the answer is asked for.
 const POLL: Duration = Duration::from_millis(10);
@@ -118,8 +122,12 @@ fn refresh() -> Result<(), Report> {
     worker::show_activity(c"looking up where keys are to be fetched");
     let mut wanted = read_extra(&worker::extra());
     loop {
-        // Where others fetch, it ends without a claim: the fetch stays due, and is tried again.
+        // Where others fetch, it ends without a claim: the fetch stays due, and is tried again. The
+        // launcher must not take that for a failure, after which it would wait longer each time.
         if !turns::take_place(AT_ONCE) {
+            let again = rows::now().saturating_add(PLACE_RETRY);
+            // SAFETY: reads a variable of the process.
+            timetable::note(unsafe { pg_sys::MyDatabaseId }, Some(again));
             return Ok(());
         }
         let is_first = wanted.is_some();
