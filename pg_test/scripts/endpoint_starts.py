@@ -44,7 +44,7 @@ def quiet(cluster):
 
 
 def releases_the_lock(checks, cluster, db, endpoint):
-    """Each process fails before it claims the fetch, so nothing stored keeps others from starting."""
+    """Each process fails before its claim, so nothing stored keeps others from starting."""
     owner = cluster.session(db, "owner_role")
     issuers = [Issuer(owner, endpoint, f"released{n}", keys(1)) for n in range(2)]
     for issuer in issuers:

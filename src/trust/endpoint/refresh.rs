@@ -148,7 +148,7 @@ enum Miss {
 fn wait(first: &Seen, since: UnixTime) -> Result<Progress, Miss> {
     let start = Instant::now();
     let mut started: Option<(Started, Instant)> = None;
-    let mut starts = 0;
+    let mut starts = 0_u32;
     loop {
         // Asked before the row is read: what a process has written is there when it has ended.
         let is_ours_running = started.as_ref().is_some_and(|(ours, _)| !ours.has_ended());
@@ -182,7 +182,7 @@ fn wait(first: &Seen, since: UnixTime) -> Result<Progress, Miss> {
                         }
                     }
                     Ok(ours) => {
-                        starts += 1;
+                        starts = starts.saturating_add(1);
                         started = Some((ours, Instant::now()));
                     }
                 }
