@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Connections sign in while the key tables change. A connection's first look at the tables reads the
-catalogs, and meanwhile Postgres may replace what it knows of an open table, its triggers among it:
-where these were read in place, a backend crashed (SIGSEGV) once in about 1,500 logins."""
+"""Connections sign in while the key tables change. A connection's first look at the tables reads
+the catalogs, and meanwhile Postgres may replace what it knows of an open table, its triggers among
+it: where these were read in place, a backend crashed (SIGSEGV) once in about 1,500 logins."""
 
 import threading
 

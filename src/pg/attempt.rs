@@ -49,9 +49,9 @@ impl From<Report> for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("SQLSTATE ")?;
-        for place in 0..5 {
-            // MAKE_SQLSTATE of src/include/utils/elog.h: six bits a character.
-            let bits = u8::try_from((self.code >> (6 * place)) & 0x3F).unwrap_or(0);
+        // MAKE_SQLSTATE of src/include/utils/elog.h: six bits a character.
+        for shift in [0, 6, 12, 18, 24] {
+            let bits = u8::try_from((self.code >> shift) & 0x3F).unwrap_or(0);
             write!(f, "{}", char::from(b'0'.saturating_add(bits)))?;
         }
         write!(f, ": {}", self.message)

@@ -9,6 +9,7 @@ use pgrx::prelude::*;
 use crate::errors;
 use crate::pg::encoding;
 use crate::pg::function::{Arguments, SqlResult, sql_function};
+use crate::pg::turns;
 use crate::pg::worker;
 use crate::settings;
 use crate::trust::endpoint::rows;
@@ -149,6 +150,12 @@ fn wait(first: &Seen, since: UnixTime) -> Result<Progress, Miss> {
     let start = Instant::now();
     let mut started: Option<(Started, Instant)> = None;
     let mut starts = 0_u32;
+    // A process that was started may still find that others were faster, and all places taken.
+    let mut met: Option<Obstacle> = None;
+    let nothing = |met: Option<Obstacle>| {
+        let busy = || turns::all_places_are_taken(AT_ONCE).then_some(Obstacle::Busy);
+        met.or_else(busy).map_or(Miss::Gone, Miss::Obstacle)
+    };
     loop {
         // Asked before the row is read: what a process has written is there when it has ended.
         let is_ours_running = started.as_ref().is_some_and(|(ours, _)| !ours.has_ended());
@@ -171,7 +178,7 @@ fn wait(first: &Seen, since: UnixTime) -> Result<Progress, Miss> {
         } else if !is_ours_running {
             let is_early = started.as_ref().is_some_and(|(_, at)| at.elapsed() < PAUSE);
             if starts >= MAX_STARTS || (is_over && started.is_some()) {
-                return Err(Miss::Gone);
+                return Err(nothing(met));
             }
             if !is_early {
                 match start::asked(first) {
@@ -180,6 +187,7 @@ fn wait(first: &Seen, since: UnixTime) -> Result<Progress, Miss> {
                         if is_over || is_full {
                             return Err(Miss::Obstacle(obstacle));
                         }
+                        met = Some(obstacle);
                     }
                     Ok(ours) => {
                         starts = starts.saturating_add(1);
@@ -188,7 +196,7 @@ fn wait(first: &Seen, since: UnixTime) -> Result<Progress, Miss> {
                 }
             }
         } else if is_over {
-            return Err(Miss::Gone);
+            return Err(nothing(met));
         }
         worker::wait(LOOK);
     }
