@@ -76,13 +76,13 @@ COMMENT ON COLUMN auth.withdrawn_keys.issuer IS 'whose key it was';
 COMMENT ON COLUMN auth.withdrawn_keys.thumbprint IS 'RFC 7638, SHA-256';
 COMMENT ON COLUMN auth.withdrawn_keys.withdrawn_at IS 'when it was deleted';
 
--- SECURITY DEFINER: whoever may delete a key withdraws it, without a right on auth.withdrawn_keys.
+-- SECURITY DEFINER: a role that may delete a key need not have a right on auth.withdrawn_keys.
 CREATE FUNCTION auth.note_withdrawn() RETURNS trigger
     LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pg_auth_jwt_note_withdrawn';
 COMMENT ON FUNCTION auth.note_withdrawn() IS
-    'trigger: notes fetched keys that somebody deletes, so that they are not stored again';
+    'trigger: notes fetched keys that are deleted by hand, so that they are not stored again';
 
 -- Not ENABLE ALWAYS: a subscriber of a logical replication gets the rows of auth.withdrawn_keys
 -- themselves, and there the refreshing process of the publisher deletes keys too.
@@ -93,7 +93,7 @@ CREATE TRIGGER keys_withdrawn BEFORE TRUNCATE ON auth.jwks
 COMMENT ON TRIGGER key_withdrawn ON auth.jwks IS 'keeps a deleted key from being stored again';
 COMMENT ON TRIGGER keys_withdrawn ON auth.jwks IS 'keeps deleted keys from being stored again';
 
--- SECURITY DEFINER: whoever may note a key withdraws it, without a right on auth.jwks.
+-- SECURITY DEFINER: a role that may note a key need not have a right on auth.jwks.
 CREATE FUNCTION auth.delete_banned() RETURNS trigger
     LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp

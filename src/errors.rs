@@ -637,7 +637,7 @@ pub fn changes_not_announced(table: &str, grant: Option<&str>, statements: &str)
 pub fn triggers_left(table: &str) -> Report {
     notice(
         format!("triggers of pg_auth_jwt are left on table {table}"),
-        "The current role does not own the table, or somebody uses it now. The triggers do no harm.",
+        "The current role does not own the table, or another session uses it now. The triggers do no harm.",
         None,
     )
 }

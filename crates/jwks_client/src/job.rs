@@ -38,7 +38,7 @@ impl Job {
         let run = move || {
             let fetch = || fetch(&request, lookup, progress_inside, deadline);
             let answer = catch_unwind(AssertUnwindSafe(fetch));
-            // Nobody receives it if the job was dropped.
+            // If the job was dropped, it is not received.
             let _ = sender.send(answer.unwrap_or_else(|_| internal_error()));
         };
 

@@ -66,8 +66,8 @@ impl HostList {
     /// Reads the value of `pg_auth_jwt.fetch_hosts`.
     ///
     /// # Errors
-    /// The first entry that cannot be read. None is passed over: an entry that nobody notices to
-    /// be missing would be looked for in the network.
+    /// The first entry that cannot be read. None is passed over: without it, an
+    /// administrator would look for the fault in the network.
     pub fn parse(text: &str) -> Result<Self, HostListError> {
         if text.len() > MAX_HOSTS_BYTES {
             return Err(HostListError { entry: None });
@@ -255,8 +255,8 @@ impl std::error::Error for HostListError {}
 
 /// Why a URL, or an address, is not admitted. The hosts are escaped and shortened.
 ///
-/// The messages name no address of a host that was given by its name: who may choose the URL need
-/// not be somebody who may ask the internal DNS.
+/// The messages name no address of a host that was given by its name: a role that may choose the URL
+/// need not be one that may ask the internal DNS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GateError {

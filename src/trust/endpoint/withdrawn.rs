@@ -1,6 +1,6 @@
-//! The trigger function that notes fetched keys which somebody deletes, so that the next refresh
+//! The trigger function that notes fetched keys which are deleted by hand, so that the next refresh
 //! does not store them again while the issuer still publishes them; and the one that deletes keys
-//! which somebody notes.
+//! whose thumbprints are noted by hand.
 
 use std::cell::Cell;
 

@@ -55,7 +55,7 @@ const SETTINGS: [(&CStr, &CStr); 13] = [
     (c"session_replication_role", c"origin"),
     (c"row_security", c"on"),
     (c"statement_timeout", c"0"),
-    // Whoever keeps the tables locked for longer keeps this process from storing its answer.
+    // Where the tables are locked for longer, the answer is not stored, and the next fetch tries again.
     (c"lock_timeout", c"2s"),
     (c"idle_in_transaction_session_timeout", c"0"),
     // Keys can be fetched again; so nothing waits for a synchronous standby.
