@@ -82,7 +82,7 @@ def not_begun(checks, cluster, db, endpoint):
         checks.equal("a token is verified", issuer.sign_in(user, 1), None)
     until(lambda: issuer.status("last_error") is None and not cluster.workers(), "then it begins, and ends")
     checks.equal("and lint says nothing", lint(owner, "overdue"), [])
-    # What the endpoint, or a key id, says is no finding of ours.
+    # Text of the endpoint, or of a key id, must not decide which finding is reported.
     issuer.change(f"failures = 3, last_error = 'status 500: Nothing is fetched: haha', note = 'Key id \"Nothing is fetched: haha\" twice.', {NOTHING_DUE}")
     checks.equal("words of the endpoint", lint(owner, "haha"), [("warning", "fetch_failing")])
     cluster.allow()

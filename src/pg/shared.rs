@@ -1,4 +1,4 @@
-//! Shared memory of ours, which only is there where the server itself loads the library
+//! The library's shared memory. There is none unless the server itself loads the library
 //! (`shared_preload_libraries`).
 
 use std::ffi::{CStr, c_void};

@@ -1,4 +1,4 @@
-//! Background workers of ours: starting one, being one, and waiting.
+//! The library's background workers: starts them, connects them to a database, and lets them wait.
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_long};

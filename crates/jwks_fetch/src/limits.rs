@@ -26,7 +26,7 @@ pub const MAX_ETAG_BYTES: usize = 256;
 /// Longest excerpt of a foreign string in a message, in characters.
 pub const MAX_EXCERPT_CHARS: usize = 200;
 
-/// Longest message of a failure, in characters: a sentence of ours and a few excerpts.
+/// Longest message of a failure, in characters: a sentence, with a few excerpts of other texts.
 pub const MAX_MESSAGE_CHARS: usize = 500;
 
 /// Longest request in JSON, in bytes: each member at its longest, every character escaped.

@@ -1,5 +1,6 @@
 //! What becomes of an answer: the second transaction of the refreshing process.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use jwks_fetch::schedule;
@@ -10,6 +11,7 @@ use pgrx::spi::SpiClient;
 
 use crate::errors;
 use crate::pg::attempt::Failure;
+use crate::pg::encoding::ServerText;
 use crate::pg::report::{self, Report, SqlState};
 use crate::trust::admission::{algorithms, argument};
 use crate::trust::endpoint::claim::{self, Claim, Reason};
@@ -224,7 +226,7 @@ fn leave_out_withdrawn(
     keys: &mut Vec<JwksEntry>,
     notes: &mut Vec<String>,
 ) -> Result<(), Report> {
-    let mut withdrawn = std::collections::HashSet::new();
+    let mut withdrawn = HashSet::new();
     for row in client
         .select(
             "SELECT w.thumbprint FROM auth.withdrawn_keys AS w \
@@ -234,9 +236,8 @@ fn leave_out_withdrawn(
         )
         .map_err(errors::spi)?
     {
-        let thumbprint: Option<crate::pg::encoding::ServerText> =
-            row.get(1).map_err(errors::spi)?;
-        withdrawn.extend(thumbprint.map(|text| text.0));
+        let thumbprint: Option<ServerText> = row.get(1).map_err(errors::spi)?;
+        withdrawn.extend(thumbprint.map(|ServerText(text)| text));
     }
     let before = keys.len();
     keys.retain(|entry| {
