@@ -11,7 +11,7 @@ export CRYPTO ?= aws_lc_rs
 export PGRX_HOME := $(CURDIR)/.pg/pgrx
 export PATH := $(CURDIR)/.pg/tools/bin:$(PATH)
 
-.PHONY: help demo demo-stop test interop soak bench fuzz fuzz-plans lint install uninstall package clean
+.PHONY: help demo demo-stop test test-all interop soak bench fuzz fuzz-plans lint install uninstall package clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s%s\n", $$1, $$2 }' Makefile
@@ -28,14 +28,18 @@ demo: ## builds, starts a private Postgres and shows what the extension does
 demo-stop: ## ends the demo's Postgres and removes its data
 	@scripts/cluster stop demo
 
-test: ## runs every test; with T=name only that one of pg_test
+test: ## runs the tests that need Postgres, Rust and Python alone; with T=name only that one of pg_test
 	@scripts/setup pg$(PG) test
 	@scripts/test $(T)
 
-interop: ## tests with issuers' tokens, real libraries and drivers: pg_test/interop.list
-	@scripts/setup pg$(PG) test
+test-all: ## runs every test: also those inside of the server, with real clients, issuers and a browser
+	@scripts/setup pg$(PG) all
+	@scripts/test $(or $(T),--all)
+
+interop: ## tests with issuers' tokens, real libraries and drivers: group clients of pg_test/tests.list
+	@scripts/setup pg$(PG) all
 	@scripts/install
-	@pg_test/run $$(awk '!/^#/ { print $$1 }' pg_test/interop.list)
+	@GROUP=clients pg_test/run
 
 bench: ## measures, and writes docs/performance.md
 	@scripts/setup pg$(PG) test

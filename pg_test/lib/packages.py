@@ -2,6 +2,7 @@
 the file that pins them. Where no registry can be reached, the test is skipped; but in CI it
 fails."""
 
+import fcntl
 import filecmp
 import os
 import re
@@ -27,6 +28,14 @@ def missing(checks, reason):
 def install(checks, name, pinned, files, command, env):
     """The folder .pg/NAME, where `command` installed what pg_test's file `pinned` says."""
     folder = shell('echo "$PGROOT/$1"', name)
+    with open(f"{folder}.lock", "w") as lock:
+        # Two tests that run side by side may need the same packages.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        install_once(checks, folder, pinned, files, command, env)
+    return folder
+
+
+def install_once(checks, folder, pinned, files, command, env):
     # Has the file that was installed from.
     installed = f"{folder}/installed"
     if not os.path.exists(installed) or not filecmp.cmp(f"{HERE}/{pinned}", installed, shallow=False):
@@ -40,7 +49,6 @@ def install(checks, name, pinned, files, command, env):
                 missing(checks, f"{os.path.basename(command[0])} reaches no registry")
             raise SystemExit(run.stdout)
         shutil.copy(f"{HERE}/{pinned}", installed)
-    return folder
 
 
 def node(checks):

@@ -119,10 +119,11 @@ def two_at_once(checks, cluster, db, endpoint):
             while time.monotonic() < end:
                 for issuer in issuers:
                     checks.equal("refused", issuer.sign_in(session, 9), "28J03")
-        hint = issuers[0].error(cluster.session(db), 9).fields
+        # A fetch may end between two looks: then the next issuer takes the place, and says so.
+        session = cluster.session(db)
+        text = "as many fetches as may were running"
+        until(lambda: any(text in issuer.error(session, 9).fields["H"] for issuer in issuers), f"a hint: {text}")
     checks.equal("two fetch", watch.most, AT_ONCE)
-    text = "Hint: as many fetches as may were running"
-    checks.true(f"{text}: {hint}", "as many fetches as may were running" in str(hint))
     for issuer in issuers:
         owner.query(f"SELECT auth.unfollow('{issuer.name}')")
     quiet(cluster)

@@ -14,7 +14,7 @@ version=${version##*[#@]}
 # Removes comments: whole lines, and pgrx's notice, which is the only comment of several lines.
 statements() { sed -e '/^\/\*$/,/^\*\/$/d' -e '/^\/\*.*\*\/$/d' -e '/^ *--/d' -e '/^ *$/d' "$1"; }
 
-cargo pgrx schema "pg$PG" --release --skip-build --no-default-features --features "$CRYPTO" \
+cargo pgrx schema "pg$PG" --profile "${PROFILE:-release}" --skip-build --no-default-features --features "$CRYPTO" \
     --out "$scratch/pgrx.sql" >"$scratch/log" 2>&1 || { cat "$scratch/log"; exit 1; }
 [ "$(statements "$scratch/pgrx.sql" | wc -l)" -gt 50 ] || fail "pgrx's script is empty"
 diff -u <(statements "$scratch/pgrx.sql") <(statements "$extension/pg_auth_jwt--$version.sql")
