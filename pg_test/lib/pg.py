@@ -232,6 +232,14 @@ def has_library(name):
     return os.path.exists(shell('"$PG_BIN/pg_config" --pkglibdir') + f"/{name}.so")
 
 
+def _caller():
+    """File and line of the check that calls Checks: labels repeat, places do not."""
+    frame = sys._getframe(1)
+    while frame.f_code.co_filename == __file__:
+        frame = frame.f_back
+    return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+
+
 # The exit status by which pg_test/run knows a skipped test, as automake does.
 SKIPPED = 77
 
@@ -248,7 +256,7 @@ class Checks:
         else:
             self.failed.append(what)
             if len(self.failed) <= 20:
-                print(f"FAILED: {what}: got {got!r:.500}, wanted {wanted!r:.500}", file=sys.stderr)
+                print(f"FAILED: {_caller()}: {what}: got {got!r:.500}, wanted {wanted!r:.500}", file=sys.stderr)
 
     def true(self, what, got):
         self.equal(what, bool(got), True)
