@@ -50,8 +50,11 @@ fn message(kind: ErrorKind) -> &'static str {
 }
 
 /// What to do about it, where the error alone tells that.
-fn hint(error: &Error) -> Option<&'static str> {
-    match error {
+fn hint(error: &Error) -> Option<String> {
+    if let Some(advice) = error.advice() {
+        return Some(sentence(advice));
+    }
+    let hint = match error {
         Error::PartCount { .. } | Error::NotBase64url(_) => {
             Some("Pass the token as issued, without \"Bearer\", quotes or white space.")
         }
@@ -88,8 +91,10 @@ fn hint(error: &Error) -> Option<&'static str> {
         | Error::MissingIssuer
         | Error::AudienceType { .. }
         | Error::MissingClaim { .. }
-        | Error::ClaimType { .. } => None,
-    }
+        | Error::ClaimType { .. }
+        | Error::AfterYear9999 { .. } => None,
+    };
+    hint.map(str::to_owned)
 }
 
 /// A refused token.
@@ -98,7 +103,7 @@ pub fn report(error: &Error) -> Report {
         sqlstate: sqlstate(error.kind()),
         message: message(error.kind()).to_owned(),
         detail: Some(sentence(&error.to_string())),
-        hint: hint(error).map(str::to_owned),
+        hint: hint(error),
     }
 }
 

@@ -227,9 +227,12 @@ def clock_ahead(app):
     yield "auth.inspect", app.inspect(large), "iat f .* ahead, and the leeway is 1 min"
 
 
-@mistake("an expiry in milliseconds", ACCEPTED)
+@mistake("times in milliseconds", REFUSED)
 def milliseconds(app):
-    yield "auth.inspect", app.inspect(app.minted(exp=int(time.time() * 1000))), "exp t .*looks like milliseconds"
+    for claim in ["exp", "nbf", "iat"]:
+        token = app.minted(**{claim: int((time.time() - 86400) * 1000)})
+        yield "error", refusal(app.user, INIT, token), f'28J09 .*"{claim}" .*after the year 9999.*not in milliseconds'
+        yield "auth.inspect", app.inspect(token), f"{claim} f .*after the year 9999.*not in milliseconds"
 
 
 @mistake("a token for the session, behind a transaction pooler", "A request sees the rows of another user")

@@ -54,6 +54,29 @@ UPDATE auth.issuers SET required_claims = '{exp,amr}';
 SELECT auth.verify(:'bob');
 \echo :LAST_ERROR_SQLSTATE
 UPDATE auth.issuers SET required_claims = '{exp}';
+-- A date after the year 9999 is in milliseconds. Signed with a shared secret: {"alg":"HS256"}, 32 times the letter k.
+INSERT INTO auth.issuers (issuer, algorithms) VALUES ('https://hs.example', '{HS256}');
+SELECT auth.init('{"kty":"oct","k":"a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s"}', 'https://hs.example', '{my-app}');
+CREATE FUNCTION base64url(bytes bytea) RETURNS text LANGUAGE sql AS
+    $$ SELECT rtrim(translate(encode(bytes, 'base64'), E'+/\n', '-_'), '=') $$;
+CREATE FUNCTION hs256(claims text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    key CONSTANT bytea := convert_to(repeat('k', 32), 'UTF8') || decode(repeat('00', 32), 'hex');
+    inner_pad bytea := key;
+    outer_pad bytea := key;
+    signed CONSTANT text := base64url('{"alg":"HS256"}') || '.' || base64url(convert_to(claims, 'UTF8'));
+BEGIN
+    FOR i IN 0..63 LOOP
+        inner_pad := set_byte(inner_pad, i, get_byte(key, i) # 54);
+        outer_pad := set_byte(outer_pad, i, get_byte(key, i) # 92);
+    END LOOP;
+    RETURN signed || '.' || base64url(sha256(outer_pad || sha256(inner_pad || convert_to(signed, 'UTF8'))));
+END $$;
+SELECT auth.verify(hs256('{"iss":"https://hs.example","aud":"my-app","exp":253402300799}')) ->> 'exp';
+SELECT auth.verify(hs256('{"iss":"https://hs.example","aud":"my-app","exp":253402300800}'));
+SELECT auth.verify(hs256('{"iss":"https://hs.example","aud":"my-app","exp":4102444800,"iat":1767225600000}'));
+SELECT auth.verify(hs256('{"iss":"https://hs.example","aud":"my-app","exp":4102444800,"nbf":1e300}'));
+\echo :LAST_ERROR_SQLSTATE
 
 -- A claim function raises what jwt_session_init raises, and goes on raising.
 SET pg_auth_jwt.token = :'other_audience';

@@ -216,10 +216,13 @@ impl<'p> Claims<'p> {
         }
     }
 
-    /// A NumericDate, if it is present.
+    /// A NumericDate up to the year 9999, if it is present. A later one is never meant: in
+    /// milliseconds, today is the year 58,000, and the token would be good until then.
     fn check_date(&self, claim: &'static str) -> Result<Window, Error> {
-        self.date(claim)?;
-        Ok(Window::ALWAYS)
+        match self.date(claim)? {
+            Some(date) if date.is_after_year_9999() => Err(Error::AfterYear9999 { claim, date }),
+            _ => Ok(Window::ALWAYS),
+        }
     }
 
     /// Checks `exp`: the token has not expired (RFC 7519 §4.1.4).

@@ -208,6 +208,13 @@ pub enum Error {
         /// The actual type.
         found: &'static str,
     },
+    /// A date lies after the year 9999, as one does that is written in milliseconds.
+    AfterYear9999 {
+        /// The claim's name.
+        claim: &'static str,
+        /// Its value.
+        date: NumericDate,
+    },
 }
 
 /// The class of an [`Error`]: what a caller can act on.
@@ -233,7 +240,16 @@ pub enum ErrorKind {
     Claim,
 }
 
+/// Advice on a date that is too far away.
+pub(crate) const UNITS: &str = "times are in seconds since 1970, not in milliseconds";
+
 impl Error {
+    /// How to correct the mistake, in the words of [`inspect`](crate::inspect()), where the error
+    /// alone tells it. Shows nothing of the token.
+    pub fn advice(&self) -> Option<&'static str> {
+        matches!(self, Self::AfterYear9999 { .. }).then_some(UNITS)
+    }
+
     /// The error's class.
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -264,7 +280,9 @@ impl Error {
             Self::AudienceType { .. } | Self::MissingAudience | Self::Audience { .. } => {
                 ErrorKind::Audience
             }
-            Self::MissingClaim { .. } | Self::ClaimType { .. } => ErrorKind::Claim,
+            Self::MissingClaim { .. } | Self::ClaimType { .. } | Self::AfterYear9999 { .. } => {
+                ErrorKind::Claim
+            }
         }
     }
 }
@@ -389,6 +407,9 @@ impl fmt::Display for Error {
                 expected,
                 found,
             } => write!(f, "claim \"{claim}\" must be {expected}, but is {found}"),
+            Self::AfterYear9999 { claim, date } => {
+                write!(f, "claim \"{claim}\" is {date}, after the year 9999")
+            }
         }
     }
 }

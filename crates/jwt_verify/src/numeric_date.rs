@@ -37,6 +37,11 @@ impl NumericDate {
         }
     }
 
+    /// Whether it lies after the year 9999.
+    pub(crate) fn is_after_year_9999(self) -> bool {
+        self.wide() >= UnixTime::YEAR_10000.into()
+    }
+
     /// The instant, if it is in the years 1 to 9999. Others are not written as dates.
     pub(crate) fn calendar(self) -> Option<UnixTime> {
         let time = self.wide().narrow();

@@ -25,7 +25,7 @@ impl UnixTime {
     const YEAR_1: Self = Self::from_seconds(-62_135_596_800);
 
     /// 10000-01-01 00:00:00 UTC: the end of the years that people write.
-    const YEAR_10000: Self = Self::from_seconds(253_402_300_800);
+    pub(crate) const YEAR_10000: Self = Self::from_seconds(253_402_300_800);
 
     /// This number of microseconds after 1970-01-01 00:00:00 UTC, or before.
     pub const fn from_micros(micros: i64) -> Self {

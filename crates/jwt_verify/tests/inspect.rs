@@ -106,17 +106,17 @@ fn extreme_dates() {
             "253402300800 seconds since 1970, after the year 9999",
         ),
     ] {
-        let steps = look(&with("exp", value.clone()));
-        let exp = detail(&steps, "exp");
-        assert!(exp.starts_with(&format!(
-            "{shown}: accepted, but it looks like milliseconds"
-        )));
-        assert_mistake(
-            &look(&with("nbf", value)),
-            &["nbf"],
-            &["not in milliseconds"],
-        );
+        for claim in ["exp", "nbf", "iat"] {
+            assert_mistake(
+                &look(&with(claim, value.clone())),
+                &[claim],
+                &[shown, "in seconds since 1970, not in milliseconds"],
+            );
+        }
     }
+    let steps = look(&with("exp", json!(253_402_300_799_i64)));
+    assert!(steps.iter().all(|step| step.ok));
+    assert!(detail(&steps, "exp").ends_with("in effect the token never expires"));
     let steps = look(&with("nbf", json!(-1e300)));
     assert_eq!(
         detail(&steps, "nbf"),
@@ -343,12 +343,14 @@ fn mistake_10_not_a_jwt_at_all() {
 }
 
 #[test]
-fn mistake_11_exp_in_milliseconds() {
-    let steps = look(&with("exp", json!(NOW_SECONDS * 1000)));
-    assert!(steps.iter().all(|step| step.ok));
-    assert!(detail(&steps, "exp").contains("looks like milliseconds"));
+fn mistake_11_times_in_milliseconds() {
+    for claim in ["exp", "nbf", "iat"] {
+        let steps = look(&with(claim, json!(NOW_SECONDS * 1000)));
+        assert_mistake(&steps, &[claim], &["not in milliseconds"]);
+    }
     let steps = look(&with("exp", json!(NOW_SECONDS + 10 * 365 * 86_400)));
-    assert!(!detail(&steps, "exp").contains("milliseconds"));
+    assert!(steps.iter().all(|step| step.ok));
+    assert!(!detail(&steps, "exp").contains("never expires"));
 }
 
 // ---- Others

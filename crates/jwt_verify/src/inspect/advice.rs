@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::Places;
-use crate::error::Error;
+use crate::error::{Error, UNITS};
 use crate::excerpt::Excerpt;
 use crate::header::Header;
 use crate::keyring::{Issuer, Keyring};
@@ -18,12 +18,11 @@ const MAX_LISTED: usize = 5;
 /// A larger difference does not come from a wrong clock: the token is for another day.
 const LARGEST_SKEW: Duration = Duration::from_secs(15 * 60);
 
-/// Beyond this a date is in other units than seconds.
+/// Nobody means a date that is further away.
 pub(super) const A_CENTURY: Duration = Duration::from_secs(100 * 366 * 86_400);
 
 /// Added to an `exp` that is accepted and further away than that.
-pub(super) const UNITS_OF_EXP: &str = ": accepted, but it looks like milliseconds, where seconds since \
-                                       1970 are due, so the token never expires";
+pub(super) const FAR_EXP: &str = ": accepted, but in effect the token never expires";
 
 /// The first few of `items`, quoted.
 pub(super) fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {
@@ -204,8 +203,6 @@ fn distance(date: NumericDate, now: UnixTime) -> Roughly {
 }
 
 pub(super) fn claim(error: &Error, policy: &Policy, places: &Places) -> String {
-    const UNITS: &str = "times are in seconds since 1970, not in milliseconds";
-
     let leeway = Roughly(policy.leeway);
     match error {
         Error::Expired { exp: date, .. }
@@ -242,6 +239,7 @@ pub(super) fn claim(error: &Error, policy: &Policy, places: &Places) -> String {
                 )
             }
         }
+        Error::AfterYear9999 { .. } => format!("{error}: {UNITS}"),
         Error::ClaimType {
             expected: "a number",
             ..

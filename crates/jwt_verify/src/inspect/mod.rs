@@ -321,7 +321,7 @@ impl Inspection<'_> {
                 let far = self.claims.date("exp").ok().flatten().is_some_and(|exp| {
                     exp.wide() > WideTime::from(self.now).plus(advice::A_CENTURY)
                 });
-                let remark = if far { advice::UNITS_OF_EXP } else { "" };
+                let remark = if far { advice::FAR_EXP } else { "" };
                 format!("{}{remark}", date("exp"))
             }
             Topic::Nbf => date("nbf"),
