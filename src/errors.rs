@@ -92,7 +92,8 @@ fn hint(error: &Error) -> Option<String> {
         | Error::AudienceType { .. }
         | Error::MissingClaim { .. }
         | Error::ClaimType { .. }
-        | Error::AfterYear9999 { .. } => None,
+        | Error::AfterYear9999 { .. }
+        | Error::KeyIssuer { .. } => None,
     };
     hint.map(str::to_owned)
 }

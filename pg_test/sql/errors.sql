@@ -78,6 +78,22 @@ SELECT auth.verify(hs256('{"iss":"https://hs.example","aud":"my-app","exp":41024
 SELECT auth.verify(hs256('{"iss":"https://hs.example","aud":"my-app","exp":4102444800,"nbf":1e300}'));
 \echo :LAST_ERROR_SQLSTATE
 
+-- 28J07 a key that states another issuer, as those of Microsoft Entra ID do, from each source.
+SELECT auth.init('{"kty":"oct","k":"a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s","issuer":"https://{tenantid}.example"}', 'https://hs.example');
+SELECT auth.verify(hs256('{"iss":"https://hs.example","aud":"my-app","exp":4102444800,"tid":"hs"}')) ->> 'tid';
+SELECT auth.verify(hs256('{"iss":"https://hs.example","aud":"my-app","exp":4102444800,"tid":"other"}'));
+\echo :LAST_ERROR_SQLSTATE
+SELECT auth.verify(hs256('{"iss":"https://hs.example","aud":"my-app","exp":4102444800}'));
+UPDATE auth.jwks SET jwk = jwk || '{"issuer": 7}' WHERE issuer = 'https://hs.example';
+CREATE TABLE entra_keys (id text, public_key text);
+INSERT INTO entra_keys SELECT 'k', jwk FROM auth.jwks WHERE issuer = 'https://hs.example';
+SELECT auth.follow('entra_keys', 'https://hs.example', '{my-app}');
+SELECT auth.verify(hs256('{"iss":"https://hs.example","aud":"my-app","exp":4102444800,"tid":"hs"}')) ->> 'tid';
+SELECT auth.verify(hs256('{"iss":"https://hs.example","aud":"my-app","exp":4102444800,"tid":"other"}'));
+UPDATE entra_keys SET public_key = public_key::jsonb || '{"issuer": null}';
+SELECT auth.verify(hs256('{"iss":"https://hs.example","aud":"my-app","exp":4102444800,"tid":"hs"}'));
+SELECT auth.unfollow('https://hs.example');
+
 -- A claim function raises what jwt_session_init raises, and goes on raising.
 SET pg_auth_jwt.token = :'other_audience';
 SELECT auth.user_id();

@@ -145,6 +145,14 @@ pub enum Error {
         /// The header's `kid`.
         kid: Option<Excerpt>,
     },
+    /// The key is bound to another issuer, or the token lacks the tenant that the key's issuer
+    /// depends on.
+    KeyIssuer {
+        /// The header's `kid`.
+        kid: Option<Excerpt>,
+        /// The key's own `issuer`.
+        bound: Excerpt,
+    },
     /// The token has expired (RFC 7519 §4.1.4).
     Expired {
         /// The claim `exp`.
@@ -243,11 +251,20 @@ pub enum ErrorKind {
 /// Advice on a date that is too far away.
 pub(crate) const UNITS: &str = "times are in seconds since 1970, not in milliseconds";
 
+/// Advice on a key that is bound to another issuer.
+pub(crate) const KEY_ISSUER: &str = "the set of keys serves several tenants, and its member \"issuer\" \
+                                     says whose tokens each key may sign; \"tid\" is the tenant that \
+                                     {tenantid} stands for";
+
 impl Error {
     /// How to correct the mistake, in the words of [`inspect`](crate::inspect()), where the error
     /// alone tells it. Shows nothing of the token.
     pub fn advice(&self) -> Option<&'static str> {
-        matches!(self, Self::AfterYear9999 { .. }).then_some(UNITS)
+        match self {
+            Self::AfterYear9999 { .. } => Some(UNITS),
+            Self::KeyIssuer { .. } => Some(KEY_ISSUER),
+            _ => None,
+        }
     }
 
     /// The error's class.
@@ -276,7 +293,9 @@ impl Error {
             Self::Signature { .. } => ErrorKind::Signature,
             Self::Expired { .. } | Self::TooOld { .. } => ErrorKind::Expired,
             Self::NotYetValid { .. } | Self::IssuedInFuture { .. } => ErrorKind::NotYetValid,
-            Self::IssuerType { .. } | Self::MissingIssuer => ErrorKind::Issuer,
+            Self::IssuerType { .. } | Self::MissingIssuer | Self::KeyIssuer { .. } => {
+                ErrorKind::Issuer
+            }
             Self::AudienceType { .. } | Self::MissingAudience | Self::Audience { .. } => {
                 ErrorKind::Audience
             }
@@ -367,6 +386,10 @@ impl fmt::Display for Error {
             Self::Signature { alg, kid } => match kid {
                 Some(kid) => write!(f, "\"{alg}\" signature does not match key {kid}"),
                 None => write!(f, "\"{alg}\" signature does not match the key"),
+            },
+            Self::KeyIssuer { kid, bound } => match kid {
+                Some(kid) => write!(f, "key {kid} is for tokens of issuer {bound} alone"),
+                None => write!(f, "the key is for tokens of issuer {bound} alone"),
             },
             // The time of the check is left out: readers know what time it is.
             Self::Expired { exp, .. } => {

@@ -7,6 +7,7 @@ use crate::claims::Claims;
 use crate::error::Error;
 use crate::excerpt::Excerpt;
 use crate::header::{self, Header};
+use crate::json::Value;
 use crate::keyring::{Issuer, Keyring, Selected};
 use crate::policy::Policy;
 use crate::signature;
@@ -54,7 +55,7 @@ impl fmt::Debug for Verified {
 ///
 /// The first rule that refuses the token, in this order: its form (at most
 /// [`MAX_TOKEN_BYTES`](crate::limits::MAX_TOKEN_BYTES), three parts, base64url,
-/// JSON), its header, its issuer, its key, its signature, its claims. Only
+/// JSON), its header, its issuer, its key, its signature, the key's own issuer, its claims. Only
 /// lookups happen before the signature is checked, and no claim is judged.
 pub fn verify(token: &str, keyring: &Keyring, now: UnixTime) -> Result<Verified, Error> {
     verify_with(token, |_| keyring, now)
@@ -84,6 +85,7 @@ pub fn verify_with<K: Deref<Target = Keyring>>(
     check_type(&header, issuer.policy())?;
     let selected = select_key(issuer, &header, &claims, now)?;
     check_signature(&token, &header, &selected)?;
+    check_key_issuer(&header, &claims, &selected)?;
     let window = claims.check(issuer.policy(), now)?;
 
     let owned = |text: Option<&str>| text.map(str::to_owned);
@@ -141,6 +143,25 @@ pub(crate) fn select_key<'k>(
     now: UnixTime,
 ) -> Result<Selected<'k>, Error> {
     issuer.select(header.alg, header.kid, claims.issuer()?, now)
+}
+
+/// Checks that the key may sign tokens of this issuer.
+pub(crate) fn check_key_issuer(
+    header: &Header<'_>,
+    claims: &Claims<'_>,
+    selected: &Selected<'_>,
+) -> Result<(), Error> {
+    let Some(binding) = selected.key.binding() else {
+        return Ok(());
+    };
+    let tid = claims.get("tid").and_then(Value::as_str);
+    match binding.admits(claims.issuer()?.unwrap_or_default(), tid) {
+        true => Ok(()),
+        false => Err(Error::KeyIssuer {
+            kid: header.kid.map(Excerpt::new),
+            bound: Excerpt::new(binding.as_str()),
+        }),
+    }
 }
 
 /// Checks that the key signed the token.

@@ -531,7 +531,10 @@ fn dates_after_the_year_9999_are_refused() {
             );
             // Neither a leeway nor a late clock makes up for it.
             assert_eq!(get(value, forever(), NOW).unwrap_err(), error);
-            assert_eq!(get(value, lenient(), UnixTime::MAX).unwrap_err(), error);
+            assert_eq!(
+                get(value, lenient(), UnixTime::MAX - MICRO).unwrap_err(),
+                error
+            );
         }
         let last = UnixTime::from_seconds(LAST);
         for value in ["253402300799", "253402300799.999", "2.53402300799e11"] {
@@ -644,15 +647,7 @@ fn not_before() {
         ] {
             assert!(from(fine, 0).is_ok(), "{claim} {fine}");
         }
-        for early in [
-            "1767225601",
-            "1767225600.000001",
-            "9223372036854775807",
-            "9223372036854775808",
-            "18446744073709551615",
-            "18446744073709551616",
-            "1e308",
-        ] {
+        for early in ["1767225601", "1767225600.000001", "253402300799"] {
             let error = from(early, 0).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::NotYetValid, "{claim} {early}");
         }

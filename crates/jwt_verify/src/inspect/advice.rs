@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::Places;
-use crate::error::{Error, UNITS};
+use crate::error::{Error, KEY_ISSUER, UNITS};
 use crate::excerpt::Excerpt;
 use crate::header::Header;
 use crate::keyring::{Issuer, Keyring};
@@ -154,6 +154,7 @@ pub(super) fn key(error: &Error, issuer: &Issuer, header: &Header<'_>, places: &
             places.keys
         ),
         Error::NoKeys { .. } => format!("{error}: load its JWKS with {}", places.load_keys),
+        Error::KeyIssuer { .. } => format!("{error}: {KEY_ISSUER}"),
         Error::AmbiguousKey { .. } if header.kid.is_some() => {
             format!(
                 "{error}: remove those from {} that the issuer does not use",

@@ -19,7 +19,7 @@ use crate::policy::Policy;
 use crate::signature;
 use crate::time::{Roughly, Seconds, UnixTime, WideTime};
 use crate::token::Token;
-use crate::verify::{check_signature, check_type, find_issuer, select_key};
+use crate::verify::{check_key_issuer, check_signature, check_type, find_issuer, select_key};
 use crate::wanted::Wanted;
 
 /// One step of [`inspect`].
@@ -255,7 +255,13 @@ impl Inspection<'_> {
                 if !header.alg.is_symmetric() {
                     detail.push_str(&format!(", thumbprint {}", key.thumbprint()));
                 }
-                self.steps.ok("key", detail);
+                match check_key_issuer(header, self.claims, &selected) {
+                    Ok(()) => self.steps.ok("key", detail),
+                    Err(error) => {
+                        let detail = advice::key(&error, issuer, header, self.places);
+                        self.steps.fail("key", detail);
+                    }
+                }
                 Some(selected)
             }
             Err(error) => {

@@ -1,5 +1,6 @@
 //! JSON Web Keys (RFC 7517), read into keys that cannot be bad.
 
+mod binding;
 mod ec;
 mod error;
 mod oct;
@@ -18,6 +19,7 @@ use crate::json::{Object, Value};
 use crate::key_type::KeyType;
 use crate::limits::MAX_JWK_BYTES;
 
+pub(crate) use binding::Binding;
 pub use error::KeyError;
 
 /// An admitted key: on its curve, strong enough, not private, and parsed once
@@ -30,6 +32,7 @@ pub struct Key {
     takes: AlgorithmSet,
     kid: Option<Box<str>>,
     alg: Option<Box<str>>,
+    binding: Option<Binding>,
     thumbprint: Box<str>,
 }
 
@@ -67,7 +70,8 @@ impl Key {
     /// the type strictly decoded (RFC 7518 §6, RFC 8037 §2); RSA of 2048 to
     /// 8192 bits, odd exponent from 3 to 2^32 - 1; the point on its curve;
     /// Ed25519 canonical and not of small order; `use`, `key_ops` and `alg`
-    /// fit for verifying signatures (RFC 7517 §4.2 to §4.4); not a key whose
+    /// fit for verifying signatures (RFC 7517 §4.2 to §4.4); `issuer`, which Microsoft Entra ID adds
+    /// to say whose tokens the key may sign, a string; not a key whose
     /// private half is published, such as an RFC's example.
     pub fn from_jwk(jwk: &str, algorithms: AlgorithmSet) -> Result<Self, KeyError> {
         Self::admit(&parse_jwk(jwk)?, None, algorithms)
@@ -110,6 +114,7 @@ impl Key {
         refuse_private_members(jwk, kty.and_then(Value::as_str))?;
         let kid = optional_string(jwk, "kid")?;
         refuse_other_uses(jwk)?;
+        let binding = Binding::read(jwk)?;
 
         let (material, members) = match required_string(jwk, "kty")? {
             "RSA" => rsa::admit(jwk)?,
@@ -131,6 +136,7 @@ impl Key {
             takes,
             kid: kid.map(Box::from),
             alg: stated.map(Box::from),
+            binding,
             thumbprint: thumbprint(&members),
         })
     }
@@ -162,6 +168,11 @@ impl Key {
     /// those of its type, curve and length.
     pub fn takes(&self) -> AlgorithmSet {
         self.takes
+    }
+
+    /// The issuer whose tokens alone the key may sign, where the JWK states one.
+    pub(crate) fn binding(&self) -> Option<&Binding> {
+        self.binding.as_ref()
     }
 
     pub(crate) fn material(&self) -> &Material {
