@@ -1,7 +1,8 @@
 -- The trigger functions of the key tables. Every statement that stores a key runs them.
 
+-- SECURITY DEFINER: a role that may store a key need not have the right to lock its issuer's row.
 CREATE FUNCTION auth.admit_key() RETURNS trigger
-    LANGUAGE c VOLATILE PARALLEL UNSAFE
+    LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pg_auth_jwt_admit_key';
 COMMENT ON FUNCTION auth.admit_key() IS
@@ -12,3 +13,11 @@ CREATE FUNCTION auth.keys_changed() RETURNS trigger
     AS 'MODULE_PATHNAME', 'pg_auth_jwt_keys_changed';
 COMMENT ON FUNCTION auth.keys_changed() IS
     'trigger: has every backend read the keys again once the change commits';
+
+-- SECURITY DEFINER: a role that may delete an issuer need not have a right on the other tables.
+CREATE FUNCTION auth.cascade_issuer() RETURNS trigger
+    LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pg_auth_jwt_cascade_issuer';
+COMMENT ON FUNCTION auth.cascade_issuer() IS
+    'trigger: deletes or renames what belongs to an issuer together with its row';

@@ -4,7 +4,7 @@
 -- No trigger announces what a refresh writes here: one that changes no key makes no backend read
 -- anything again.
 CREATE TABLE auth.endpoints (
-    issuer text COLLATE pg_catalog."C" PRIMARY KEY REFERENCES auth.issuers ON UPDATE CASCADE ON DELETE CASCADE,
+    issuer text COLLATE pg_catalog."C" PRIMARY KEY,
     url text NOT NULL,
     jwks_uri text,
     etag text,
@@ -65,7 +65,7 @@ ALTER TABLE auth.endpoints ENABLE ALWAYS TRIGGER lease_shortened;
 ALTER TABLE auth.endpoints ENABLE ALWAYS TRIGGER leases_truncated;
 
 CREATE TABLE auth.withdrawn_keys (
-    issuer text COLLATE pg_catalog."C" NOT NULL REFERENCES auth.issuers ON UPDATE CASCADE ON DELETE CASCADE,
+    issuer text COLLATE pg_catalog."C" NOT NULL,
     thumbprint text COLLATE pg_catalog."C" NOT NULL,
     withdrawn_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (issuer, thumbprint)

@@ -1,3 +1,7 @@
+-- No table refers to another by a foreign key: pg_restore --jobs loads the tables in any order, and would
+-- lose those that it loads before auth.issuers, the withdrawn keys among them. Triggers do the work of
+-- the foreign keys: admit_key, issuer_renamed, issuer_removed and issuers_removed.
+
 -- Names are compared byte by byte, also by index scans without SQL: hence COLLATE "C".
 CREATE TABLE auth.issuers (
     issuer text COLLATE pg_catalog."C" PRIMARY KEY
@@ -51,7 +55,7 @@ COMMENT ON CONSTRAINT max_stale_not_negative ON auth.issuers IS 'a length of tim
 COMMENT ON CONSTRAINT token_types_named ON auth.issuers IS 'no NULL elements';
 
 CREATE TABLE auth.jwks (
-    issuer text COLLATE pg_catalog."C" NOT NULL REFERENCES auth.issuers ON UPDATE CASCADE ON DELETE CASCADE,
+    issuer text COLLATE pg_catalog."C" NOT NULL,
     kid text COLLATE pg_catalog."C",
     jwk jsonb NOT NULL,
     alg text,
@@ -77,6 +81,19 @@ COMMENT ON INDEX auth.jwks_kid_key IS 'an issuer''s kid names one key of each ty
 CREATE TRIGGER admit_key BEFORE INSERT OR UPDATE ON auth.jwks
     FOR EACH ROW EXECUTE FUNCTION auth.admit_key();
 COMMENT ON TRIGGER admit_key ON auth.jwks IS 'refuses keys that are not acceptable';
+
+-- Not ENABLE ALWAYS: a subscriber of a logical replication gets the changes of the other tables themselves.
+-- A renaming comes BEFORE the row's, so that one statement may rename several issuers, one to the former
+-- name of another.
+CREATE TRIGGER issuer_renamed BEFORE UPDATE ON auth.issuers
+    FOR EACH ROW EXECUTE FUNCTION auth.cascade_issuer();
+CREATE TRIGGER issuer_removed AFTER DELETE ON auth.issuers
+    FOR EACH ROW EXECUTE FUNCTION auth.cascade_issuer();
+CREATE TRIGGER issuers_removed AFTER TRUNCATE ON auth.issuers
+    FOR EACH STATEMENT EXECUTE FUNCTION auth.cascade_issuer();
+COMMENT ON TRIGGER issuer_renamed ON auth.issuers IS 'renames what belongs to the issuer too';
+COMMENT ON TRIGGER issuer_removed ON auth.issuers IS 'deletes what belongs to the issuer too';
+COMMENT ON TRIGGER issuers_removed ON auth.issuers IS 'deletes what belongs to the issuers too';
 
 -- FOR EACH ROW, because a logical replication worker fires no statement triggers, and so that a
 -- statement that changes no row announces nothing. AFTER, because the keys that are read again must

@@ -488,6 +488,40 @@ pub fn issuer_is_followed(issuer: &str, is_fetched: bool) -> Report {
     }
 }
 
+/// A key that is written by hand for an issuer that there is not.
+pub fn no_row_of_issuer(issuer: &str) -> Report {
+    let quoted = pgrx::spi::quote_literal(issuer);
+    Report {
+        sqlstate: SqlState(b"23503"),
+        message: format!("auth.issuers has no issuer \"{}\"", shorten(issuer)),
+        detail: Some("A key counts for the issuer of its row alone.".to_owned()),
+        hint: Some(format!(
+            "Run INSERT INTO auth.issuers (issuer, audience) VALUES ({quoted}, '{{...}}') first, with \
+             the aud of its tokens."
+        )),
+    }
+}
+
+/// Another transaction has stored a key that this one's snapshot does not show; in Postgres's words.
+pub fn not_serializable() -> Report {
+    Report {
+        sqlstate: SqlState(b"40001"),
+        message: "could not serialize access due to concurrent update".to_owned(),
+        detail: None,
+        hint: None,
+    }
+}
+
+/// A key that is noted as withdrawn for an issuer that there is not.
+pub fn withdrawn_of_no_issuer(issuer: &str) -> Report {
+    Report {
+        sqlstate: SqlState(b"01000"),
+        message: format!("auth.issuers has no issuer \"{}\"", shorten(issuer)),
+        detail: Some("The key stays withdrawn for an issuer of that name alone.".to_owned()),
+        hint: None,
+    }
+}
+
 /// `auth.refresh` of an issuer whose keys are not fetched.
 pub fn issuer_not_fetched(issuer: &str) -> Report {
     Report {

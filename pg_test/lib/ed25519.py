@@ -64,6 +64,11 @@ class Key:
     def jwk(self, **more):
         return {"kty": "OKP", "crv": "Ed25519", "kid": self.kid, "x": base64url(self.public), **more}
 
+    def thumbprint(self):
+        """By RFC 7638."""
+        members = json.dumps({"crv": "Ed25519", "kty": "OKP", "x": base64url(self.public)}, separators=(",", ":"))
+        return base64url(hashlib.sha256(members.encode()).digest())
+
     def private_jwk(self):
         return self.jwk(d=base64url(self.seed))
 
@@ -75,6 +80,13 @@ def key(number):
 
 def jwks(*numbers):
     return json.dumps({"keys": [key(number).jwk() for number in numbers]})
+
+
+def fetched_row(issuer, number):
+    """The statement that stores a key of an issuer whose keys are fetched, as a dump has it: with its thumbprint."""
+    stored = key(number)
+    return (f"INSERT INTO auth.jwks (issuer, kid, jwk, thumbprint) VALUES ('{issuer}', '{stored.kid}', "
+            f"'{json.dumps(stored.jwk())}', '{stored.thumbprint()}')")
 
 
 def token(number, issuer, sub="u1", seconds=3600, header=None, **claims):

@@ -120,12 +120,7 @@ def main():
             target.client("pg_restore", "-U", "owner_role", "--exit-on-error", "-d", to, custom)
 
         def in_parallel(to):
-            # Loads tables in any order, so a key may come before its issuer and be refused. The
-            # missing rows are loaded once more.
-            target.client("pg_restore", "--role=owner_role", "-j2", "-d", to, custom, check=False, stderr=subprocess.DEVNULL)
-            target.psql("-c", "DELETE FROM auth.jwks", to)
-            target.client("pg_restore", "--role=owner_role", "--data-only", "--schema=auth", "--table=jwks",
-                          "-d", to, custom)
+            target.client("pg_restore", "--role=owner_role", "-j2", "-d", to, custom)
 
         def into_owners(to):
             target.session(to, "owner_role").query("CREATE EXTENSION pg_auth_jwt")

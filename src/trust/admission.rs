@@ -10,6 +10,7 @@ use crate::pg::encoding;
 use crate::pg::function::{Arguments, SqlResult, not_called_as_trigger, sql_function};
 use crate::pg::report::Report;
 use crate::pg::row::{self, Columns, NotUtf8, Row};
+use crate::trust::endpoint::withdrawn::Replacing;
 use crate::trust::tables::{self, KEY_COLUMNS};
 
 sql_function!(
@@ -40,6 +41,7 @@ sql_function!(
 );
 
 /// The columns of a row of `auth.jwks` that describe its key.
+#[derive(Default)]
 struct KeyColumns {
     issuer: Option<String>,
     kid: Option<String>,
@@ -90,47 +92,103 @@ fn admit_key(arguments: &Arguments) -> SqlResult {
         let (old, new) = if is_update {
             // A row that cannot be read, because it is older than the trigger, counts as empty.
             let old = KeyColumns::read(&columns, relation, trigger.tg_trigtuple).ok();
-            (old, trigger.tg_newtuple)
+            (
+                old.or_else(|| Some(KeyColumns::default())),
+                trigger.tg_newtuple,
+            )
         } else {
             (None, trigger.tg_trigtuple)
         };
         let row = KeyColumns::read(&columns, relation, new)?;
-        let (Some(issuer), Some(jwk)) = (&row.issuer, &row.jwk) else {
+        let Some(filled) = admit(&row, old.as_ref())? else {
             // The NOT NULL constraints refuse it.
             return Ok(Some(pg_sys::Datum::from(new)));
         };
-
-        let algorithms = algorithms_of(issuer)?;
-        let key = Key::from_jwk(jwk, algorithms).map_err(|error| errors::key(&error, issuer))?;
-        // If an UPDATE of the JWK leaves kid or alg unchanged, they belong to the former JWK.
-        let jwk_changed = old.as_ref().is_some_and(|old| old.jwk != row.jwk);
-        let given = |new: &Option<String>, old: Option<&Option<String>>| {
-            if jwk_changed && Some(new) == old {
-                None
-            } else {
-                new.clone()
-            }
-        };
-        let kid = agree(
-            "kid",
-            given(&row.kid, old.as_ref().map(|old| &old.kid)),
-            key.kid(),
-        )?;
-        let alg = given(&row.alg, old.as_ref().map(|old| &old.alg));
-        let alg = match (alg, key.alg()) {
-            // The owner may pin the algorithm of a key whose JWK names none.
-            (Some(alg), None) => {
-                Key::from_jwk_with_alg(jwk, &alg, algorithms)
-                    .map_err(|error| errors::key(&error, issuer))?;
-                Some(alg)
-            }
-            (alg, stated) => agree("alg", alg, stated)?,
-        };
-        if let Some(kid) = &kid {
-            refuse_second_key(issuer, kid, &key, old.as_ref())?;
-        }
-        let filled = fill_in(&columns, relation, new, &kid, &alg, key.thumbprint())?;
+        let filled = fill_in(&columns, relation, new, &filled)?;
         Ok(Some(pg_sys::Datum::from(filled)))
+    }
+}
+
+/// What is filled in.
+struct Filled {
+    kid: Option<String>,
+    alg: Option<String>,
+    thumbprint: String,
+}
+
+/// Checks a row that is inserted, or updated where there is an old one. `None` where it has no issuer or
+/// no key.
+fn admit(row: &KeyColumns, old: Option<&KeyColumns>) -> Result<Option<Filled>, Report> {
+    let (Some(issuer), Some(jwk)) = (&row.issuer, &row.jwk) else {
+        return Ok(None);
+    };
+    let stored = IssuerRow::lock(issuer)?;
+    // Whether the issuer's algorithms allow a key is asked again with each token.
+    let algorithms = match (is_by_hand(row, old), stored) {
+        (false, _) => AlgorithmSet::ALL,
+        (true, None) => return Err(errors::no_row_of_issuer(issuer)),
+        (true, Some(stored)) if stored.is_followed => {
+            return Err(errors::issuer_is_followed(issuer, false));
+        }
+        (true, Some(stored)) => stored.algorithms,
+    };
+    let key = Key::from_jwk(jwk, algorithms).map_err(|error| errors::key(&error, issuer))?;
+    // If an UPDATE of the JWK leaves kid or alg unchanged, they belong to the former JWK.
+    let jwk_changed = old.is_some_and(|old| old.jwk != row.jwk);
+    let given = |new: &Option<String>, old: Option<&Option<String>>| {
+        if jwk_changed && Some(new) == old {
+            None
+        } else {
+            new.clone()
+        }
+    };
+    let kid = agree("kid", given(&row.kid, old.map(|old| &old.kid)), key.kid())?;
+    let alg = given(&row.alg, old.map(|old| &old.alg));
+    let alg = match (alg, key.alg()) {
+        // The owner may pin the algorithm of a key whose JWK names none.
+        (Some(alg), None) => {
+            Key::from_jwk_with_alg(jwk, &alg, algorithms)
+                .map_err(|error| errors::key(&error, issuer))?;
+            Some(alg)
+        }
+        (alg, stated) => agree("alg", alg, stated)?,
+    };
+    if let Some(kid) = &kid {
+        refuse_second_key(issuer, kid, &key, old)?;
+    }
+    Ok(Some(Filled {
+        kid,
+        alg,
+        thumbprint: key.thumbprint().to_owned(),
+    }))
+}
+
+/// Whether somebody writes another key by hand, who has to be told where it would not count. Rows of a
+/// dump and of a replication are stored as they were, in any order of the tables: they have their
+/// thumbprint, which is filled in where a key is written by hand.
+fn is_by_hand(row: &KeyColumns, old: Option<&KeyColumns>) -> bool {
+    // SAFETY: reads a variable of the backend.
+    let is_replica = unsafe { pg_sys::SessionReplicationRole }
+        == pg_sys::SESSION_REPLICATION_ROLE_REPLICA as core::ffi::c_int;
+    if is_replica || Replacing::is_going_on() {
+        return false;
+    }
+    match old {
+        // A key can be ended by hand, wherever it comes from.
+        Some(old) => {
+            (&old.issuer, &old.kid, &old.jwk, &old.alg)
+                != (&row.issuer, &row.kid, &row.jwk, &row.alg)
+        }
+        None => {
+            let key = row
+                .jwk
+                .as_deref()
+                .map(|jwk| Key::from_jwk(jwk, AlgorithmSet::ALL));
+            let thumbprint = key
+                .as_ref()
+                .and_then(|key| Some(key.as_ref().ok()?.thumbprint()));
+            thumbprint.is_none() || row.thumbprint.as_deref() != thumbprint
+        }
     }
 }
 
@@ -148,36 +206,42 @@ fn agree(
     }
 }
 
-/// The algorithms of the issuer's row; the default if there is no row (the foreign key reports
-/// that).
-///
-/// # Errors
-///
-/// Where the issuer's keys are followed in a table. Those that are fetched are stored here.
-fn algorithms_of(issuer: &str) -> Result<AlgorithmSet, Report> {
-    Spi::connect(|client| {
-        let rows = client
-            .select(
-                "SELECT i.algorithms::pg_catalog.text[], i.source IS NOT NULL \
-                        AND NOT i.source OPERATOR(pg_catalog.?) 'url' \
-                        AND NOT i.source OPERATOR(pg_catalog.?) 'discovery' \
-                 FROM auth.issuers AS i WHERE i.issuer OPERATOR(pg_catalog.=) $1",
-                Some(1),
-                &[argument(issuer)?],
-            )
-            .map_err(errors::spi)?;
-        if rows.is_empty() {
-            return Ok(AlgorithmSet::ASYMMETRIC);
-        }
-        let row = rows.first();
-        let is_followed = row.get::<bool>(2).map_err(errors::spi)?;
-        if is_followed.unwrap_or(true) {
-            return Err(errors::issuer_is_followed(issuer, false));
-        }
-        let names = row.get_datum_by_ordinal(1).map_err(errors::spi)?;
-        // SAFETY: the query gives a text[].
-        unsafe { algorithms(names) }
-    })
+/// The relevant columns of the issuer's row of `auth.issuers`.
+struct IssuerRow {
+    algorithms: AlgorithmSet,
+    /// Whether its keys are followed in a table. Those that are fetched are stored here.
+    is_followed: bool,
+}
+
+impl IssuerRow {
+    /// `None` where there is no such issuer. Waits for a transaction that deletes or renames it, and lets
+    /// none do that before this one ends, as a foreign key would.
+    fn lock(issuer: &str) -> Result<Option<Self>, Report> {
+        Spi::connect_mut(|client| {
+            // FOR KEY SHARE takes a statement that may write.
+            let rows = client
+                .update(
+                    "SELECT i.algorithms::pg_catalog.text[], i.source IS NOT NULL \
+                            AND NOT i.source OPERATOR(pg_catalog.?) 'url' \
+                            AND NOT i.source OPERATOR(pg_catalog.?) 'discovery' \
+                     FROM auth.issuers AS i WHERE i.issuer OPERATOR(pg_catalog.=) $1 \
+                     FOR KEY SHARE OF i",
+                    Some(1),
+                    &[argument(issuer)?],
+                )
+                .map_err(errors::spi)?;
+            if rows.is_empty() {
+                return Ok(None);
+            }
+            let row = rows.first();
+            let names = row.get_datum_by_ordinal(1).map_err(errors::spi)?;
+            Ok(Some(Self {
+                // SAFETY: the query gives a text[].
+                algorithms: unsafe { algorithms(names) }?,
+                is_followed: row.get::<bool>(2).map_err(errors::spi)?.unwrap_or(true),
+            }))
+        })
+    }
 }
 
 /// An issuer's `algorithms` column as a set.
@@ -252,17 +316,15 @@ unsafe fn fill_in(
     columns: &Columns,
     relation: pg_sys::Relation,
     tuple: pg_sys::HeapTuple,
-    kid: &Option<String>,
-    alg: &Option<String>,
-    thumbprint: &str,
+    filled: &Filled,
 ) -> Result<pg_sys::HeapTuple, Report> {
     let mut numbers = Vec::with_capacity(3);
     let mut values = Vec::with_capacity(3);
     let mut nulls = Vec::with_capacity(3);
     for (column, value) in [
-        ("kid", kid.as_deref()),
-        ("alg", alg.as_deref()),
-        ("thumbprint", Some(thumbprint)),
+        ("kid", filled.kid.as_deref()),
+        ("alg", filled.alg.as_deref()),
+        ("thumbprint", Some(filled.thumbprint.as_str())),
     ] {
         let Some(number) = columns.number(column) else {
             continue;

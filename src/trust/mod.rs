@@ -1,11 +1,13 @@
 //! The issuers and keys that this database trusts, in the tables `auth.issuers` and `auth.jwks`.
 //!
-//! [`admission`] has the trigger that checks keys, and [`init`] loads a JWKS. [`keys`] holds what a
+//! [`admission`] has the trigger that checks keys, [`cascade`] the one that deletes them with their
+//! issuer, and [`init`] loads a JWKS. [`keys`] holds what a
 //! backend has read, and knows when that is stale. [`lookup`], [`tables`] and [`index`] read the
 //! rows that a token names, and [`inventory`] all rows. [`endpoint`] is about keys that are fetched
 //! from a URL. [`triggers`] checks that changes are announced.
 
 pub mod admission;
+mod cascade;
 pub mod endpoint;
 mod follow;
 mod index;

@@ -130,6 +130,9 @@ impl AlgorithmSet {
         Algorithm::EdDsa,
     ]);
 
+    /// Every algorithm.
+    pub const ALL: Self = Self::of(&Algorithm::ALL);
+
     /// The set of the algorithms of these names; without names, the empty set.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use pgrx::prelude::*;
 use crate::errors;
 use crate::pg::encoding;
 use crate::pg::function::{Arguments, SqlResult, sql_function};
-use crate::pg::report::Report;
+use crate::pg::report::{self, Report};
 use crate::pg::row::{Columns, Row};
 
 sql_function!(
@@ -32,13 +32,19 @@ thread_local! {
     static REPLACING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// While this exists, neither trigger function does anything: deleted keys are not noted, because
-/// the issuer withdrew them, and not the owner; and noted ones are being deleted anyway.
+/// While this exists, the extension itself writes the tables, and nothing counts as written by hand:
+/// deleted keys are not noted, because the issuer withdrew them, and not the owner; noted ones are being
+/// deleted anyway; and fetched ones may be stored.
 pub struct Replacing(bool);
 
 impl Replacing {
     pub fn begin() -> Self {
         Self(REPLACING.replace(true))
+    }
+
+    /// Whether one exists.
+    pub fn is_going_on() -> bool {
+        REPLACING.get()
     }
 }
 
@@ -104,7 +110,7 @@ fn delete_banned(arguments: &Arguments) -> SqlResult {
     let is_update = trigger.tg_event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_UPDATE;
     // SAFETY: a row trigger has an open relation and a tuple of it: that of an INSERT, and with an
     // UPDATE the new one beside it.
-    let names = unsafe {
+    let (names, is_now) = unsafe {
         let relation = trigger.tg_relation;
         let tuple = if is_update {
             trigger.tg_newtuple
@@ -112,8 +118,14 @@ fn delete_banned(arguments: &Arguments) -> SqlResult {
             trigger.tg_trigtuple
         };
         let columns = Columns::of(relation);
-        names_of(&Row::new(&columns, (*relation).rd_att, tuple))?
+        let row = Row::new(&columns, (*relation).rd_att, tuple);
+        let now = pg_sys::GetCurrentTransactionStartTimestamp();
+        (names_of(&row)?, row.timestamp("withdrawn_at") == Some(now))
     };
+    // The rows of a dump may come before their issuer's, and are of another time.
+    if is_now && let (Some(issuer), _) = &names {
+        warn_of_no_issuer(issuer)?;
+    }
     // The statement's lock waits for a refreshing process that is storing the key, and makes one
     // wait that is about to: it then reads the notes again.
     update(
@@ -122,6 +134,24 @@ fn delete_banned(arguments: &Arguments) -> SqlResult {
         names,
     )?;
     Ok(Some(pg_sys::Datum::from(0)))
+}
+
+/// Warns who notes a key for an issuer that there is not: the name may be mistyped.
+fn warn_of_no_issuer(issuer: &str) -> Result<(), Report> {
+    let argument = encoding::argument(issuer).ok_or_else(errors::not_storable)?;
+    let is_known = Spi::connect(|client| {
+        let rows = client.select(
+            "SELECT FROM auth.issuers AS i WHERE i.issuer OPERATOR(pg_catalog.=) $1",
+            Some(1),
+            &[argument],
+        )?;
+        Ok(!rows.is_empty())
+    })
+    .map_err(errors::spi)?;
+    if !is_known {
+        report::warning(&errors::withdrawn_of_no_issuer(issuer));
+    }
+    Ok(())
 }
 
 /// A key's issuer and thumbprint.

@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+"""A dump is restored in any order of the four key tables, as `pg_restore --jobs` loads them, and by any
+form of pg_restore: the rows come back as they were, and a withdrawn key stays withdrawn."""
+
+import itertools
+import os
+import subprocess
+
+from lib import ed25519, tokens
+from lib.pg import Checks, SharedCluster
+
+TABLES = ("issuers", "jwks", "endpoints", "withdrawn_keys")
+FETCHED = "https://fetched.test.example"
+KEPT, LEAKED = 1, 2
+ROWS = {name: f"SELECT * FROM auth.{name} ORDER BY 1, 2" for name in TABLES}
+# Rounds of a parallel restore. One of the parts of a race wins in about half of them.
+ROUNDS = 10
+
+
+def source(cluster):
+    """Each kind of issuer; of the one that is fetched a key was withdrawn, because it had leaked."""
+    db = cluster.create_db("test_restore_from")
+    owner = cluster.session(db, "owner_role")
+    owner.query(tokens.setup(0, 1) + tokens.follow(0))
+    owner.query(f"INSERT INTO auth.issuers (issuer, audience) VALUES ('https://loaded.test.example', '{{a}}');"
+                f"SELECT auth.init('{ed25519.jwks(3, 4)}', 'https://loaded.test.example');"
+                f"SELECT auth.follow_url('{FETCHED}', '{FETCHED}/jwks', '{{app}}')")
+    for number in (KEPT, LEAKED):
+        owner.query(ed25519.fetched_row(FETCHED, number))
+    owner.query(f"UPDATE auth.endpoints SET last_success = now(), next_attempt = now() + '1 h' WHERE issuer = '{FETCHED}'")
+    for number in (KEPT, LEAKED):
+        assert accepts(cluster, db, number) is None
+    owner.query(f"DELETE FROM auth.jwks WHERE issuer = '{FETCHED}' AND kid = 'e{LEAKED}'")
+    owner.close()
+    return db
+
+
+def accepts(cluster, db, number):
+    with cluster.session(db) as session:
+        return session.code("SELECT auth.jwt_session_init($1)", ed25519.token(number, FETCHED, aud="app"))
+
+
+def rows(cluster, db):
+    with cluster.session(db, "postgres") as root:
+        return {name: root.query(query) for name, query in ROWS.items()}
+
+
+class Restores:
+    def __init__(self, checks, cluster):
+        self.checks, self.cluster = checks, cluster
+        self.db = source(cluster)
+        self.wanted = rows(cluster, self.db)
+        checks.equal("of each table", [len(self.wanted[name]) for name in TABLES], [4, 5, 1, 1])
+        self.bin = cluster.client("pg_config", "--bindir").strip()
+        self.dump = f"{cluster.dir}/restore.dump"
+        cluster.client("pg_dump", "-Fc", "-f", self.dump, self.db)
+        self.count = 0
+
+    def new(self, template="template0"):
+        self.count += 1
+        db = f"test_restore_{self.count}"
+        self.cluster.client("createdb", "-T", template, "-O", "owner_role", db)
+        return db
+
+    def run(self, *args, **options):
+        """Its exit status and what it said."""
+        environ = {**os.environ, "PGHOST": self.cluster.dir, "PGUSER": "postgres"}
+        run = subprocess.run([f"{self.bin}/{args[0]}", *args[1:]], env=environ, check=False, text=True, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, **options)
+        return run.returncode, run.stdout
+
+    def good(self, name, db, status, said):
+        self.checks.equal(f"{name}: ends well, {said[-300:]}", status, 0)
+        self.checks.equal(f"{name}: rows", rows(self.cluster, db), self.wanted)
+        self.checks.equal(f"{name}: the kept key", accepts(self.cluster, db, KEPT), None)
+        self.checks.equal(f"{name}: the leaked key", accepts(self.cluster, db, LEAKED), "28J03")
+        with self.cluster.session(db, "owner_role") as owner:
+            owner.query(f"DELETE FROM auth.issuers WHERE issuer = '{FETCHED}'")
+            self.checks.equal(f"{name}: an issuer is deleted with all that belongs to it",
+                              owner.query(" UNION ALL ".join(f"SELECT issuer FROM auth.{table} WHERE issuer = '{FETCHED}'" for table in TABLES)), [])
+        self.cluster.client("dropdb", db)
+
+    def in_parallel(self):
+        for number in range(ROUNDS):
+            db = self.new()
+            self.good(f"--jobs, {number}", db, *self.run("pg_restore", "-j4", "--role=owner_role", "-d", db, self.dump))
+
+    def in_other_forms(self):
+        for options in (["--exit-on-error"], ["--single-transaction"], ["--clean", "--if-exists"]):
+            db = self.new()
+            self.good(" ".join(options), db, *self.run("pg_restore", "--role=owner_role", *options, "-d", db, self.dump))
+        db = self.new()
+        for section in ("pre-data", "data", "post-data"):
+            status, said = self.run("pg_restore", "-e", "-j2", "--role=owner_role", f"--section={section}", "-d", db, self.dump)
+            self.checks.equal(f"section {section}: {said[-300:]}", status, 0)
+        self.good("section by section", db, status, said)
+        # Into a database that has the extension already, without rows.
+        for options in (["--data-only", "-e"], ["--data-only", "-n", "auth", "-e"], ["--data-only", "--disable-triggers", "-e"],
+                        ["--data-only", "--disable-triggers", "-j4", "-e"], ["--data-only", "--single-transaction"]):
+            db = self.new(template="template_test")
+            with self.cluster.session(db, "owner_role") as owner:
+                owner.query(tokens.follow(0).partition("INSERT INTO auth.issuers")[0] + "DELETE FROM followed_keys; DELETE FROM fixture.jose")
+            self.good(" ".join(options), db, *self.run("pg_restore", *options, "-d", db, self.dump))
+
+    def in_each_order(self):
+        """What a restore runs for each table, in each order, with each form of the rows, by the owner and
+        as a replication worker writes."""
+        forms = {"COPY": [], "INSERT": ["--inserts"], "INSERT with columns": ["--column-inserts", "--rows-per-insert=2"]}
+        db = self.new(template="template_test")
+        with self.cluster.session(db, "owner_role") as owner:
+            owner.query(tokens.follow(0))
+            owner.query("DELETE FROM auth.issuers")
+        for form, options in forms.items():
+            parts = {}
+            for name in TABLES:
+                status, parts[name] = self.run("pg_dump", "--data-only", *options, "-t", f"auth.{name}", self.db)
+                self.checks.true(f"{form}: {name} is dumped", status == 0 and f"auth.{name} " in parts[name])
+            for order in itertools.permutations(TABLES):
+                for who in ("SET ROLE owner_role;", "SET session_replication_role = replica;"):
+                    script = "\n".join(["BEGIN;", who, *(parts[name] for name in order), "RESET ALL; RESET ROLE;",
+                                        *(f"\\echo {name}\n{ROWS[name]};" for name in TABLES), "ROLLBACK;"])
+                    status, said = self.run("psql", "-XAtq", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-d", db, input=script)
+                    self.checks.equal(f"{form}: {' '.join(order)} {who}", (status, said.splitlines()[-len(self.shown()):]), (0, self.shown()))
+        self.cluster.client("dropdb", db)
+
+    def shown(self):
+        """The rows, as psql shows them."""
+        return [line for name in TABLES for line in (name, *("\t".join(value or "" for value in row) for row in self.wanted[name]))]
+
+
+def main():
+    checks = Checks()
+    with SharedCluster() as cluster:
+        restores = Restores(checks, cluster)
+        restores.in_each_order()
+        restores.in_other_forms()
+        restores.in_parallel()
+    checks.done("dumps restored in each order and form")
+
+
+main()
