@@ -14,9 +14,9 @@ use crate::errors;
 use crate::pg::encoding;
 use crate::pg::report::Report;
 use crate::trust::admission::argument;
-use crate::trust::endpoint::Endpoint;
 use crate::trust::endpoint::rows::{self, First, text_argument, time_argument};
 use crate::trust::endpoint::state::{CLAIM, Progress};
+use crate::trust::endpoint::{Endpoint, IS_ENDPOINT};
 use crate::trust::init::run;
 
 /// Why a process was started.
@@ -70,48 +70,87 @@ pub fn tag_of(issuer: &str) -> Option<Tag> {
 
 /// The name of the endpoint's issuer with this tag, if there is one.
 pub fn issuer_of(client: &SpiClient, tag: Tag) -> Result<Option<String>, Report> {
-    let found = client
-        .select(
-            "SELECT i.issuer FROM auth.issuers AS i \
-             WHERE pg_catalog.sha256(pg_catalog.convert_to( \
-                 i.issuer, pg_catalog.getdatabaseencoding())) OPERATOR(pg_catalog.=) $1 \
-             AND (i.source OPERATOR(pg_catalog.?) 'url' \
-                  OR i.source OPERATOR(pg_catalog.?) 'discovery')",
-            Some(1),
-            &[tag.as_slice().into()],
-        )
-        .map_err(errors::spi)?;
-    First::of(found).map_or(Ok(None), |row| row.text(1))
-}
-
-/// The issuers that may be due, with when that is.
-const DUE: &str = "FROM auth.issuers AS i LEFT JOIN auth.endpoints AS e \
-         ON e.issuer OPERATOR(pg_catalog.=) i.issuer \
-     WHERE i.enabled AND (i.source OPERATOR(pg_catalog.?) 'url' \
-         OR i.source OPERATOR(pg_catalog.?) 'discovery')";
-
-/// The issuer that has been due for the longest time, if one is due.
-pub fn next_due(client: &SpiClient) -> Result<Option<String>, Report> {
     let query = format!(
-        "SELECT i.issuer {DUE} AND (e.next_attempt IS NULL \
-             OR e.next_attempt OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp() \
-             OR e.next_attempt OPERATOR(pg_catalog.>) (pg_catalog.clock_timestamp() \
-                OPERATOR(pg_catalog.+) '66 min'::pg_catalog.interval)) \
-         ORDER BY e.next_attempt NULLS FIRST LIMIT 1"
+        "SELECT i.issuer FROM auth.issuers AS i \
+         WHERE {TAG} OPERATOR(pg_catalog.=) $1 AND {IS_ENDPOINT}"
     );
     let found = client
-        .select(query.as_str(), Some(1), &[])
+        .select(query.as_str(), Some(1), &[tag.as_slice().into()])
         .map_err(errors::spi)?;
     First::of(found).map_or(Ok(None), |row| row.text(1))
 }
 
-/// When the next fetch of the database is due; `None`: none ever is.
-pub fn next_attempt(client: &SpiClient) -> Result<Option<UnixTime>, Report> {
-    let query = format!("SELECT pg_catalog.min(coalesce(e.next_attempt, pg_catalog.now())) {DUE}");
+/// [`tag_of`] in SQL.
+const TAG: &str = "pg_catalog.sha256(pg_catalog.convert_to( \
+     i.issuer, pg_catalog.getdatabaseencoding()))";
+
+/// The issuers that are fetched: when each is due, whether that is now, and whether this process has
+/// tried it already ($1 has the tags of those).
+fn timetable() -> String {
+    format!(
+        "SELECT i.issuer, e.next_attempt, \
+                (e.next_attempt IS NULL \
+                 OR e.next_attempt OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp() \
+                 OR e.next_attempt OPERATOR(pg_catalog.>) (pg_catalog.clock_timestamp() \
+                    OPERATOR(pg_catalog.+) '66 min'::pg_catalog.interval)) AS is_due, \
+                {TAG} OPERATOR(pg_catalog.=) ANY ($1) AS was_tried \
+         FROM auth.issuers AS i LEFT JOIN auth.endpoints AS e \
+             ON e.issuer OPERATOR(pg_catalog.=) i.issuer \
+         WHERE i.enabled AND {IS_ENDPOINT}"
+    )
+}
+
+fn tags(tried: &[Tag]) -> DatumWithOid<'_> {
+    let tags: Vec<&[u8]> = tried.iter().map(Tag::as_slice).collect();
+    tags.into()
+}
+
+/// The issuer that has been due for the longest time, if one is due that was not tried yet.
+pub fn next_due(client: &SpiClient, tried: &[Tag]) -> Result<Option<String>, Report> {
+    let query = format!(
+        "SELECT t.issuer FROM ({}) AS t WHERE t.is_due AND NOT t.was_tried \
+         ORDER BY t.next_attempt NULLS FIRST LIMIT 1",
+        timetable()
+    );
     let found = client
-        .select(query.as_str(), Some(1), &[])
+        .select(query.as_str(), Some(1), &[tags(tried)])
         .map_err(errors::spi)?;
-    First::of(found).map_or(Ok(None), |row| row.time(1))
+    First::of(found).map_or(Ok(None), |row| row.text(1))
+}
+
+/// What is left to fetch in the database.
+#[derive(Default)]
+pub struct Outlook {
+    /// Whether an issuer is due that was not tried yet.
+    pub is_due: bool,
+    /// When the next fetch is due, without those that are stuck; `None`: never.
+    pub next: Option<UnixTime>,
+    /// Whether an issuer was tried and is due all the same: its fetch could not be claimed, or what came
+    /// of it not be written.
+    pub is_stuck: bool,
+}
+
+/// Looks what is left to fetch, after these were tried.
+pub fn outlook(client: &SpiClient, tried: &[Tag]) -> Result<Outlook, Report> {
+    let query = format!(
+        "SELECT pg_catalog.count(*) FILTER (WHERE t.is_due AND NOT t.was_tried)::pg_catalog.int4, \
+                pg_catalog.min(CASE WHEN t.is_due THEN pg_catalog.now() ELSE t.next_attempt END) \
+                    FILTER (WHERE NOT (t.is_due AND t.was_tried)), \
+                pg_catalog.count(*) FILTER (WHERE t.is_due AND t.was_tried)::pg_catalog.int4 \
+         FROM ({}) AS t",
+        timetable()
+    );
+    let found = client
+        .select(query.as_str(), Some(1), &[tags(tried)])
+        .map_err(errors::spi)?;
+    let Some(row) = First::of(found) else {
+        return Ok(Outlook::default());
+    };
+    Ok(Outlook {
+        is_due: row.integer(1)?.unwrap_or(0) > 0,
+        next: row.time(2)?,
+        is_stuck: row.integer(3)?.unwrap_or(0) > 0,
+    })
 }
 
 /// A digest of all that decides which keys of an answer are stored. Where it differs from what it
@@ -136,7 +175,7 @@ pub fn digest(client: &SpiClient, issuer: &str) -> Result<Option<String>, Report
 }
 
 /// Claims a fetch; `None` where there is nothing to do: the issuer is gone, or has no endpoint, or
-/// another process was faster.
+/// another process was faster, or the claim could not be written.
 pub fn take(client: &mut SpiClient, issuer: &str, reason: Reason) -> Result<Option<Claim>, Report> {
     let found = client
         .select(
@@ -243,8 +282,7 @@ pub fn take(client: &mut SpiClient, issuer: &str, reason: Reason) -> Result<Opti
         text_argument(etag.as_deref().filter(|_| is_same))?,
         time_argument(Some(second)),
     ];
-    run(
-        client,
+    let claimed = client.update(
         "UPDATE auth.endpoints AS e SET url = $2, last_attempt = $3, next_attempt = $4, \
                 early_after = $5, early_wait = $6, failures = $7, etag = $8, outcome = NULL, \
                 jwks_uri = CASE WHEN e.url OPERATOR(pg_catalog.=) $2 THEN e.jwks_uri END, \
@@ -254,9 +292,14 @@ pub fn take(client: &mut SpiClient, issuer: &str, reason: Reason) -> Result<Opti
                     AND e.answered IS NOT NULL THEN least(e.answered, $9) END, \
                 modified = CASE WHEN e.url OPERATOR(pg_catalog.=) $2 \
                     AND e.modified IS NOT NULL THEN least(e.modified, $9) END \
-         WHERE e.issuer OPERATOR(pg_catalog.=) $1",
+         WHERE e.issuer OPERATOR(pg_catalog.=) $1 RETURNING true",
+        None,
         &arguments,
-    )?;
+    );
+    // A trigger of the owner's may have suppressed it. A fetch without a claim would be repeated at once.
+    if claimed.map_err(errors::spi)?.is_empty() {
+        return Ok(None);
+    }
     let discover = endpoint.discover;
     Ok(Some(Claim {
         issuer: issuer.to_owned(),

@@ -38,6 +38,15 @@ const URL: &str = "url";
 /// As above, of the discovery document.
 const DISCOVERY: &str = "discovery";
 
+/// SQL for "the source of issuer `i` is an endpoint": exactly what [`Endpoint::from_json`] reads. What is an
+/// endpoint in one place only would be due for ever.
+const IS_ENDPOINT: &str = "((i.source OPERATOR(pg_catalog.->>) 'url' IS NOT NULL \
+         AND i.source OPERATOR(pg_catalog.=) pg_catalog.jsonb_build_object( \
+             'url', i.source OPERATOR(pg_catalog.->>) 'url')) \
+     OR (i.source OPERATOR(pg_catalog.->>) 'discovery' IS NOT NULL \
+         AND i.source OPERATOR(pg_catalog.=) pg_catalog.jsonb_build_object( \
+             'discovery', i.source OPERATOR(pg_catalog.->>) 'discovery')))";
+
 /// The end of the URL of a discovery document (OpenID Connect Discovery 1.0 §4).
 const DISCOVERY_PATH: &str = "/.well-known/openid-configuration";
 

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 
+use jwks_fetch::schedule;
 use jwt_verify::UnixTime;
 use pgrx::pg_sys;
 
@@ -22,6 +23,8 @@ struct Line {
     database: AtomicU32,
     /// In Postgres's time.
     due: AtomicI64,
+    /// How many processes in a row found an issuer that stayed due although it was tried.
+    stuck: AtomicU32,
 }
 
 /// The table. Zeros are an empty one.
@@ -37,6 +40,17 @@ pub static TIMETABLE: Area<Timetable> = Area::new(c"pg_auth_jwt timetable");
 /// Whether there is a launcher, which begins fetches that are due.
 pub fn has_launcher() -> bool {
     TIMETABLE.get().is_some()
+}
+
+/// As [`note`], by a process that has tried the issuers that were due. Where one of them is due all the
+/// same, it is tried again after 10 seconds, then after twice the time each time, as after a failure:
+/// whatever the reason is, no process may be started for it all the time.
+pub fn note_tried(database: pg_sys::Oid, due: Option<UnixTime>, is_stuck: bool, now: UnixTime) {
+    let times = TIMETABLE
+        .get()
+        .map_or(0, |table| table.count_stuck(database.to_u32(), is_stuck));
+    let again = is_stuck.then(|| now.saturating_add(schedule::after_failure(times, None, 0)));
+    note(database, due.into_iter().chain(again).min());
 }
 
 /// Notes when the next fetch of a database is due; `None`: nothing is to be fetched.
@@ -84,6 +98,7 @@ impl Timetable {
         };
         let Some(due) = due else {
             for line in ours() {
+                line.stuck.store(0, Ordering::Relaxed);
                 line.database.store(0, Ordering::Release);
                 self.is_full.store(false, Ordering::Relaxed);
             }
@@ -103,6 +118,21 @@ impl Timetable {
             line.due.store(due, Ordering::Release);
         }
         true
+    }
+
+    /// How many times in a row the database was stuck, this one included.
+    fn count_stuck(&self, database: u32, is_stuck: bool) -> u32 {
+        let of_database = |line: &&Line| line.database.load(Ordering::Acquire) == database;
+        let mut most = 0;
+        for line in self.lines.iter().filter(of_database) {
+            let times = match is_stuck {
+                true => line.stuck.load(Ordering::Relaxed).saturating_add(1),
+                false => 0,
+            };
+            line.stuck.store(times, Ordering::Relaxed);
+            most = most.max(times);
+        }
+        most
     }
 
     fn all(&self) -> Vec<(u32, pg_sys::TimestampTz)> {
@@ -128,6 +158,7 @@ mod tests {
             lines: std::array::from_fn(|_| Line {
                 database: AtomicU32::new(0),
                 due: AtomicI64::new(0),
+                stuck: AtomicU32::new(0),
             }),
             is_full: AtomicBool::new(false),
         }
@@ -145,6 +176,19 @@ mod tests {
         assert_eq!(table.all(), [(7, 50)]);
         assert!(table.note(7, None));
         assert_eq!(table.all(), []);
+    }
+
+    #[test]
+    fn a_database_that_stays_due_is_counted_until_it_does_not() {
+        let table = empty();
+        assert!(table.note(7, Some(1)));
+        let counts = [true, true, true, false, true].map(|stuck| table.count_stuck(7, stuck));
+        assert_eq!(counts, [1, 2, 3, 0, 1]);
+        // Of another database, or one without a line, nothing is known.
+        assert_eq!(table.count_stuck(8, true), 0);
+        assert!(table.note(7, None));
+        assert!(table.note(9, Some(1)));
+        assert_eq!(table.count_stuck(9, true), 1, "the line's former database");
     }
 
     #[test]

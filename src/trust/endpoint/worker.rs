@@ -44,6 +44,9 @@ const POLL: Duration = Duration::from_millis(10);
 /// waits 5 seconds for it, and each fetch may take [`limits::TIMEOUT`].
 const MORE: Duration = Duration::from_millis(250);
 
+/// How many issuers that are due and cannot be claimed the process passes over.
+const MAX_TRIED: usize = 1_000;
+
 /// What the database, or its owner, may have stored as defaults must neither stop the process nor
 /// change what it does.
 const SETTINGS: [(&CStr, &CStr); 13] = [
@@ -121,6 +124,9 @@ fn refresh() -> Result<(), Report> {
     let start = Instant::now();
     worker::show_activity(c"looking up where keys are to be fetched");
     let mut wanted = read_extra(&worker::extra());
+    // Those that were due and taken up: none twice, for what is due after that stays so.
+    let mut tried: Vec<Tag> = Vec::new();
+    let mut has_fetched = false;
     loop {
         // Where others fetch, it ends without a claim: the fetch stays due, and is tried again. The
         // launcher must not take that for a failure, after which it would wait longer each time.
@@ -130,20 +136,22 @@ fn refresh() -> Result<(), Report> {
             timetable::note(unsafe { pg_sys::MyDatabaseId }, Some(again));
             return Ok(());
         }
-        let is_first = wanted.is_some();
         let claimed = as_owner(|client| match wanted.take() {
             Some((tag, reason)) => match claim::issuer_of(client, tag)? {
                 Some(issuer) => claim::take(client, &issuer, reason),
                 None => Ok(None),
             },
-            None => match claim::next_due(client)? {
-                Some(issuer) => claim::take(client, &issuer, Reason::Due),
+            None => match claim::next_due(client, &tried)? {
+                Some(issuer) => {
+                    tried.extend(claim::tag_of(&issuer));
+                    claim::take(client, &issuer, Reason::Due)
+                }
                 None => Ok(None),
             },
         })?;
         let claim = claimed.flatten();
-        let is_idle = claim.is_none() && !is_first;
         if let Some(claim) = claim {
+            has_fetched = true;
             worker::show_activity(c"fetching keys");
             let answer = fetch(&claim);
             worker::show_activity(c"storing keys");
@@ -156,16 +164,13 @@ fn refresh() -> Result<(), Report> {
             }
         }
         // Others may be due for which no process could be started.
-        let next = as_owner(|client| {
-            Ok((
-                claim::next_due(client)?.is_some(),
-                claim::next_attempt(client)?,
-            ))
-        })?;
-        let (is_any_due, next) = next.unwrap_or_default();
+        let left = as_owner(|client| claim::outlook(client, &tried))?.unwrap_or_default();
         // SAFETY: reads a variable of the process.
-        timetable::note(unsafe { pg_sys::MyDatabaseId }, next);
-        if !is_any_due || is_idle || start.elapsed() >= MORE {
+        let database = unsafe { pg_sys::MyDatabaseId };
+        timetable::note_tried(database, left.next, left.is_stuck, rows::now());
+        // Those that could not be claimed cost little, and must not keep the others waiting.
+        let is_over = start.elapsed() >= MORE && (has_fetched || tried.len() >= MAX_TRIED);
+        if !left.is_due || is_over {
             return Ok(());
         }
     }
