@@ -6,27 +6,27 @@ use jwks_fetch::excerpt;
 use jwks_fetch::wire::{Failure, FailureKind};
 use ureq::Error;
 
-use crate::progress::Phase;
+use crate::progress::{Phase, Progress};
 
 /// The failure that no answer came in time.
-pub(crate) fn timed_out(phase: Phase) -> Failure {
+pub(crate) fn timed_out(progress: &Progress) -> Failure {
     Failure::new(
         FailureKind::Timeout,
-        format!("time limit was reached while {phase}"),
+        format!("time limit was reached while {}", progress.words()),
     )
 }
 
-/// The failure that `error` is, in the request to `host` that came to `phase`.
-pub(crate) fn of(error: Error, host: &str, phase: Phase) -> Failure {
+/// The failure that `error` is, in the request to `host` that came as far as `progress` says.
+pub(crate) fn of(error: Error, host: &str, progress: &Progress) -> Failure {
     match error {
         Error::Other(error) => match error.downcast::<Failure>() {
             Ok(failure) => *failure,
             Err(error) => protocol(host, &error.to_string()),
         },
-        Error::Timeout(_) => timed_out(phase),
-        Error::Io(error) => of_io(&error, host, phase),
-        Error::Rustls(error) => tls(host, &error.to_string()),
-        Error::Tls(reason) => tls(host, reason),
+        Error::Timeout(_) => timed_out(progress),
+        Error::Io(error) => of_io(&error, host, progress),
+        Error::Rustls(error) => tls(host, progress, &error.to_string()),
+        Error::Tls(reason) => tls(host, progress, reason),
         Error::LargeResponseHeader(..) => Failure::new(
             FailureKind::TooLarge,
             format!(
@@ -38,11 +38,12 @@ pub(crate) fn of(error: Error, host: &str, phase: Phase) -> Failure {
     }
 }
 
-fn of_io(error: &io::Error, host: &str, phase: Phase) -> Failure {
+fn of_io(error: &io::Error, host: &str, progress: &Progress) -> Failure {
+    let phase = progress.phase();
     let inner = error.get_ref();
     let is_tls = inner.is_some_and(|inner| inner.is::<rustls::Error>());
     if is_tls || phase == Phase::Handshake {
-        return tls(host, &error.to_string());
+        return tls(host, progress, &error.to_string());
     }
     match phase {
         Phase::Preparation | Phase::Resolution | Phase::Connection | Phase::Handshake => {
@@ -54,9 +55,11 @@ fn of_io(error: &io::Error, host: &str, phase: Phase) -> Failure {
     }
 }
 
-fn tls(host: &str, reason: &str) -> Failure {
+fn tls(host: &str, progress: &Progress, reason: &str) -> Failure {
     let (host, reason) = (excerpt::quoted(host), excerpt::plain(reason));
-    let message = format!("could not agree on TLS with host {host}: {reason}");
+    let at = progress.peer().map(|peer| format!(" at {}", peer.ip()));
+    let at = at.unwrap_or_default();
+    let message = format!("could not agree on TLS with host {host}{at}: {reason}");
     Failure::new(FailureKind::Tls, message)
 }
 

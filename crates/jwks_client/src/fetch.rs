@@ -8,6 +8,7 @@ use jwks_fetch::{EndpointUrl, HostList, Scheme, Target, excerpt, headers, read_d
 use ureq::http::header::{self, HeaderName};
 use ureq::tls::RootCerts;
 
+use crate::connect::{Dial, SystemDial};
 use crate::http::{Client, Response};
 use crate::progress::Progress;
 use crate::resolver::Lookup;
@@ -23,8 +24,21 @@ pub fn fetch(
     progress: Progress,
     deadline: Instant,
 ) -> Answer {
+    fetch_by(request, lookup, Arc::new(SystemDial), progress, deadline)
+}
+
+/// As [`fetch`], with connections by `dial`.
+#[must_use]
+pub fn fetch_by(
+    request: &Request,
+    lookup: Arc<dyn Lookup>,
+    dial: Arc<dyn Dial>,
+    progress: Progress,
+    deadline: Instant,
+) -> Answer {
     let mut answer = Answer::new(Outcome::Failed);
-    match fill(&mut answer, request, lookup, progress, deadline) {
+    let ways = (lookup, dial);
+    match fill(&mut answer, request, ways, progress, deadline) {
         Ok(()) => answer,
         // Nothing of an answer that is not complete, its entity tag least of all.
         Err(failure) => Answer {
@@ -40,7 +54,7 @@ pub fn fetch(
 fn fill(
     answer: &mut Answer,
     request: &Request,
-    lookup: Arc<dyn Lookup>,
+    (lookup, dial): (Arc<dyn Lookup>, Arc<dyn Dial>),
     progress: Progress,
     deadline: Instant,
 ) -> Result<(), Failure> {
@@ -57,6 +71,7 @@ fn fill(
     let client = Client {
         roots,
         lookup,
+        dial,
         progress,
         deadline,
         connect_timeout: Duration::from_millis(request.connect_timeout_ms),

@@ -10,9 +10,10 @@ use jwks_fetch::wire::{Failure, FailureKind};
 use jwks_fetch::{Scheme, Target, excerpt};
 use ureq::http::{HeaderMap, header};
 use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
-use ureq::unversioned::transport::{Connector, RustlsConnector, TcpConnector};
+use ureq::unversioned::transport::{Connector, RustlsConnector};
 use ureq::{Agent, Body};
 
+use crate::connect::{Dial, HappyConnector};
 use crate::failure;
 use crate::progress::{Phase, Progress, Reached};
 use crate::resolver::{Lookup, TargetResolver};
@@ -21,6 +22,7 @@ use crate::resolver::{Lookup, TargetResolver};
 pub(crate) struct Client {
     pub roots: RootCerts,
     pub lookup: Arc<dyn Lookup>,
+    pub dial: Arc<dyn Dial>,
     pub progress: Progress,
     pub deadline: Instant,
     pub connect_timeout: Duration,
@@ -32,6 +34,7 @@ pub(crate) struct Response {
     pub status: u16,
     pub headers: HeaderMap,
     host: String,
+    progress: Progress,
     body: Body,
 }
 
@@ -41,7 +44,7 @@ impl Client {
         self.progress.set(Phase::Preparation);
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(failure::timed_out(Phase::Preparation));
+            return Err(failure::timed_out(&self.progress));
         }
         let host = target.url().host();
         let agent = self.agent(target, left);
@@ -51,12 +54,13 @@ impl Client {
         }
         let response = request
             .call()
-            .map_err(|error| failure::of(error, &host, self.progress.phase()))?;
+            .map_err(|error| failure::of(error, &host, &self.progress))?;
         let (parts, body) = response.into_parts();
         Ok(Response {
             status: parts.status.as_u16(),
             headers: parts.headers,
             host,
+            progress: self.progress.clone(),
             body,
         })
     }
@@ -80,14 +84,19 @@ impl Client {
             .accept_encoding("identity")
             .user_agent(self.user_agent.as_str())
             .timeout_global(Some(left))
-            .timeout_connect(Some(self.connect_timeout))
             .max_response_header_size(MAX_HEADER_BYTES)
             .input_buffer_size(MAX_HEADER_BYTES.saturating_mul(2))
             .output_buffer_size(MAX_HEADER_BYTES)
             .max_idle_connections(0)
             .build();
         let reached = |phase| Reached(self.progress.clone(), phase);
-        let connector = TcpConnector::default()
+        let connector = HappyConnector {
+            dial: Arc::clone(&self.dial),
+            progress: self.progress.clone(),
+            at_most: self.connect_timeout,
+            host: target.url().host(),
+        };
+        let connector = connector
             .chain(reached(Phase::Handshake))
             .chain(RustlsConnector::default())
             .chain(reached(Phase::Exchange));
@@ -131,7 +140,7 @@ impl Response {
             reader
                 .take(limit.saturating_add(1))
                 .read_to_end(&mut body)
-                .map_err(|error| failure::of(error.into(), &self.host, Phase::Exchange))?;
+                .map_err(|error| failure::of(error.into(), &self.host, &self.progress))?;
             if body.len() <= MAX_BODY_BYTES {
                 return String::from_utf8(body)
                     .map_err(|_| failure::protocol(&self.host, "it is not UTF-8"));

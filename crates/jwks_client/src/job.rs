@@ -70,9 +70,7 @@ impl Job {
                 Ok(answer) => answer,
                 Err(TryRecvError::Disconnected) => internal_error(),
                 Err(TryRecvError::Empty) if Instant::now() < self.deadline => return None,
-                Err(TryRecvError::Empty) => {
-                    Answer::failed(failure::timed_out(self.progress.phase()))
-                }
+                Err(TryRecvError::Empty) => Answer::failed(failure::timed_out(&self.progress)),
             };
             self.answer = answer.to_json().ok();
         }

@@ -43,12 +43,14 @@
     )
 )]
 
-pub use fetch::fetch;
+pub use connect::{Dial, SystemDial};
+pub use fetch::{fetch, fetch_by};
 pub use progress::{Phase, Progress};
 pub use resolver::{Lookup, SystemLookup};
 
 pub mod c_interface;
 
+mod connect;
 mod failure;
 mod fetch;
 mod http;

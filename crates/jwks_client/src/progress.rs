@@ -1,8 +1,9 @@
 //! How far a fetch has come, which says what a time limit or an I/O error is about.
 
 use std::fmt;
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ureq::unversioned::transport::{ConnectionDetails, Connector, Transport};
 
@@ -14,7 +15,7 @@ pub enum Phase {
     Preparation,
     /// Asking for the host's addresses.
     Resolution,
-    /// Connecting to one of them.
+    /// Connecting to them.
     Connection,
     /// Agreeing on TLS.
     Handshake,
@@ -34,14 +35,45 @@ impl fmt::Display for Phase {
     }
 }
 
-/// The phase of one fetch, seen by its thread and by the thread that waits for it.
+/// Most addresses that a message names.
+const MAX_SHOWN: usize = 4;
+
+/// How far one fetch has come, seen by its thread and by the thread that waits for it.
 #[derive(Clone, Debug, Default)]
-pub struct Progress(Arc<AtomicU8>);
+pub struct Progress(Arc<Reach>);
+
+#[derive(Debug, Default)]
+struct Reach {
+    phase: AtomicU8,
+    /// While it connects, the addresses that were tried; then the one that it is connected to.
+    addresses: Mutex<Vec<SocketAddr>>,
+}
 
 impl Progress {
     /// The fetch has come to `phase`.
     pub fn set(&self, phase: Phase) {
-        self.0.store(phase as u8, Ordering::Relaxed);
+        if phase == Phase::Connection {
+            self.addresses().clear();
+        }
+        self.0.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    /// An address is tried.
+    pub(crate) fn tries(&self, address: SocketAddr) {
+        self.addresses().push(address);
+    }
+
+    /// An address was connected to.
+    pub(crate) fn connected(&self, address: SocketAddr) {
+        *self.addresses() = vec![address];
+    }
+
+    /// The address that the last request was connected to, if it was.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        match *self.addresses().as_slice() {
+            [address] => Some(address),
+            _ => None,
+        }
     }
 
     /// Where the fetch is.
@@ -54,8 +86,43 @@ impl Progress {
             Phase::Handshake,
         ]
         .into_iter()
-        .find(|phase| *phase as u8 == self.0.load(Ordering::Relaxed))
+        .find(|phase| *phase as u8 == self.0.phase.load(Ordering::Relaxed))
         .unwrap_or(Phase::Exchange)
+    }
+
+    /// The same in words, with the addresses.
+    pub(crate) fn words(&self) -> String {
+        let phase = self.phase();
+        let before = match phase {
+            Phase::Preparation | Phase::Resolution => return phase.to_string(),
+            Phase::Connection => "to",
+            Phase::Handshake => "with",
+            Phase::Exchange => "of",
+        };
+        match shown(&self.addresses()) {
+            addresses if addresses.is_empty() => phase.to_string(),
+            addresses => format!("{phase} {before} {addresses}"),
+        }
+    }
+
+    /// A thread that panicked with the lock has written all or nothing.
+    fn addresses(&self) -> MutexGuard<'_, Vec<SocketAddr>> {
+        let addresses = self.0.addresses.lock();
+        addresses.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The addresses, as a message names them.
+pub(crate) fn shown(addresses: &[SocketAddr]) -> String {
+    let names: Vec<String> = addresses
+        .iter()
+        .take(MAX_SHOWN)
+        .map(|address| address.ip().to_string())
+        .collect();
+    let names = names.join(", ");
+    match addresses.len().saturating_sub(MAX_SHOWN) {
+        0 => names,
+        more => format!("{names} and {more} more"),
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use jwks_fetch::limits::MAX_ADDRESSES;
 use jwks_fetch::wire::{Failure, FailureKind};
-use jwks_fetch::{Target, excerpt};
+use jwks_fetch::{Target, excerpt, in_turn};
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
@@ -59,10 +59,10 @@ impl Resolver for TargetResolver {
         let admitted = self.admitted(uri);
         let admitted = admitted.map_err(|failure| ureq::Error::Other(Box::new(failure)))?;
         let mut addresses = self.empty();
-        for address in admitted.into_iter().take(MAX_ADDRESSES) {
+        let peer = self.progress.peer();
+        for address in in_turn(admitted, peer).into_iter().take(MAX_ADDRESSES) {
             addresses.push(address);
         }
-        self.progress.set(Phase::Connection);
         Ok(addresses)
     }
 }

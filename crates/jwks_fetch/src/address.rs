@@ -5,7 +5,7 @@
 //! <https://www.iana.org/assignments/iana-ipv6-special-registry>) and the addresses at which cloud
 //! providers serve a machine's credentials to anything that runs on it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// What kind of address it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -127,6 +127,30 @@ impl AddressClass {
     }
 }
 
+/// Returns a host's addresses in the order in which they are to be tried: the families in turn, that of
+/// the first one first (RFC 8305 §4). Before them `former`, if it is one of them: it has just answered.
+///
+/// The resolver's order is kept within a family. A host whose addresses of one family are all dead is
+/// reached by the second attempt.
+#[must_use]
+pub fn in_turn(addresses: Vec<SocketAddr>, former: Option<SocketAddr>) -> Vec<SocketAddr> {
+    let former = former.filter(|former| addresses.contains(former));
+    let begins_with_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let others = addresses
+        .into_iter()
+        .filter(|address| Some(*address) != former);
+    let (first, second): (Vec<_>, Vec<_>) =
+        others.partition(|address| address.is_ipv6() == begins_with_v6);
+    let mut turns: Vec<_> = former.into_iter().collect();
+    let mut second = second.into_iter();
+    for address in first {
+        turns.push(address);
+        turns.extend(second.next());
+    }
+    turns.extend(second);
+    turns
+}
+
 /// Returns the IPv4 address that packets to `address` end up at, where its form says so.
 ///
 /// A translator with a prefix of its operator's choice (RFC 6052 §2.2, RFC 8215's 64:ff9b:1::/48)
@@ -160,6 +184,36 @@ mod tests {
         for address in addresses {
             assert_eq!(class(address), expected, "{address}");
         }
+    }
+
+    #[test]
+    fn families_are_tried_in_turn() {
+        let at = |list: &[&str]| -> Vec<SocketAddr> {
+            let ip = |ip: &&str| SocketAddr::new(ip.parse().unwrap(), 443);
+            list.iter().map(ip).collect()
+        };
+        let turns = |list: &[&str]| in_turn(at(list), None);
+        assert_eq!(
+            turns(&["2::1", "2::2", "2::3", "1.0.0.1"]),
+            at(&["2::1", "1.0.0.1", "2::2", "2::3"])
+        );
+        assert_eq!(
+            turns(&["1.0.0.1", "1.0.0.2", "2::1", "2::2", "2::3"]),
+            at(&["1.0.0.1", "2::1", "1.0.0.2", "2::2", "2::3"])
+        );
+        assert_eq!(turns(&["1.0.0.1"]), at(&["1.0.0.1"]));
+        assert_eq!(turns(&[]), at(&[]));
+        // An address that stands for one of the other family is connected to by its own.
+        let mapped = ["::ffff:1.0.0.1", "2::1", "1.0.0.1"];
+        assert_eq!(turns(&mapped), at(&["::ffff:1.0.0.1", "1.0.0.1", "2::1"]));
+
+        let former = Some(at(&["1.0.0.2"])[0]);
+        assert_eq!(
+            in_turn(at(&["2::1", "2::2", "1.0.0.1", "1.0.0.2"]), former),
+            at(&["1.0.0.2", "2::1", "1.0.0.1", "2::2"])
+        );
+        // One that the host does not have (any more) is not connected to.
+        assert_eq!(in_turn(at(&["2::1"]), former), at(&["2::1"]));
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub struct Request {
     pub etag: Option<String>,
     /// Milliseconds for everything.
     pub timeout_ms: u64,
-    /// Milliseconds for connecting to one address.
+    /// Milliseconds for connecting to a host, with all of its addresses.
     pub connect_timeout_ms: u64,
     /// The header `User-Agent`.
     pub user_agent: String,

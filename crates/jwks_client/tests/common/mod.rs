@@ -18,7 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use jwks_fetch::wire::{Answer, FailureKind, Outcome, Request};
-use pg_auth_jwt_fetch::{Lookup, Progress, fetch};
+use pg_auth_jwt_fetch::{Dial, Lookup, Progress, fetch, fetch_by};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -230,6 +230,12 @@ pub fn run(request: &Request) -> Answer {
 pub fn run_with(request: &Request, lookup: Arc<dyn Lookup>) -> Answer {
     let deadline = Instant::now() + Duration::from_millis(request.timeout_ms);
     fetch(request, lookup, Progress::default(), deadline)
+}
+
+/// With connections by `dial`.
+pub fn run_by(request: &Request, lookup: Arc<dyn Lookup>, dial: Arc<dyn Dial>) -> Answer {
+    let deadline = Instant::now() + Duration::from_millis(request.timeout_ms);
+    fetch_by(request, lookup, dial, Progress::default(), deadline)
 }
 
 /// Fetches with longer and longer time limits, until one was long enough for `reached`: what is to be
