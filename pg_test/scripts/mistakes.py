@@ -308,6 +308,22 @@ def no_policy(app):
     yield "auth.explain_access", app.explain("posts", app.token()), "None: no permissive policy applies"
 
 
+@mistake("a policy without an expression, as drizzle-kit push makes it", NO_ROWS)
+def no_expression(app):
+    app.owner.query("DROP POLICY own_rows ON notes; CREATE POLICY own_rows ON notes TO authenticated")
+    yield "auth.explain_access", app.explain("notes", app.token()), "policy own_rows t None 0 It has no USING, so it lets nothing pass"
+    yield "error", refusal(app.user, "INSERT INTO notes (body) VALUES ('x')"), "42501 .*new row violates row-level security"
+
+
+@mistake("a misspelt claim", NO_ROWS)
+def misspelt_claim(app):
+    app.owner.query("ALTER POLICY own_rows ON notes USING (owner = (auth.session() ->> 'userId'))")
+    yield "auth.explain_access", app.explain("notes", app.minted(user_id=ALICE)), "The token has no claim userId, but one that is named user_id"
+    yield "auth.explain_access", app.explain("notes", app.minted(user="x")), r"has no claim userId\."
+    token = tokens.token(ALICE, aud="my-app", userId=None)
+    yield "auth.explain_access", app.explain("notes", token), "claim userId is null"
+
+
 @mistake("no index on the compared column", "Queries are slow")
 def no_index(app):
     app.owner.query("DROP INDEX notes_owner_idx; INSERT INTO notes (owner) SELECT 'u' || n FROM generate_series(1, 12000) n;"
@@ -320,7 +336,8 @@ def no_uuid(app):
     token = app.minted(sub="ESW3bwvwElmiHgj4FNwobJR385MYiQDO")
     yield "auth.inspect", app.inspect(token), r"sub t .*no uuid, so auth\.uid\(\) is NULL"
     for command in ["SELECT", "INSERT"]:
-        yield "auth.explain_access", app.explain("posts", token, command), r'policy own_rows t \{"auth\.uid\(\)": null\}'
+        yield ("auth.explain_access", app.explain("posts", token, command),
+               r'policy own_rows t \{"auth\.uid\(\)": null\} \w+ auth\.uid\(\) is NULL, because sub is no uuid')
     app.user.execute("BEGIN")
     app.user.execute(INIT, token)
     yield "application's", str(app.user.query(WHO)), "'t', 'ESW3bwvwElmiHgj4FNwobJR385MYiQDO', None"

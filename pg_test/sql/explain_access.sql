@@ -246,3 +246,60 @@ SELECT * FROM auth.explain_access('posts', NULL, NULL);
 SELECT * FROM auth.explain_access('posts', NULL, role => NULL);
 \c - authenticated
 SELECT * FROM auth.explain_access('posts', NULL);
+
+-- A permissive policy without an expression lets nothing pass, a restrictive one restricts nothing.
+\c - owner_role
+\i fixtures/jose.sql
+CREATE TABLE drafts (id int, owner text, team text);
+INSERT INTO drafts VALUES (1, '0b9d8c3e-6f0a-4f5e-9a51-3a1f6d0c7a11', 'a'), (2, 'x', 'b');
+ALTER TABLE drafts ENABLE ROW LEVEL SECURITY;
+GRANT SELECT, INSERT, UPDATE, DELETE ON drafts TO authenticated;
+\set explain 'SELECT subject, applies, expression, claims, rows, detail FROM auth.explain_access(''drafts'', :''alice'', :''command'') WHERE subject !~ ''privilege|row-level|token'';'
+CREATE POLICY without ON drafts TO authenticated;
+\set command SELECT
+:explain
+\set command INSERT
+:explain
+DROP POLICY without ON drafts;
+CREATE POLICY only_new ON drafts TO authenticated WITH CHECK (owner = auth.user_id());
+CREATE POLICY no_limit ON drafts AS RESTRICTIVE;
+\set command SELECT
+:explain
+\set command INSERT
+:explain
+-- A command that no policy is for, or only its rows cannot be read.
+DROP POLICY only_new ON drafts; DROP POLICY no_limit ON drafts;
+CREATE POLICY changes ON drafts FOR UPDATE TO authenticated USING (true);
+\set command DELETE
+:explain
+\set command UPDATE
+:explain
+DROP POLICY changes ON drafts;
+
+-- Why a claim is NULL: a misspelt name, a member, a type, a NULL; and what is no path of the claims.
+CREATE POLICY a ON drafts TO authenticated USING (team = auth.session() ->> 'tenantId');
+CREATE POLICY b ON drafts TO authenticated USING (team = ((( SELECT auth.jwt()) -> 'app_metadata') ->> 'role'));
+CREATE POLICY c ON drafts TO authenticated USING (team = auth.session() #>> '{address,city}' OR team = (auth.session())['missing'] ->> 0);
+CREATE POLICY d ON drafts TO authenticated USING (owner = auth.role() OR team = (auth.organization_id())::text);
+CREATE POLICY e ON drafts TO authenticated USING (to_jsonb(auth.session()) ->> 'nothing' = team OR auth.session() ? 'nothing');
+CREATE POLICY f ON drafts TO authenticated USING (team = auth.session() ->> 'it''s' OR team = (auth.session() -> 'tenant_id') ->> 'x');
+\set command SELECT
+:explain
+-- Without a token nothing is said of claims.
+SELECT subject, detail FROM auth.explain_access('drafts', NULL) WHERE subject ~ 'policy' AND detail IS NOT NULL;
+DROP POLICY a ON drafts; DROP POLICY b ON drafts; DROP POLICY c ON drafts;
+DROP POLICY d ON drafts; DROP POLICY e ON drafts; DROP POLICY f ON drafts;
+
+-- A policy that is one call says so, and which of them a new row must pass.
+CREATE FUNCTION of_team(team text) RETURNS boolean LANGUAGE sql STABLE AS $$ SELECT team = 'a' AND auth.user_id() IS NOT NULL $$;
+CREATE POLICY a ON drafts TO authenticated USING (of_team(team));
+CREATE POLICY b ON drafts TO authenticated USING (( SELECT of_team(drafts.team))) WITH CHECK (owner = auth.user_id());
+CREATE POLICY c ON drafts TO authenticated USING (NOT of_team(team) AND id > 5);
+CREATE POLICY d ON drafts AS RESTRICTIVE USING (starts_with(team, '')) WITH CHECK (of_team('a'));
+CREATE POLICY f ON drafts AS RESTRICTIVE FOR INSERT WITH CHECK (id > 0);
+\set command SELECT
+:explain
+\set command INSERT
+:explain
+\set command UPDATE
+:explain

@@ -25,6 +25,10 @@ use crate::session;
 use crate::session::functions::token;
 use crate::settings;
 
+mod claims;
+
+use claims::Claims;
+
 sql_function!(
     /// `auth.explain_access(relation regclass, token text, command text, role name)`.
     pg_auth_jwt_explain_access,
@@ -142,7 +146,8 @@ SELECT r.oid, quote_ident(r.rolname), c.relkind IN ('r', 'p'), format('%I.%I', n
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace LEFT JOIN pg_type AS t ON t.oid = c.reltype, pg_roles AS r
  WHERE c.oid = $1 AND r.rolname = $2";
 
-/// Likewise. $1 is the table, $2 the role's oid.
+/// Likewise. $1 is the table, $2 the role's oid. An `only_call` is the function of an expression that
+/// is nothing but a call of it, or a sub-select of one.
 const POLICIES: &str = "
 SELECT p.oid, quote_ident(p.polname), p.polcmd::text, p.polpermissive,
        EXISTS (SELECT FROM unnest(p.polroles) AS named (role) WHERE named.role = 0 OR pg_has_role($2, named.role, 'USAGE')),
@@ -151,8 +156,20 @@ SELECT p.oid, quote_ident(p.polname), p.polcmd::text, p.polpermissive,
           FROM pg_depend AS d JOIN pg_proc AS f ON f.oid = d.refobjid JOIN pg_namespace AS s ON s.oid = f.pronamespace
           JOIN pg_language AS l ON l.oid = f.prolang AND l.lanname = 'c'
          WHERE d.classid = 'pg_policy'::regclass AND d.objid = p.oid AND d.refclassid = 'pg_proc'::regclass
-           AND s.nspname = 'auth' AND f.pronargs = 0 AND NOT f.proretset AND f.prosrc ~ '^pg_auth_jwt_')
-  FROM pg_policy AS p WHERE p.polrelid = $1
+           AND s.nspname = 'auth' AND f.pronargs = 0 AND NOT f.proretset AND f.prosrc ~ '^pg_auth_jwt_'),
+       only_call.of_using, only_call.of_check
+  FROM pg_policy AS p CROSS JOIN LATERAL (
+           SELECT min(f.oid::regprocedure::text) FILTER (WHERE e.part = 'using'),
+                  min(f.oid::regprocedure::text) FILTER (WHERE e.part = 'check')
+             FROM (VALUES ('using', p.polqual::text), ('check', p.polwithcheck::text)) AS e (part, tree)
+             JOIN pg_proc AS f ON f.oid = coalesce(
+                      substring(e.tree FROM '^[{]FUNCEXPR :funcid ([0-9]+) '),
+                      substring(e.tree FROM '^[{]SUBLINK :subLinkType 4 .*:targetList [(][{]TARGETENTRY :expr [{]FUNCEXPR :funcid ([0-9]+) ')
+                  )::oid
+             JOIN pg_namespace AS s ON s.oid = f.pronamespace
+            WHERE s.nspname <> 'pg_catalog'
+       ) AS only_call (of_using, of_check)
+ WHERE p.polrelid = $1
  ORDER BY p.polpermissive DESC, p.polname";
 
 /// With the search_path of the caller, with which the texts will be parsed again. $1 is the policy.
@@ -176,12 +193,19 @@ struct Policy {
     is_permissive: bool,
     is_for_all: bool,
     usage: Use,
-    expression: String,
+    /// `None` where it has none: a permissive policy then lets nothing pass, and a restrictive one
+    /// restricts nothing (add_security_quals and add_with_check_options in
+    /// src/backend/rewrite/rowsecurity.c).
+    expression: Option<String>,
+    /// Whether its USING decides on new rows as well.
+    is_for_new_rows: bool,
+    /// The function that the expression is a call of, and nothing else.
+    only_call: String,
     /// The claim functions that it calls, without schema and parentheses.
     functions: Vec<String>,
     /// Why it does not apply.
     why_not: Option<String>,
-    claims: Option<String>,
+    claims: Option<Claims>,
     rows: Option<u64>,
 }
 
@@ -304,6 +328,7 @@ fn policies(
         let is_for_role: bool = row.get(5).map_err(errors::catalogs)?.unwrap_or_default();
         let roles = text(&row, 6)?;
         let functions = text(&row, 7)?;
+        let only_calls = (text(&row, 8)?, text(&row, 9)?);
         let expressions = client
             .select(EXPRESSIONS, Some(1), &[oid(&row, 1)?.into()])
             .map_err(errors::catalogs)?;
@@ -311,27 +336,35 @@ fn policies(
         for row in expressions {
             (using, check) = (text(&row, 1)?, text(&row, 2)?);
         }
+        let has_own_check = !check.is_empty();
+        let using = (&using, &only_calls.0);
+        let check = if check.is_empty() {
+            using
+        } else {
+            (&check, &only_calls.1)
+        };
         let is_for = |wanted| of.is_none_or(|of| of == wanted);
         let reads = matches!(command, Command::Update | Command::Delete);
         let usages = [
             (
                 Use::Finds,
                 command != Command::Insert && is_for(command),
-                &using,
+                using,
             ),
-            (Use::Reads, reads && of == Some(Command::Select), &using),
+            (Use::Reads, reads && of == Some(Command::Select), using),
             (
                 Use::Checks,
-                matches!(command, Command::Insert | Command::Update) && is_for(command),
-                if check.is_empty() { &using } else { &check },
+                is_for(command)
+                    // A USING that decides on both is shown once.
+                    && (command == Command::Insert
+                        || (command == Command::Update && has_own_check)),
+                check,
             ),
         ];
         let mut of_policy = Vec::new();
         for (usage, is_for_command, expression) in usages {
             // A policy FOR ALL decides what is read as well, but once is enough.
-            if !is_for_command
-                || (usage == Use::Checks && command == Command::Update && check.is_empty())
-            {
+            if !is_for_command {
                 continue;
             }
             let why_not = if !facts.unguarded.is_empty() {
@@ -341,24 +374,23 @@ fn policies(
             } else {
                 None
             };
-            of_policy.push((usage, expression.clone(), why_not));
+            of_policy.push((usage, expression, why_not));
         }
         if of_policy.is_empty() {
             let of = of.map_or("ALL", Command::name);
-            let expression = if using.is_empty() { check } else { using };
+            let expression = if using.0.is_empty() { check } else { using };
             of_policy.push((Use::Finds, expression, Some(format!("It is for {of}."))));
         }
-        for (usage, expression, why_not) in of_policy {
+        for (usage, (expression, only_call), why_not) in of_policy {
             policies.push(Policy {
                 name: name.clone(),
                 is_permissive,
                 is_for_all: of.is_none(),
                 usage,
-                expression: if expression.is_empty() {
-                    "true".to_owned()
-                } else {
-                    expression
-                },
+                expression: Some(expression.clone()).filter(|text| !text.is_empty()),
+                is_for_new_rows: usage == Use::Checks
+                    || (usage == Use::Finds && command == Command::Update && !has_own_check),
+                only_call: only_call.clone(),
                 functions: functions
                     .split(',')
                     .filter(|f| !f.is_empty())
@@ -390,51 +422,62 @@ impl Policy {
             (false, _) => "restrictive",
         };
         let applies = self.applies();
-        let detail = self.why_not.or_else(|| {
-            (self.usage == Use::Reads)
-                .then(|| "The command reads the rows that it changes.".to_owned())
-        });
         Line {
             subject: format!("policy {}", self.name),
             applies: Some(applies),
             kind: Some(kind),
-            expression: Some(self.expression),
-            claims: self.claims,
+            detail: Some(self.detail()).filter(|detail| !detail.is_empty()),
+            expression: self.expression,
+            claims: self.claims.map(|claims| claims.values),
             rows: self.rows,
-            detail,
         }
     }
 
-    /// The calls of claim functions in the expression, and of session() the members that are read:
-    /// as they are shown, and as SQL for a `jsonb`.
-    fn claims(&self) -> Vec<(String, String)> {
-        let mut claims: Vec<(String, String)> = Vec::new();
-        for function in &self.functions {
-            let whole = (
-                format!("auth.{function}()"),
-                format!("pg_catalog.to_jsonb(auth.{function}())"),
-            );
-            if function != "session" && function != "jwt" {
-                claims.push(whole);
-                continue;
-            }
-            for after in self.expression.split(&format!("{function}()")).skip(1) {
-                let member = [" ->> '", " -> '"].iter().find_map(|operator| {
-                    let (name, after) = after.strip_prefix(operator)?.split_once('\'')?;
-                    // One with a quote in its name is shown with all others.
-                    (!after.starts_with('\'') && !name.contains('\\')).then(|| {
-                        (
-                            format!("auth.{function}(){operator}{name}'"),
-                            format!("auth.{function}() OPERATOR(pg_catalog.->) '{name}'"),
-                        )
-                    })
-                });
-                claims.push(member.unwrap_or_else(|| whole.clone()));
-            }
+    fn detail(&self) -> String {
+        if let Some(why_not) = &self.why_not {
+            return why_not.clone();
         }
-        claims.sort();
-        claims.dedup();
-        claims
+        let mut sentences: Vec<String> = Vec::new();
+        if self.usage == Use::Reads {
+            sentences.push("The command reads the rows that it changes.".to_owned());
+        }
+        if self.expression.is_none() {
+            let missing = match self.usage {
+                Use::Finds | Use::Reads => "It has no USING",
+                Use::Checks => "It has no WITH CHECK",
+            };
+            sentences.push(if self.is_permissive {
+                format!("{missing}, so it lets nothing pass.")
+            } else {
+                format!("{missing}, so it restricts nothing.")
+            });
+        }
+        if !self.only_call.is_empty() {
+            sentences.push(format!(
+                "Function {} decides; what it reads is not shown here.",
+                self.only_call
+            ));
+        }
+        if let Some(claims) = &self.claims {
+            sentences.extend_from_slice(&claims.remarks);
+        }
+        sentences.join(" ")
+    }
+
+    /// The expression, or what Postgres does without one.
+    fn condition(&self) -> &str {
+        let without = if self.is_permissive { "false" } else { "true" };
+        self.expression.as_deref().unwrap_or(without)
+    }
+
+    /// Whether rows can pass because of it.
+    fn permits(&self) -> bool {
+        self.applies() && self.is_permissive && self.expression.is_some()
+    }
+
+    /// Whether it decides which rows an UPDATE or DELETE can read.
+    fn is_for_reading(&self) -> bool {
+        self.usage == Use::Reads || (self.usage == Use::Finds && self.is_for_all)
     }
 }
 
@@ -448,16 +491,8 @@ struct Counted {
 /// Asks for the claims that the policies read, with the session's token.
 fn read_claims(policies: &mut [Policy]) {
     for policy in policies.iter_mut().filter(|policy| policy.applies()) {
-        let mut arguments = String::new();
-        for (shown, sql) in policy.claims() {
-            let separator = if arguments.is_empty() { "" } else { ", " };
-            let shown = pgrx::spi::quote_literal(shown);
-            let _ = write!(arguments, "{separator}{shown}, {sql}");
-        }
-        if !arguments.is_empty() {
-            let query =
-                format!("SELECT pg_catalog.jsonb_build_object({arguments})::pg_catalog.text");
-            policy.claims = Prepared::new(&query, None).texts().into_iter().next();
+        if let Some(expression) = &policy.expression {
+            policy.claims = claims::read(expression, &policy.functions);
         }
     }
 }
@@ -521,14 +556,12 @@ fn count(
 fn query(facts: &Facts, policies: &[Policy], command: Command) -> String {
     let mut together = passing(policies, |policy| policy.usage == Use::Finds);
     if matches!(command, Command::Update | Command::Delete) {
-        let reads = passing(policies, |policy| {
-            policy.usage == Use::Reads || (policy.usage == Use::Finds && policy.is_for_all)
-        });
+        let reads = passing(policies, Policy::is_for_reading);
         together = format!("({together}) AND ({reads})");
     }
     let mut query = format!("SELECT pg_catalog.count(*) FILTER (WHERE {together})");
     for policy in policies.iter().filter(|policy| policy.is_counted()) {
-        let expression = &policy.expression;
+        let expression = policy.condition();
         let _ = write!(query, ", pg_catalog.count(*) FILTER (WHERE ({expression}))");
     }
     let _ = write!(query, " FROM pg_catalog.unnest($1) AS {}", facts.alias);
@@ -542,7 +575,7 @@ fn passing(policies: &[Policy], is_one: impl Fn(&Policy) -> bool) -> String {
             .iter()
             .filter(|policy| policy.applies() && policy.is_permissive == is_permissive)
             .filter(|policy| is_one(policy))
-            .map(|policy| format!("({})", policy.expression))
+            .map(|policy| format!("({})", policy.condition()))
             .collect();
         if expressions.is_empty() {
             none.to_owned()
@@ -614,6 +647,36 @@ fn introduction(
     .collect()
 }
 
+/// The reason why nothing passes.
+fn none_permits<'a>(mut policies: impl Iterator<Item = &'a Policy>, wanted: &str) -> String {
+    if policies.any(|policy| policy.applies() && policy.is_permissive) {
+        format!("None: no permissive policy{wanted} that applies has an expression.")
+    } else {
+        format!("None: no permissive policy{wanted} applies.")
+    }
+}
+
+/// The policies that a new row, or one as it is changed, must pass.
+fn new_rows(policies: &[Policy]) -> String {
+    let names = |is_permissive, joined| {
+        let names: Vec<&str> = policies
+            .iter()
+            .filter(|policy| policy.is_for_new_rows && policy.applies())
+            .filter(|policy| policy.is_permissive == is_permissive && policy.expression.is_some())
+            .map(|policy| policy.name.as_str())
+            .collect();
+        names.join(joined)
+    };
+    let (one_of, each) = (names(true, " or "), names(false, " and "));
+    if one_of.is_empty() {
+        "No new row can pass: no permissive policy has a WITH CHECK.".to_owned()
+    } else if each.is_empty() {
+        format!("A new row must pass policy {one_of}.")
+    } else {
+        format!("A new row must pass policy {one_of}, and {each}.")
+    }
+}
+
 /// The last line: how many rows the command finds.
 fn conclusion(
     facts: &Facts,
@@ -623,16 +686,14 @@ fn conclusion(
     counted: Option<Counted>,
 ) -> Line {
     let role = &facts.role_name;
-    let is_permitted = policies.iter().any(|policy| {
-        policy.applies()
-            && policy.is_permissive
-            && policy.usage
-                == if command == Command::Insert {
-                    Use::Checks
-                } else {
-                    Use::Finds
-                }
-    });
+    let usage = if command == Command::Insert {
+        Use::Checks
+    } else {
+        Use::Finds
+    };
+    let reads = matches!(command, Command::Update | Command::Delete);
+    let of_command = |policy: &&Policy| policy.usage == usage;
+    let for_reading = |policy: &&Policy| policy.is_for_reading();
     let mut rows = None;
     let detail = if !facts.missing.is_empty() {
         "None: the privilege is missing.".to_owned()
@@ -640,19 +701,32 @@ fn conclusion(
         "All rows: no policy applies.".to_owned()
     } else if is_refused {
         "None: a query that reads a claim ends in the error above.".to_owned()
-    } else if !is_permitted {
+    } else if !policies.iter().filter(of_command).any(Policy::permits) {
         rows = (command != Command::Insert).then_some(0);
-        "None: no permissive policy applies.".to_owned()
+        none_permits(policies.iter().filter(of_command), "")
+    } else if reads && !policies.iter().filter(for_reading).any(Policy::permits) {
+        rows = Some(0);
+        none_permits(policies.iter().filter(for_reading), " for SELECT")
     } else if command == Command::Insert {
-        "A new row must pass one permissive policy, and each restrictive one.".to_owned()
+        format!(
+            "{} With RETURNING, those of SELECT as well.",
+            new_rows(policies)
+        )
     } else if let Some(counted) = counted {
         rows = Some(counted.passing);
         let all = counted.all;
-        if counted.is_complete {
+        let mut detail = if counted.is_complete {
             format!("Of {all} rows.")
         } else {
             format!("Of the first {all} rows, after which counting stopped.")
+        };
+        if policies
+            .iter()
+            .any(|policy| policy.applies() && policy.usage == Use::Checks)
+        {
+            let _ = write!(detail, " {}", new_rows(policies));
         }
+        detail
     } else if facts.uncountable.is_empty() {
         "Rows were not counted: another table has its name by now.".to_owned()
     } else {
