@@ -17,8 +17,9 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s%s\n", $$1, $$2 }' Makefile
 
 demo: ## builds, starts a private Postgres and shows what the extension does
+	@echo "==> Gets Postgres, compiles the extension and starts it here: some minutes on two cores, once."
 	@scripts/setup pg$(PG)
-	@scripts/install
+	@PROFILE=$(or $(PROFILE),dev) scripts/install
 	@echo
 	@examples/demo/run demo
 	@echo
