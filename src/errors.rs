@@ -189,14 +189,26 @@ fn invalid(message: String, detail: Option<String>, hint: Option<&str>) -> Repor
     }
 }
 
-/// A claim function found another session token than the query around it has used.
-/// `could_be_caught`: an exception handler inside of that query may be active, and must not turn
-/// the error into an answer. `WHEN OTHERS` of PL/pgSQL does not catch `query_canceled`.
-pub fn token_changed(could_be_caught: bool) -> Report {
+/// The session token is another one than that which the query around has used. `could_be_caught`:
+/// an exception handler inside of that query may be active, and must not turn the error into an
+/// answer. `WHEN OTHERS` of PL/pgSQL does not catch `query_canceled`. `refusal` is why the token that
+/// is set now is not good.
+pub fn token_changed(could_be_caught: bool, refusal: Option<&Report>) -> Report {
+    let rule = "A query uses the claims of one token only, from its first row to its last.";
     Report {
         sqlstate: SqlState(if could_be_caught { b"57014" } else { b"28J12" }),
         message: "session token changed while the query was running".to_owned(),
-        detail: Some("A query uses the claims of one token only, from its first row to its last.".to_owned()),
+        detail: Some(refusal.map_or_else(
+            || rule.to_owned(),
+            |refusal| {
+                let SqlState(code) = refusal.sqlstate;
+                format!(
+                    "{rule} The token that is set now is refused: {} ({}).",
+                    refusal.message,
+                    String::from_utf8_lossy(code)
+                )
+            },
+        )),
         hint: Some(
             "Sign in by a statement of its own, before the query, and close the cursors of the former user."
                 .to_owned(),

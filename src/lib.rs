@@ -62,7 +62,7 @@ extern "C-unwind" fn _PG_init() {
             trust::keys::register_invalidation_callbacks();
             redaction::hooks::install();
             once::install();
-            session::execution::install();
+            session::executor::install();
             if settings::is_loaded_by_server() {
                 pg::shared::request([&stats::SHARED, &timetable::TIMETABLE]);
                 trust::endpoint::launcher::register();

@@ -14,11 +14,11 @@ ROOT = os.path.dirname(HERE)
 
 class PgError(Exception):
     """An ERROR from the server; `fields` by the protocol's letters (M message, D detail, H
-    hint)."""
+    hint). `rows` came before it."""
 
     def __init__(self, fields):
         super().__init__(f"{fields['C']} {fields['M']}" + (f" ({fields['D']})" if "D" in fields else ""))
-        self.code, self.fields = fields["C"], fields
+        self.code, self.fields, self.rows = fields["C"], fields, []
 
 
 class Session:
@@ -136,6 +136,7 @@ class Session:
                 rows = []
             elif letter == b"Z":
                 if error:
+                    error.rows = rows
                     raise error
                 return rows
 

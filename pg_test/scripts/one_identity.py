@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """One query, one identity: an attacker who holds several genuine tokens cannot combine their
-claims.
+claims, nor those of one token with the answers that no token, or a bad one, gets.
 
 V makes Mallory a member of the tenant victimco, M an admin of a tenant of his own. Neither token
 alone shows a file of victimco's ceo. Each attack changes the token while a query runs; each must
-end in 28J12. The legitimate ways of working as several users in turn must still work.
+end in 28J12, or in an error that no exception handler of a policy can turn into an answer. The
+legitimate ways of working as several users in turn must still work.
 """
 
 import threading
@@ -15,6 +16,9 @@ from lib.pg import Checks, PgError, SharedCluster
 V = tokens.token("mallory", tenant_id="victimco", role="member")
 M = tokens.token("mallory", tenant_id="malloryco", role="admin")
 LOW = tokens.token("mallory", tenant_id="victimco", clearance="low")
+# Tokens that are refused: one that has run out, one that is none.
+EXPIRED = tokens.token("mallory", seconds=-60, tenant_id="victimco")
+GARBAGE = "garbage"
 
 ONCE = "pg_auth_jwt.evaluate_once"
 
@@ -78,6 +82,39 @@ ALTER TABLE notes ENABLE ROW LEVEL SECURITY;
 CREATE POLICY p ON notes TO authenticated USING (tenant = (SELECT helper.tenant())
     AND (NOT secret OR helper.clearance() IS DISTINCT FROM 'low'));
 
+-- One that turns even the cancelling of a query into NULL, as PL/Python's "except Exception" does.
+CREATE FUNCTION helper.any_clearance() RETURNS text LANGUAGE plpgsql STABLE SECURITY DEFINER AS
+    'BEGIN RETURN auth.session() ->> ''clearance''; EXCEPTION WHEN OTHERS OR query_canceled THEN RETURN NULL; END';
+CREATE TABLE letters (id int PRIMARY KEY, tenant text, secret boolean);
+INSERT INTO letters SELECT * FROM memos;
+ALTER TABLE letters ENABLE ROW LEVEL SECURITY;
+CREATE POLICY p ON letters TO authenticated USING (tenant = (SELECT helper.tenant())
+    AND (NOT secret OR helper.any_clearance() IS DISTINCT FROM 'low'));
+-- No condition but the one with the handler.
+CREATE TABLE drafts (id int PRIMARY KEY, tenant text, secret boolean);
+INSERT INTO drafts SELECT * FROM memos;
+ALTER TABLE drafts ENABLE ROW LEVEL SECURITY;
+CREATE POLICY p ON drafts TO authenticated USING (helper.clearance() IS DISTINCT FROM 'low');
+
+-- What reads a table without row security and without grants, for its caller, by helper functions.
+CREATE TABLE kept AS SELECT * FROM files;
+ALTER TABLE kept ADD PRIMARY KEY (id);
+CREATE FUNCTION of_definer() RETURNS SETOF kept LANGUAGE sql STABLE SECURITY DEFINER AS 'SELECT * FROM kept
+    WHERE tenant = (SELECT helper.tenant()) AND (owner = helper.uid() OR (SELECT helper.is_admin()))';
+CREATE FUNCTION cursor_of_definer() RETURNS refcursor LANGUAGE plpgsql SECURITY DEFINER AS $$
+    DECLARE c refcursor := 'left_open'; BEGIN
+    OPEN c FOR SELECT owner FROM kept WHERE tenant = (SELECT helper.tenant()) AND (owner = helper.uid() OR helper.is_admin());
+    RETURN c; END $$;
+CREATE TABLE requests (id int, body text);
+CREATE RULE write AS ON INSERT TO requests DO INSTEAD UPDATE kept SET body = new.body
+    WHERE kept.id = new.id AND tenant = (SELECT helper.tenant()) AND (owner = helper.uid() OR helper.is_admin())
+    RETURNING kept.id, kept.body;
+-- A rule that lets only some rows pass to the table that it is on.
+CREATE TABLE inbox (id int, tenant text, owner text);
+CREATE RULE refuse AS ON INSERT TO inbox
+    WHERE (tenant = (SELECT helper.tenant()) AND (owner = helper.uid() OR helper.is_admin())) IS NOT TRUE DO INSTEAD NOTHING;
+GRANT INSERT, SELECT ON requests, inbox TO authenticated;
+
 -- Of an inheritance parent that has no rows only the children are read, under the parent's policies.
 CREATE TABLE logged (LIKE files, CHECK (id < 0) NO INHERIT);
 CREATE TABLE logged_1 (PRIMARY KEY (id)) INHERITS (logged);
@@ -98,7 +135,7 @@ CREATE POLICY p ON parts TO authenticated
 -- A table without row security, whose users filter by a claim themselves.
 CREATE TABLE plain (id int PRIMARY KEY, owner text, tenant text);
 INSERT INTO plain VALUES (1, 'mallory', 'victimco'), (2, 'mallory', 'victimco');
-GRANT SELECT, UPDATE ON files, memos, helped, shared, logged, notes, parts, plain TO authenticated;
+GRANT SELECT, UPDATE ON files, memos, helped, shared, logged, notes, letters, drafts, parts, plain TO authenticated;
 ANALYZE;
 """
 
@@ -297,13 +334,54 @@ def swallowed_error(s):
     return s.query(f"SELECT CASE WHEN secret THEN 'ceo' END, auth.jwt_session_init('{M}') FROM notes WHERE id > 0 ORDER BY id")
 
 
+def definers_function(s):
+    """A function in SQL that its query runs step by step, and whose query names nothing guarded."""
+    s.query(sign_in(V))
+    return s.query(f"SELECT of_definer(), auth.jwt_session_init('{M}')")
+
+
+def definers_function_in_subquery(s):
+    s.query(sign_in(V))
+    return s.query("SELECT r FROM (SELECT of_definer() AS r OFFSET 0) AS s WHERE switch((r).id)")
+
+
+def definers_cursor(s):
+    """The function has ended, but its query goes on with the rights of its owner."""
+    s.query(f"BEGIN; {sign_in(V)}; SELECT cursor_of_definer(); FETCH 1 FROM left_open")
+    s.query(sign_in(M))
+    return s.query("FETCH ALL FROM left_open")
+
+
+def cursor_rewound(s):
+    """Rewinding evaluates keys of indexes again, and no row is read in that statement."""
+    s.query(f"SET enable_seqscan = off; BEGIN; {sign_in(M)}; DECLARE c SCROLL CURSOR FOR SELECT owner FROM files"
+            " WHERE tenant IS NOT NULL; FETCH 1 FROM c")
+    s.query(sign_in(V) + "; MOVE ABSOLUTE 0 FROM c")
+    s.query(sign_in(M))
+    return s.query("FETCH ALL FROM c")
+
+
+def rules_action(s):
+    s.query("SET enable_hashjoin = off; SET enable_mergejoin = off;" + sign_in(V))
+    return s.query("INSERT INTO requests SELECT g, 'pwned' FROM generate_series(1, 600) AS g"
+                   f" RETURNING id, auth.jwt_session_init('{M}')")
+
+
+def rules_condition(s):
+    """It filters what the statement itself writes."""
+    s.query(sign_in(V))
+    return s.query("INSERT INTO inbox SELECT g, 'victimco', CASE WHEN g = 1 THEN 'mallory' WHEN switch(g) THEN 'ceo' END"
+                   " FROM generate_series(1, 3) AS g")
+
+
 ATTACKS = [cursor, cursor_with_hold, portal_in_pieces, target_list, target_list_of_subquery, returning, sign_out,
            index_key, where_clause, assigned_by_set, set_clause, set_clause_first, trigger, helper_functions,
            helper_functions_by_cursor, helper_functions_in_view, helper_functions_in_view_without_row_security, helper_functions_in_inlined_function,
            helper_functions_in_exists, helper_functions_in_cte, helper_functions_in_writing_cte,
            helper_functions_in_workers, helper_functions_of_inheritance_parent, inside_plpgsql,
            partitions_pruned, query_without_row_security, two_claims_of_a_target_list, caught_error,
-           swallowed_error]
+           swallowed_error, definers_function, definers_function_in_subquery, definers_cursor, cursor_rewound, rules_action,
+           rules_condition]
 # Their error passes WHEN OTHERS.
 UNCATCHABLE = [caught_error, swallowed_error]
 
@@ -324,6 +402,125 @@ def attacks(cluster, db, checks):
             s.query(f"SELECT auth.user_id(); SET {ONCE} = {once}")
             checks.equal(f"{attack.__name__}, {ONCE} = {once}", outcome(attack, s),
                          "57014" if attack in UNCATCHABLE else "28J12")
+            s.close()
+
+
+# A token that goes bad is another identity, whether it is replaced or runs out.
+OTHERS = {"another token": M, "no token": "", "garbage": GARBAGE, "an expired token": EXPIRED}
+# Tables whose policies turn an error into an answer, and what ends the query: the error itself,
+# or, where a policy has caught even that, the end of the query.
+HANDLERS = {"notes": "57014", "letters": "28J12"}
+REFUSED = {GARBAGE: "28J01", EXPIRED: "28J05"}
+
+
+def set_token(token):
+    return f"set_config('pg_auth_jwt.token', '{token}', true)"
+
+
+def error_of(s, sql):
+    """The error of a statement that must have one."""
+    try:
+        s.query(sql)
+    except PgError as error:
+        return error
+    return PgError({"C": "none", "M": "", "D": ""})
+
+
+def token_that_goes_bad_in_a_query(cluster, db, checks):
+    """A handler of exceptions in a policy does not help: no row of the ceo is shown or written."""
+    owner = cluster.session(db, "owner_role")
+    for once in "on", "off":
+        for table, code in HANDLERS.items():
+            for name, token in OTHERS.items():
+                what = f"{name} in a query on {table}, {ONCE} = {once}"
+                s = cluster.session(db)
+                s.query(f"SELECT auth.user_id(); SET {ONCE} = {once}; {PLAN}" + sign_in(LOW))
+                error = error_of(s, f"SELECT CASE WHEN secret THEN 'ceo' END, {set_token(token)} FROM {table} WHERE id > 0 ORDER BY id")
+                checks.equal(f"SELECT, {what}", error.code, code)
+                # The error of letters comes from the end of the query, which no longer knows why.
+                if token in REFUSED and table == "notes":
+                    checks.true(f"DETAIL names the refusal, {what}", REFUSED[token] in error.fields["D"])
+                checks.equal(f"rows that reach the client, {what}", [row for row in error.rows if row[0]], [])
+                error = error_of(s, f"UPDATE {table} SET secret = false WHERE id > 0 RETURNING {set_token(token)}")
+                checks.equal(f"UPDATE, {what}", error.code, code)
+                checks.equal(f"rows written, {what}", owner.value(f"SELECT count(*) FROM {table} WHERE NOT secret"), "1")
+                # The rows of an aggregate go to no client.
+                checks.equal(f"aggregate, {what}", outcome(s.query,
+                    f"SELECT string_agg(secret::text || {set_token(token)}, '') FROM {table} WHERE id > 0"), code)
+                # PL/pgSQL gets them once the query has ended.
+                checks.equal(f"in PL/pgSQL, {what}", outcome(s.query,
+                    f"DO $$ DECLARE r record; BEGIN FOR r IN SELECT secret, {set_token(token)} FROM {table} WHERE id > 0"
+                    " ORDER BY id LOOP IF r.secret THEN RAISE 'read'; END IF; END LOOP; END $$"), "28J12")
+                s.close()
+
+
+def good_token_after_a_bad_one(cluster, db, checks):
+    """A query that a handler let begin with a bad token does not go on with a good one."""
+    for once in "on", "off":
+        for token in GARBAGE, EXPIRED:
+            for table in "letters", "notes":
+                s = cluster.session(db)
+                s.query(f"SELECT auth.user_id(); SET {ONCE} = {once}; SET pg_auth_jwt.token = '{token}'")
+                checks.equal(f"{table} by a good token after a bad one, {ONCE} = {once}", outcome(s.query,
+                    f"SELECT (SELECT count(*) FROM drafts), {set_token(V)}, (SELECT count(*) FROM {table})"), "28J12")
+                s.close()
+
+
+def bad_token_alone(cluster, db, checks):
+    """Its own SQLSTATE, by which applications go, whatever the policy calls."""
+    for token, code in REFUSED.items():
+        for once in "on", "off":
+            for table in "files", "memos", "helped", "seen", "notes", "letters", "of_definer()":
+                s = cluster.session(db)
+                s.query(f"SET {ONCE} = {once}; SET pg_auth_jwt.token = '{token}'")
+                for turn in "first", "second":
+                    checks.equal(f"{table} by a bad token alone, {turn} time", outcome(s.query, f"SELECT * FROM {table}"), code)
+                s.close()
+
+
+def cursor_left_open(cluster, db, checks):
+    """It can be closed and not read, whatever its plan evaluates once, by whoever comes next."""
+    cases = {"table": "SELECT owner FROM files", "helpers": "SELECT owner FROM helped", "view": "SELECT owner FROM seen",
+             "view that filters": "SELECT owner FROM filtered", "handlers": "SELECT id FROM notes",
+             "caught all": "SELECT id FROM letters", "own expressions": "SELECT auth.role() FROM generate_series(1, 9)"}
+    for once in "on", "off":
+        for name, query in cases.items():
+            for next_user, token in OTHERS.items():
+                what = f"{name}, next is {next_user}, {ONCE} = {once}"
+                s = cluster.session(db)
+                s.query(f"SELECT auth.user_id(); SET {ONCE} = {once}")
+                begin = f"BEGIN; SELECT {set_token(V)};"
+                for read in "FETCH ALL FROM c", "MOVE 1 FROM c", "FETCH RELATIVE 0 FROM c":
+                    s.query(f"{begin} DECLARE c CURSOR FOR {query}; FETCH 1 FROM c; SELECT {set_token(token)}")
+                    checks.equal(f"{read}, {what}", outcome(s.query, read), "28J12")
+                    s.query("ROLLBACK")
+                s.query(begin)
+                s.send(s.parse(query), s.bind(portal="p"), s.run(rows=1, portal="p"), s.SYNC)
+                s.receive()
+                s.query(f"SELECT {set_token(token)}")
+                s.send(s.run(portal="p"), s.SYNC)
+                checks.equal(f"portal, {what}", outcome(s.receive), "28J12")
+                s.query("ROLLBACK")
+                s.query(f"{begin} DECLARE c CURSOR FOR {query}; FETCH 1 FROM c; SELECT {set_token(token)}")
+                checks.equal(f"CLOSE, {what}", s.query("CLOSE c; COMMIT"), [])
+                s.query(f"{begin} DECLARE c CURSOR WITH HOLD FOR {query}; FETCH 1 FROM c; SELECT {set_token(token)}")
+                # Postgres may evaluate claims again before it runs the query to its end.
+                checks.true(f"COMMIT of WITH HOLD, {what}", outcome(s.query, "COMMIT") in ("28J12", REFUSED.get(token)))
+                s.close()
+
+
+def cursor_whose_token_goes_bad(cluster, db, checks):
+    """The same token at each FETCH, but the key of its signature is withdrawn meanwhile."""
+    owner = cluster.session(db, "owner_role")
+    token = tokens.token("mallory", key=1, tenant_id="victimco", clearance="low")
+    for once in "on", "off":
+        for table in "files", "helped", *HANDLERS:
+            owner.query(f"SELECT auth.init('{tokens.jwks(*range(tokens.KEYS))}', issuer => '{tokens.ISSUER}')")
+            s = cluster.session(db)
+            s.query(f"SELECT auth.user_id(); SET {ONCE} = {once}; {PLAN} BEGIN; SELECT {set_token(token)};"
+                    f"DECLARE c CURSOR FOR SELECT id FROM {table} ORDER BY id; FETCH 1 FROM c")
+            owner.query("DELETE FROM auth.jwks WHERE kid = 'k1'")
+            checks.equal(f"{table} once the token's key is withdrawn, {ONCE} = {once}", outcome(s.query, "FETCH ALL FROM c"), "28J03")
             s.close()
 
 
@@ -440,9 +637,14 @@ def main():
     s.query(MALLORYS)
     for name, token, rows in ("V", V, [["2"]]), ("M", M, [["1"]]):
         s.query(sign_in(token))
-        for table in "files", "helped", "seen", "inlined()":
+        for table in "files", "helped", "seen", "inlined()", "of_definer()":
             checks.equal(f"{table} that {name} alone shows", s.query(f"SELECT id FROM {table}"), rows)
     attacks(cluster, db, checks)
+    token_that_goes_bad_in_a_query(cluster, db, checks)
+    good_token_after_a_bad_one(cluster, db, checks)
+    bad_token_alone(cluster, db, checks)
+    cursor_left_open(cluster, db, checks)
+    cursor_whose_token_goes_bad(cluster, db, checks)
     first_use_of_a_connection(cluster, db, checks)
     parallel_workers(cluster, db, checks)
     legitimate(cluster, db, checks)

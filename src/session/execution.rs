@@ -7,26 +7,31 @@
 //! issued.
 //!
 //! So an execution (a statement, or a cursor over all its FETCHes) belongs to the session token
-//! that the first claim function in its expressions saw; "no token" counts as one. Where the query
-//! names a table with row security or a view, claim functions in everything that runs inside of it
-//! count as well: a policy's helper function in PL/pgSQL has executions of its own. A claim
-//! function raises an error if it finds another token than an enclosing execution belongs to.
+//! that the first claim function in its expressions saw; "no token" counts as one, and so does "a
+//! token that is not good". Where the query is [`guarded`], claim functions in everything that runs
+//! inside of it count as well: a policy's helper function in PL/pgSQL has executions of its own. A
+//! claim function raises an error if it finds another token than an enclosing execution belongs to;
+//! so does the executor where such an execution goes on.
 //!
-//! The enclosing executions are found through Postgres's own `error_context_stack`. The hooks push
-//! a frame there while the executor runs. Postgres restores the stack itself wherever it catches an
-//! error, so no frame outlives its execution, and no hook has to catch errors.
+//! A handler of exceptions inside of the query, in a policy's helper function, must not turn that
+//! error into an answer. So the error is then one that `WHEN OTHERS` does not catch; and for those
+//! that catch it nevertheless, each execution that it concerns is spoilt: every later claim function
+//! in it raises, no further row of it reaches the client, and its end raises.
+//!
+//! The enclosing executions are found through Postgres's own `error_context_stack`. The hooks
+//! ([`super::executor`]) push a frame there while the executor runs. Postgres restores the stack
+//! itself wherever it catches an error, so no frame outlives its execution, and no hook has to catch
+//! errors.
 //!
 //! A parallel worker has a stack of its own, which does not show the enclosing executions of its
 //! leader. So a query runs without workers where an enclosing execution belongs to a token, or may
-//! come to (see [`executor_run`]). No worker has to learn of a change while its own query runs:
+//! come to (see [`is_enclosed`]). No worker has to learn of a change while its own query runs:
 //! Postgres does not allow such a change then.
-//!
-//! The hooks run without pgrx's guard: errors pass through them by `longjmp`, so they hold nothing
-//! that needs a drop, and they call nothing that can panic.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
 use pgrx::pg_sys;
@@ -34,40 +39,102 @@ use pgrx::pg_sys;
 use crate::errors;
 use crate::pg::guard;
 use crate::pg::report::Report;
-use crate::pg::unguarded::{self, hooks};
+use crate::pg::unguarded;
+use crate::session::guarded;
 use crate::session::identity::Identity;
+use crate::settings;
 
-static mut PREVIOUS_START: pg_sys::ExecutorStart_hook_type = None;
-static mut PREVIOUS_RUN: pg_sys::ExecutorRun_hook_type = None;
-static mut PREVIOUS_FINISH: pg_sys::ExecutorFinish_hook_type = None;
-static mut PREVIOUS_PLANNER: pg_sys::planner_hook_type = None;
+/// The identity to which an execution belongs.
+#[derive(Clone)]
+pub enum Owner {
+    /// The identity of a token.
+    Token(Rc<Identity>),
+    /// No token was set.
+    Nobody,
+    /// A token was set that is not good: claim functions raise.
+    Refused,
+}
 
-/// The owner of an execution: the identity of a token, or `None` for "no token".
-type Owner = Option<Rc<Identity>>;
+impl Owner {
+    /// From the session's identity: `None` is no token.
+    pub fn of(identity: Option<&Rc<Identity>>) -> Self {
+        identity.map_or(Self::Nobody, |identity| Self::Token(Rc::clone(identity)))
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Token(one), Self::Token(other)) => {
+                Rc::ptr_eq(one, other) || one.token() == other.token()
+            }
+            (Self::Nobody, Self::Nobody) | (Self::Refused, Self::Refused) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether its token is the one that is set now.
+    fn has_token_that_is_set(&self) -> bool {
+        let Self::Token(identity) = self else {
+            return false;
+        };
+        settings::with_token(|token| token == &**identity.token()).unwrap_or(false)
+    }
+}
 
 /// The state of an execution in which a claim function was called.
 struct Execution {
     /// `None` until a claim function is called.
     owner: Option<Owner>,
+    /// Whether an error that says that the token changed was raised in it.
+    is_spoilt: bool,
     /// Whether it was running when the library was loaded, so that the hooks did not see its start.
     is_adopted: bool,
+}
+
+/// Hashes an address. Each run of the executor may look its own up, so this takes three
+/// instructions and not the hundred of the standard library's hasher.
+#[derive(Default)]
+struct AddressHasher(u64);
+
+impl Hasher for AddressHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_usize(byte.into());
+        }
+    }
+
+    fn write_usize(&mut self, address: usize) {
+        // The table takes the place from the upper bits and the lower ones. An address ends in zeros.
+        let address = (self.0 ^ address as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.0 = address ^ address.wrapping_shr(32);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 thread_local! {
     /// The executions in which a claim function was called, by the address of the memory context
     /// that the executor deletes at their end (`es_query_cxt`).
-    static EXECUTIONS: RefCell<HashMap<usize, Execution>> = RefCell::new(HashMap::new());
+    static EXECUTIONS: RefCell<HashMap<usize, Execution, BuildHasherDefault<AddressHasher>>> =
+        RefCell::default();
     /// How many of them were adopted.
     static ADOPTED: Cell<usize> = const { Cell::new(0) };
+    /// How many of them are spoilt.
+    static SPOILT: Cell<usize> = const { Cell::new(0) };
 }
 
 /// A frame of `error_context_stack`: the executor or the planner is working on a query.
 #[repr(C)]
-struct Frame {
+pub struct Frame {
     callback: pg_sys::ErrorContextCallback,
     /// The query that is executed; NULL for the planner, which evaluates claim functions only for
     /// its estimates.
     query: *mut pg_sys::QueryDesc,
+    /// Where the executor sends the query's rows now; NULL while it does not.
+    receiver: *mut pg_sys::DestReceiver,
+    /// Whether the query is being started with the rights of a SECURITY DEFINER function.
+    begins_for_definer: bool,
     /// The number of subtransactions that are open around it, plus one.
     nesting: c_int,
     /// The serial number of the identity that was last compared with the enclosing executions for a
@@ -78,7 +145,8 @@ struct Frame {
 }
 
 impl Frame {
-    fn new(query: *mut pg_sys::QueryDesc) -> Self {
+    /// For work on `query`, NULL for the planner.
+    pub fn of(query: *mut pg_sys::QueryDesc) -> Self {
         Self {
             callback: pg_sys::ErrorContextCallback {
                 previous: std::ptr::null_mut(),
@@ -86,136 +154,117 @@ impl Frame {
                 arg: std::ptr::null_mut(),
             },
             query,
+            receiver: std::ptr::null_mut(),
+            begins_for_definer: false,
             nesting: unguarded::GetCurrentTransactionNestLevel(),
             agreed_own: Cell::new(0),
             agreed_inner: Cell::new(0),
         }
     }
 
-    /// Runs `work` with a frame for `query` on the stack.
+    /// For the start of `query`.
+    pub fn of_start(query: *mut pg_sys::QueryDesc, begins_for_definer: bool) -> Self {
+        Self {
+            begins_for_definer,
+            ..Self::of(query)
+        }
+    }
+
+    /// For a run of `query`.
     ///
     /// # Safety
     ///
-    /// `query` must be NULL or valid until `work` ends. `work` must hold nothing that needs a drop:
-    /// an error leaves both functions by `longjmp`.
-    unsafe fn around<T>(query: *mut pg_sys::QueryDesc, work: impl FnOnce() -> T) -> T {
-        let mut frame = Self::new(query);
-        frame.callback.arg = (&raw mut frame).cast();
+    /// `query` must be one that the executor is about to run.
+    pub unsafe fn of_run(query: *mut pg_sys::QueryDesc) -> Self {
+        Self {
+            // SAFETY: as the caller promises.
+            receiver: unsafe { (*query).dest },
+            ..Self::of(query)
+        }
+    }
+
+    /// Runs `work` with this frame on the stack.
+    ///
+    /// # Safety
+    ///
+    /// The query must be NULL or valid until `work` ends. `work` must hold nothing that needs a
+    /// drop: an error leaves both functions by `longjmp`.
+    pub unsafe fn around<T>(mut self, work: impl FnOnce() -> T) -> T {
+        let frame = &raw mut self;
         // SAFETY: backends are single-threaded. Each user of the stack does the same
         // (src/include/utils/elog.h). The frame stays where it is until it is removed, or an error
         // has left its function.
         unsafe {
-            frame.callback.previous = pg_sys::error_context_stack;
-            pg_sys::error_context_stack = &raw mut frame.callback;
+            (*frame).callback.arg = frame.cast();
+            (*frame).callback.previous = pg_sys::error_context_stack;
+            pg_sys::error_context_stack = &raw mut (*frame).callback;
             let result = work();
-            pg_sys::error_context_stack = frame.callback.previous;
+            pg_sys::error_context_stack = (*frame).callback.previous;
             result
         }
     }
 
     /// The memory context of the execution; NULL before one exists, and for the planner.
     fn context(&self) -> pg_sys::MemoryContext {
-        // SAFETY: Postgres's query descriptor outlives the frame. Its state is NULL or valid.
-        unsafe {
-            if self.query.is_null() || (*self.query).estate.is_null() {
-                std::ptr::null_mut()
-            } else {
-                (*(*self.query).estate).es_query_cxt
-            }
-        }
+        // SAFETY: Postgres's query descriptor outlives the frame.
+        unsafe { context_of(self.query) }
     }
 
-    /// Whether the query reads or writes a table with row security, or reads a view.
+    /// Whether claim functions count in everything that runs inside of the query.
     fn is_guarded(&self) -> bool {
         // SAFETY: as above.
-        unsafe { !self.query.is_null() && is_guarded((*self.query).estate, has_row_security) }
+        unsafe {
+            !self.query.is_null()
+                && guarded::is_guarded(
+                    (*self.query).estate,
+                    self.begins_for_definer,
+                    guarded::filters,
+                )
+        }
     }
-}
 
-/// Whether an execution's query names a table with row security, or a view of users. The tables
-/// decide. `PlannedStmt.dependsOnRole` does not: Postgres does not set it for row security. Nor
-/// does the current role's right to bypass row security: inside of a SECURITY DEFINER function that
-/// is another role.
-///
-/// # Safety
-///
-/// `state` must be NULL or valid; `has_row_security` is called for tables that the query has
-/// locked.
-unsafe fn is_guarded(
-    state: *const pg_sys::EState,
-    has_row_security: unsafe fn(pg_sys::Oid) -> bool,
-) -> bool {
-    // SAFETY: as the caller promises. Both arrays have one element for each relation of the range
-    // table. A relation that is open stays so until the execution ends.
-    unsafe {
-        if state.is_null() {
-            return false;
-        }
-        let (tables, opened) = ((*state).es_range_table, (*state).es_relations);
-        if tables.is_null() || opened.is_null() {
-            // Its initialisation is not complete.
-            return true;
-        }
-        let count = usize::try_from((*tables).length).unwrap_or(0);
-        (0..count).any(|index| {
-            let relation = *opened.add(index);
-            if !relation.is_null() {
-                return (*(*relation).rd_rel).relrowsecurity;
-            }
-            // Of a partitioned table only the partitions are open, and of an inheritance parent
-            // perhaps only the children (it may have a CHECK ... NO INHERIT), but the parent's
-            // policies guard them. Other relations that are not open are not used.
-            let table = (*(*tables).elements.add(index))
-                .ptr_value
-                .cast::<pg_sys::RangeTblEntry>();
-            // A view may filter by claims like a policy, also in helper functions.
-            if (*table).relkind as u8 == pg_sys::RELKIND_VIEW
-                && (*table).relid.to_u32() >= pg_sys::FirstNormalObjectId
+    /// Has the executor raise an error in place of sending the next row to the client. The rows of
+    /// other receivers are read only once the run has ended.
+    fn send_nothing(&self) {
+        use pg_sys::CommandDest;
+        // SAFETY: a receiver is in place while the executor sends to it. One of these two is
+        // allocated for a single run (printtup_create_DR in src/backend/access/common/printtup.c).
+        unsafe {
+            if let Some(receiver) = self.receiver.as_mut()
+                && matches!(
+                    receiver.mydest,
+                    CommandDest::DestRemote | CommandDest::DestRemoteExecute
+                )
             {
-                return true;
+                receiver.receiveSlot = Some(refuse_row);
             }
-            (*table).rtekind == pg_sys::RTEKind::RTE_RELATION
-                && ((*table).inh || (*table).relkind as u8 == pg_sys::RELKIND_PARTITIONED_TABLE)
-                && has_row_security((*table).relid)
-        })
+        }
     }
 }
 
-/// Whether row security is enabled for the table.
+/// The memory context of a query's execution; NULL where there is none.
 ///
 /// # Safety
 ///
-/// The query must have locked the table.
-unsafe fn has_row_security(table: pg_sys::Oid) -> bool {
-    // SAFETY: the relation is NULL, or valid until it is closed.
+/// `query` must be NULL or valid.
+unsafe fn context_of(query: *mut pg_sys::QueryDesc) -> pg_sys::MemoryContext {
+    // SAFETY: as the caller promises. A query's state is NULL or valid.
     unsafe {
-        let relation = pg_sys::RelationIdGetRelation(table);
-        if relation.is_null() {
-            return true;
+        if query.is_null() || (*query).estate.is_null() {
+            std::ptr::null_mut()
+        } else {
+            (*(*query).estate).es_query_cxt
         }
-        let enabled = (*(*relation).rd_rel).relrowsecurity;
-        pg_sys::RelationClose(relation);
-        enabled
     }
 }
 
-/// As [`has_row_security`], for the hooks: an error leaves by `longjmp`.
-///
-/// # Safety
-///
-/// No frame from here up to Postgres's may hold anything that needs a drop, and the table of
-/// executions must not be borrowed.
-unsafe fn has_row_security_unguarded(table: pg_sys::Oid) -> bool {
-    // SAFETY: as above.
-    unsafe {
-        let relation = unguarded::RelationIdGetRelation(table);
-        if relation.is_null() {
-            return true;
-        }
-        let enabled = (*(*relation).rd_rel).relrowsecurity;
-        unguarded::RelationClose(relation);
-        enabled
-    }
+/// In place of a receiver's own function: see [`Frame::send_nothing`].
+unsafe extern "C-unwind" fn refuse_row(
+    _: *mut pg_sys::TupleTableSlot,
+    _: *mut pg_sys::DestReceiver,
+) -> bool {
+    // SAFETY: the executor calls this, and this frame holds nothing.
+    unsafe { guard::run(|| Err(errors::token_changed(false, None))) }
 }
 
 /// Adds nothing to an error's context. Its address identifies the frames.
@@ -248,59 +297,13 @@ fn frames(from: *mut pg_sys::ErrorContextCallback) -> impl Iterator<Item = &'sta
     })
 }
 
-/// Installs the hooks, and adopts the executions that are running; called once per backend, when the
-/// library is loaded.
-pub fn install() {
-    // SAFETY: backends are single-threaded, and this is the only place that writes these.
+/// Adopts the executions that are running; called once per backend, when the library is loaded.
+pub fn adopt() {
+    // SAFETY: reads variables of the backend; the context is alive.
     unsafe {
-        PREVIOUS_START = pg_sys::ExecutorStart_hook;
-        pg_sys::ExecutorStart_hook = Some(executor_start);
-        PREVIOUS_RUN = pg_sys::ExecutorRun_hook;
-        pg_sys::ExecutorRun_hook = Some(executor_run);
-        PREVIOUS_FINISH = pg_sys::ExecutorFinish_hook;
-        pg_sys::ExecutorFinish_hook = Some(executor_finish);
-        PREVIOUS_PLANNER = pg_sys::planner_hook;
-        pg_sys::planner_hook = Some(plan);
         if !pg_sys::TopTransactionContext.is_null() {
             adopt_executions(pg_sys::TopMemoryContext);
         }
-    }
-}
-
-unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, flags: c_int) {
-    // SAFETY: passes on what Postgres passed, and holds nothing that needs a drop.
-    unsafe {
-        let start = PREVIOUS_START.unwrap_or(hooks::standard_ExecutorStart);
-        Frame::around(query, || start(query, flags));
-    }
-}
-
-unsafe extern "C-unwind" fn executor_run(
-    query: *mut pg_sys::QueryDesc,
-    direction: pg_sys::ScanDirection::Type,
-    count: u64,
-    #[cfg(not(feature = "pg18"))] execute_once: bool,
-) {
-    // SAFETY: as above. The executor starts no workers for a query that it has run before
-    // (ExecutePlan in src/backend/executor/execMain.c); before the minor releases of February 2025
-    // it decided that by `execute_once`.
-    unsafe {
-        let is_alone = (*(*query).plannedstmt).parallelModeNeeded && is_enclosed();
-        if is_alone {
-            (*query).already_executed = true;
-        }
-        #[cfg(not(feature = "pg18"))]
-        let execute_once = execute_once && !is_alone;
-        let run = PREVIOUS_RUN.unwrap_or(hooks::standard_ExecutorRun);
-        Frame::around(query, || {
-            run(
-                query,
-                direction,
-                count,
-                #[cfg(not(feature = "pg18"))]
-                execute_once,
-            );
-        });
     }
 }
 
@@ -309,43 +312,48 @@ unsafe extern "C-unwind" fn executor_run(
 ///
 /// # Safety
 ///
-/// As for [`has_row_security_unguarded`].
-unsafe fn is_enclosed() -> bool {
+/// As for [`guarded::filters_unguarded`].
+pub unsafe fn is_enclosed() -> bool {
     // SAFETY: reads a variable of the backend; the frames' states are NULL or valid.
     unsafe {
         ADOPTED.get() > 0
             || frames(pg_sys::error_context_stack).any(|frame| {
-                let has_owner = || {
-                    EXECUTIONS
-                        .with_borrow(|executions| executions.contains_key(&key(frame.context())))
-                };
                 !frame.query.is_null()
-                    && (has_owner()
-                        || is_guarded((*frame.query).estate, has_row_security_unguarded))
+                    && (has_owner(frame.query)
+                        || guarded::is_guarded(
+                            (*frame.query).estate,
+                            frame.begins_for_definer,
+                            guarded::filters_unguarded,
+                        ))
             })
     }
 }
 
-/// Runs the remaining part of data-modifying CTEs, and AFTER triggers.
-unsafe extern "C-unwind" fn executor_finish(query: *mut pg_sys::QueryDesc) {
-    // SAFETY: as above.
-    unsafe {
-        let finish = PREVIOUS_FINISH.unwrap_or(hooks::standard_ExecutorFinish);
-        Frame::around(query, || finish(query));
-    }
+/// Whether the query's execution belongs to a token, or to none.
+///
+/// # Safety
+///
+/// `query` must be valid.
+pub unsafe fn has_owner(query: *mut pg_sys::QueryDesc) -> bool {
+    // SAFETY: as the caller promises.
+    let context = unsafe { context_of(query) };
+    EXECUTIONS
+        .with_borrow(|executions| !executions.is_empty() && executions.contains_key(&key(context)))
 }
 
-unsafe extern "C-unwind" fn plan(
-    query: *mut pg_sys::Query,
-    text: *const c_char,
-    cursor_options: c_int,
-    parameters: pg_sys::ParamListInfo,
-) -> *mut pg_sys::PlannedStmt {
-    // SAFETY: as above.
-    unsafe {
-        let plan = PREVIOUS_PLANNER.unwrap_or(hooks::standard_planner);
-        Frame::around(std::ptr::null_mut(), || {
-            plan(query, text, cursor_options, parameters)
+/// Whether an error that says that the token changed was raised in the query, and caught.
+///
+/// # Safety
+///
+/// `query` must be valid.
+pub unsafe fn is_spoilt(query: *mut pg_sys::QueryDesc) -> bool {
+    SPOILT.get() > 0 && {
+        // SAFETY: as the caller promises.
+        let context = unsafe { context_of(query) };
+        EXECUTIONS.with_borrow(|executions| {
+            executions
+                .get(&key(context))
+                .is_some_and(|execution| execution.is_spoilt)
         })
     }
 }
@@ -359,7 +367,11 @@ unsafe extern "C-unwind" fn plan(
 ///
 /// Where an enclosing execution belongs to another token.
 #[inline]
-pub fn admit(caller: pg_sys::MemoryContext, serial: u64, current: &Owner) -> Result<(), Report> {
+pub fn admit(
+    caller: pg_sys::MemoryContext,
+    serial: u64,
+    current: &Option<Rc<Identity>>,
+) -> Result<(), Report> {
     // SAFETY: reads a variable of the backend.
     let stack = unsafe { pg_sys::error_context_stack };
     match frames(stack).next() {
@@ -371,14 +383,79 @@ pub fn admit(caller: pg_sys::MemoryContext, serial: u64, current: &Owner) -> Res
                 &innermost.agreed_inner
             };
             if agreed.get() != serial {
-                compare(stack, is_own, current)?;
+                compare(stack, is_own, &Owner::of(current.as_ref()))
+                    .map_err(|conflict| conflict.report(None))?;
                 agreed.set(serial);
             }
             Ok(())
         }
         None if ADOPTED.get() == 0 => Ok(()),
-        None => compare(stack, false, current),
+        None => compare(stack, false, &Owner::of(current.as_ref()))
+            .map_err(|conflict| conflict.report(None)),
     }
+}
+
+/// Each claim function calls this where the session's token is not good, and raises what this
+/// returns: `refusal`, or that the token changed. See [`admit`].
+#[cold]
+pub fn refuse(caller: pg_sys::MemoryContext, refusal: Report) -> Report {
+    // SAFETY: reads a variable of the backend.
+    let stack = unsafe { pg_sys::error_context_stack };
+    let is_own = frames(stack)
+        .next()
+        .is_some_and(|innermost| belongs_to(caller, innermost.context()));
+    match compare(stack, is_own, &Owner::Refused) {
+        Ok(()) => refusal,
+        Err(conflict) => conflict.report(Some(refusal)),
+    }
+}
+
+/// The executor calls this before an execution that has an owner goes on. `refusal` is why the
+/// session's token is not good.
+///
+/// # Errors
+///
+/// Where the session's identity is another one than the execution's.
+pub fn confirm(current: Option<&Rc<Identity>>, refusal: Option<Report>) -> Result<(), Report> {
+    // SAFETY: reads a variable of the backend.
+    let stack = unsafe { pg_sys::error_context_stack };
+    let owner = match refusal {
+        None => Owner::of(current),
+        Some(_) => Owner::Refused,
+    };
+    let is_its_owner = frames(stack).next().is_none_or(|innermost| {
+        EXECUTIONS.with_borrow(|executions| {
+            executions
+                .get(&key(innermost.context()))
+                .is_none_or(|execution| !execution.differs_from(&owner))
+        })
+    });
+    if is_its_owner {
+        return Ok(());
+    }
+    compare(stack, true, &owner).map_err(|conflict| conflict.report(refusal))
+}
+
+/// The executor calls this at the end of a run of an execution that is spoilt.
+///
+/// # Errors
+///
+/// Always.
+#[cold]
+pub fn refuse_end() -> Result<(), Report> {
+    // SAFETY: reads a variable of the backend.
+    let stack = unsafe { pg_sys::error_context_stack };
+    let nesting = EXECUTIONS.with_borrow(|executions| {
+        frames(stack)
+            .filter(|frame| {
+                executions
+                    .get(&key(frame.context()))
+                    .is_some_and(|execution| execution.is_spoilt)
+            })
+            .map(|frame| frame.nesting)
+            .min()
+    });
+    Err(errors::token_changed(can_be_caught(nesting), None))
 }
 
 /// Whether the planner itself has called the claim function that runs now, for its estimates. What
@@ -411,53 +488,73 @@ fn belongs_to(context: pg_sys::MemoryContext, execution: pg_sys::MemoryContext) 
     false
 }
 
-/// Compares the identity with all enclosing executions, and assigns it to those without one.
+/// Enclosing executions belong to another identity than the session's.
+struct Conflict {
+    /// An exception handler inside of one of them may be active.
+    could_be_caught: bool,
+    /// Whether the token of each is still the one that is set.
+    token_is_same: bool,
+}
+
+impl Conflict {
+    /// The error to raise. `refusal` is why the session's token is not good: the error itself where
+    /// nothing but that has changed and no handler can catch it.
+    fn report(self, refusal: Option<Report>) -> Report {
+        match refusal {
+            Some(refusal) if self.token_is_same && !self.could_be_caught => refusal,
+            refusal => errors::token_changed(self.could_be_caught, refusal.as_ref()),
+        }
+    }
+}
+
+/// Whether a subtransaction was opened after the start of a query, given how many were open then,
+/// plus one: it may belong to an exception handler in a policy's helper function.
+fn can_be_caught(nesting: Option<c_int>) -> bool {
+    nesting.is_some_and(|nesting| unguarded::GetCurrentTransactionNestLevel() > nesting)
+}
+
+impl Execution {
+    /// Whether a claim function in it must not answer for this identity.
+    fn differs_from(&self, current: &Owner) -> bool {
+        self.is_spoilt
+            || self
+                .owner
+                .as_ref()
+                .is_some_and(|owner| !owner.is_same(current))
+    }
+}
+
+/// Compares the identity with all enclosing executions, and assigns it to those without one; or
+/// spoils them, where one belongs to another identity.
 #[cold]
 fn compare(
     stack: *mut pg_sys::ErrorContextCallback,
     is_own: bool,
     current: &Owner,
-) -> Result<(), Report> {
-    let contexts = || {
-        frames(stack)
-            .enumerate()
-            .map(|(depth, frame)| (frame, depth == 0 && is_own))
-            .filter(|(frame, _)| !frame.context().is_null())
-    };
-    // How many subtransactions were open at the start of a query that belongs to another token. A
-    // subtransaction opened later may belong to an exception handler in a policy's helper function.
-    let nesting_of_differing = EXECUTIONS.with_borrow(|executions| {
-        let differs = |execution: &Execution| {
-            execution
-                .owner
-                .as_ref()
-                .is_some_and(|owner| !is_same(owner, current))
-        };
-        let adopted = (ADOPTED.get() > 0
-            && executions
-                .values()
-                .any(|execution| execution.is_adopted && differs(execution)))
-        .then_some(1);
-        contexts()
-            .filter(|(frame, _)| executions.get(&key(frame.context())).is_some_and(differs))
-            .map(|(frame, _)| frame.nesting)
-            .chain(adopted)
-            .min()
-    });
-    if let Some(nesting) = nesting_of_differing {
-        return Err(errors::token_changed(
-            unguarded::GetCurrentTransactionNestLevel() > nesting,
-        ));
+) -> Result<(), Conflict> {
+    if let Some(conflict) = conflict(stack, current) {
+        spoil(stack);
+        return Err(conflict);
     }
-    for (frame, is_own) in contexts() {
-        if is_own || frame.is_guarded() {
-            track(frame.context(), false);
-            EXECUTIONS.with_borrow_mut(|executions| {
-                if let Some(execution) = executions.get_mut(&key(frame.context())) {
-                    execution.owner.get_or_insert_with(|| current.clone());
-                }
-            });
+    for (depth, frame) in frames(stack).enumerate() {
+        let context = frame.context();
+        let has_owner = || {
+            EXECUTIONS.with_borrow(|executions| {
+                executions
+                    .get(&key(context))
+                    .is_some_and(|execution| execution.owner.is_some())
+            })
+        };
+        let is_own = depth == 0 && is_own;
+        if context.is_null() || has_owner() || !(is_own || frame.is_guarded()) {
+            continue;
         }
+        track(context, false);
+        EXECUTIONS.with_borrow_mut(|executions| {
+            if let Some(execution) = executions.get_mut(&key(context)) {
+                execution.owner.get_or_insert_with(|| current.clone());
+            }
+        });
     }
     if ADOPTED.get() > 0 {
         EXECUTIONS.with_borrow_mut(|executions| {
@@ -469,12 +566,62 @@ fn compare(
     Ok(())
 }
 
-fn is_same(one: &Owner, other: &Owner) -> bool {
-    match (one, other) {
-        (None, None) => true,
-        (Some(one), Some(other)) => Rc::ptr_eq(one, other) || one.token() == other.token(),
-        _ => false,
-    }
+fn conflict(stack: *mut pg_sys::ErrorContextCallback, current: &Owner) -> Option<Conflict> {
+    EXECUTIONS.with_borrow(|executions| {
+        let enclosing = frames(stack).filter_map(|frame| {
+            let execution = executions.get(&key(frame.context()))?;
+            Some((execution, frame.nesting))
+        });
+        // The handlers of what began before the library was loaded are not known.
+        let adopted = executions
+            .values()
+            .filter(|execution| execution.is_adopted)
+            .map(|execution| (execution, 1))
+            .take(ADOPTED.get());
+        let mut nesting = None;
+        let mut token_is_same = true;
+        for (execution, depth) in enclosing
+            .chain(adopted)
+            .filter(|(execution, _)| execution.differs_from(current))
+        {
+            nesting = Some(nesting.map_or(depth, |least: c_int| least.min(depth)));
+            token_is_same &= execution
+                .owner
+                .as_ref()
+                .is_some_and(Owner::has_token_that_is_set);
+        }
+        nesting.map(|_| Conflict {
+            could_be_caught: can_be_caught(nesting),
+            token_is_same,
+        })
+    })
+}
+
+/// Marks the enclosing executions that have an owner: what they answer from now on may rest on an
+/// error that a handler has caught.
+fn spoil(stack: *mut pg_sys::ErrorContextCallback) {
+    EXECUTIONS.with_borrow_mut(|executions| {
+        let spoil = |execution: &mut Execution| {
+            if execution.owner.is_some() && !std::mem::replace(&mut execution.is_spoilt, true) {
+                SPOILT.set(SPOILT.get().saturating_add(1));
+            }
+        };
+        for frame in frames(stack) {
+            // Claim functions compare again.
+            frame.agreed_own.set(0);
+            frame.agreed_inner.set(0);
+            if let Some(execution) = executions.get_mut(&key(frame.context())) {
+                spoil(execution);
+                frame.send_nothing();
+            }
+        }
+        if ADOPTED.get() > 0 {
+            executions
+                .values_mut()
+                .filter(|each| each.is_adopted)
+                .for_each(spoil);
+        }
+    });
 }
 
 fn key(context: pg_sys::MemoryContext) -> usize {
@@ -500,6 +647,7 @@ fn track(context: pg_sys::MemoryContext, is_adopted: bool) {
     EXECUTIONS.with_borrow_mut(|executions| {
         let execution = Execution {
             owner: None,
+            is_spoilt: false,
             is_adopted,
         };
         executions.insert(key(context), execution);
@@ -517,15 +665,21 @@ unsafe extern "C-unwind" fn execution_ended(context: *mut c_void) {
         let mut executions = executions.try_borrow_mut().ok()?;
         executions.remove(&context.addr())
     });
-    if let Ok(Some(execution)) = ended
-        && execution.is_adopted
-    {
-        ADOPTED.set(ADOPTED.get().saturating_sub(1));
+    if let Ok(Some(execution)) = ended {
+        let count_down = |count: &'static std::thread::LocalKey<Cell<usize>>| {
+            count.set(count.get().saturating_sub(1));
+        };
+        if execution.is_adopted {
+            count_down(&ADOPTED);
+        }
+        if execution.is_spoilt {
+            count_down(&SPOILT);
+        }
     }
 }
 
-/// Finds the executions that began before the library was loaded. Those to which row security
-/// applies count as enclosing ones until they end, because no frame shows them.
+/// Finds the executions that began before the library was loaded. Those that are guarded count as
+/// enclosing ones until they end, because no frame shows them.
 ///
 /// # Safety
 ///
@@ -549,8 +703,9 @@ unsafe fn adopt_executions(context: pg_sys::MemoryContext) {
     }
 }
 
-/// Whether the context, made by `CreateExecutorState`, belongs to a query to which row security
-/// applies. The execution's state is the first allocation in it (src/backend/executor/execUtils.c).
+/// Whether the context, made by `CreateExecutorState`, belongs to a query that is guarded. Whether a
+/// query began with a SECURITY DEFINER function's rights is not known here, only whether one is
+/// running. The execution's state is the first allocation in it (src/backend/executor/execUtils.c).
 /// If the state is not found, the answer is yes.
 ///
 /// # Safety
@@ -570,7 +725,8 @@ unsafe fn is_guarded_execution(context: pg_sys::MemoryContext) -> bool {
                 && std::ptr::eq((*state).es_query_cxt, context)
             {
                 // PL/pgSQL's expressions have a state without a plan.
-                return !(*state).es_plannedstmt.is_null() && is_guarded(state, has_row_security);
+                return !(*state).es_plannedstmt.is_null()
+                    && guarded::is_guarded(state, guarded::begins_for_definer(), guarded::filters);
             }
         }
     }

@@ -7,8 +7,10 @@
 mod access;
 mod audit;
 pub mod claim_functions;
-pub mod execution;
+mod execution;
+pub mod executor;
 mod functions;
+mod guarded;
 pub mod identity;
 
 use std::cell::{Cell, RefCell};
@@ -85,8 +87,10 @@ pub fn with_identity<T>(
     look: impl FnOnce(Option<&Identity>) -> T,
 ) -> Result<T, Report> {
     SESSION.with(|session| {
-        if !session.is_resolved() {
-            session.resolve()?;
+        if !session.is_resolved()
+            && let Err(refusal) = session.resolve()
+        {
+            return Err(execution::refuse(caller, refusal));
         }
         let current = session.current.borrow();
         execution::admit(caller, session.serial.get(), &current)?;
@@ -98,6 +102,23 @@ pub fn with_identity<T>(
             return Err(refusal);
         }
         Ok(look(current.as_deref()))
+    })
+}
+
+/// Checks, before an execution that has an owner goes on, that the session's identity is still its
+/// owner's.
+///
+/// # Errors
+///
+/// Where it is another one, or the token is no longer good.
+pub fn confirm_execution() -> Result<(), Report> {
+    SESSION.with(|session| {
+        let refusal = if session.is_resolved() {
+            None
+        } else {
+            session.resolve().err()
+        };
+        execution::confirm(session.current.borrow().as_ref(), refusal)
     })
 }
 

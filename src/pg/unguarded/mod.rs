@@ -57,6 +57,8 @@ unsafe extern "C-unwind" {
     /// Only reads a static (src/backend/access/transam/xact.c): cannot raise.
     pub safe fn IsTransactionState() -> bool;
     /// Only reads a static (src/backend/utils/init/miscinit.c): cannot raise.
+    pub safe fn InLocalUserIdChange() -> bool;
+    /// Only reads a static (src/backend/utils/init/miscinit.c): cannot raise.
     pub safe fn GetSessionUserId() -> pg_sys::Oid;
     /// Raises where the catalogs cannot be read.
     pub fn superuser_arg(role: pg_sys::Oid) -> bool;
