@@ -489,7 +489,7 @@ trigger_disabled AS (
      WHERE t.tgenabled IS NULL OR t.tgenabled NOT IN ('O', 'A')
 ),
 -- 7. Issuers and their keys.
-issuers AS (SELECT i.*, i.source ?| '{url,discovery}' IS TRUE AS is_fetched FROM auth.issuers AS i WHERE i.enabled),
+issuers AS (SELECT i.*, coalesce(i.source ->> 'kind' IN ('url', 'discovery'), false) AS is_fetched FROM auth.issuers AS i WHERE i.enabled),
 audience_not_checked AS (
     SELECT 'warning', 'audience_not_checked', NULL::regclass, NULL::oid, format('issuer %s', i.issuer),
            'Its tokens are accepted whatever their aud says, also those that were made for another application.',

@@ -27,8 +27,33 @@ CREATE TABLE auth.issuers (
             pg_catalog.array_position(token_types, NULL) IS NULL),
     enabled boolean NOT NULL DEFAULT true,
     source jsonb
-        CONSTRAINT source_is_object CHECK (
-            pg_catalog.jsonb_typeof(source) OPERATOR(pg_catalog.=) 'object'),
+        -- As Endpoint::to_json and Source::to_json write it. What passes is read by these as well, so that
+        -- SQL may go by its kind alone.
+        CONSTRAINT source_known CHECK (source IS NULL OR CASE
+            WHEN pg_catalog.jsonb_typeof(source) OPERATOR(pg_catalog.<>) 'object'
+                OR pg_catalog.octet_length(source::pg_catalog.text) OPERATOR(pg_catalog.>) 8192 THEN false
+            WHEN (source OPERATOR(pg_catalog.->>) 'kind') OPERATOR(pg_catalog.=) ANY ('{url,discovery}'::pg_catalog.text[]) THEN
+                (source OPERATOR(pg_catalog.-) '{kind,url}'::pg_catalog.text[]) OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb
+                AND pg_catalog.jsonb_typeof(source OPERATOR(pg_catalog.->) 'url') OPERATOR(pg_catalog.=) 'string'
+                AND pg_catalog.octet_length(source OPERATOR(pg_catalog.->>) 'url') OPERATOR(pg_catalog.<=) 2048
+            WHEN (source OPERATOR(pg_catalog.->>) 'kind') OPERATOR(pg_catalog.=) 'table' THEN
+                (source OPERATOR(pg_catalog.-) '{kind,schema,table,owner,owner_id,grace,columns}'::pg_catalog.text[])
+                    OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb
+                AND pg_catalog.jsonb_typeof(source OPERATOR(pg_catalog.->) 'schema') OPERATOR(pg_catalog.=) 'string'
+                AND pg_catalog.jsonb_typeof(source OPERATOR(pg_catalog.->) 'table') OPERATOR(pg_catalog.=) 'string'
+                AND pg_catalog.jsonb_typeof(source OPERATOR(pg_catalog.->) 'owner') OPERATOR(pg_catalog.=) 'string'
+                AND coalesce(pg_catalog.jsonb_typeof(source OPERATOR(pg_catalog.->) 'owner_id'), 'string') OPERATOR(pg_catalog.=) 'string'
+                AND pg_catalog.jsonb_typeof(source OPERATOR(pg_catalog.->) 'grace') OPERATOR(pg_catalog.=) 'number'
+                AND (source OPERATOR(pg_catalog.->>) 'grace') OPERATOR(pg_catalog.~) '^[0-9]{1,19}$'
+                AND pg_catalog.jsonb_typeof(source OPERATOR(pg_catalog.->) 'columns') OPERATOR(pg_catalog.=) 'object'
+                AND ((source OPERATOR(pg_catalog.->) 'columns')
+                    OPERATOR(pg_catalog.-) '{kid,public_key,expires_at,alg,revoked_at,created_at}'::pg_catalog.text[])
+                    OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb
+                AND NOT pg_catalog.jsonb_path_exists(
+                    source, 'strict $.columns.* ? (@.type() <> "string" && @.type() <> "null")'::pg_catalog.jsonpath,
+                    '{}'::pg_catalog.jsonb, true)
+            ELSE false
+        END IS TRUE),
     max_stale interval DEFAULT '7 days'
         CONSTRAINT max_stale_not_negative CHECK (max_stale OPERATOR(pg_catalog.>=) '0 s'::pg_catalog.interval)
 );
@@ -50,7 +75,7 @@ COMMENT ON CONSTRAINT algorithms_known ON auth.issuers IS 'the JWA names that pg
 COMMENT ON CONSTRAINT required_claims_named ON auth.issuers IS 'no NULL elements';
 COMMENT ON CONSTRAINT leeway_not_negative ON auth.issuers IS 'a leeway only extends the times';
 COMMENT ON CONSTRAINT max_age_positive ON auth.issuers IS 'an age of zero would accept no token';
-COMMENT ON CONSTRAINT source_is_object ON auth.issuers IS 'as auth.follow() and auth.follow_url() write it';
+COMMENT ON CONSTRAINT source_known ON auth.issuers IS 'as auth.follow() and auth.follow_url() write it';
 COMMENT ON CONSTRAINT max_stale_not_negative ON auth.issuers IS 'a length of time';
 COMMENT ON CONSTRAINT token_types_named ON auth.issuers IS 'no NULL elements';
 

@@ -74,7 +74,7 @@ def changes_in_flight(life):
         "renamed": "UPDATE auth.issuers SET issuer = 'https://renamed.test.example' WHERE issuer = '{name}'",
         "disabled": "UPDATE auth.issuers SET enabled = false WHERE issuer = '{name}'",
         "at another URL": "SELECT auth.follow_url('{name}', '{url}?other', '{{app}}')",
-        "by a source that was written by hand": """UPDATE auth.issuers SET source = '{{"url": "{url}?hand"}}' WHERE issuer = '{name}'""",
+        "by a source that was written by hand": """UPDATE auth.issuers SET source = '{{"kind": "url", "url": "{url}?hand"}}' WHERE issuer = '{name}'""",
         "without its state": "DELETE FROM auth.endpoints WHERE issuer = '{name}'",
         "without the extension": "DROP EXTENSION pg_auth_jwt CASCADE",
         "in a new extension": "DROP EXTENSION pg_auth_jwt CASCADE; CREATE EXTENSION pg_auth_jwt; SELECT auth.follow_url('{name}', '{url}?new', '{{app}}')",

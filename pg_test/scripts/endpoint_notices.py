@@ -142,7 +142,7 @@ def launcher(checks, place):
         root.query("UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'invalid'")
         owner = cluster.session(db, "owner_role")
         issuer = Issuer(owner, endpoint, "untold", keys(1), follow=False)
-        owner.query(f"""INSERT INTO auth.issuers (issuer, audience, source) VALUES ('{issuer.name}', '{{app}}', '{{"url": "{issuer.url}"}}')""")
+        owner.query(f"""INSERT INTO auth.issuers (issuer, audience, source) VALUES ('{issuer.name}', '{{app}}', '{{"kind": "url", "url": "{issuer.url}"}}')""")
         root.query("SELECT pg_reload_conf()")
         checks.true("a source that was written by hand is fetched", endpoint.wait(issuer.path))
         until(lambda: issuer.kids() == ["e1"], "and stored")

@@ -87,7 +87,8 @@ def followed(checks, what, owner, issuer):
     source, audience = owner.query(f"SELECT source, audience FROM auth.issuers WHERE issuer = '{issuer.follow['issuer']}'")[0]
     owner.query("ROLLBACK")
     url = issuer.follow["url"]
-    wanted = {"url": url} if url else {"discovery": f"{issuer.follow['issuer'].rstrip('/')}/.well-known/openid-configuration"}
+    wanted = ({"kind": "url", "url": url} if url else
+              {"kind": "discovery", "url": f"{issuer.follow['issuer'].rstrip('/')}/.well-known/openid-configuration"})
     checks.equal(f"{what}: its source", json.loads(source), wanted)
     checks.equal(f"{what}: its audience", audience, issuer.follow["audience"])
 

@@ -10,6 +10,7 @@ use crate::pg::encoding;
 use crate::pg::function::{Arguments, SqlResult, not_called_as_trigger, sql_function};
 use crate::pg::report::Report;
 use crate::pg::row::{self, Columns, NotUtf8, Row};
+use crate::trust::endpoint::IS_ENDPOINT;
 use crate::trust::endpoint::withdrawn::Replacing;
 use crate::trust::tables::{self, KEY_COLUMNS};
 
@@ -219,16 +220,12 @@ impl IssuerRow {
     fn lock(issuer: &str) -> Result<Option<Self>, Report> {
         Spi::connect_mut(|client| {
             // FOR KEY SHARE takes a statement that may write.
+            let query = format!(
+                "SELECT i.algorithms::pg_catalog.text[], i.source IS NOT NULL AND NOT {IS_ENDPOINT} \
+                 FROM auth.issuers AS i WHERE i.issuer OPERATOR(pg_catalog.=) $1 FOR KEY SHARE OF i"
+            );
             let rows = client
-                .update(
-                    "SELECT i.algorithms::pg_catalog.text[], i.source IS NOT NULL \
-                            AND NOT i.source OPERATOR(pg_catalog.?) 'url' \
-                            AND NOT i.source OPERATOR(pg_catalog.?) 'discovery' \
-                     FROM auth.issuers AS i WHERE i.issuer OPERATOR(pg_catalog.=) $1 \
-                     FOR KEY SHARE OF i",
-                    Some(1),
-                    &[argument(issuer)?],
-                )
+                .update(query.as_str(), Some(1), &[argument(issuer)?])
                 .map_err(errors::spi)?;
             if rows.is_empty() {
                 return Ok(None);

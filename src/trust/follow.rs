@@ -174,7 +174,8 @@ fn examine(oid: pg_sys::Oid, grace: Duration, choices: Choices) -> Result<Source
     Ok(Source {
         schema,
         table: name,
-        owner: owner.unwrap_or_default(),
+        owner: source::role_name(owner).unwrap_or_default(),
+        owner_id: Some(source::role_id(owner)),
         grace,
         columns: pinned,
     })

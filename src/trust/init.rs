@@ -12,6 +12,7 @@ use crate::pg::encoding::ServerText;
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::{self, Report};
 use crate::trust::admission::{algorithms, argument};
+use crate::trust::endpoint::IS_ENDPOINT;
 use crate::trust::lock;
 
 sql_function!(
@@ -91,17 +92,14 @@ fn stored_issuer(
     issuer: &str,
     audience: DatumWithOid,
 ) -> Result<Option<StoredIssuer>, Report> {
+    let query = format!(
+        "SELECT i.algorithms::pg_catalog.text[], \
+                $2 IS NOT NULL AND i.audience IS DISTINCT FROM $2, \
+                i.source IS NOT NULL, i.audience IS NOT NULL, {IS_ENDPOINT} \
+         FROM auth.issuers AS i WHERE i.issuer OPERATOR(pg_catalog.=) $1"
+    );
     let rows = client
-        .select(
-            "SELECT i.algorithms::pg_catalog.text[], \
-                    $2 IS NOT NULL AND i.audience IS DISTINCT FROM $2, \
-                    i.source IS NOT NULL, i.audience IS NOT NULL, \
-                    i.source OPERATOR(pg_catalog.?) 'url' \
-                    OR i.source OPERATOR(pg_catalog.?) 'discovery' \
-             FROM auth.issuers AS i WHERE i.issuer OPERATOR(pg_catalog.=) $1",
-            Some(1),
-            &[argument(issuer)?, audience],
-        )
+        .select(query.as_str(), Some(1), &[argument(issuer)?, audience])
         .map_err(errors::spi)?;
     if rows.is_empty() {
         return Ok(None);

@@ -14,6 +14,7 @@ mod index;
 pub mod init;
 mod inventory;
 pub mod keys;
+mod kind;
 mod lock;
 pub mod lookup;
 mod news;

@@ -17,6 +17,7 @@ use crate::pg::encoding;
 use crate::pg::report::{Report, SqlState};
 use crate::pg::row::{Columns, INSTANT_TYPES, JSON_TYPES, NAME_TYPES, Row};
 use crate::trust::index::Name;
+use crate::trust::kind::Kind;
 use crate::trust::stored::{MAX_NAME_BYTES, OddRow, StoredKey};
 use crate::trust::tables::{self, IsLocked, Look, Table};
 use crate::trust::triggers;
@@ -139,6 +140,8 @@ pub struct Source {
     pub table: String,
     /// The role that owned the table when it was followed.
     pub owner: String,
+    /// Tells that role from others of the name, see [`role_id`].
+    pub owner_id: Option<String>,
     /// How long a key counts after it has expired; whole seconds.
     pub grace: Duration,
     pub columns: Choices,
@@ -197,20 +200,23 @@ impl From<IsLocked> for NotOpened {
 impl Source {
     /// From the column's JSON; `None` where it is not what [`to_json`](Self::to_json) writes.
     pub fn from_json(json: &str) -> Option<Self> {
-        let Value::Object(mut members) = serde_json::from_str(json).ok()? else {
+        let mut members = Kind::members(json)?;
+        if Kind::take(&mut members)? != Kind::Table {
             return None;
-        };
+        }
         let mut text = |name: &str| match members.remove(name)? {
             Value::String(text) => Some(text),
             _ => None,
         };
         let (schema, table, owner) = (text("schema")?, text("table")?, text("owner")?);
+        let owner_id = text("owner_id");
         let grace = Duration::from_secs(members.remove("grace")?.as_u64()?);
         let columns = choices(members.remove("columns")?.as_object()?).ok()?;
         members.is_empty().then_some(Self {
             schema,
             table,
             owner,
+            owner_id,
             grace,
             columns,
         })
@@ -228,20 +234,16 @@ impl Source {
                 }
             };
         }
+        let text = |text: &String| Value::from(text.as_str());
+        let owner_id = self.owner_id.as_ref().map(|id| ("owner_id", text(id)));
         let members = [
-            ("schema", Value::from(self.schema.as_str())),
-            ("table", Value::from(self.table.as_str())),
-            ("owner", Value::from(self.owner.as_str())),
+            ("schema", text(&self.schema)),
+            ("table", text(&self.table)),
+            ("owner", text(&self.owner)),
             ("grace", Value::from(self.grace.as_secs())),
             ("columns", Value::from(columns)),
         ];
-        Value::Object(
-            members
-                .map(|(name, value)| (name.to_owned(), value))
-                .into_iter()
-                .collect(),
-        )
-        .to_string()
+        Kind::Table.with(members.into_iter().chain(owner_id))
     }
 
     /// The table's schema and name.
@@ -299,11 +301,28 @@ impl Source {
         }
     }
 
+    /// Whether it is the role that owned the table when it was followed: the same one, by whatever name;
+    /// where there is no telling, one of the same name.
+    fn is_owner(&self, role: pg_sys::Oid) -> bool {
+        match self.known_owner() {
+            Some(known) => known == role,
+            None => role_name(role).as_ref() == Some(&self.owner),
+        }
+    }
+
+    /// The role that owned the table when it was followed, if that was on this server and it still exists.
+    fn known_owner(&self) -> Option<pg_sys::Oid> {
+        let (system_id, role) = self.owner_id.as_ref()?.split_once('/')?;
+        let role = pg_sys::Oid::from(role.parse::<u32>().ok()?);
+        let is_here = system_id.parse() == Ok(system());
+        (is_here && role_name(role).is_some()).then_some(role)
+    }
+
     /// Checks that the table's rows may be used, and that the extension's owner may read them.
     fn check(&self, table: Table) -> Result<OpenSource, Fault> {
         let owner = check_kind(&table)?;
-        if owner.as_deref() != Some(self.owner.as_str()) {
-            return Err(Fault::OtherOwner(owner.unwrap_or_default()));
+        if !self.is_owner(owner) {
+            return Err(Fault::OtherOwner(role_name(owner).unwrap_or_default()));
         }
         check_public(&table)?;
         let columns = table.columns();
@@ -319,6 +338,18 @@ impl Source {
             grace: self.grace,
         })
     }
+}
+
+/// Tells a role of this server from others, also after it was renamed. Another server, into which a dump was
+/// restored, knows it by its name alone.
+pub fn role_id(role: pg_sys::Oid) -> String {
+    format!("{}/{}", system(), role.to_u32())
+}
+
+/// The number that `initdb` gave to this cluster; standbys and base backups have it too.
+fn system() -> u64 {
+    // SAFETY: reads what the server has read at its start.
+    unsafe { pg_sys::GetSystemIdentifier() }
 }
 
 /// The object `columns` that `auth.follow` takes and stores.
@@ -343,9 +374,9 @@ pub fn choices(members: &Map<String, Value>) -> Result<Choices, String> {
     Ok(choices)
 }
 
-/// Checks that rows of the table are really stored in it. Returns its owner's name.
-pub fn check_kind(table: &Table) -> Result<Option<String>, Fault> {
-    // SAFETY: the relation is open. The owner's name is NULL, or palloc'd and NUL-terminated.
+/// Checks that rows of the table are really stored in it. Returns its owner.
+pub fn check_kind(table: &Table) -> Result<pg_sys::Oid, Fault> {
+    // SAFETY: the relation is open.
     unsafe {
         let form = (*table.relation()).rd_rel;
         if !table.is_ordinary() {
@@ -358,14 +389,14 @@ pub fn check_kind(table: &Table) -> Result<Option<String>, Fault> {
         if (*form).relpersistence as u8 != pg_sys::RELPERSISTENCE_PERMANENT {
             return Err(Fault::NotPermanent);
         }
-        if (*form).relhassubclass {
+        if table.has_children() {
             return Err(Fault::HasChildren);
         }
         // Roles that may write to the parent write here too, without a right on this table.
         if table.is_inheriting() {
             return Err(Fault::HasParent);
         }
-        Ok(role_name((*form).relowner))
+        Ok((*form).relowner)
     }
 }
 
@@ -599,8 +630,14 @@ impl Fault {
             }
             Self::OtherOwner(owner) => {
                 let pinned = source.map_or("", |source| &source.owner);
+                let which = if owner == pinned {
+                    "another role of that name, which was renamed or dropped".to_owned()
+                } else {
+                    format!("role \"{pinned}\"")
+                };
                 format!(
-                    "{name} belongs to role \"{owner}\", and was followed as that of role \"{pinned}\""
+                    "{name} belongs to role \"{owner}\", and was followed as that of {which}; if that is \
+                     meant, run auth.follow() once more"
                 )
             }
             Self::PublicMayWrite => format!("PUBLIC may write to {name}"),

@@ -309,6 +309,39 @@ fn is_called(relation: pg_sys::Oid, schema: pg_sys::Oid, name: &CStr) -> bool {
     }
 }
 
+/// Whether the catalog `pg_inherits` has a child of the relation.
+fn has_children(parent: pg_sys::Oid) -> bool {
+    // As in src/include/catalog/pg_inherits.h: the catalog, its index by parent, and the column.
+    const INHERITS: pg_sys::Oid = pg_sys::Oid::from_u32(2611);
+    const INHERITS_PARENT_INDEX: pg_sys::Oid = pg_sys::Oid::from_u32(2187);
+    const ANUM_INHPARENT: pg_sys::AttrNumber = 2;
+    // SAFETY: a scan of a system catalog, as find_inheritance_children in
+    // src/backend/catalog/pg_inherits.c. What an error leaves open is Postgres's to release.
+    unsafe {
+        let relation = pg_sys::table_open(INHERITS, LOCK);
+        let mut key = pg_sys::ScanKeyData::default();
+        pg_sys::ScanKeyInit(
+            &raw mut key,
+            ANUM_INHPARENT,
+            pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
+            pg_sys::Oid::from(pg_sys::F_OIDEQ),
+            pg_sys::Datum::from(parent),
+        );
+        let scan = pg_sys::systable_beginscan(
+            relation,
+            INHERITS_PARENT_INDEX,
+            true,
+            std::ptr::null_mut(),
+            1,
+            &raw mut key,
+        );
+        let has_one = !pg_sys::systable_getnext(scan).is_null();
+        pg_sys::systable_endscan(scan);
+        pg_sys::table_close(relation, LOCK);
+        has_one
+    }
+}
+
 /// The role that owns the extension; `None` where there is no extension.
 pub fn extension_owner() -> Option<pg_sys::Oid> {
     Extension::find().map(|extension| extension.owner)
@@ -384,6 +417,15 @@ impl Table {
         // SAFETY: the relation is open. Without the columns, a look into pg_inherits would have to open
         // that table in each new connection.
         unsafe { (*(*self.0).rd_rel).relispartition || Columns::of(self.0).are_inherited() }
+    }
+
+    /// Whether tables inherit from it, or are partitions of it.
+    pub fn has_children(&self) -> bool {
+        // SAFETY: the relation is open.
+        unsafe {
+            // Postgres clears this only in ANALYZE, long after the last child is gone.
+            (*(*self.0).rd_rel).relhassubclass && has_children(self.oid())
+        }
     }
 
     /// Shows `see` at most `limit` rows whose columns equal these texts, if the relation is an ordinary

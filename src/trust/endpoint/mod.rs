@@ -21,9 +21,10 @@ mod usable;
 pub mod withdrawn;
 pub mod worker;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::errors;
+use crate::trust::kind::Kind;
 
 /// The column `source` of a row of `auth.issuers`, as `auth.follow_url` writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,19 +34,10 @@ pub struct Endpoint {
     pub discover: bool,
 }
 
-/// The member of the column's object with the URL of the keys.
-const URL: &str = "url";
-/// As above, of the discovery document.
-const DISCOVERY: &str = "discovery";
-
-/// SQL for "the source of issuer `i` is an endpoint": exactly what [`Endpoint::from_json`] reads. What is an
-/// endpoint in one place only would be due for ever.
-const IS_ENDPOINT: &str = "((i.source OPERATOR(pg_catalog.->>) 'url' IS NOT NULL \
-         AND i.source OPERATOR(pg_catalog.=) pg_catalog.jsonb_build_object( \
-             'url', i.source OPERATOR(pg_catalog.->>) 'url')) \
-     OR (i.source OPERATOR(pg_catalog.->>) 'discovery' IS NOT NULL \
-         AND i.source OPERATOR(pg_catalog.=) pg_catalog.jsonb_build_object( \
-             'discovery', i.source OPERATOR(pg_catalog.->>) 'discovery')))";
+/// SQL for "the source of issuer `i` is an endpoint". What [`Endpoint::from_json`] does not read of these
+/// kinds, the constraint `source_known` refuses.
+pub const IS_ENDPOINT: &str = "(i.source OPERATOR(pg_catalog.->>) 'kind') \
+     OPERATOR(pg_catalog.=) ANY ('{url,discovery}'::pg_catalog.text[])";
 
 /// The end of the URL of a discovery document (OpenID Connect Discovery 1.0 §4).
 const DISCOVERY_PATH: &str = "/.well-known/openid-configuration";
@@ -61,27 +53,26 @@ impl Endpoint {
 
     /// From the column's JSON; `None` where it is not what [`to_json`](Self::to_json) writes.
     pub fn from_json(json: &str) -> Option<Self> {
-        let Value::Object(members) = serde_json::from_str(json).ok()? else {
+        let mut members = Kind::members(json)?;
+        let discover = match Kind::take(&mut members)? {
+            Kind::Url => false,
+            Kind::Discovery => true,
+            Kind::Table => return None,
+        };
+        let Value::String(url) = members.remove("url")? else {
             return None;
         };
-        let mut members = members.into_iter();
-        let (name, Value::String(url)) = members.next()? else {
-            return None;
-        };
-        let discover = match name.as_str() {
-            URL => false,
-            DISCOVERY => true,
-            _ => return None,
-        };
-        members.next().is_none().then_some(Self { url, discover })
+        members.is_empty().then_some(Self { url, discover })
     }
 
     /// What is stored in the column.
     pub fn to_json(&self) -> String {
-        let name = if self.discover { DISCOVERY } else { URL };
-        let mut members = Map::new();
-        members.insert(name.to_owned(), Value::from(self.url.as_str()));
-        Value::Object(members).to_string()
+        let kind = if self.discover {
+            Kind::Discovery
+        } else {
+            Kind::Url
+        };
+        kind.with([("url", Value::from(self.url.as_str()))])
     }
 
     /// The URL, short enough for a line.

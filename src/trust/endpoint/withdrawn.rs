@@ -12,6 +12,7 @@ use crate::pg::encoding;
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::{self, Report};
 use crate::pg::row::{Columns, Row};
+use crate::trust::endpoint::IS_ENDPOINT;
 
 sql_function!(
     /// `auth.note_withdrawn() RETURNS trigger`, after a row of `auth.jwks` was deleted or updated, and
@@ -55,10 +56,12 @@ impl Drop for Replacing {
 }
 
 /// Keys are only noted for issuers that still are, and whose keys are fetched.
-const OF_ENDPOINTS: &str = "EXISTS (SELECT FROM auth.issuers AS i \
-     WHERE i.issuer OPERATOR(pg_catalog.=) k.issuer \
-     AND (i.source OPERATOR(pg_catalog.?) 'url' OR i.source OPERATOR(pg_catalog.?) 'discovery')) \
-     ON CONFLICT DO NOTHING";
+fn of_endpoints() -> String {
+    format!(
+        "EXISTS (SELECT FROM auth.issuers AS i \
+         WHERE i.issuer OPERATOR(pg_catalog.=) k.issuer AND {IS_ENDPOINT}) ON CONFLICT DO NOTHING"
+    )
+}
 
 fn note_withdrawn(arguments: &Arguments) -> SqlResult {
     let trigger = arguments.trigger()?;
@@ -66,10 +69,11 @@ fn note_withdrawn(arguments: &Arguments) -> SqlResult {
         return Ok(Some(pg_sys::Datum::from(0)));
     }
     let _replacing = Replacing::begin();
+    let of_endpoints = of_endpoints();
     if trigger.tg_event & pg_sys::TRIGGER_EVENT_ROW == 0 {
         let statement = format!(
             "INSERT INTO auth.withdrawn_keys (issuer, thumbprint) \
-             SELECT k.issuer, k.thumbprint FROM auth.jwks AS k WHERE {OF_ENDPOINTS}"
+             SELECT k.issuer, k.thumbprint FROM auth.jwks AS k WHERE {of_endpoints}"
         );
         Spi::connect_mut(|client| client.update(statement.as_str(), None, &[]).map(drop))
             .map_err(errors::spi)?;
@@ -95,7 +99,7 @@ fn note_withdrawn(arguments: &Arguments) -> SqlResult {
     let statement = format!(
         "INSERT INTO auth.withdrawn_keys (issuer, thumbprint) \
          SELECT k.issuer, k.thumbprint FROM (SELECT $1, $2) AS k (issuer, thumbprint) \
-         WHERE {OF_ENDPOINTS}"
+         WHERE {of_endpoints}"
     );
     update(&statement, old)?;
     Ok(Some(pg_sys::Datum::from(0)))
