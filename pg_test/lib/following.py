@@ -3,10 +3,11 @@
 import contextlib
 import os
 import tempfile
+import threading
 import time
 
 from . import ed25519
-from .endpoint import Authority, keys
+from .endpoint import Answer, Authority, keys
 from .pg import Cluster, PgError
 
 WHO = "SELECT auth.user_id()"
@@ -46,6 +47,12 @@ class FetchingCluster(Cluster):
         """The process ids of those that fetch now."""
         with self.session("postgres", "postgres") as root:
             return [int(pid) for (pid,) in root.query("SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'pg_auth_jwt refresh%'")]
+
+    def places(self, db):
+        """How many processes of the database have a place to fetch, as pg_locks shows them."""
+        with self.session("postgres", "postgres") as root:
+            return int(root.value("SELECT count(*) FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database "
+                                  "WHERE l.locktype = 'advisory' AND l.objsubid = 5 AND d.datname = $1", db))
 
     def configure(self, **settings):
         """In postgresql.conf, for the next start."""
@@ -133,3 +140,38 @@ class Issuer:
         except PgError as error:
             return error
         return None
+
+
+class Stalled:
+    """A database whose issuers' endpoints do not answer, and whose sessions want these keys all the
+    time, as long as a `with` lasts. `held` are answers that are given when the test says so."""
+
+    def __init__(self, cluster, endpoint, name, held=()):
+        self.cluster, self.db, self.stop = cluster, cluster.create_db(name), threading.Event()
+        self.owner = cluster.session(self.db, "owner_role")
+        answers = held or [Answer("", stall="head") for _ in range(6)]
+        self.issuers = [Issuer(self.owner, endpoint, f"{name}{n}", answer) for n, answer in enumerate(answers)]
+        self.threads = [threading.Thread(target=self.run, args=(self.issuers[n::3],)) for n in range(3)]
+
+    def run(self, issuers):
+        with self.cluster.session(self.db) as session:
+            session.query("SET pg_auth_jwt.refresh_wait = 0")
+            while not self.stop.is_set():
+                for issuer in issuers:
+                    issuer.sign_in(session, 9)
+
+    def places(self):
+        return self.cluster.places(self.db)
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
+        for issuer in self.issuers:
+            self.owner.query(f"SELECT auth.unfollow('{issuer.name}')")
+        until(lambda: not self.places(), "its fetches have ended")

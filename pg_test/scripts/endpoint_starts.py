@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
 """How many processes are started to fetch keys, by those who may not: one session cannot start a
-second one for the same fetch, two fetch at once on the whole server, and what finds no turn is
-fetched later."""
+second one for the same fetch, two of a database and three of the server fetch at once, a database
+whose endpoints do not answer leaves a place to the others, and what finds no place is fetched later."""
 
 import json
 import threading
 import time
 
 from lib.endpoint import Answer, Endpoint, Held, keys
-from lib.following import FetchingCluster, Issuer, folder, until
+from lib.following import FetchingCluster, Issuer, Stalled, folder, until
 from lib.pg import Checks
 
-AT_ONCE = 2
+# Of one database, and of the server.
+AT_ONCE, IN_ALL = 2, 3
 
 
 class Watch:
@@ -121,7 +122,7 @@ def two_at_once(checks, cluster, db, endpoint):
                     checks.equal("refused", issuer.sign_in(session, 9), "28J03")
         # A fetch may end between two looks: then the next issuer takes the place, and says so.
         session = cluster.session(db)
-        text = "as many fetches as may were running"
+        text = "other keys were being fetched"
         until(lambda: any(text in issuer.error(session, 9).fields["H"] for issuer in issuers), f"a hint: {text}")
     checks.equal("two fetch", watch.most, AT_ONCE)
     for issuer in issuers:
@@ -129,58 +130,71 @@ def two_at_once(checks, cluster, db, endpoint):
     quiet(cluster)
 
 
-def places(cluster):
-    """The processes that have a place, as pg_locks shows them."""
-    with cluster.session("postgres", "postgres") as root:
-        return int(root.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 4"))
-
-
 def waits_for_its_turn(checks, cluster, db, endpoint):
     """auth.refresh() waits for a place, and says so where it gets none. The places are of the whole
-    server: another database's fetches take them."""
+    server: other databases' fetches take them."""
     owner = cluster.session(db, "owner_role")
     wanted = Issuer(owner, endpoint, "wanted", keys(1))
-    other = cluster.create_db("other")
-    stranger = cluster.session(other, "owner_role")
     quiet(cluster)
-    held = [Held(keys(1)) for _ in range(AT_ONCE)]
-    holders = [Issuer(stranger, endpoint, f"held{n}", answer) for n, answer in enumerate(held)]
-    with cluster.session(other) as session:
-        session.query("SET pg_auth_jwt.refresh_wait = 0")
-        for holder in holders:
-            holder.sign_in(session, 1)
-    until(lambda: places(cluster) == AT_ONCE, "all places are taken")
-    before = wanted.seen()
-    threading.Timer(1, lambda: [answer.release() for answer in held]).start()
-    checks.equal("after its turn", wanted.outcome(), "changed")
-    checks.equal("one request", wanted.seen(), before + 1)
-    quiet(cluster)
+    held = [Held(keys(1)) for _ in range(IN_ALL)]
+    with Stalled(cluster, endpoint, "one", held[:2]) as one, Stalled(cluster, endpoint, "two", held[2:]) as two:
+        until(lambda: one.places() + two.places() == IN_ALL, "all places are taken")
+        before = wanted.seen()
+        threading.Timer(1, lambda: [answer.release() for answer in held]).start()
+        checks.equal("after its turn", wanted.outcome(), "changed")
+        checks.equal("one request", wanted.seen(), before + 1)
 
-    # Places that are never free.
-    stalls = [Issuer(stranger, endpoint, f"forever{n}", Answer("", stall="head")) for n in range(8)]
-    stop = threading.Event()
+    with Stalled(cluster, endpoint, "first") as first, Stalled(cluster, endpoint, "second") as second:
+        until(lambda: first.places() + second.places() == IN_ALL, "all places are taken")
+        got = wanted.refresh()
+        checks.true(f"fetched in between, or said: {got}", got[0] == "unchanged" or (got[0] == "not_started" and "Other fetches" in got[1]))
 
-    def hold(part):
-        with cluster.session(other) as session:
-            session.query("SET pg_auth_jwt.refresh_wait = 0")
-            while not stop.is_set():
-                for issuer in part:
-                    issuer.sign_in(session, 9)
-    threads = [threading.Thread(target=hold, args=(stalls[n::4],)) for n in range(4)]
-    for thread in threads:
-        thread.start()
-    until(lambda: places(cluster) == AT_ONCE, "all places are taken")
-    started = time.monotonic()
-    first = wanted.refresh()
-    took = time.monotonic() - started
-    checks.true(f"within its patience: {took:.1f} s", took < 8)
-    checks.true(f"fetched in between, or said: {first}", first[0] == "unchanged" or (first[0] == "not_started" and "2 other fetches" in first[1]))
-    stop.set()
-    for thread in threads:
-        thread.join()
-    for issuer in (*holders, *stalls):
-        stranger.query(f"SELECT auth.unfollow('{issuer.name}')")
+
+def leaves_a_place(checks, cluster, db, endpoint):
+    """One database whose endpoints do not answer: another's rotations are accepted at the first try,
+    all the while."""
+    owner = cluster.session(db, "owner_role")
+    issuer = Issuer(owner, endpoint, "beside", keys(1))
+    issuer.outcome()
     quiet(cluster)
+    with Stalled(cluster, endpoint, "stalled") as stalled, Watch(cluster) as watch:
+        until(lambda: stalled.places() == AT_ONCE, "its places are taken")
+        for n in range(2, 8):
+            issuer.list(n)
+            issuer.change("early_after = NULL")
+            with cluster.session(db) as session:
+                session.query("SET pg_auth_jwt.refresh_wait = '20 s'")
+                checks.equal(f"rotation {n}", issuer.sign_in(session, n), None)
+        checks.equal("auth.refresh()", issuer.outcome(), "unchanged")
+    checks.true(f"at once: {watch.most}", AT_ONCE <= watch.most <= IN_ALL)
+
+
+def next_place_is_for_others(checks, cluster, db, endpoint):
+    """Two databases have taken all places. The next that is free goes to one that has none, and not to
+    another fetch of theirs."""
+    owner = cluster.session(db, "owner_role")
+    issuer = Issuer(owner, endpoint, "third", keys(1))
+    issuer.outcome()
+    quiet(cluster)
+    held = [Held(keys(1)) for _ in range(5)]
+    with Stalled(cluster, endpoint, "greedy", held[:4]) as greedy, Stalled(cluster, endpoint, "modest", held[4:]) as modest:
+        until(lambda: (greedy.places(), modest.places()) == (2, 1), "all places are taken")
+        issuer.list(2)
+        issuer.change("early_after = NULL")
+        session = cluster.session(db)
+        session.query("SET pg_auth_jwt.refresh_wait = '20 s'")
+        checks.equal("none is free", issuer.sign_in(session, 2), "28J03")
+        checks.equal("and none is fetched", issuer.seen(), 1)
+        begun = [n for n, other in enumerate(greedy.issuers) if other.seen()]
+        checks.equal("two of the greedy one's", len(begun), 2)
+        held[begun[0]].release()
+        until(lambda: issuer.sign_in(session, 2) is None, "the free place")
+        until(lambda: cluster.places(db) == 0, "the fetch has ended")
+        checks.equal("no third of the greedy one's", sum(1 for other in greedy.issuers if other.seen()), 2)
+        held[4].release()
+        until(lambda: sum(1 for other in greedy.issuers if other.seen()) == 3, "two places are free, and it has one of them")
+        for answer in held:
+            answer.release()
 
 
 def due_is_tried_again(checks, cluster, db, endpoint):
@@ -208,7 +222,8 @@ def main():
     with folder() as place, FetchingCluster("endpoint_starts", place) as cluster, Endpoint(cluster.authority) as endpoint:
         cluster.allow(endpoint.host)
         db = cluster.create_db("test")
-        for part in (releases_the_lock, says_what_is_true, key_of_another_type, two_at_once, waits_for_its_turn, due_is_tried_again):
+        for part in (releases_the_lock, says_what_is_true, key_of_another_type, two_at_once, waits_for_its_turn, leaves_a_place, next_place_is_for_others,
+                     due_is_tried_again):
             part(checks, cluster, db, endpoint)
     checks.done("few processes are started to fetch keys")
 

@@ -1,5 +1,5 @@
 //! Who may do a thing that several processes could do at once: by locks of the class of advisory
-//! locks, of kinds that no function of SQL uses (`pg_locks.objsubid` is 3 or 4; SQL's are 1 and 2).
+//! locks, of kinds that no function of SQL uses (`pg_locks.objsubid` is 3, 4 or 5; SQL's are 1 and 2).
 //!
 //! All of them are taken at once or not at all, and end with the process that has them, however it
 //! ends.
@@ -57,6 +57,13 @@ pub fn give_back() {
     TRIED.with_borrow_mut(|(_, tried)| tried.pop());
 }
 
+/// As [`give_back`], unless this process has had another turn since the one of that key.
+pub fn give_back_of(key: u64) {
+    if HELD.get() == Some(key) {
+        give_back();
+    }
+}
+
 fn release(database: u32) {
     let Some(former) = HELD.take() else { return };
     let tag = turn(database, former);
@@ -73,23 +80,67 @@ fn turn(database: u32, key: u64) -> pg_sys::LOCKTAG {
     )
 }
 
-/// Takes one of `places` that the whole server has, unless this process has one. False where all
-/// are taken.
-pub fn take_place(places: u32) -> bool {
-    (0..places).any(|n| is_held(&place(n))) || (0..places).any(|n| take(&place(n)))
+/// How many processes may do a thing at once.
+#[derive(Clone, Copy)]
+pub struct Places {
+    /// On the whole server.
+    pub server: u32,
+    /// Of one database.
+    pub database: u32,
 }
 
-/// Whether all of `places` are taken at this moment.
-pub fn all_places_are_taken(places: u32) -> bool {
-    (0..places).map(place).all(|tag| {
-        // SAFETY: a plain value. It counts who has the lock too.
-        let count = unsafe { pg_sys::LockWaiterCount(&raw const tag) };
-        count > 0
-    })
+impl Places {
+    /// Takes a place, unless this process has one; false where there is none for it.
+    ///
+    /// The last place that is free is for a database that has none. So whatever the processes of one
+    /// database wait for, another database waits for none of them; and where several databases have taken
+    /// all places, the next one that is free goes to a database that had none.
+    pub fn take(self) -> bool {
+        if self.all().any(|place| is_held(&place)) {
+            return true;
+        }
+        let Some(seat) = self.seats().find(take) else {
+            return false;
+        };
+        let place = self.all().find(take);
+        let is_free = |place: &pg_sys::LOCKTAG| !is_taken(place);
+        let has_others = self
+            .seats()
+            .any(|other| !is_held(&other) && is_taken(&other));
+        if place.is_some() && (!has_others || self.all().any(|place| is_free(&place))) {
+            return true;
+        }
+        for tag in place.iter().chain([&seat]) {
+            // SAFETY: a plain value; this process has just taken the lock.
+            unsafe { pg_sys::LockRelease(std::ptr::from_ref(tag), MODE, true) };
+        }
+        false
+    }
+
+    /// Whether [`take`](Self::take) would find none at this moment.
+    pub fn are_taken(self) -> bool {
+        let of_database = self.seats().filter(is_taken).count();
+        let free = self.all().filter(|place| !is_taken(place)).count();
+        let needed = if of_database == 0 { 1 } else { 2 };
+        self.seats().all(|seat| is_taken(&seat)) || free < needed
+    }
+
+    fn all(self) -> impl Iterator<Item = pg_sys::LOCKTAG> {
+        (0..self.server).map(|n| tag(4, [0, 0, n]))
+    }
+
+    /// Those of this process's database.
+    fn seats(self) -> impl Iterator<Item = pg_sys::LOCKTAG> {
+        // SAFETY: reads a variable of the process.
+        let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
+        (0..self.database).map(move |n| tag(5, [database, 0, n]))
+    }
 }
 
-fn place(n: u32) -> pg_sys::LOCKTAG {
-    tag(4, [0, 0, n])
+/// Whether any process has the lock, or is just trying to take it.
+fn is_taken(tag: &pg_sys::LOCKTAG) -> bool {
+    // SAFETY: a plain value. It counts who has the lock too.
+    unsafe { pg_sys::LockWaiterCount(std::ptr::from_ref(tag)) > 0 }
 }
 
 fn tag(kind: u16, [field1, field2, field3]: [u32; 3]) -> pg_sys::LOCKTAG {

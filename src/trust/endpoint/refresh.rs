@@ -9,7 +9,6 @@ use pgrx::prelude::*;
 use crate::errors;
 use crate::pg::encoding;
 use crate::pg::function::{Arguments, SqlResult, sql_function};
-use crate::pg::turns;
 use crate::pg::worker;
 use crate::settings;
 use crate::trust::endpoint::rows;
@@ -116,8 +115,10 @@ fn refresh_one(seen: Seen, since: UnixTime) -> Line {
             line("not_started", Some(detail.to_owned()))
         }
         Err(Miss::Obstacle(Obstacle::Busy)) => {
-            let detail =
-                format!("{AT_ONCE} other fetches were running on this server, and no more may.");
+            let (server, database) = (AT_ONCE.server, AT_ONCE.database);
+            let detail = format!(
+                "Other fetches were running: at most {database} of a database and {server} of the server do at once."
+            );
             line("not_started", Some(detail))
         }
         Err(Miss::Running) => {
@@ -153,7 +154,7 @@ fn wait(first: &Seen, since: UnixTime) -> Result<Progress, Miss> {
     // A process that was started may still find that others were faster, and all places taken.
     let mut met: Option<Obstacle> = None;
     let nothing = |met: Option<Obstacle>| {
-        let busy = || turns::all_places_are_taken(AT_ONCE).then_some(Obstacle::Busy);
+        let busy = || AT_ONCE.are_taken().then_some(Obstacle::Busy);
         met.or_else(busy).map_or(Miss::Gone, Miss::Obstacle)
     };
     loop {

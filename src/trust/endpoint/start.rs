@@ -29,6 +29,8 @@ pub struct Started {
     former: Option<UnixTime>,
     /// The process's, for [`worker::has_ended`].
     number: u64,
+    /// The key of the turn that it took, if it took one.
+    turn: Option<u64>,
 }
 
 /// Why a fetch could not be started.
@@ -99,9 +101,13 @@ fn start(seen: &Seen, reason: Reason) {
     let last_attempt = seen.row.last_attempt.map(UnixTime::as_micros);
     let mut hasher = DefaultHasher::new();
     (&seen.issuer, last_attempt, epoch).hash(&mut hasher);
-    if turns::of_epoch(epoch, hasher.finish()) {
+    let turn = hasher.finish();
+    if turns::of_epoch(epoch, turn) {
         match register(seen, reason) {
-            Ok(started) => LAST.set(Some(started)),
+            Ok(started) => LAST.set(Some(Started {
+                turn: Some(turn),
+                ..started
+            })),
             Err(_) => turns::give_back(),
         }
     }
@@ -110,7 +116,7 @@ fn start(seen: &Seen, reason: Reason) {
 /// Whether no process can begin to fetch at this moment, as one that is started would find out: that
 /// would cost more, and take one of `max_worker_processes` meanwhile.
 fn is_busy() -> bool {
-    !worker::has_room() || turns::all_places_are_taken(AT_ONCE)
+    !worker::has_room() || AT_ONCE.are_taken()
 }
 
 /// Starts a fetch that a user asks for.
@@ -142,6 +148,7 @@ fn register(seen: &Seen, reason: Reason) -> Result<Started, Obstacle> {
             issuer: seen.issuer.clone(),
             former: seen.row.last_attempt,
             number,
+            turn: None,
         }),
         Start::NoneFree => Err(Obstacle::NoneFree),
         Start::TooMany => Err(Obstacle::Busy),
@@ -170,9 +177,13 @@ impl Started {
                 return Some(row);
             }
             if is_gone && !row.is_running(rows::now()) {
-                // It found that others were fetching, or failed.
+                // It found that others were fetching, or failed. Where no place is free, that is why; so the
+                // next who wants the fetch need not wait for another epoch.
                 if is_busy() {
                     OBSTACLE.set(Some(Obstacle::Busy));
+                    if let Some(turn) = self.turn {
+                        turns::give_back_of(turn);
+                    }
                 }
                 return None;
             }

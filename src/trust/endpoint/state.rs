@@ -239,7 +239,7 @@ impl Seen {
                 "The issuer's keys could not be fetched, because all of max_worker_processes are taken."
             }
             Some(Obstacle::Busy) => {
-                "The issuer's keys could not be fetched, because as many fetches as may were running: try again in a few seconds."
+                "The issuer's keys could not be fetched yet, because other keys were being fetched: try again in a few seconds."
             }
             None if is_running => {
                 "The issuer's keys are being fetched now: try again in a few seconds."

@@ -15,7 +15,7 @@ use crate::pg::attempt;
 use crate::pg::guard;
 use crate::pg::library::FetchLibrary;
 use crate::pg::report::Report;
-use crate::pg::turns;
+use crate::pg::turns::Places;
 use crate::pg::worker::{self, EXTRA_BYTES};
 use crate::settings;
 use crate::trust::endpoint::claim::{self, Claim, Reason, Tag};
@@ -30,9 +30,13 @@ pub const NAME: &CStr = c"pg_auth_jwt refresh";
 /// Its function, below.
 pub const FUNCTION: &CStr = c"pg_auth_jwt_refresh_main";
 
-/// How many of these processes fetch at once on the whole server, so that the rest of
-/// `max_worker_processes` is left to others, however many tokens are sent for however many issuers.
-pub const AT_ONCE: u32 = 2;
+/// How many of these processes fetch at once, so that the rest of `max_worker_processes` is left to
+/// others, however many tokens are sent for however many issuers; and so that a database whose endpoints
+/// do not answer leaves a place to the others.
+pub const AT_ONCE: Places = Places {
+    server: 3,
+    database: 2,
+};
 
 /// When the launcher tries again where all places were taken: longer than a fetch takes.
 const PLACE_RETRY: Duration = Duration::from_secs(5);
@@ -130,7 +134,7 @@ fn refresh() -> Result<(), Report> {
     loop {
         // Where others fetch, it ends without a claim: the fetch stays due, and is tried again. The
         // launcher must not take that for a failure, after which it would wait longer each time.
-        if !turns::take_place(AT_ONCE) {
+        if !AT_ONCE.take() {
             let again = rows::now().saturating_add(PLACE_RETRY);
             // SAFETY: reads a variable of the process.
             timetable::note(unsafe { pg_sys::MyDatabaseId }, Some(again));
