@@ -5,10 +5,10 @@ after a withdrawal by hand, beside an issuer's other sources."""
 import json
 import re
 
-from lib import ed25519
+from lib import ed25519, tokens
 from lib.endpoint import Answer, Endpoint, http_date, keys
 from lib.following import WHO, FetchingCluster, Issuer, folder, until
-from lib.pg import Checks
+from lib.pg import Checks, PgError
 
 
 def jwks_of(*members):
@@ -142,10 +142,62 @@ def withdrawn_keys(checks, cluster, db, endpoint):
     owner.query("BEGIN; TRUNCATE auth.issuers CASCADE; ROLLBACK")
     owner.query(f"BEGIN; DELETE FROM auth.jwks WHERE issuer = '{issuer.name}'; ROLLBACK")
     checks.equal("a withdrawal that was rolled back", [issuer.outcome(), issuer.kids()], ["unchanged", ["e1", "e2", "e3"]])
-    owner.query(f"UPDATE auth.jwks SET issuer = '{other.name}' WHERE issuer = '{issuer.name}' AND kid = 'e3'")
+    owner.query(f"UPDATE auth.issuers SET issuer = '{issuer.name}/new' WHERE issuer = '{issuer.name}'")
+    checks.equal("a renamed issuer keeps its keys", owner.value(f"SELECT count(*) FROM auth.jwks WHERE issuer = '{issuer.name}/new'"), "3")
+    owner.query(f"UPDATE auth.issuers SET issuer = '{issuer.name}' WHERE issuer = '{issuer.name}/new'")
+    checks.equal("and is fetched on", [issuer.outcome() != "failed", issuer.kids()], [True, ["e1", "e2", "e3"]])
+
+
+def written_by_hand(checks, cluster, db, endpoint):
+    """A key that is written by hand for an issuer that is fetched would be deleted by the next answer."""
+    owner, root = cluster.session(db, "owner_role"), cluster.session(db, "postgres")
+    issuer = Issuer(owner, endpoint, "by_hand", keys(1, 2))
+    issuer.outcome()
+    owner.query(f"INSERT INTO auth.issuers (issuer) VALUES ('https://loaded.example'); SELECT auth.init('{ed25519.jwks(7)}', 'https://loaded.example')")
+    mine, loaded = f"issuer = '{issuer.name}'", "issuer = 'https://loaded.example'"
+    new = ed25519.key(8).jwk()
+    jwk = f"'{json.dumps(new)}'"
+    writes = {
+        "INSERT": f"INSERT INTO auth.jwks (issuer, jwk) VALUES ('{issuer.name}', {jwk})",
+        "INSERT with a thumbprint that is not the key's": f"INSERT INTO auth.jwks (issuer, jwk, thumbprint) VALUES ('{issuer.name}', {jwk}, 'x')",
+        "INSERT of a published key": f"INSERT INTO auth.jwks (issuer, jwk) VALUES ('{issuer.name}', '{json.dumps(ed25519.key(1).jwk())}')",
+        "INSERT ... ON CONFLICT": f"INSERT INTO auth.jwks (issuer, jwk) VALUES ('{issuer.name}', {jwk}) ON CONFLICT DO NOTHING",
+        "UPDATE of the key": f"UPDATE auth.jwks SET kid = NULL, jwk = {jwk} WHERE {mine} AND kid = 'e1'",
+        "UPDATE of the issuer": f"UPDATE auth.jwks SET {mine} WHERE {loaded}",
+        "auth.init": f"SELECT auth.init('{ed25519.jwks(8)}', '{issuer.name}')",
+        "a secret": f"INSERT INTO auth.jwks (issuer, jwk) VALUES ('{issuer.name}', '{json.dumps(tokens.jwk(0))}')",
+    }
+    for what, write in writes.items():
+        for state in ("enabled", "not enabled"):
+            owner.query(f"UPDATE auth.issuers SET enabled = {state == 'enabled'}")
+            try:
+                owner.query(write)
+                checks.true(f"{what} is refused", False)
+            except PgError as error:
+                checks.equal(f"{what}, {state}", [error.code, "fetched from a URL" in error.fields["M"], "auth.unfollow" in error.fields["H"]],
+                             ["55000", True, True])
+    owner.query("UPDATE auth.issuers SET enabled = true")
+    try:
+        owner.copy("COPY auth.jwks (issuer, jwk) FROM stdin", [f"{issuer.name}\t{json.dumps(new)}"])
+        checks.true("COPY is refused", False)
+    except PgError as error:
+        checks.equal("COPY", error.code, "55000")
+    checks.equal("nothing was stored", issuer.kids(), ["e1", "e2"])
+    # Not another key: a name and an algorithm for one that has none, and an end.
+    owner.query(f"UPDATE auth.jwks SET alg = 'EdDSA', expires_at = '2100-01-01' WHERE {mine} AND kid = 'e1'")
+    checks.equal("stay", [issuer.outcome() in ("changed", "unchanged"), owner.value(f"SELECT alg || ' ' || expires_at::date FROM auth.jwks WHERE {mine} AND kid = 'e1'")],
+                 [True, "EdDSA 2100-01-01"])
+    # What is stored already comes back: a saved table, and a replica.
+    owner.query(f"CREATE TEMP TABLE saved AS SELECT * FROM auth.jwks WHERE {mine}; BEGIN; DELETE FROM auth.jwks WHERE {mine};"
+                "INSERT INTO auth.jwks TABLE saved; COMMIT")
+    checks.equal("saved rows", issuer.kids(), ["e1", "e2"])
+    root.query(f"SET session_replication_role = replica; {writes['INSERT']}; UPDATE auth.jwks SET jwk = jwk WHERE {mine}")
+    checks.equal("replicated rows", issuer.kids(), ["e1", "e2", "e8"])
+    owner.query("DELETE FROM auth.withdrawn_keys")
     issuer.list(1, 2)
-    other.list(1, 2)
-    checks.equal("moved by hand to another issuer", [issuer.outcome() != "failed", issuer.kids()], [True, ["e1", "e2"]])
+    checks.equal("which are the publisher's to delete", [issuer.outcome(), issuer.kids()], ["changed", ["e1", "e2"]])
+    owner.query(f"SELECT auth.unfollow('{issuer.name}')")
+    checks.equal("after auth.unfollow", owner.code(writes["INSERT"]), None)
 
 
 def one_source(checks, cluster, db, endpoint):
@@ -187,7 +239,7 @@ def main():
     checks = Checks()
     with folder() as place, FetchingCluster("endpoint_keys", place) as cluster, Endpoint(cluster.authority) as endpoint:
         cluster.allow(endpoint.host)
-        for part in (older_answers, lease, withdrawn_keys, one_source):
+        for part in (older_answers, lease, withdrawn_keys, written_by_hand, one_source):
             part(checks, cluster, cluster.create_db(f"test_{part.__name__}"), endpoint)
         checks.equal("no crash", re.findall("terminated by signal|PANIC:|TRAP:|panicked", cluster.log()), [])
     checks.done("fetched keys count as long as they may")

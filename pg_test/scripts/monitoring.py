@@ -100,7 +100,7 @@ def main():
 
         checks.equal("never fetched", endpoint(), [fetched, 1, 0, None])
         owner.query(f"INSERT INTO auth.endpoints (issuer, url) VALUES ('{fetched}', '{fetched}/jwks') ON CONFLICT DO NOTHING;"
-                    f"INSERT INTO auth.jwks (issuer, jwk) VALUES ('{fetched}', '{json.dumps(ed25519.key(1).jwk())}')")
+                    + ed25519.fetched_row(fetched, 1))
         for age, failures, stale in ((0, 0, 0), (6, 5, 0), (8, 9, 1)):
             owner.query(f"UPDATE auth.endpoints SET last_success = now() - interval '{age} days', failures = {failures}")
             checks.equal(f"fetched {age} days ago", endpoint(), [fetched, stale, failures, age])

@@ -310,7 +310,7 @@ DELETE FROM auth.issuers WHERE issuer = 'https://followed';
 -- Keys behind a URL, with what the refreshing process would have written.
 SELECT auth.follow_url('https://fetched', 'https://keys.test.example/jwks', '{a}');
 :lint
-INSERT INTO auth.jwks (issuer, jwk) SELECT 'https://fetched', jwk FROM jsonb_array_elements(:'jwks'::jsonb -> 'keys') AS jwk LIMIT 1;
+INSERT INTO auth.jwks (issuer, jwk, thumbprint) SELECT 'https://fetched', jwk, thumbprint FROM auth.jwks WHERE issuer = 'https://auth.example.com' LIMIT 1;
 UPDATE auth.endpoints SET last_success = now();
 :lint
 UPDATE auth.endpoints SET last_success = now() - interval '8 days';

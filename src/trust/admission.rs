@@ -128,10 +128,14 @@ fn admit(row: &KeyColumns, old: Option<&KeyColumns>) -> Result<Option<Filled>, R
     let algorithms = match (is_by_hand(row, old), stored) {
         (false, _) => AlgorithmSet::ALL,
         (true, None) => return Err(errors::no_row_of_issuer(issuer)),
-        (true, Some(stored)) if stored.is_followed => {
-            return Err(errors::issuer_is_followed(issuer, false));
+        (true, Some(stored)) => {
+            let is_new = old.is_none_or(|old| (&old.issuer, &old.jwk) != (&row.issuer, &row.jwk));
+            if let Some(source) = stored.source.filter(|_| is_new) {
+                let is_fetched = source == Source::Endpoint;
+                return Err(errors::issuer_is_followed(issuer, is_fetched));
+            }
+            stored.algorithms
         }
-        (true, Some(stored)) => stored.algorithms,
     };
     let key = Key::from_jwk(jwk, algorithms).map_err(|error| errors::key(&error, issuer))?;
     // If an UPDATE of the JWK leaves kid or alg unchanged, they belong to the former JWK.
@@ -210,8 +214,14 @@ fn agree(
 /// The relevant columns of the issuer's row of `auth.issuers`.
 struct IssuerRow {
     algorithms: AlgorithmSet,
-    /// Whether its keys are followed in a table. Those that are fetched are stored here.
-    is_followed: bool,
+    /// Where its keys come from, if neither from `auth.init` nor from SQL.
+    source: Option<Source>,
+}
+
+#[derive(PartialEq)]
+enum Source {
+    Table,
+    Endpoint,
 }
 
 impl IssuerRow {
@@ -221,7 +231,7 @@ impl IssuerRow {
         Spi::connect_mut(|client| {
             // FOR KEY SHARE takes a statement that may write.
             let query = format!(
-                "SELECT i.algorithms::pg_catalog.text[], i.source IS NOT NULL AND NOT {IS_ENDPOINT} \
+                "SELECT i.algorithms::pg_catalog.text[], i.source IS NOT NULL, {IS_ENDPOINT} \
                  FROM auth.issuers AS i WHERE i.issuer OPERATOR(pg_catalog.=) $1 FOR KEY SHARE OF i"
             );
             let rows = client
@@ -232,10 +242,16 @@ impl IssuerRow {
             }
             let row = rows.first();
             let names = row.get_datum_by_ordinal(1).map_err(errors::spi)?;
+            let truth = |column| row.get::<bool>(column).map_err(errors::spi);
+            let source = match (truth(2)?, truth(3)?) {
+                (Some(false), _) => None,
+                (_, Some(true)) => Some(Source::Endpoint),
+                _ => Some(Source::Table),
+            };
             Ok(Some(Self {
                 // SAFETY: the query gives a text[].
                 algorithms: unsafe { algorithms(names) }?,
-                is_followed: row.get::<bool>(2).map_err(errors::spi)?.unwrap_or(true),
+                source,
             }))
         })
     }
