@@ -21,3 +21,17 @@ CREATE FUNCTION auth.cascade_issuer() RETURNS trigger
     AS 'MODULE_PATHNAME', 'pg_auth_jwt_cascade_issuer';
 COMMENT ON FUNCTION auth.cascade_issuer() IS
     'trigger: deletes or renames what belongs to an issuer together with its row';
+
+CREATE FUNCTION auth.lease_changed() RETURNS trigger
+    LANGUAGE c VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'pg_auth_jwt_lease_changed';
+COMMENT ON FUNCTION auth.lease_changed() IS
+    'trigger: makes it known to every backend that fetched keys count for a shorter time';
+
+-- For everyone, as pg_trigger is.
+CREATE FUNCTION auth.list_triggers()
+    RETURNS TABLE (table_name text, trigger_name text, trigger_oid oid, needs text, state text, detail text, fix text)
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 14
+    AS 'MODULE_PATHNAME', 'pg_auth_jwt_list_triggers';
+COMMENT ON FUNCTION auth.list_triggers() IS
+    'the triggers that the key tables need, whether they are there and fire, and what mends them';

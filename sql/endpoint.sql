@@ -1,7 +1,7 @@
 -- Issuers whose keys are fetched from a URL. The keys are rows of auth.jwks; here is what the refreshing
 -- process has to know from one time to the next, and which keys it must not store again.
 
--- No trigger announces what a refresh writes here: one that changes no key makes no backend read
+-- Nothing announces what a refresh writes here: one that changes no key makes no backend read
 -- anything again.
 CREATE TABLE auth.endpoints (
     issuer text COLLATE pg_catalog."C" PRIMARY KEY,
@@ -47,16 +47,13 @@ COMMENT ON CONSTRAINT failures_not_negative ON auth.endpoints IS 'a count';
 COMMENT ON CONSTRAINT early_wait_positive ON auth.endpoints IS 'a length of time';
 
 -- Where the owner shortens the time for which keys count, backends that know the keys are told. A
--- refresh never makes last_success earlier, except
--- where the clock was set back. The argument has a change of auth.jwks announced.
+-- refresh never makes last_success earlier, except where the clock was set back.
 CREATE TRIGGER lease_removed AFTER DELETE ON auth.endpoints
-    FOR EACH ROW EXECUTE FUNCTION auth.keys_changed('auth.jwks');
+    FOR EACH ROW EXECUTE FUNCTION auth.lease_changed();
 CREATE TRIGGER lease_shortened AFTER UPDATE ON auth.endpoints
-    FOR EACH ROW WHEN (old.last_success IS NOT NULL AND (new.last_success IS NULL
-        OR new.last_success OPERATOR(pg_catalog.<) old.last_success))
-    EXECUTE FUNCTION auth.keys_changed('auth.jwks');
+    FOR EACH ROW EXECUTE FUNCTION auth.lease_changed();
 CREATE TRIGGER leases_truncated AFTER TRUNCATE ON auth.endpoints
-    FOR EACH STATEMENT EXECUTE FUNCTION auth.keys_changed('auth.jwks');
+    FOR EACH STATEMENT EXECUTE FUNCTION auth.lease_changed();
 COMMENT ON TRIGGER lease_removed ON auth.endpoints IS 'makes known to every backend that keys do not count any more';
 COMMENT ON TRIGGER lease_shortened ON auth.endpoints IS 'makes known to every backend that keys count for a shorter time';
 COMMENT ON TRIGGER leases_truncated ON auth.endpoints IS 'makes known to every backend that keys do not count any more';

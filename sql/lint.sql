@@ -446,47 +446,13 @@ claim_function_replaced AS (
      WHERE p.oid IS NULL OR NOT s.is_ours OR NOT s.is_member OR p.provolatile = 'i'
         OR NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.oid = p.proowner AND r.rolsuper)
 ),
-key_triggers (name, table_name, moment, each, function) AS (
-    VALUES ('admit_key', 'jwks', 'BEFORE INSERT OR UPDATE', 'ROW', 'admit_key'),
-           ('keys_changed', 'jwks', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'keys_changed'),
-           ('keys_truncated', 'jwks', 'AFTER TRUNCATE', 'STATEMENT', 'keys_changed'),
-           ('issuers_changed', 'issuers', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'keys_changed'),
-           ('issuers_truncated', 'issuers', 'AFTER TRUNCATE', 'STATEMENT', 'keys_changed')
-),
-trigger_not_always AS (
-    SELECT 'error', 'trigger_not_always', 'pg_trigger'::regclass, t.oid, format('trigger %I on %s', e.name, k.name),
-           format('It is %s, so %s%s.',
-               CASE t.tgenabled WHEN 'O' THEN 'not ENABLE ALWAYS' WHEN 'R' THEN 'enabled for replication only'
-                    WHEN 'D' THEN 'disabled' ELSE 'missing' END,
-               CASE e.function WHEN 'admit_key' THEN 'keys are not checked' ELSE 'changes to keys are not announced' END,
-               CASE t.tgenabled WHEN 'O' THEN ' where replication writes them' ELSE '' END),
-           CASE WHEN t.oid IS NULL THEN format('CREATE TRIGGER %I %s ON %s FOR EACH %s EXECUTE FUNCTION auth.%I(); ',
-                                            e.name, e.moment, k.name, e.each, e.function) ELSE '' END
-               || format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I;', k.name, e.name)
-      FROM key_triggers AS e JOIN key_tables AS k ON k.name = 'auth.' || e.table_name
-      LEFT JOIN pg_trigger AS t ON t.tgrelid = k.oid AND t.tgname = e.name AND t.tgfoid IN (
-          SELECT p.oid FROM pg_proc AS p WHERE p.proname = e.function AND p.oid IN (SELECT o.oid FROM our_functions AS o))
-     WHERE t.tgenabled IS DISTINCT FROM 'A'
-),
--- Those that keep withdrawn keys from coming back fire for changes by hand, and need not for replicated ones.
-trigger_disabled AS (
-    SELECT 'error', 'trigger_disabled', 'pg_trigger'::regclass, t.oid, format('trigger %I on %s', e.name, c.oid::regclass),
-           format('It is %s, so %s.',
-               CASE t.tgenabled WHEN 'R' THEN 'enabled for replication only' WHEN 'D' THEN 'disabled' ELSE 'missing' END,
-               CASE e.function WHEN 'delete_banned' THEN 'a key that is written into auth.withdrawn_keys counts until it is fetched again'
-                    ELSE 'a fetched key that is deleted by hand is stored again' END),
-           CASE WHEN t.oid IS NULL THEN format('CREATE TRIGGER %I %s ON %s FOR EACH %s EXECUTE FUNCTION auth.%I(); ',
-                                            e.name, e.moment, c.oid::regclass, e.each, e.function) ELSE '' END
-               || format('ALTER TABLE %s ENABLE TRIGGER %I;', c.oid::regclass, e.name)
-      FROM (VALUES ('key_withdrawn', 'jwks', 'AFTER DELETE OR UPDATE', 'ROW', 'note_withdrawn'),
-                   ('keys_withdrawn', 'jwks', 'BEFORE TRUNCATE', 'STATEMENT', 'note_withdrawn'),
-                   ('key_banned', 'withdrawn_keys', 'AFTER INSERT OR UPDATE', 'ROW', 'delete_banned')
-           ) AS e (name, table_name, moment, each, function)
-      JOIN pg_class AS c ON c.relname = e.table_name
-       AND c.relnamespace = (SELECT n.oid FROM pg_namespace AS n WHERE n.nspname = 'auth')
-      LEFT JOIN pg_trigger AS t ON t.tgrelid = c.oid AND t.tgname = e.name AND t.tgfoid IN (
-          SELECT p.oid FROM pg_proc AS p WHERE p.proname = e.function AND p.oid IN (SELECT o.oid FROM our_functions AS o))
-     WHERE t.tgenabled IS NULL OR t.tgenabled NOT IN ('O', 'A')
+-- Those that keep withdrawn keys from coming back, and delete an issuer's keys with it, fire for changes
+-- by hand, and need not for replicated ones.
+key_triggers AS (
+    SELECT 'error', CASE t.needs WHEN 'always' THEN 'trigger_not_always' ELSE 'trigger_disabled' END,
+           'pg_trigger'::regclass, t.trigger_oid, format('trigger %I on %s', t.trigger_name, t.table_name), t.detail, t.fix
+      FROM auth.list_triggers() AS t
+     WHERE t.state <> 'good'
 ),
 -- 7. Issuers and their keys.
 issuers AS (SELECT i.*, coalesce(i.source ->> 'kind' IN ('url', 'discovery'), false) AS is_fetched FROM auth.issuers AS i WHERE i.enabled),
@@ -610,7 +576,7 @@ findings (level, code, classid, objid, object, detail, fix) AS (
     UNION ALL TABLE library_loaded_late UNION ALL TABLE old_claim_functions UNION ALL TABLE policy_reads_setting
     UNION ALL TABLE immutable_claims UNION ALL TABLE policy_always_true UNION ALL TABLE policy_for_no_login UNION ALL TABLE missing_index
     UNION ALL TABLE view_bypasses_rls UNION ALL TABLE materialized_view UNION ALL TABLE definer_search_path
-    UNION ALL TABLE key_privilege UNION ALL TABLE claim_function_replaced UNION ALL TABLE trigger_not_always UNION ALL TABLE trigger_disabled
+    UNION ALL TABLE key_privilege UNION ALL TABLE claim_function_replaced UNION ALL TABLE key_triggers
     UNION ALL TABLE audience_not_checked UNION ALL TABLE any_issuer UNION ALL TABLE tokens_never_expire
     UNION ALL TABLE development_issuer
     UNION ALL TABLE no_keys UNION ALL TABLE keys_expire UNION ALL TABLE shared_secret

@@ -4,7 +4,7 @@ these is disabled, demoted (as `pg_restore --disable-triggers` leaves it) or mis
 find the change, and warn once what is wrong and how to repair it."""
 
 
-from lib import tokens
+from lib import ed25519, tokens
 from lib.pg import Checks, SharedCluster
 
 WHO = "SELECT auth.user_id()"
@@ -40,6 +40,12 @@ DEMOTIONS = {
             EXECUTE FUNCTION auth.keys_changed();
         ALTER TABLE auth.jwks ENABLE ALWAYS TRIGGER keys_changed""",
 }
+NOT_GOOD = "SELECT trigger_name, state FROM auth.list_triggers() WHERE state <> 'good'"
+# As pg_trigger has them, with who creates them anew.
+CATALOG = """SELECT tgrelid::regclass::text, tgname, tgenabled, pg_get_triggerdef(oid) FROM pg_trigger
+ WHERE tgrelid IN (SELECT unnest(extconfig) FROM pg_extension WHERE extname = 'pg_auth_jwt') AND NOT tgisinternal ORDER BY 1, 2"""
+LINT = "SELECT code, object, fix FROM auth.lint() WHERE code LIKE 'trigger%'"
+FETCHED = "https://fetched.test.example"
 # As a logical replication worker does, so that only triggers that are ENABLE ALWAYS or REPLICA
 # fire; and as other sessions do.
 WITHDRAWALS = [f"BEGIN; SET LOCAL session_replication_role = {role}; {change}; COMMIT"
@@ -90,9 +96,7 @@ def the_warning_says_what_to_do(checks, cluster, db, root):
     for _ in range(3):
         checks.equal("repaired", reader.value(WHO), "u1")
     checks.equal("no warning once repaired", warnings(reader), [])
-    checks.equal("all of them", root.value("SELECT bool_and(tgenabled = 'A') FROM pg_trigger WHERE NOT tgisinternal AND "
-                                           "tgrelid IN ('auth.jwks'::regclass, 'auth.issuers'::regclass) "
-                                           "AND tgname NOT IN ('key_withdrawn', 'keys_withdrawn')"), "t")
+    checks.equal("all of them", root.query(NOT_GOOD), [])
 
     root.query("DROP TRIGGER keys_changed ON auth.jwks; ALTER TABLE auth.issuers DISABLE TRIGGER issuers_truncated")
     for _ in range(3):
@@ -131,11 +135,88 @@ def the_warning_says_what_to_do(checks, cluster, db, root):
     checks.true("few warnings", len(warnings(reader)) <= 1)
 
 
+def each_is_missed(checks, root):
+    """One list has every trigger of the four tables; where one does not fire when it must, the list, lint
+    and what they propose agree."""
+    installed = root.query(CATALOG)
+    listed = root.query("SELECT table_name, trigger_name, CASE needs WHEN 'always' THEN 'A' ELSE 'O' END FROM auth.list_triggers() ORDER BY 1, 2")
+    checks.equal("the list is that of the install script", listed, [row[:3] for row in installed])
+    checks.true("of four tables", len({row[0] for row in installed}) == 4)
+    checks.equal("all is well", [root.query(NOT_GOOD), root.query(LINT)], [[], []])
+    for table, name, enabled, _ in installed:
+        code = "trigger_not_always" if enabled == "A" else "trigger_disabled"
+        changes = {f"ALTER TABLE {table} DISABLE TRIGGER {name}": "disabled", f"ALTER TABLE {table} ENABLE REPLICA TRIGGER {name}": "replica_only",
+                   f"DROP TRIGGER {name} ON {table}": "missing",
+                   f"DROP TRIGGER {name} ON {table}; CREATE TRIGGER {name} AFTER INSERT ON {table} EXECUTE FUNCTION nothing()": "missing"}
+        if enabled == "A":
+            changes[f"ALTER TABLE {table} ENABLE TRIGGER {name}"] = "origin_only"
+        for change, state in changes.items():
+            root.query(change)
+            checks.equal(f"{change}: listed", root.query(NOT_GOOD), [[name, state]])
+            found = root.query(LINT)
+            checks.equal(f"{change}: lint", [row[:2] for row in found], [[code, f"trigger {name} on {table}"]])
+            for row in found:
+                root.query(row[2])
+            checks.equal(f"{change}: mended", root.query(CATALOG), installed)
+    # What pg_restore --disable-triggers leaves.
+    for table in sorted({row[0] for row in installed}):
+        root.query(f"ALTER TABLE {table} DISABLE TRIGGER ALL; ALTER TABLE {table} ENABLE TRIGGER ALL")
+    checks.equal("restored without triggers", sorted(root.query(NOT_GOOD)), sorted([row[1], "origin_only"] for row in installed if row[2] == "A"))
+    root.query("ALTER TABLE auth.endpoints ENABLE ALWAYS TRIGGER lease_shortened")
+    for row in root.query(LINT):
+        root.query(row[2])
+    checks.equal("mended", root.query(CATALOG), installed)
+
+
+def leases_are_refused(checks, cluster, db, root):
+    """As withdrawn_keys_are_refused, where the time of fetched keys is ended in auth.endpoints."""
+    owner = cluster.session(db, "owner_role")
+    owner.query(f"SELECT auth.follow_url('{FETCHED}', '{FETCHED}/jwks', '{{app}}'); {ed25519.fetched_row(FETCHED, 1)}")
+    good = "UPDATE auth.endpoints SET last_success = now(), next_attempt = now() + '1 h'"
+    ends = ("UPDATE auth.endpoints SET last_success = now() - interval '8 days'", "UPDATE auth.endpoints SET last_success = NULL",
+            "DELETE FROM auth.endpoints", "TRUNCATE auth.endpoints")
+    names = [name for name, in root.query("SELECT trigger_name FROM auth.list_triggers() WHERE table_name = 'auth.endpoints'")]
+    checks.equal("they are three", len(names), 3)
+    every = "".join(f"ALTER TABLE auth.endpoints {{}} TRIGGER {name};" for name in names)
+    mend = every.replace("{}", "ENABLE ALWAYS")
+    for how in ("ENABLE ALWAYS", "ENABLE", "ENABLE REPLICA", "DISABLE"):
+        for end in ends:
+            for role in ("replica", "origin"):
+                owner.query(f"DELETE FROM auth.endpoints; INSERT INTO auth.endpoints (issuer, url) VALUES ('{FETCHED}', '{FETCHED}/jwks'); {good}")
+                sessions = [cluster.session(db) for _ in range(2)]
+                for session in sessions:
+                    session.query(f"SET pg_auth_jwt.token = '{ed25519.token(1, FETCHED, aud='app')}'")
+                checks.equal(f"{how}: before", sessions[0].value(WHO), "u1")
+                root.query(every.replace("{}", how))
+                checks.equal(f"{how}: good while the time lasts", [session.value(WHO) for session in sessions], ["u1", "u1"])
+                root.query(f"BEGIN; SET LOCAL session_replication_role = {role}; {end}; COMMIT")
+                checks.equal(f"{how}: {end} as {role}", [session.code(WHO) for session in sessions], ["28J03", "28J03"])
+                found = [warnings(session) for session in sessions]
+                if how == "ENABLE ALWAYS":
+                    checks.equal("nothing to say", found, [[], []])
+                else:
+                    for each in found:
+                        checks.equal(f"{how}: one warning", [(notice["M"], "auth.endpoints are not ENABLE ALWAYS" in notice["D"]) for notice in each],
+                                     [(MESSAGE, True)])
+                    for notice in found[0][:1]:
+                        root.query(notice["H"].removeprefix("Run: "))
+                    checks.equal(f"{how}: the hint mends it", root.query(NOT_GOOD), [])
+                root.query(mend)
+                for session in sessions:
+                    session.close()
+    owner.query(f"DELETE FROM auth.issuers WHERE issuer = '{FETCHED}'")
+    owner.close()
+
+
 def main():
     checks = Checks()
     with SharedCluster() as cluster:
         db = cluster.create_db("test_triggers")
         root = cluster.session(db, "postgres")
+        root.query("CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
+        each_is_missed(checks, root)
+        leases_are_refused(checks, cluster, db, root)
+        root.query("DROP FUNCTION nothing")
         withdrawn_keys_are_refused(checks, cluster, db, root)
         the_warning_says_what_to_do(checks, cluster, db, root)
         root.close()

@@ -1,4 +1,4 @@
-//! The trigger functions of `auth.jwks` and `auth.issuers`: they check keys and announce changes.
+//! The trigger functions of the key tables that check keys and announce changes.
 
 use jwt_verify::{AlgorithmSet, Key};
 use pgrx::datum::DatumWithOid;
@@ -24,19 +24,41 @@ sql_function!(
 sql_function!(
     /// `auth.keys_changed() RETURNS trigger`, after each change: makes every backend read the
     /// tables again once this transaction commits.
-    ///
-    /// With an argument, as on `auth.endpoints`, it announces a change of `auth.jwks` instead: no
-    /// backend heeds changes of `auth.endpoints` itself, of which each refresh makes some.
     pg_auth_jwt_keys_changed,
     |arguments| {
         let trigger = arguments.trigger()?;
-        // SAFETY: the trigger's relation is open, and Postgres describes the trigger.
-        let (own, arguments) =
-            unsafe { ((*trigger.tg_relation).rd_id, (*trigger.tg_trigger).tgnargs) };
-        let jwks = || tables::find().map(|(_, jwks)| jwks);
-        let changed = if arguments > 0 { jwks() } else { None };
-        // SAFETY: takes a plain value.
-        unsafe { pg_sys::CacheInvalidateRelcacheByRelid(changed.unwrap_or(own)) };
+        // SAFETY: the trigger's relation is open; the other function takes a plain value.
+        unsafe { pg_sys::CacheInvalidateRelcacheByRelid((*trigger.tg_relation).rd_id) };
+        Ok(Some(pg_sys::Datum::from(0)))
+    }
+);
+
+sql_function!(
+    /// `auth.lease_changed() RETURNS trigger`, after a change of `auth.endpoints`: announces a change of
+    /// `auth.jwks` where fetched keys count for a shorter time. No backend heeds changes of rows of
+    /// `auth.endpoints` itself, of which each refresh makes some.
+    pg_auth_jwt_lease_changed,
+    |arguments| {
+        let trigger = arguments.trigger()?;
+        let event = trigger.tg_event;
+        let is_update = event & pg_sys::TRIGGER_EVENT_ROW != 0
+            && event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_UPDATE;
+        // SAFETY: a row trigger of an UPDATE has an open relation, and the old and the new tuple of it.
+        let is_shorter = !is_update
+            || unsafe {
+                let relation = trigger.tg_relation;
+                let columns = Columns::of(relation);
+                let end = |tuple| {
+                    let row = Row::new(&columns, (*relation).rd_att, tuple);
+                    row.timestamp("last_success")
+                };
+                // Without one, no key counts: NULL is the shortest.
+                end(trigger.tg_newtuple) < end(trigger.tg_trigtuple)
+            };
+        if is_shorter && let Some((_, jwks)) = tables::find() {
+            // SAFETY: takes a plain value.
+            unsafe { pg_sys::CacheInvalidateRelcacheByRelid(jwks) };
+        }
         Ok(Some(pg_sys::Datum::from(0)))
     }
 );

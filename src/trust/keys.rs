@@ -56,6 +56,9 @@ static UNCOMMITTED: AtomicBool = AtomicBool::new(false);
 static ISSUERS: AtomicU32 = AtomicU32::new(0);
 static JWKS: AtomicU32 = AtomicU32::new(0);
 
+/// `auth.endpoints`, once it was needed: only a change of its triggers is announced for it.
+static ENDPOINTS: AtomicU32 = AtomicU32::new(0);
+
 /// Set where a change to the tables may send no invalidation, because one of their triggers was
 /// altered: then keys are only used for the statement in which they were found.
 static UNANNOUNCED: AtomicBool = AtomicBool::new(false);
@@ -64,11 +67,12 @@ thread_local! {
     static FOUND: Found = Found {
         generation: Cell::new(Generation(0)),
         opened_in: Cell::new(None),
+        endpoints_opened_in: Cell::new(None),
         keys: RefCell::new(LruCache::unbounded()),
         kept: Cell::new(0),
     };
-    /// The last warning in this session.
-    static WARNED_OF: RefCell<Faults> = RefCell::new(Faults::default());
+    /// The last warnings in this session: of the tables of issuers and keys, and of the one of endpoints.
+    static WARNED_OF: [RefCell<Faults>; 2] = const { [const { RefCell::new(Faults::none()) }; 2] };
 }
 
 /// Counts how often all found keys became doubtful.
@@ -79,6 +83,8 @@ struct Found {
     generation: Cell<Generation>,
     /// When the tables were last opened and their triggers checked.
     opened_in: Cell<Option<Generation>>,
+    /// As above, of `auth.endpoints`.
+    endpoints_opened_in: Cell<Option<Generation>>,
     keys: RefCell<LruCache<Names, (Keys, Generation)>>,
     /// The number of keys in it.
     kept: Cell<usize>,
@@ -250,7 +256,8 @@ unsafe extern "C-unwind" fn relation_changed(_arg: pg_sys::Datum, relation: pg_s
     if is_watched {
         watched::count_change();
     }
-    if is_watched || oid == ISSUERS.load(Ordering::Relaxed) || oid == JWKS.load(Ordering::Relaxed) {
+    let is_ours = |table: &AtomicU32| oid == table.load(Ordering::Relaxed);
+    if is_watched || is_ours(&ISSUERS) || is_ours(&JWKS) || is_ours(&ENDPOINTS) {
         STALE.store(true, Ordering::Relaxed);
     }
 }
@@ -380,9 +387,28 @@ impl Found {
         if unsafe { pg_sys::GetTopTransactionIdIfAny() } != pg_sys::InvalidTransactionId {
             UNCOMMITTED.store(true, Ordering::Relaxed);
         }
-        self.open()
-            .map(|tables| lookup::keyring(&tables, names.wanted()))
-            .unwrap_or_default()
+        let Some(tables) = self.open() else {
+            return Answer::default();
+        };
+        let answer = lookup::keyring(&tables, names.wanted());
+        self.check_endpoints(&tables);
+        answer
+    }
+
+    /// Checks the triggers of `auth.endpoints`, where the look-up needed it.
+    fn check_endpoints(&self, tables: &Tables) {
+        let generation = Some(self.generation.get());
+        if self.endpoints_opened_in.get() == generation {
+            return;
+        }
+        if let Some((oid, faults)) = tables.endpoint_trigger_faults() {
+            ENDPOINTS.store(oid.to_u32(), Ordering::Relaxed);
+            if !faults.is_empty() {
+                UNANNOUNCED.store(true, Ordering::Relaxed);
+            }
+            self.endpoints_opened_in.set(generation);
+            WARNED_OF.with(|[_, endpoints]| warn_of(endpoints, faults));
+        }
     }
 
     /// Tries again for a while where the followed table is locked: most locks are short.
@@ -433,7 +459,7 @@ impl Found {
         let faults = tables.trigger_faults();
         UNANNOUNCED.store(!faults.is_empty(), Ordering::Relaxed);
         self.opened_in.set(Some(generation));
-        warn_of(faults);
+        WARNED_OF.with(|[keys, _]| warn_of(keys, faults));
         Some(tables)
     }
 
@@ -463,17 +489,18 @@ impl Found {
 
 /// Warns of triggers that do not announce every change: once, until another problem with them
 /// occurs.
-fn warn_of(faults: Faults) {
+fn warn_of(warned_of: &RefCell<Faults>, faults: Faults) {
     // Parallel workers leave the warning to their leader.
     // SAFETY: reads a variable of the backend.
     if unsafe { pg_sys::ParallelWorkerNumber } >= 0 {
         return;
     }
-    let is_news = WARNED_OF.with_borrow(|warned_of| *warned_of != faults);
-    if is_news {
-        WARNED_OF.set(faults.clone());
-        if !faults.is_empty() {
-            report::warning(&faults.warning());
-        }
+    if *warned_of.borrow() == faults {
+        return;
+    }
+    let warning = (!faults.is_empty()).then(|| faults.warning());
+    warned_of.replace(faults);
+    if let Some(warning) = warning {
+        report::warning(&warning);
     }
 }

@@ -1,4 +1,4 @@
-//! The state of each issuer's keys, for the view `auth.key_status`.
+//! The state of each issuer's keys, for the view `auth.key_status`, and of the triggers of the key tables.
 
 use jwt_verify::UnixTime;
 use pgrx::prelude::*;
@@ -9,12 +9,33 @@ use crate::pg::encoding;
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::trust::inventory::{self, Inventory};
 use crate::trust::lookup::{MAX_LISTED, State};
-use crate::trust::tables::Tables;
+use crate::trust::tables::{self, Tables};
 
 sql_function!(
     /// `auth.list_keys()`: the rows of the view `auth.key_status`.
     pg_auth_jwt_list_keys,
     |arguments| list_keys(&arguments)
+);
+
+sql_function!(
+    /// `auth.list_triggers()`: the triggers that the key tables need.
+    pg_auth_jwt_list_triggers,
+    |arguments| {
+        let text = |text: &str| encoding::to_server_lossy(text).as_bytes().into_datum();
+        let sights = tables::triggers();
+        arguments.return_rows(sights.iter().map(|sight| {
+            [
+                text(sight.table.qualified_name()),
+                text(&sight.name),
+                sight.oid.into_datum(),
+                text(sight.needs.name()),
+                text(sight.state.name()),
+                sight.detail().as_deref().and_then(text),
+                sight.repair().as_deref().and_then(text),
+            ]
+        }))?;
+        Ok(None)
+    }
 );
 
 /// A row of the view.

@@ -12,7 +12,7 @@ use crate::pg::encoding;
 use crate::pg::row::{Columns, Row};
 use crate::trust::endpoint::state::{self, Progress};
 use crate::trust::index::{self, Name};
-use crate::trust::triggers::{self, Faults};
+use crate::trust::triggers::{self, Faults, Sight, Watched};
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
 
@@ -83,8 +83,20 @@ impl Tables {
 
     /// The problems with the triggers that announce changes to other backends.
     pub fn trigger_faults(&self) -> Faults {
+        let tables = [
+            (Watched::Issuers, self.issuers.0),
+            (Watched::Jwks, self.jwks.0),
+        ];
         // SAFETY: both relations are open.
-        unsafe { triggers::faults(self.issuers.0, self.jwks.0) }
+        unsafe { triggers::faults(tables) }
+    }
+
+    /// As above, of `auth.endpoints`, and that table's oid; `None` where it was not needed, or there is none.
+    pub fn endpoint_trigger_faults(&self) -> Option<(pg_sys::Oid, Faults)> {
+        let table = self.endpoints.get()?.as_ref()?;
+        // SAFETY: the relation is open.
+        let faults = unsafe { triggers::faults([(Watched::Endpoints, table.0)]) };
+        Some((table.oid(), faults))
     }
 
     /// Opens them by their known oids, for which no invalidation has come since. `None` where one
@@ -197,6 +209,18 @@ pub fn find() -> Option<(pg_sys::Oid, pg_sys::Oid)> {
     let (extension, schema) = Extension::find().zip(schema())?;
     let issuers = extension.table(schema, c"issuers")?;
     Some((issuers, extension.table(schema, c"jwks")?))
+}
+
+/// All required triggers of the extension's tables, as they are.
+pub fn triggers() -> Vec<Sight> {
+    let mut sights = Vec::new();
+    for watched in Watched::ALL {
+        if let Some(table) = find_table(watched.name()).and_then(Table::open) {
+            // SAFETY: the relation is open.
+            sights.extend(unsafe { triggers::sights(watched, table.0, None) });
+        }
+    }
+    sights
 }
 
 /// The oid of another table of the extension's.

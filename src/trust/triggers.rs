@@ -1,7 +1,8 @@
-//! Whether the triggers of sql/tables.sql still exist and still fire for every change.
+//! The triggers of the extension's tables: whether they still exist, and still fire when they must.
 //!
 //! `pg_restore --disable-triggers` and `ALTER TABLE ... ENABLE TRIGGER ALL` leave them firing on
-//! origin only, so changes by a logical replication worker are not announced.
+//! origin only, so changes by a logical replication worker are not announced. [`Watched::needed`] has the list that
+//! everybody asks: sessions, `auth.lint` and monitoring.
 
 use std::ffi::CStr;
 
@@ -11,94 +12,299 @@ use crate::errors;
 use crate::pg::encoding;
 use crate::pg::report::Report;
 
-const AFTER_ROW: u32 = pg_sys::TRIGGER_TYPE_AFTER
-    | pg_sys::TRIGGER_TYPE_ROW
-    | pg_sys::TRIGGER_TYPE_INSERT
-    | pg_sys::TRIGGER_TYPE_UPDATE
-    | pg_sys::TRIGGER_TYPE_DELETE;
-const AFTER_TRUNCATE: u32 =
-    pg_sys::TRIGGER_TYPE_AFTER | pg_sys::TRIGGER_TYPE_STATEMENT | pg_sys::TRIGGER_TYPE_TRUNCATE;
-const BEFORE_ROW: u32 = pg_sys::TRIGGER_TYPE_BEFORE
-    | pg_sys::TRIGGER_TYPE_ROW
-    | pg_sys::TRIGGER_TYPE_INSERT
-    | pg_sys::TRIGGER_TYPE_UPDATE;
-
 /// The language C, in src/include/catalog/pg_language.dat.
 const C_LANGUAGE: pg_sys::Oid = pg_sys::Oid::from_u32(13);
 
-/// A required trigger.
-struct Expected {
-    name: &'static str,
-    /// Its events, level and time, as in `pg_trigger.tgtype`.
-    fires: u32,
-    /// The function of the library that it calls.
-    symbol: &'static CStr,
+/// Time, events and level of a trigger.
+struct Fires {
+    /// As in `pg_trigger.tgtype`.
+    bits: u32,
+    /// Time and events in SQL.
+    moment: &'static str,
+    /// The level in SQL.
+    level: &'static str,
 }
 
-const ISSUERS: [Expected; 2] = [
-    Expected {
-        name: "issuers_changed",
-        fires: AFTER_ROW,
-        symbol: c"pg_auth_jwt_keys_changed",
-    },
-    Expected {
-        name: "issuers_truncated",
-        fires: AFTER_TRUNCATE,
-        symbol: c"pg_auth_jwt_keys_changed",
-    },
-];
+const AFTER: u32 = pg_sys::TRIGGER_TYPE_AFTER;
+const BEFORE: u32 = pg_sys::TRIGGER_TYPE_BEFORE;
+const INSERT: u32 = pg_sys::TRIGGER_TYPE_INSERT;
+const UPDATE: u32 = pg_sys::TRIGGER_TYPE_UPDATE;
+const DELETE: u32 = pg_sys::TRIGGER_TYPE_DELETE;
+const TRUNCATE: u32 = pg_sys::TRIGGER_TYPE_TRUNCATE;
 
-const JWKS: [Expected; 3] = [
-    Expected {
-        name: "admit_key",
-        fires: BEFORE_ROW,
-        symbol: c"pg_auth_jwt_admit_key",
-    },
-    Expected {
-        name: "keys_changed",
-        fires: AFTER_ROW,
-        symbol: c"pg_auth_jwt_keys_changed",
-    },
-    Expected {
-        name: "keys_truncated",
-        fires: AFTER_TRUNCATE,
-        symbol: c"pg_auth_jwt_keys_changed",
-    },
+const fn row(bits: u32, moment: &'static str) -> Fires {
+    Fires {
+        bits: bits | pg_sys::TRIGGER_TYPE_ROW,
+        moment,
+        level: "ROW",
+    }
+}
+
+const fn statement(bits: u32, moment: &'static str) -> Fires {
+    Fires {
+        bits: bits | pg_sys::TRIGGER_TYPE_STATEMENT,
+        moment,
+        level: "STATEMENT",
+    }
+}
+
+const AFTER_CHANGE: Fires = row(
+    AFTER | INSERT | UPDATE | DELETE,
+    "AFTER INSERT OR UPDATE OR DELETE",
+);
+const AFTER_TRUNCATE: Fires = statement(AFTER | TRUNCATE, "AFTER TRUNCATE");
+const BEFORE_TRUNCATE: Fires = statement(BEFORE | TRUNCATE, "BEFORE TRUNCATE");
+const BEFORE_WRITE: Fires = row(BEFORE | INSERT | UPDATE, "BEFORE INSERT OR UPDATE");
+const AFTER_WRITE: Fires = row(AFTER | INSERT | UPDATE, "AFTER INSERT OR UPDATE");
+const BEFORE_UPDATE: Fires = row(BEFORE | UPDATE, "BEFORE UPDATE");
+const AFTER_UPDATE: Fires = row(AFTER | UPDATE, "AFTER UPDATE");
+const AFTER_DELETE: Fires = row(AFTER | DELETE, "AFTER DELETE");
+const AFTER_REMOVAL: Fires = row(AFTER | UPDATE | DELETE, "AFTER UPDATE OR DELETE");
+
+/// When a trigger must fire.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// ENABLE ALWAYS: for changes of a replication too.
+    Always,
+    /// For other changes; it may for these.
+    Origin,
+}
+
+impl Needs {
+    /// As `auth.list_triggers` shows it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::Origin => "origin",
+        }
+    }
+}
+
+/// A trigger function of the library.
+struct Function {
+    /// Its name in SQL.
+    name: &'static str,
+    /// Its name in the library.
+    symbol: &'static CStr,
+    /// What happens where it is not called.
+    effect: &'static str,
+}
+
+const ADMIT_KEY: Function = Function {
+    name: "admit_key",
+    symbol: c"pg_auth_jwt_admit_key",
+    effect: "keys are not checked",
+};
+const KEYS_CHANGED: Function = Function {
+    name: "keys_changed",
+    symbol: c"pg_auth_jwt_keys_changed",
+    effect: "changes to keys are not announced",
+};
+const LEASE_CHANGED: Function = Function {
+    name: "lease_changed",
+    symbol: c"pg_auth_jwt_lease_changed",
+    effect: "it is not announced that fetched keys count for a shorter time",
+};
+const CASCADE_ISSUER: Function = Function {
+    name: "cascade_issuer",
+    symbol: c"pg_auth_jwt_cascade_issuer",
+    effect: "keys stay under the name of an issuer that is deleted or renamed",
+};
+const NOTE_WITHDRAWN: Function = Function {
+    name: "note_withdrawn",
+    symbol: c"pg_auth_jwt_note_withdrawn",
+    effect: "a fetched key that is deleted by hand is stored again",
+};
+const DELETE_BANNED: Function = Function {
+    name: "delete_banned",
+    symbol: c"pg_auth_jwt_delete_banned",
+    effect: "a key that is written into auth.withdrawn_keys counts until it is fetched again",
+};
+
+/// The extension's tables that have triggers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Watched {
+    Issuers,
+    Jwks,
+    Endpoints,
+    WithdrawnKeys,
+}
+
+impl Watched {
+    pub const ALL: [Self; 4] = [
+        Self::Issuers,
+        Self::Jwks,
+        Self::Endpoints,
+        Self::WithdrawnKeys,
+    ];
+
+    /// Its name in the schema `auth`.
+    pub fn name(self) -> &'static CStr {
+        match self {
+            Self::Issuers => c"issuers",
+            Self::Jwks => c"jwks",
+            Self::Endpoints => c"endpoints",
+            Self::WithdrawnKeys => c"withdrawn_keys",
+        }
+    }
+
+    /// Its name with the schema.
+    pub fn qualified_name(self) -> &'static str {
+        match self {
+            Self::Issuers => "auth.issuers",
+            Self::Jwks => "auth.jwks",
+            Self::Endpoints => "auth.endpoints",
+            Self::WithdrawnKeys => "auth.withdrawn_keys",
+        }
+    }
+
+    fn needed(self) -> &'static [Needed] {
+        match self {
+            Self::Issuers => &ISSUERS,
+            Self::Jwks => &JWKS,
+            Self::Endpoints => &ENDPOINTS,
+            Self::WithdrawnKeys => &WITHDRAWN_KEYS,
+        }
+    }
+}
+
+/// A required trigger.
+struct Needed {
+    name: &'static str,
+    fires: Fires,
+    function: Function,
+    needs: Needs,
+}
+
+const fn always(name: &'static str, fires: Fires, function: Function) -> Needed {
+    Needed {
+        name,
+        fires,
+        function,
+        needs: Needs::Always,
+    }
+}
+
+const fn origin(name: &'static str, fires: Fires, function: Function) -> Needed {
+    Needed {
+        needs: Needs::Origin,
+        ..always(name, fires, function)
+    }
+}
+
+// As sql/tables.sql and sql/endpoint.sql create them, which the test `triggers` compares.
+const ISSUERS: [Needed; 5] = [
+    always("issuers_changed", AFTER_CHANGE, KEYS_CHANGED),
+    always("issuers_truncated", AFTER_TRUNCATE, KEYS_CHANGED),
+    origin("issuer_renamed", BEFORE_UPDATE, CASCADE_ISSUER),
+    origin("issuer_removed", AFTER_DELETE, CASCADE_ISSUER),
+    origin("issuers_removed", AFTER_TRUNCATE, CASCADE_ISSUER),
 ];
+const JWKS: [Needed; 5] = [
+    always("admit_key", BEFORE_WRITE, ADMIT_KEY),
+    always("keys_changed", AFTER_CHANGE, KEYS_CHANGED),
+    always("keys_truncated", AFTER_TRUNCATE, KEYS_CHANGED),
+    origin("key_withdrawn", AFTER_REMOVAL, NOTE_WITHDRAWN),
+    origin("keys_withdrawn", BEFORE_TRUNCATE, NOTE_WITHDRAWN),
+];
+const ENDPOINTS: [Needed; 3] = [
+    always("lease_removed", AFTER_DELETE, LEASE_CHANGED),
+    always("lease_shortened", AFTER_UPDATE, LEASE_CHANGED),
+    always("leases_truncated", AFTER_TRUNCATE, LEASE_CHANGED),
+];
+const WITHDRAWN_KEYS: [Needed; 1] = [origin("key_banned", AFTER_WRITE, DELETE_BANNED)];
 
 /// Those on a followed table, as `auth.follow` creates them.
-const SOURCE: [Expected; 2] = [
-    Expected {
-        name: SOURCE_ROW_TRIGGER,
-        fires: AFTER_ROW,
-        symbol: c"pg_auth_jwt_keys_changed",
-    },
-    Expected {
-        name: SOURCE_TRUNCATE_TRIGGER,
-        fires: AFTER_TRUNCATE,
-        symbol: c"pg_auth_jwt_keys_changed",
-    },
+const SOURCE: [Needed; 2] = [
+    always(SOURCE_ROW_TRIGGER, AFTER_CHANGE, KEYS_CHANGED),
+    always(SOURCE_TRUNCATE_TRIGGER, AFTER_TRUNCATE, KEYS_CHANGED),
 ];
 
 /// The names of the triggers on a followed table.
 pub const SOURCE_ROW_TRIGGER: &str = "pg_auth_jwt_keys_changed";
 pub const SOURCE_TRUNCATE_TRIGGER: &str = "pg_auth_jwt_keys_truncated";
 
-/// The problems with the triggers of both tables.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Faults(Vec<Fault>);
-
-/// The problems with the triggers of one table.
-#[derive(Clone, PartialEq, Eq)]
-struct Fault {
-    table: &'static str,
-    /// The names of triggers that do not fire always.
-    demoted: Vec<String>,
-    /// The names of missing triggers.
-    missing: Vec<&'static str>,
+/// How a required trigger was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Good,
+    /// Not ENABLE ALWAYS, as it must be.
+    OriginOnly,
+    ReplicaOnly,
+    Disabled,
+    Missing,
 }
 
+impl State {
+    /// As `auth.list_triggers` shows it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::OriginOnly => "origin_only",
+            Self::ReplicaOnly => "replica_only",
+            Self::Disabled => "disabled",
+            Self::Missing => "missing",
+        }
+    }
+}
+
+/// A required trigger of a table as it was found.
+#[derive(PartialEq, Eq)]
+pub struct Sight {
+    pub table: Watched,
+    /// Its oid; `None` where it is missing.
+    pub oid: Option<pg_sys::Oid>,
+    /// Its name; the one that it should have, where it is missing.
+    pub name: String,
+    pub needs: Needs,
+    pub state: State,
+    effect: &'static str,
+    /// The statement that creates it.
+    definition: String,
+}
+
+impl Sight {
+    /// The problem, as a sentence; `None` where there is none.
+    pub fn detail(&self) -> Option<String> {
+        let (state, when) = match self.state {
+            State::Good => return None,
+            State::OriginOnly => ("not ENABLE ALWAYS", " where replication writes them"),
+            State::ReplicaOnly => ("enabled for replication only", ""),
+            State::Disabled => ("disabled", ""),
+            State::Missing => ("missing", ""),
+        };
+        Some(format!("It is {state}, so {}{when}.", self.effect))
+    }
+
+    /// The statements that mend it.
+    pub fn repair(&self) -> Option<String> {
+        let enable = match (self.state, self.needs) {
+            (State::Good, _) => return None,
+            (State::Missing, Needs::Origin) => return Some(format!("{};", self.definition)),
+            (_, Needs::Always) => "ENABLE ALWAYS TRIGGER",
+            (_, Needs::Origin) => "ENABLE TRIGGER",
+        };
+        let create = match self.state {
+            State::Missing => format!("{}; ", self.definition),
+            _ => String::new(),
+        };
+        let (table, name) = (
+            self.table.qualified_name(),
+            pgrx::spi::quote_identifier(&self.name),
+        );
+        Some(format!("{create}ALTER TABLE {table} {enable} {name};"))
+    }
+}
+
+/// The problems with triggers without which a session does not learn of changes.
+#[derive(PartialEq, Eq)]
+pub struct Faults(Vec<Sight>);
+
 impl Faults {
+    pub const fn none() -> Self {
+        Self(Vec::new())
+    }
+
     /// Whether every change is announced.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -107,73 +313,100 @@ impl Faults {
     /// The WARNING with the problem, and the statements that repair it.
     pub fn warning(&self) -> Report {
         let mut details = Vec::new();
-        let mut repairs = Vec::new();
-        for fault in &self.0 {
-            let table = fault.table;
-            if !fault.demoted.is_empty() {
-                let (noun, verb) = number(fault.demoted.len());
-                let names = fault.demoted.join(", ");
-                details.push(format!(
-                    "{noun} {names} on {table} {verb} not ENABLE ALWAYS."
-                ));
+        for table in Watched::ALL {
+            for (is_missing, state) in [(false, "not ENABLE ALWAYS"), (true, "missing")] {
+                let found = self.0.iter().filter(|sight| {
+                    sight.table == table && (sight.state == State::Missing) == is_missing
+                });
+                let names: Vec<_> = found.map(|sight| sight.name.as_str()).collect();
+                let (noun, verb) = match names.len() {
+                    0 => continue,
+                    1 => ("Trigger", "is"),
+                    _ => ("Triggers", "are"),
+                };
+                let (names, table) = (names.join(", "), table.qualified_name());
+                details.push(format!("{noun} {names} on {table} {verb} {state}."));
             }
-            if !fault.missing.is_empty() {
-                let (noun, verb) = number(fault.missing.len());
-                let names = fault.missing.join(", ");
-                details.push(format!("{noun} {names} on {table} {verb} missing."));
-            }
-            for name in &fault.missing {
-                repairs.push(format!("{};", definition(name, table)));
-            }
-            let demoted = fault.demoted.iter().map(String::as_str);
-            let actions: Vec<_> = demoted
-                .chain(fault.missing.iter().copied())
-                .map(|name| {
-                    let name = pgrx::spi::quote_identifier(name);
-                    format!("ENABLE ALWAYS TRIGGER {name}")
-                })
-                .collect();
-            repairs.push(format!("ALTER TABLE {table} {};", actions.join(", ")));
         }
+        let repairs: Vec<_> = self.0.iter().filter_map(Sight::repair).collect();
         errors::triggers_altered(&details.join(" "), &repairs.join(" "))
     }
 }
 
-fn number(count: usize) -> (&'static str, &'static str) {
-    if count == 1 {
-        ("Trigger", "is")
-    } else {
-        ("Triggers", "are")
-    }
-}
-
-/// As sql/tables.sql creates it.
-fn definition(name: &str, table: &str) -> String {
-    let (when, level, function) = match name {
-        "admit_key" => ("BEFORE INSERT OR UPDATE", "ROW", "admit_key"),
-        "keys_truncated" | "issuers_truncated" => ("AFTER TRUNCATE", "STATEMENT", "keys_changed"),
-        _ => ("AFTER INSERT OR UPDATE OR DELETE", "ROW", "keys_changed"),
-    };
-    format!(
-        "DROP TRIGGER IF EXISTS {name} ON {table}; CREATE TRIGGER {name} {when} ON {table} \
-         FOR EACH {level} EXECUTE FUNCTION auth.{function}()"
-    )
-}
-
-/// Checks the triggers of both tables.
+/// The problems with those triggers of these tables that must fire always.
 ///
 /// # Safety
 ///
-/// Both relations must be open.
-pub unsafe fn faults(issuers: pg_sys::Relation, jwks: pg_sys::Relation) -> Faults {
+/// The relations must be open.
+pub unsafe fn faults<const N: usize>(tables: [(Watched, pg_sys::Relation); N]) -> Faults {
+    let mut found = Vec::new();
+    for (table, relation) in tables {
+        // SAFETY: as the caller promises.
+        found.extend(unsafe { sights(table, relation, Some(Needs::Always)) });
+    }
+    found.retain(|sight| sight.state != State::Good);
+    Faults(found)
+}
+
+/// All required triggers of a table, those with these needs if given. None of a relation that is not an
+/// ordinary table, which is not read.
+///
+/// # Safety
+///
+/// The relation must be open.
+pub unsafe fn sights(
+    table: Watched,
+    relation: pg_sys::Relation,
+    needs: Option<Needs>,
+) -> Vec<Sight> {
+    let wanted = table.needed().iter();
+    let wanted = wanted.filter(|needed| needs.is_none_or(|needs| needed.needs == needs));
     // SAFETY: as the caller promises.
-    let found = unsafe {
-        [
-            faults_of(issuers, "auth.issuers", &ISSUERS),
-            faults_of(jwks, "auth.jwks", &JWKS),
-        ]
+    let Some(triggers) = (unsafe { triggers_of_table(relation) }) else {
+        return Vec::new();
     };
-    Faults(found.into_iter().flatten().collect())
+    wanted
+        .map(|needed| {
+            let found = best(&triggers, needed);
+            let name = found.map_or_else(
+                || needed.name.to_owned(),
+                |found| encoding::from_server_lossy(&found.name),
+            );
+            let is_taken = || triggers.iter().any(|it| it.name == needed.name.as_bytes());
+            let state = found.map_or(State::Missing, |found| found.state(needed.needs));
+            Sight {
+                table,
+                oid: found.map(|found| found.oid),
+                name,
+                needs: needed.needs,
+                state,
+                effect: needed.function.effect,
+                definition: match state {
+                    State::Missing => definition(needed, table.qualified_name(), is_taken()),
+                    _ => String::new(),
+                },
+            }
+        })
+        .collect()
+}
+
+/// The statement that creates it; where its name is taken, after another one that frees the name.
+fn definition(needed: &Needed, table: &str, is_taken: bool) -> String {
+    let Needed {
+        name,
+        fires: Fires { moment, level, .. },
+        function,
+        ..
+    } = needed;
+    let drop = if is_taken {
+        format!("DROP TRIGGER {name} ON {table}; ")
+    } else {
+        String::new()
+    };
+    format!(
+        "{drop}CREATE TRIGGER {name} {moment} ON {table} FOR EACH {level} EXECUTE FUNCTION auth.{}()",
+        function.name
+    )
 }
 
 /// Whether triggers of ours announce every change to a followed table.
@@ -183,7 +416,12 @@ pub unsafe fn faults(issuers: pg_sys::Relation, jwks: pg_sys::Relation) -> Fault
 /// The relation must be open.
 pub unsafe fn announce(relation: pg_sys::Relation) -> bool {
     // SAFETY: as the caller promises.
-    unsafe { faults_of(relation, "", &SOURCE) }.is_none()
+    let triggers = unsafe { triggers_of_table(relation) };
+    triggers.is_some_and(|triggers| {
+        SOURCE.iter().all(|needed| {
+            best(&triggers, needed).is_some_and(|it| it.state(needed.needs) == State::Good)
+        })
+    })
 }
 
 /// The names of the relation's triggers that are named as `auth.follow` names them, whatever they
@@ -196,7 +434,7 @@ pub unsafe fn names_of_ours(relation: pg_sys::Relation) -> Vec<&'static str> {
     // SAFETY: as the caller promises.
     let triggers = unsafe { triggers_of(relation) };
     let has = |name: &str| triggers.iter().any(|it| it.name == name.as_bytes());
-    let names = SOURCE.iter().map(|expected| expected.name);
+    let names = SOURCE.iter().map(|needed| needed.name);
     names.filter(|name| has(name)).collect()
 }
 
@@ -206,15 +444,31 @@ pub unsafe fn names_of_ours(relation: pg_sys::Relation) -> Vec<&'static str> {
 /// relation's triggers again and frees those that were there, also of a relation that is open
 /// (`RelationClearRelation` in src/backend/utils/cache/relcache.c).
 struct Found {
+    oid: pg_sys::Oid,
     name: Vec<u8>,
     /// As in `pg_trigger.tgtype`.
     fires: u32,
     function: pg_sys::Oid,
     /// Whether it fires for all rows, whatever columns change, and immediately.
     is_unconditional: bool,
-    /// Whether it is ENABLE ALWAYS.
-    is_always: bool,
+    /// As in `pg_trigger.tgenabled`.
+    enabled: u8,
 }
+
+impl Found {
+    fn state(&self, needs: Needs) -> State {
+        match (u32::from(self.enabled), needs) {
+            (ALWAYS, _) | (ORIGIN, Needs::Origin) => State::Good,
+            (ORIGIN, Needs::Always) => State::OriginOnly,
+            (REPLICA, _) => State::ReplicaOnly,
+            _ => State::Disabled,
+        }
+    }
+}
+
+const ALWAYS: u32 = pg_sys::TRIGGER_FIRES_ALWAYS as u32;
+const ORIGIN: u32 = pg_sys::TRIGGER_FIRES_ON_ORIGIN as u32;
+const REPLICA: u32 = pg_sys::TRIGGER_FIRES_ON_REPLICA as u32;
 
 /// The relation's triggers.
 ///
@@ -232,66 +486,47 @@ unsafe fn triggers_of(relation: pg_sys::Relation) -> Vec<Found> {
             _ => &[],
         };
         let copy = |trigger: &pg_sys::Trigger| Found {
+            oid: trigger.tgoid,
             name: CStr::from_ptr(trigger.tgname).to_bytes().to_vec(),
             fires: trigger.tgtype as u32,
             function: trigger.tgfoid,
             is_unconditional: trigger.tgqual.is_null()
                 && trigger.tgnattr == 0
                 && !trigger.tgdeferrable,
-            is_always: trigger.tgenabled as u8 == pg_sys::TRIGGER_FIRES_ALWAYS,
+            enabled: trigger.tgenabled as u8,
         };
         triggers.iter().map(copy).collect()
     }
 }
 
+/// The relation's triggers; `None` where it is no ordinary table.
+///
 /// # Safety
 ///
 /// The relation must be open.
-unsafe fn faults_of(
-    relation: pg_sys::Relation,
-    table: &'static str,
-    expected: &[Expected],
-) -> Option<Fault> {
+unsafe fn triggers_of_table(relation: pg_sys::Relation) -> Option<Vec<Found>> {
     // SAFETY: as the caller promises.
-    let triggers = unsafe {
-        // A relation that is not an ordinary table is not read.
-        if (*(*relation).rd_rel).relkind as u8 != pg_sys::RELKIND_RELATION {
-            return None;
-        }
-        triggers_of(relation)
-    };
-    let mut fault = Fault {
-        table,
-        demoted: Vec::new(),
-        missing: Vec::new(),
-    };
-    for expected in expected {
-        // There may be several: one that always fires is enough.
-        let mut found: Vec<_> = triggers
-            .iter()
-            .filter(|trigger| does_its_work(trigger, expected))
-            .collect();
-        found.sort_by_key(|trigger| !trigger.is_always);
-        match found.first() {
-            None => fault.missing.push(expected.name),
-            Some(trigger) if !trigger.is_always => {
-                fault
-                    .demoted
-                    .push(encoding::from_server_lossy(&trigger.name));
-            }
-            Some(_) => {}
-        }
+    unsafe {
+        let kind = (*(*relation).rd_rel).relkind as u8;
+        (kind == pg_sys::RELKIND_RELATION).then(|| triggers_of(relation))
     }
-    let is_fine = fault.demoted.is_empty() && fault.missing.is_empty();
-    (!is_fine).then_some(fault)
 }
 
-/// Whether a trigger, if it fires, does the same as the expected one: with any name, for all its
+/// The trigger that does the work of the required one. There may be several: one that fires when it
+/// must is enough.
+fn best<'t>(triggers: &'t [Found], needed: &Needed) -> Option<&'t Found> {
+    triggers
+        .iter()
+        .filter(|trigger| does_its_work(trigger, needed))
+        .min_by_key(|trigger| trigger.state(needed.needs) != State::Good)
+}
+
+/// Whether a trigger, if it fires, does the same as the required one: with any name, for all its
 /// events and rows, immediately.
-fn does_its_work(trigger: &Found, expected: &Expected) -> bool {
-    trigger.fires == expected.fires
+fn does_its_work(trigger: &Found, needed: &Needed) -> bool {
+    trigger.fires == needed.fires.bits
         && trigger.is_unconditional
-        && is_function_of_library(trigger.function, expected.symbol)
+        && is_function_of_library(trigger.function, needed.function.symbol)
 }
 
 /// Whether the function is written in C and calls that symbol. Only a superuser can make one.
