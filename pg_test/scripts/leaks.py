@@ -13,6 +13,7 @@ import hashlib
 import os
 import signal
 import sys
+import threading
 import time
 
 from lib import tokens
@@ -186,6 +187,10 @@ class Leaks:
         self.tokens[what] = tokens.token(f"u{len(self.tokens)}")
         return self.tokens[what]
 
+    def new_key(self, what):
+        self.tokens[what] = base64.urlsafe_b64encode(hashlib.sha256(what.encode()).digest()).decode().rstrip("=")
+        return self.tokens[what]
+
     def connect(self, **options):
         return self.cluster.session(self.db, options="-c statement_timeout=500", **options)
 
@@ -204,8 +209,7 @@ class Leaks:
         session.close()
 
     def attempt_with_key(self, what, sql):
-        key = base64.urlsafe_b64encode(hashlib.sha256(what.encode()).digest()).decode().rstrip("=")
-        self.tokens[what] = key
+        key = self.new_key(what)
         session = self.connect(user="owner_role")
         answer = ""
         run = copy if sql.startswith("COPY") else extended if "$1" in sql else simple
@@ -322,6 +326,82 @@ class Leaks:
         self.wait_for("deadlock detected")
         one.die(), two.die()
 
+    def maintenance_workers(self):
+        """Parallel workers of CREATE INDEX and REINDEX show what their leader is running, and call no
+        hook. They
+        wait for a lock meanwhile, in a function of the index."""
+        holder = self.cluster.session(self.db, "owner_role")
+        holder.query("CREATE TABLE gate (); CREATE TABLE big AS SELECT n FROM generate_series(1, 20000) AS n;"
+                     "ALTER TABLE big SET (parallel_workers = 2);"
+                     "CREATE FUNCTION gated(n int) RETURNS int LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS"
+                     " 'BEGIN PERFORM FROM public.gate; RETURN n; END';"
+                     "CREATE FUNCTION build() RETURNS void LANGUAGE plpgsql AS"
+                     " 'BEGIN EXECUTE ''CREATE INDEX ON big (gated(n))''; END'; CREATE INDEX old ON big (gated(n))")
+        index = "CREATE INDEX ON big (gated(n))"
+        key = OCT.replace("{k}", "{t}")
+        for what, (secret, run, sql) in {
+            "CREATE INDEX, signed in before": (self.new_token, simple, "SELECT auth.jwt_session_init('{t}'); " + index),
+            "CREATE INDEX, comment": (self.new_token, simple, index + " /* {t} */"),
+            "CREATE INDEX, extended": (self.new_token, extended, index + " /* {t} */"),
+            "REINDEX": (self.new_token, simple, "REINDEX INDEX old /* {t} */"),
+            "DO": (self.new_token, simple, "DO $$ BEGIN PERFORM build(); END $$ /* {t} */"),
+            "function": (self.new_token, simple, "SELECT build() /* {t} */"),
+            "second of a message, after a caught error": (self.new_token, simple,
+                "DO $$ BEGIN EXECUTE 'DROP INDEX none'; EXCEPTION WHEN OTHERS THEN END $$;" + index + " /* {t} */"),
+            "key": (self.new_key, simple, index + f" /* {key} */"),
+        }.items():
+            what = f"maintenance workers, {what}"
+            sql = sql.replace("{t}", secret(what))
+            leader = self.cluster.session(self.db, "owner_role")
+            leader.query("SET maintenance_work_mem = '256MB'")
+            holder.query("BEGIN; LOCK TABLE gate")
+            builder = threading.Thread(target=run, args=(leader, sql, None))
+            builder.start()
+            workers = []
+            while not workers and builder.is_alive():
+                workers = self.root.query("SELECT query FROM pg_stat_activity WHERE backend_type = 'parallel worker'"
+                                          f" AND leader_pid = {leader.backend} AND wait_event_type = 'Lock'")
+            self.checks.true(f"{what}: has workers", workers)
+            for query, in workers:
+                self.checks.true(f"{what}: a worker shows the statement", query)
+                self.checks.equal(f"{what}: a worker's pg_stat_activity", found(self.tokens[what], query), None)
+            holder.query("COMMIT")
+            builder.join()
+            self.look_at_activity(what, leader)
+            leader.close()
+
+    def printed_trees(self):
+        """debug_print_* writes constants as text in lines of any width, or as the numbers of their
+        bytes, and bound parameters likewise."""
+        session = self.connect()
+        session.query("SET debug_print_parse = on; SET debug_print_rewritten = on; SET debug_print_plan = on")
+        secrets = []
+        set_token = "DO $$ BEGIN EXECUTE 'SET pg_auth_jwt.token = ''%s'''; END $$"
+        for pretty in "on", "off":
+            session.query(f"SET debug_pretty_print = {pretty}")
+            for what, run, sql in [
+                ("simple", simple, "SELECT auth.jwt_session_init('{t}')"),
+                ("bound", extended, "SELECT auth.jwt_session_init($1)"),
+                ("SET", simple, "SET pg_auth_jwt.token = '{t}'"),
+                ("DO", simple, set_token % "{t}"),
+                ("joined in DO", simple, set_token % "' || split_part('{t} ', ' ', 1) || '"),
+                ("EXECUTE", simple, "PREPARE p(text) AS SELECT auth.jwt_session_init($1); EXECUTE p('{t}'); DEALLOCATE p"),
+            ]:
+                token = self.new_token(f"printed tree, pretty {pretty}, {what}")
+                run(session, sql.replace("{t}", token), token)
+                secrets.append(token.rsplit(".", 1)[1])
+            secrets.append(self.new_key(f"printed tree, pretty {pretty}, key"))
+            session.query("SELECT '%s'::jsonb -> 'kty'" % OCT.replace("{k}", secrets[-1]))
+        session.query("SELECT 'harmless' FROM locked")
+        session.close()
+        log = "".join(self.cluster.log().split())
+        numbers = lambda text: "".join(str(ord(character)) for character in text)
+        for secret in secrets:
+            for part in secret[:20], secret[-20:]:
+                self.checks.true("a printed tree as text", part not in log)
+                self.checks.true("a printed tree as numbers", numbers(part) not in log)
+        self.checks.true("other trees are printed", numbers("harmless") in log)
+
     def connection_option(self):
         token = self.new_token("connection option")
         session = self.cluster.session(self.db, options=f"-c pg_auth_jwt.token={token}")
@@ -421,6 +501,8 @@ def main():
         leaks.show()
         leaks.waiting()
         leaks.deadlock()
+        leaks.maintenance_workers()
+        leaks.printed_trees()
         leaks.configure(**USUAL)
         leaks.no_hook_runs("not logged")
         leaks.configure(log_min_messages="fatal")

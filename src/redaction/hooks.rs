@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use pgrx::pg_sys;
 
 use crate::pg::unguarded::{self, hooks};
-use crate::redaction::{Extent, holds_secret, redact};
+use crate::redaction::{Extent, holds_secret, may_be_in_tree, redact};
 
 static mut PREVIOUS_EMIT_LOG: pg_sys::emit_log_hook_type = None;
 static mut PREVIOUS_POST_PARSE_ANALYZE: pg_sys::post_parse_analyze_hook_type = None;
@@ -70,9 +70,13 @@ unsafe extern "C-unwind" fn emit_log(message: *mut pg_sys::ErrorData) {
         }
         // Postgres writes the statement unchanged, so it is written only if it holds no secret. The
         // error may have occurred before any other hook saw the statement.
-        if Statement::of_client().is_some_and(|statement| statement.holds_secret) {
+        let holds_secret = Statement::of_client().is_some_and(|statement| statement.holds_secret);
+        if holds_secret {
             (*message).hide_stmt = true;
             redact_activity();
+        }
+        if is_tree(message) && (holds_secret || may_hold_secret_in_tree((*message).detail)) {
+            hide_in_place((*message).detail);
         }
         if let Some(previous) = PREVIOUS_EMIT_LOG {
             previous(message);
@@ -170,7 +174,10 @@ unsafe extern "C-unwind" fn executor_run(
     }
 }
 
-/// Before a utility statement, such as SET, runs.
+/// Around a utility statement, such as SET. While it runs, `debug_query_string` is a copy without
+/// secrets: CREATE INDEX, REINDEX and VACUUM pass it to their parallel workers, which show it and
+/// call no hook. The statement itself has other pointers to its text. After an error Postgres clears
+/// the variable; if a handler in PL/pgSQL catches it, the copy stays to the end of the message.
 unsafe extern "C-unwind" fn process_utility(
     statement: *mut pg_sys::PlannedStmt,
     text: *const c_char,
@@ -182,8 +189,14 @@ unsafe extern "C-unwind" fn process_utility(
     completion: *mut pg_sys::QueryCompletion,
 ) {
     redact_activity();
-    // SAFETY: passes on what Postgres passed.
+    // SAFETY: passes on what Postgres passed. The variable is the backend's, and points to a text
+    // that stays until the message ends, before and after.
     unsafe {
+        let shown = pg_sys::debug_query_string;
+        let copy = copy_without_secrets();
+        if !copy.is_null() {
+            pg_sys::debug_query_string = copy;
+        }
         let process = PREVIOUS_PROCESS_UTILITY.unwrap_or(hooks::standard_ProcessUtility);
         process(
             statement,
@@ -195,6 +208,9 @@ unsafe extern "C-unwind" fn process_utility(
             destination,
             completion,
         );
+        if !copy.is_null() && std::ptr::eq(pg_sys::debug_query_string, copy) {
+            pg_sys::debug_query_string = shown;
+        }
     }
 }
 
@@ -218,6 +234,8 @@ struct Statement {
     /// In bytes, without the NUL.
     length: usize,
     holds_secret: bool,
+    /// The text without its secrets; NULL until a utility statement runs.
+    copy: *const c_char,
     /// Whether `pg_stat_activity` already shows it without its secrets.
     is_redacted: bool,
 }
@@ -256,7 +274,7 @@ impl Statement {
         if text.is_null() {
             return None;
         }
-        if let Some(known) = KNOWN.get().filter(|known| std::ptr::eq(known.text, text)) {
+        if let Some(known) = KNOWN.get().filter(|known| known.is(text)) {
             return Some(known);
         }
         // SAFETY: as above.
@@ -265,10 +283,16 @@ impl Statement {
             text,
             length: bytes.len(),
             holds_secret: holds_secret(bytes, Extent::Whole),
+            copy: std::ptr::null(),
             is_redacted: false,
         };
         statement.remember();
         Some(statement)
+    }
+
+    /// Whether `text`, which is not NULL, is this statement's, or its copy.
+    fn is(&self, text: *const c_char) -> bool {
+        std::ptr::eq(self.text, text) || std::ptr::eq(self.copy, text)
     }
 
     /// Keeps the result while the address belongs to this text and no other: until Postgres empties
@@ -320,6 +344,48 @@ pub fn redact_activity() {
     .remember();
 }
 
+/// The client's statement without its secrets, if it has any; NULL if it has none, or if
+/// `debug_query_string` already is that copy. Made once per message.
+fn copy_without_secrets() -> *const c_char {
+    // SAFETY: reads variables of this backend.
+    let (text, message) = unsafe { (pg_sys::debug_query_string, pg_sys::MessageContext) };
+    if text.is_null() || std::ptr::eq(WITHOUT_SECRET.load(Ordering::Relaxed), text) {
+        return std::ptr::null();
+    }
+    let Some(statement) = Statement::of_client() else {
+        return std::ptr::null();
+    };
+    if !statement.holds_secret || std::ptr::eq(statement.copy, text) {
+        return std::ptr::null();
+    }
+    if !statement.copy.is_null() {
+        return statement.copy;
+    }
+    if message.is_null() || KNOWN.get().is_none_or(|known| !known.is(text)) {
+        // A background worker. Nothing tells how long a copy would have to stay.
+        return c"<token>".as_ptr();
+    }
+    // SAFETY: the text has the length that was measured. The copy has room for it and for its NUL,
+    // and stays until the message ends, when `KNOWN` forgets it.
+    let copy = unsafe {
+        let copy = unguarded::MemoryContextAllocExtended(
+            message,
+            statement.length.saturating_add(1),
+            (pg_sys::MCXT_ALLOC_HUGE | pg_sys::MCXT_ALLOC_NO_OOM) as c_int,
+        )
+        .cast::<c_char>();
+        if copy.is_null() {
+            return c"<token>".as_ptr();
+        }
+        std::ptr::copy_nonoverlapping(statement.text, copy, statement.length);
+        copy.add(statement.length).write(0);
+        redact_in_place(copy);
+        copy.cast_const()
+    };
+    Statement { copy, ..statement }.remember();
+    copy
+}
+
 /// As [`redact_activity`], for the text that `pg_stat_activity` shows now.
 fn redact_activity_as_shown() {
     // SAFETY: the entry in shared memory is this backend's, and only this backend writes it; the
@@ -353,6 +419,47 @@ fn show_redacted(text: &[u8], state: pg_sys::BackendState::Type) {
     // shared memory and cannot fail (src/backend/utils/activity/backend_status.c).
     unsafe {
         unguarded::pgstat_report_activity(state, shown);
+    }
+}
+
+/// Whether a message shows a tree of nodes in its DETAIL (`debug_print_parse` and the like).
+///
+/// # Safety
+///
+/// `message` must be what Postgres passes to `emit_log_hook`.
+unsafe fn is_tree(message: *const pg_sys::ErrorData) -> bool {
+    // SAFETY: as the caller promises: NULL, or the name of the C function that raised the message.
+    unsafe {
+        let function = (*message).funcname;
+        !function.is_null() && CStr::from_ptr(function) == c"elog_node_display"
+    }
+}
+
+/// Whether a tree of nodes may hold a token or a JWK, also one that was bound as a parameter.
+///
+/// # Safety
+///
+/// `tree` must be NULL or NUL-terminated.
+unsafe fn may_hold_secret_in_tree(tree: *const c_char) -> bool {
+    // SAFETY: as the caller promises.
+    !tree.is_null() && may_be_in_tree(unsafe { CStr::from_ptr(tree) }.to_bytes())
+}
+
+/// # Safety
+///
+/// `text` must be NULL or NUL-terminated and writable.
+unsafe fn hide_in_place(text: *mut c_char) {
+    const HIDDEN: &CStr = c"<secret>";
+    // SAFETY: as the caller promises; what is written is not longer than what is there.
+    unsafe {
+        if text.is_null() {
+            return;
+        }
+        if CStr::from_ptr(text).count_bytes() < HIDDEN.count_bytes() {
+            text.write(0);
+        } else {
+            std::ptr::copy_nonoverlapping(HIDDEN.as_ptr(), text, HIDDEN.to_bytes_with_nul().len());
+        }
     }
 }
 

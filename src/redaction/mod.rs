@@ -36,6 +36,28 @@ pub fn holds_secret(text: &[u8], extent: Extent) -> bool {
         || (may_hold_member() && jwk::Search::new(extent).find(text, 0).is_some())
 }
 
+/// Whether a token or a JWK may be in a tree of nodes as Postgres prints it: it breaks lines
+/// anywhere, and prints constants, and bound parameters, as the decimal numbers of their bytes. So
+/// this looks for how each token begins, and for a member that each JWK has, with white space
+/// anywhere.
+pub fn may_be_in_tree(tree: &[u8]) -> bool {
+    /// `eyJ` and `kty`, as text and as numbers.
+    const SIGNS: [&[u8]; 4] = [b"eyJ", b"kty", b"10112174", b"107116121"];
+    /// The length of the longest.
+    const LONGEST: usize = 9;
+
+    let mut last = [0_u8; LONGEST];
+    tree.iter()
+        .filter(|byte| !byte.is_ascii_whitespace())
+        .any(|&byte| {
+            last.rotate_left(1);
+            if let Some(end) = last.last_mut() {
+                *end = byte;
+            }
+            SIGNS.iter().any(|sign| last.ends_with(sign))
+        })
+}
+
 /// Replaces each token, and each secret member of a JWK, in a text that may be cut. Returns the
 /// length that it has then, which is no greater than before; what follows is left undefined.
 pub fn redact(text: &mut [u8]) -> usize {
@@ -112,6 +134,33 @@ mod tests {
             )),
             "a <token> b {\"k\": \"<secret>\", \"kty\": \"oct\"} c <token> d {\"kty\": \"oct\", \"k\": \"<secret>\"}"
         );
+    }
+
+    #[test]
+    fn finds_what_a_printed_tree_may_hold() {
+        let numbers = |text: &str| {
+            let numbers: Vec<_> = text.bytes().map(|byte| byte.to_string()).collect();
+            numbers.join(" ")
+        };
+        let jwk = format!("{{\"k\": \"{KEY}\", \"kty\": \"oct\"}}");
+        for secret in [TOKEN, &jwk] {
+            for printed in [secret.to_owned(), numbers(secret)] {
+                let printed = format!("   {{CONST :consttype 25 :constvalue 9 [ {printed} ]}}");
+                assert!(may_be_in_tree(printed.as_bytes()));
+                for at in 0..printed.len() {
+                    let (start, end) = printed.split_at(at);
+                    assert!(may_be_in_tree(format!("{start}\n      {end}").as_bytes()));
+                }
+            }
+        }
+        for harmless in [
+            "",
+            "k t",
+            "{VAR :varno 1 :varattno 1 :vartype 23}",
+            &numbers(KEY),
+        ] {
+            assert!(!may_be_in_tree(harmless.as_bytes()), "{harmless}");
+        }
     }
 
     /// Texts of `length` bytes that would be costly for a search which begins again at each find.

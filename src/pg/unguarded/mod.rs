@@ -32,6 +32,13 @@ unsafe extern "C-unwind" {
     pub fn palloc(size: usize) -> *mut c_void;
     /// Raises where memory runs out.
     pub fn palloc0(size: usize) -> *mut c_void;
+    /// Cannot raise with the flags HUGE and NO_OOM: NULL where memory runs out
+    /// (src/backend/utils/mmgr/mcxt.c).
+    pub fn MemoryContextAllocExtended(
+        context: pg_sys::MemoryContext,
+        size: usize,
+        flags: c_int,
+    ) -> *mut c_void;
     /// Only puts the callback into a list (src/backend/utils/mmgr/mcxt.c): cannot raise.
     pub fn MemoryContextRegisterResetCallback(
         context: pg_sys::MemoryContext,
