@@ -160,6 +160,27 @@ def waiting_sessions(life):
         life.checks.equal("after that", [under_way_again.outcome(), under_way_again.kids()], ["changed", ["e1", "e2"]])
 
 
+def dropped_while_waited_for(life):
+    """auth.refresh() whose extension is dropped while it waits has an outcome."""
+    drop = "DROP EXTENSION pg_auth_jwt CASCADE"
+    for change in (drop, f"{drop}; CREATE EXTENSION pg_auth_jwt"):
+        for call in ("SELECT issuer, outcome FROM auth.refresh('{name}')", "SELECT issuer, outcome FROM auth.refresh()",
+                     "SELECT (auth.refresh('{name}')).outcome"):
+            held = Held(keys(1))
+            issuer = life.issuer(held)
+            issuer.owner.begin_query(call.format(name=issuer.name))
+            life.checks.true("it is asked", life.endpoint.wait(issuer.path, 2))
+            with life.cluster.session(issuer.db, "postgres") as root:
+                root.query(change)
+            try:
+                rows = issuer.owner.receive()
+            except PgError as error:
+                rows = [[error.code]]
+            life.checks.equal(f"{call}, {change}", [row[-1] for row in rows], ["gone"])
+            held.release()
+            life.idle()
+
+
 def owners(life):
     """A fetch does what the extension's owner may, whether they can connect or not."""
     issuer = life.issuer()
@@ -404,6 +425,7 @@ def main():
         dropped_databases(life)
         changes_in_flight(life)
         waiting_sessions(life)
+        dropped_while_waited_for(life)
         owners(life)
         dumps(life)
         standby(life, place)

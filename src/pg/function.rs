@@ -205,6 +205,17 @@ impl Arguments {
         &self,
         rows: impl IntoIterator<Item = [Option<pg_sys::Datum>; COLUMNS]>,
     ) -> Result<(), Report> {
+        self.rows()?.fill(rows);
+        Ok(())
+    }
+
+    /// As [`return_rows`](Self::return_rows), in two steps: this one looks the function up, which may be
+    /// dropped before the rows are there.
+    ///
+    /// # Errors
+    ///
+    /// Where the caller does not accept a set.
+    pub fn rows<const COLUMNS: usize>(&self) -> Result<Rows<COLUMNS>, Report> {
         // SAFETY: the call info is Postgres's, for this call. With a result info of that node tag
         // the caller accepts a set (src/backend/utils/fmgr/README). What the caller keeps is made
         // in the memory context that lives as long as its query.
@@ -227,21 +238,12 @@ impl Arguments {
             if descriptor.is_null() || (*descriptor).natts as usize != COLUMNS {
                 return Err(set_not_accepted());
             }
-            for row in rows {
-                let mut nulls = row.map(|value| value.is_none());
-                let mut values = row.map(|value| value.unwrap_or(pg_sys::Datum::from(0)));
-                pg_sys::tuplestore_putvalues(
-                    store,
-                    descriptor,
-                    values.as_mut_ptr(),
-                    nulls.as_mut_ptr(),
-                );
-            }
-            (*set).returnMode = materialize;
-            (*set).setResult = store;
-            (*set).setDesc = descriptor;
+            Ok(Rows {
+                set,
+                descriptor,
+                store,
+            })
         }
-        Ok(())
     }
 
     /// The trigger's data.
@@ -258,6 +260,35 @@ impl Arguments {
                 return Err(not_called_as_trigger());
             }
             Ok(&*context.cast::<pg_sys::TriggerData>())
+        }
+    }
+}
+
+/// What a set-returning function returns, still without rows.
+pub struct Rows<const COLUMNS: usize> {
+    set: *mut pg_sys::ReturnSetInfo,
+    descriptor: pg_sys::TupleDesc,
+    store: *mut pg_sys::Tuplestorestate,
+}
+
+impl<const COLUMNS: usize> Rows<COLUMNS> {
+    /// Returns these rows.
+    pub fn fill(self, rows: impl IntoIterator<Item = [Option<pg_sys::Datum>; COLUMNS]>) {
+        // SAFETY: the three live as long as the call's query, and the descriptor has that many columns.
+        unsafe {
+            for row in rows {
+                let mut nulls = row.map(|value| value.is_none());
+                let mut values = row.map(|value| value.unwrap_or(pg_sys::Datum::from(0)));
+                pg_sys::tuplestore_putvalues(
+                    self.store,
+                    self.descriptor,
+                    values.as_mut_ptr(),
+                    nulls.as_mut_ptr(),
+                );
+            }
+            (*self.set).returnMode = pg_sys::SetFunctionReturnMode::SFRM_Materialize;
+            (*self.set).setResult = self.store;
+            (*self.set).setDesc = self.descriptor;
         }
     }
 }

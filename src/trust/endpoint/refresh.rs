@@ -53,6 +53,7 @@ fn refresh(arguments: &Arguments) -> SqlResult {
     if unsafe { pg_sys::RecoveryInProgress() } {
         return Err(errors::on_standby("auth.refresh()"));
     }
+    let rows = arguments.rows()?;
     let wanted = arguments.text(0)?;
     let tables = Tables::open().ok_or_else(errors::no_tables)?;
     let followed: Vec<Seen> = match &wanted {
@@ -72,13 +73,13 @@ fn refresh(arguments: &Arguments) -> SqlResult {
         .map(|seen| refresh_one(seen, since))
         .collect();
     let text = |text: &str| encoding::to_server_lossy(text).as_bytes().into_datum();
-    arguments.return_rows(lines.iter().map(|line| {
+    rows.fill(lines.iter().map(|line| {
         [
             text(&line.issuer),
             text(&line.outcome),
             line.detail.as_deref().and_then(text),
         ]
-    }))?;
+    }));
     Ok(None)
 }
 
@@ -127,9 +128,9 @@ fn refresh_one(seen: Seen, since: UnixTime) -> Line {
             line("gone", Some(detail.to_owned()))
         }
         Err(Miss::Gone) => {
-            let detail = "The fetch has left no outcome: the issuer is not followed any more, or this \
-                          transaction, in which it was followed, is not committed; or the tables are \
-                          locked. The server's log may tell more.";
+            let detail = "The fetch has left no outcome: the issuer is not followed any more, or the \
+                          extension was dropped, or this transaction, in which it was followed, is not \
+                          committed; or the tables are locked. The server's log may tell more.";
             line("gone", Some(detail.to_owned()))
         }
     }
