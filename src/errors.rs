@@ -569,33 +569,39 @@ pub fn url_not_acceptable(reason: &str, is_of_issuer: bool) -> Report {
     )
 }
 
-/// A URL that the present settings do not allow to be fetched; a WARNING. `hosts` is the setting's
-/// value, where the caller may know it.
-pub fn host_not_admitted(reason: &str, hosts: Option<&str>, host: &str) -> Report {
-    let all = match hosts.map(str::trim) {
-        Some("") => host.to_owned(),
-        Some(hosts) => format!("{hosts} {host}"),
-        None => format!("... {host}"),
+/// A URL that the present settings do not allow to be fetched; a WARNING. `entry` is what the setting has to
+/// list, and `hosts` its value, where the caller may know it.
+///
+/// The HINT's statement keeps what is listed: it names all of that, or has psql add to it.
+pub fn host_not_admitted(reason: &str, hosts: Option<&str>, entry: &str) -> Report {
+    let how = match hosts.map(str::trim) {
+        Some(hosts) => {
+            let all = format!("{hosts} {entry}");
+            let all = pgrx::spi::quote_literal(all.trim());
+            format!(
+                "A superuser allows the host: LOAD 'pg_auth_jwt'; ALTER SYSTEM SET pg_auth_jwt.fetch_hosts = {all}; \
+                 SELECT pg_reload_conf();"
+            )
+        }
+        None => {
+            let entry = pgrx::spi::quote_literal(entry);
+            format!(
+                "A superuser adds the host, in psql: LOAD 'pg_auth_jwt'; SELECT unnest(ARRAY[format('ALTER SYSTEM SET \
+                 pg_auth_jwt.fetch_hosts = %L', concat_ws(' ', nullif(current_setting('pg_auth_jwt.fetch_hosts'), ''), \
+                 {entry})), 'SELECT pg_reload_conf()']) \\gexec"
+            )
+        }
+    };
+    let caution = if entry.starts_with("http://") {
+        "Without TLS, whoever is between this server and that host can give it keys of their own. "
+    } else {
+        ""
     };
     Report {
         sqlstate: SqlState(b"01000"),
         message: "keys cannot be fetched from this URL yet".to_owned(),
         detail: Some(sentence(reason)),
-        hint: Some(format!(
-            "A superuser allows the host: LOAD 'pg_auth_jwt'; ALTER SYSTEM SET pg_auth_jwt.fetch_hosts = {}; SELECT \
-             pg_reload_conf();",
-            pgrx::spi::quote_literal(all)
-        )),
-    }
-}
-
-/// A value of `pg_auth_jwt.fetch_hosts` that cannot be read; a WARNING.
-pub fn fetch_hosts_unreadable(reason: &str) -> Report {
-    Report {
-        sqlstate: SqlState(b"01000"),
-        message: "setting pg_auth_jwt.fetch_hosts cannot be read".to_owned(),
-        detail: Some(sentence(reason)),
-        hint: Some("Nothing is fetched until a superuser corrects it.".to_owned()),
+        hint: Some(format!("{caution}{how}")),
     }
 }
 

@@ -4,11 +4,12 @@ that lies, and by an endpoint: those that the superuser has listed, at addresses
 of that kind, and nothing else. What is connected to is seen by lib/names.c."""
 
 import json
+import os
 import re
 
 from lib import ed25519
 from lib.endpoint import Endpoint, Sink, keys
-from lib.following import FetchingCluster, Issuer, folder
+from lib.following import FetchingCluster, Issuer, folder, until
 from lib.names import Names
 from lib.pg import Checks, PgError
 
@@ -26,7 +27,7 @@ PRIVATE = ["127.0.0.2", "127.255.255.254", "10.0.0.1", "172.16.0.1", "172.31.255
 class Gate:
     def __init__(self, checks, cluster, db, endpoint, names):
         self.checks, self.cluster, self.endpoint, self.names = checks, cluster, endpoint, names
-        self.owner, self.count = cluster.session(db, "owner_role"), 0
+        self.db, self.owner, self.count = db, cluster.session(db, "owner_role"), 0
         endpoint.script("/jwks", keys(1))
         self.path = "/jwks"
 
@@ -45,6 +46,21 @@ class Gate:
             outcome, keys = [error.code, error.fields["M"]], "0"
         self.checks.true(f"{url}: a message that is printable", outcome[1].isprintable() and len(outcome[1]) < 1000)
         return self.names.log("connect"), keys
+
+    def warning(self, url, role="owner_role"):
+        """The fields of the WARNING that following this URL gives, in a session of its own."""
+        with self.cluster.session(self.db, role) as session:
+            session.query("BEGIN")
+            session.execute("SELECT auth.follow_url('https://warned.test.example', $1, '{app}')", url)
+            return next((notice for notice in session.notices if notice["C"] == "01000"), None)
+
+    def script(self, text):
+        """A file for psql."""
+        path = f"{self.names.folder}/hint.sql"
+        with open(path, "w") as file:
+            file.write(text + "\n")
+        os.chmod(path, 0o644)
+        return path
 
     def refused(self, what, url):
         self.checks.equal(f"{what}: {url!r:.100}", self.call(url), ([], "0"))
@@ -149,16 +165,86 @@ def listings(gate):
         gate.accepted("plain HTTP, listed as such", f"http://127.0.0.1:{plain.port}/jwks", "127.0.0.1")
         gate.refused("plain HTTP by another name", f"http://localhost:{plain.port}/jwks")
         gate.refused("plain HTTP at another port", f"http://127.0.0.1:{port}/jwks")
-    # An entry that cannot be read lets nothing through, the others included.
-    gate.named(PUBLIC)
-    for wrong in ("https://issuer.test.example", "issuer.test.example/", "*issuer.test.example", "issuer.*.example", "issuer.test.example:x", "a@issuer.test.example",
-                  "**", "*.", ".test.example"):
-        gate.cluster.session("postgres", "postgres").query("LOAD 'pg_auth_jwt'")
-        try:
-            gate.cluster.set(fetch_hosts=wrong)
-        except PgError:
-            continue  # not even stored
-        gate.refused(f"listed {wrong}", public)
+        plain_http(gate, plain)
+        gate.names.redirect(port)
+    unreadable(gate)
+
+
+def plain_http(gate, plain):
+    """Without TLS, a host that is listed so is connected to in private networks alone, whatever its name
+    leads to."""
+    gate.names.redirect(plain.port)
+    url = gate.named("10.0.0.1", name="keycloak").replace("https://keycloak", "http://keycloak:8080")
+    for hosts in ("*", "*:8080", "keycloak", "keycloak:8080", "http://keycloak", "http://keycloak:8081", "http://other:8080"):
+        gate.cluster.set(fetch_hosts=hosts)
+        gate.refused(f"plain HTTP by {hosts}", url)
+    gate.cluster.set(fetch_hosts="http://keycloak:8080 *")
+    for address in ("10.0.0.1", "172.31.255.255", "192.168.1.1", "100.64.0.1", "127.0.0.2", "fd12:3456::1", "::1"):
+        gate.accepted(f"plain HTTP, {address}", gate.named(address, name="keycloak") and url, address)
+    for address in [*NEVER, PUBLIC, PUBLIC6, f"{PUBLIC} 169.254.169.254", f"::ffff:{PUBLIC}"]:
+        gate.refused(f"plain HTTP, {address}", gate.named(address, name="keycloak") and url)
+    gate.accepted("plain HTTP, public addresses are left out", gate.named(f"{PUBLIC} {PUBLIC6} 10.0.0.1", name="keycloak") and url, "10.0.0.1")
+    gate.named("10.0.0.1", PUBLIC, name="keycloak")
+    gate.accepted("plain HTTP, a public one the second time", url, "10.0.0.1")
+    gate.refused("and now it is the second time", gate.named(PUBLIC, "10.0.0.1", name="keycloak") and url)
+    for address in (PUBLIC, "169.254.169.254", "0.0.0.0", f"[{PUBLIC6}]", "[fd00:ec2::254]"):
+        gate.refused("plain HTTP, by address", f"http://{address}:8080/jwks")
+
+
+def unreadable(gate):
+    """An entry that cannot be read is refused when it is set. Where it was not, it lists nothing, and
+    the others go on."""
+    public = gate.named(PUBLIC)
+    gate.cluster.allow("issuer.test.example")
+    wrong = ("https://issuer.test.example", "issuer.test.example/", "*issuer.test.example", "issuer.*.example", "issuer.test.example:x", "a@issuer.test.example",
+             "**", "*.", ".test.example", "http://*", "http://*.test.example", f"http://{PUBLIC}", "http://169.254.169.254", "...", "x" * 17000)
+    with gate.cluster.session("postgres", "postgres") as root:
+        root.query("LOAD 'pg_auth_jwt'")
+        for entry in wrong:
+            for hosts in (entry, f"issuer.test.example {entry}", f"{entry}, issuer.test.example"):
+                try:
+                    root.query(f"ALTER SYSTEM SET pg_auth_jwt.fetch_hosts = '{hosts}'")
+                    gate.checks.true(f"{hosts:.100}: is refused", False)
+                except PgError as error:
+                    said = error.fields.get("D", "")
+                    gate.checks.equal(f"{hosts:.100}: how it is refused", [error.code, "ist of hosts" in said, said.isascii()], ["22023", True, True])
+        root.query("SELECT pg_reload_conf()")
+        gate.accepted("the list of before", public, PUBLIC)
+        # Stored where the library was not loaded, or written into the file.
+        root.query("ALTER SYSTEM RESET pg_auth_jwt.fetch_hosts")
+    for entry in wrong[:-1]:
+        stored = f"{entry} issuer.test.example"
+        gate.cluster.configure(**{"pg_auth_jwt.fetch_hosts": stored})
+        with gate.cluster.session("postgres", "postgres") as root:
+            root.query("SELECT pg_reload_conf()")
+            until(lambda: root.value("SHOW pg_auth_jwt.fetch_hosts") == stored, "the file is read")
+        gate.owner.close()
+        gate.owner = gate.cluster.session(gate.db, "owner_role")
+        gate.accepted(f"beside {entry}", public, PUBLIC)
+        for url in (gate.named("127.0.0.1", name="bad.test.example"), gate.named(PUBLIC, name="other.test.example"), f"http://{PUBLIC}/jwks"):
+            gate.refused(f"by {entry}", url)
+    detail = gate.warning(gate.named(PUBLIC, name="other.test.example"))["D"]
+    gate.checks.true(f"the WARNING names the entry: {detail}", "is not listed" in detail and "\"...\" in the list of hosts" in detail)
+
+
+def hints(gate):
+    """The HINT has the entry that the URL needs, and its statement keeps what is listed already."""
+    port = gate.endpoint.port
+    cases = {f"https://127.0.0.1:{port}/jwks": f"127.0.0.1:{port}", "https://new.test.example/jwks": "new.test.example", f"http://127.0.0.1:{port}/x": f"http://127.0.0.1:{port}",
+             "http://keycloak:8080/x": "http://keycloak:8080", "http://localhost/x": "http://localhost:80", "https://[fd00::1]:8443/": "[fd00::1]:8443"}
+    for url, entry in cases.items():
+        for listed in ("", "issuer.test.example *.example.com:8443"):
+            for role in ("owner_role", "postgres"):
+                gate.cluster.set(fetch_hosts=listed)
+                hint = gate.warning(url, role)["H"]
+                statements = re.search(r"LOAD .*(pg_reload_conf\(\);|gexec)", hint)[0]
+                gate.checks.equal(f"{url}, {role}: who may not read the list is not told", "issuer.test" in hint, bool(listed) and role == "postgres")
+                gate.cluster.psql("-d", gate.db, "-U", "postgres", "-v", "ON_ERROR_STOP=1", "-f", gate.script(statements))
+                with gate.cluster.session("postgres", "postgres") as root:
+                    root.query("LOAD 'pg_auth_jwt'")
+                    wanted = f"{listed} {entry}".strip()
+                    until(lambda: root.value("SHOW pg_auth_jwt.fetch_hosts") == wanted, f"the list is {wanted}")
+                gate.checks.equal(f"{url}, {role}: no WARNING then", gate.warning(url), None)
 
 
 def lies(gate):
@@ -250,7 +336,7 @@ def main():
         with FetchingCluster("endpoint_gate", place, environ={**names.environ, **proxies, **authorities}) as cluster, \
                 Endpoint(cluster.authority, names=("localhost", "127.0.0.1", "*.test.example", "a.issuer.test.example")) as endpoint:
             gate = Gate(checks, cluster, cluster.create_db("test"), endpoint, names)
-            for part in (off, spellings, listings, lies, edited_rows):
+            for part in (off, spellings, listings, lies, hints, edited_rows):
                 part(gate)
             checks.equal("the proxies of the environment", proxy.connections, 0)
             checks.equal("no crash", re.findall("terminated by signal|PANIC:|TRAP:|panicked", cluster.log()), [])

@@ -14,6 +14,7 @@ use crate::pg::unguarded;
 
 mod definition;
 pub mod foreign;
+mod hosts;
 mod placeholders;
 mod text;
 
@@ -354,8 +355,9 @@ fn define() {
     define_of_server(
         FETCH_HOSTS_NAME,
         c"Hosts from which auth.follow_url() may have keys fetched.",
-        c"Entries are host[:port], *.domain or *. Empty: nothing is fetched.",
+        c"Entries are host[:port], *.domain, * or http://host[:port]. Empty: nothing is fetched.",
         &FETCH_HOSTS,
+        Some(hosts::check),
         // Names of a network's hosts are no business of those who may only sign in.
         GucFlags::SUPERUSER_ONLY,
     );
@@ -364,6 +366,7 @@ fn define() {
         c"PEM file with the certificate authorities of the hosts of pg_auth_jwt.fetch_hosts.",
         c"Empty: the operating system's, or else those that come with pg_auth_jwt.",
         &FETCH_CA_FILE,
+        None,
         GucFlags::SUPERUSER_ONLY,
     );
 }
@@ -374,22 +377,22 @@ fn define_of_server(
     short: &'static CStr,
     long: &'static CStr,
     setting: &'static GucSetting<Option<CString>>,
+    check: pg_sys::GucStringCheckHook,
     flags: GucFlags,
 ) {
-    // SAFETY: there are no hooks.
+    // SAFETY: the hook neither panics nor raises.
     unsafe {
-        Definition {
+        text::define_keeping(&Definition {
             name,
             short,
             long,
             setting,
             context: pg_sys::GucContext::PGC_SIGHUP,
             flags,
-            check: None,
+            check,
             assign: None,
             show: None,
-        }
-        .define();
+        });
     }
 }
 

@@ -5,7 +5,8 @@
 //! used. The settings here keep such a text, and [`all_readable`] reports it at the first use.
 //! Because it is the setting's value, SET, RESET and rollback work on it as on any value.
 //!
-//! The hooks run outside of pgrx's guard: they allocate nothing and cannot panic.
+//! The hooks run outside of pgrx's guard: they allocate nothing and cannot panic. `super::hosts` has the
+//! hook of a list, which does both within a guard of its own.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
@@ -170,10 +171,9 @@ pub fn define<const I: usize>(
     let Some(setting) = SETTINGS.get(I) else {
         return;
     };
-    DEFINING.store(true, Ordering::Relaxed);
     // SAFETY: the hooks keep the rules in the module's description.
     unsafe {
-        Definition {
+        define_keeping(&Definition {
             name: setting.name,
             short,
             long,
@@ -183,10 +183,27 @@ pub fn define<const I: usize>(
             check: Some(check::<I>),
             assign: Some(assign::<I>),
             show: None,
-        }
-        .define();
+        });
     }
+}
+
+/// Defines a setting that keeps a text that cannot be read, if it had that before.
+///
+/// # Safety
+///
+/// As for [`Definition::define`].
+pub unsafe fn define_keeping(definition: &Definition) {
+    DEFINING.store(true, Ordering::Relaxed);
+    // SAFETY: as the caller promises.
+    unsafe { definition.define() };
     DEFINING.store(false, Ordering::Relaxed);
+}
+
+/// Whether a check hook is called for a text that is kept, whatever it is: one from before the library was
+/// loaded, or the leader's of a parallel worker.
+pub fn is_kept() -> bool {
+    // SAFETY: reads a variable of the process.
+    DEFINING.load(Ordering::Relaxed) || unsafe { pg_sys::ParallelWorkerNumber } >= 0
 }
 
 /// Refuses an unreadable text where the refusal reaches the one who sets it: SET, ALTER ROLE, a

@@ -58,18 +58,10 @@ fn fill(
     progress: Progress,
     deadline: Instant,
 ) -> Result<(), Failure> {
-    let hosts = HostList::parse(&request.hosts).map_err(gate)?;
+    let hosts = HostList::read(&request.hosts);
     let mut target = admitted(&hosts, EndpointUrl::parse(&request.url).map_err(gate)?)?;
-    let roots = match target.url().scheme() {
-        Scheme::Http => RootCerts::new_with_certs(&[]),
-        Scheme::Https => {
-            let (kind, roots) = roots::load(&request.ca_file)?;
-            answer.roots = Some(kind);
-            roots
-        }
-    };
-    let client = Client {
-        roots,
+    let mut client = Client {
+        roots: roots_for(&target, answer, request)?,
         lookup,
         dial,
         progress,
@@ -82,6 +74,9 @@ fn fill(
         let url = discover(answer, &client, &target, &request.issuer)?;
         answer.jwks_uri = Some(url.as_str().to_owned());
         target = admitted(&hosts, url)?;
+        if answer.roots.is_none() {
+            client.roots = roots_for(&target, answer, request)?;
+        }
     }
 
     let etag = request.etag.as_deref().filter(|_| !request.discover);
@@ -100,6 +95,22 @@ fn fill(
         answer.body = response.body()?;
     }
     Ok(())
+}
+
+/// The certificates that the target's is checked against: none where it has no TLS.
+fn roots_for(
+    target: &Target,
+    answer: &mut Answer,
+    request: &Request,
+) -> Result<RootCerts, Failure> {
+    match target.url().scheme() {
+        Scheme::Http => Ok(RootCerts::new_with_certs(&[])),
+        Scheme::Https => {
+            let (kind, roots) = roots::load(&request.ca_file)?;
+            answer.roots = Some(kind);
+            Ok(roots)
+        }
+    }
 }
 
 /// Returns the URL of the JWK Set, from the discovery document at `target`.

@@ -27,13 +27,15 @@ fn an_internal_address_needs_the_exact_name() {
         request.hosts = hosts.to_owned();
         failed(&run(&request), FailureKind::Gate, "pg_auth_jwt.fetch_hosts");
     }
-    request.hosts = format!("{HOST}:{} *.*", endpoint.port);
+    request.hosts = "*.*".to_owned();
     failed(
         &run(&request),
         FailureKind::Gate,
         "\"*.*\" in the list of hosts is no host",
     );
     assert_eq!(endpoint.connections(), 1);
+    request.hosts = format!("*.* {HOST}:{}", endpoint.port);
+    fetched(&run(&request));
 }
 
 #[test]
@@ -127,9 +129,45 @@ fn plain_http_is_for_a_listed_loopback_address() {
     assert_eq!(answer.roots, None);
     request.hosts = format!("127.0.0.1:{0} *:{0}", endpoint.port);
     failed(&run(&request), FailureKind::Gate, "is not listed");
+    request.url = format!("http://1.1.1.1:{}/jwks", endpoint.port);
+    failed(&run(&request), FailureKind::Gate, "private network alone");
     request.url = format!("http://{HOST}:{}/jwks", endpoint.port);
-    failed(&run(&request), FailureKind::Gate, "127.0.0.1 alone");
+    failed(&run(&request), FailureKind::Gate, "is not listed");
     assert_eq!(endpoint.connections(), 1);
+
+    // A name, for as long as it leads to a private network.
+    request.hosts = format!("* http://{HOST}:{}", endpoint.port);
+    fetched(&run(&request));
+    fetched(&run_with(
+        &request,
+        Names::in_turn(&[&["1.1.1.1", "127.0.0.1"]]),
+    ));
+    for address in ["1.1.1.1", "2606::1", "169.254.169.254", "0.0.0.0"] {
+        let answer = run_with(&request, Names::in_turn(&[&[address]]));
+        failed(&answer, FailureKind::Gate, "host \"keys.example.test\" has");
+    }
+    assert_eq!(endpoint.connections(), 3);
+}
+
+/// The document comes without TLS, and names keys that come with it.
+#[test]
+fn plain_discovery_may_lead_to_tls() {
+    let keys = Endpoint::answering(ok(KEYS));
+    let mut request = keys.request();
+    let document = format!(r#"{{"issuer":"i","jwks_uri":"{}"}}"#, request.url);
+    let plain = Endpoint::tcp(Authority::new(), move |mut tcp: std::net::TcpStream| {
+        let _ = read_header(&mut tcp);
+        let _ = std::io::Write::write_all(&mut tcp, ok(&document).as_bytes());
+    });
+    request.hosts = format!("{} http://127.0.0.1:{}", request.hosts, plain.port);
+    request.url = format!("http://127.0.0.1:{}/", plain.port);
+    request.discover = true;
+    request.issuer = "i".to_owned();
+    let answer = run(&request);
+    fetched(&answer);
+    assert_eq!(answer.roots, Some(jwks_fetch::wire::Roots::File));
+    request.ca_file = Authority::new().file();
+    assert_eq!(run(&request).outcome, jwks_fetch::wire::Outcome::Failed);
 }
 
 #[test]

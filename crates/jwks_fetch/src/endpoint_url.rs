@@ -1,10 +1,11 @@
 //! The URLs that can be fetched.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use url::{Host, Url};
 
+use crate::address::AddressClass;
 use crate::excerpt;
 use crate::limits::MAX_URL_BYTES;
 
@@ -13,12 +14,9 @@ use crate::limits::MAX_URL_BYTES;
 pub enum Scheme {
     /// With TLS.
     Https,
-    /// Without TLS: only to 127.0.0.1.
+    /// Without TLS: only to internal addresses, of hosts that are listed as such.
     Http,
 }
-
-/// The only host without TLS: what is sent to it does not leave the machine.
-pub(crate) const LOOPBACK: Host<String> = Host::Ipv4(Ipv4Addr::LOCALHOST);
 
 /// A URL that can be fetched, in its normal form.
 ///
@@ -38,8 +36,8 @@ impl EndpointUrl {
     /// Reads a URL.
     ///
     /// # Errors
-    /// Anything but `https://host[:port]/path`, or the same with `http://127.0.0.1`. No user, no
-    /// fragment; no white space and no control characters, which the Standard's parser would
+    /// Anything but `https://host[:port]/path`, or the same with `http` and a name or an internal
+    /// address. No user, no fragment; no white space and no control characters, which the Standard's parser would
     /// remove; no backslash, which it would take for a slash.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
         if text.len() > MAX_URL_BYTES {
@@ -68,7 +66,8 @@ impl EndpointUrl {
         }
         let host = url.host().ok_or(UrlError::NotAUrl)?.to_owned();
         check_host(&host)?;
-        if scheme == Scheme::Http && host != LOOPBACK {
+        let is_internal = |ip| AddressClass::of(ip) == AddressClass::Internal;
+        if scheme == Scheme::Http && !address_of(&host).is_none_or(is_internal) {
             return Err(UrlError::NotEncrypted);
         }
         // The parser omits the scheme's default port.
@@ -107,10 +106,16 @@ impl EndpointUrl {
     /// The address, where the host is one and no name.
     #[must_use]
     pub fn address(&self) -> Option<IpAddr> {
-        match &self.host {
-            Host::Domain(_) => None,
-            Host::Ipv4(v4) => Some(IpAddr::V4(*v4)),
-            Host::Ipv6(v6) => Some(IpAddr::V6(*v6)),
+        address_of(&self.host)
+    }
+
+    /// The entry of `pg_auth_jwt.fetch_hosts` that lists it: without the port where that is 443.
+    #[must_use]
+    pub fn entry(&self) -> String {
+        match (self.scheme, self.port) {
+            (Scheme::Https, 443) => self.host(),
+            (Scheme::Https, port) => format!("{}:{port}", self.host()),
+            (Scheme::Http, port) => format!("http://{}:{port}", self.host()),
         }
     }
 
@@ -122,6 +127,15 @@ impl EndpointUrl {
 
     pub(crate) fn parsed_host(&self) -> &Host<String> {
         &self.host
+    }
+}
+
+/// The address, where the host is one and no name.
+pub(crate) fn address_of(host: &Host<String>) -> Option<IpAddr> {
+    match host {
+        Host::Domain(_) => None,
+        Host::Ipv4(v4) => Some(IpAddr::V4(*v4)),
+        Host::Ipv6(v6) => Some(IpAddr::V6(*v6)),
     }
 }
 
@@ -166,7 +180,7 @@ pub enum UrlError {
     NotAUrl,
     /// Neither `https` nor `http`.
     Scheme,
-    /// `http` to another host than 127.0.0.1.
+    /// `http` to an address that is not internal.
     NotEncrypted,
     /// A user or a password.
     User,
@@ -189,9 +203,9 @@ impl fmt::Display for UrlError {
             }
             Self::NotAUrl => f.write_str("text is not a URL with a host"),
             Self::Scheme => f.write_str("URL's scheme is not \"https\""),
-            Self::NotEncrypted => {
-                f.write_str("URL's scheme \"http\" is accepted for the host 127.0.0.1 alone")
-            }
+            Self::NotEncrypted => f.write_str(
+                "URL's scheme \"http\" is accepted for hosts of a private network alone",
+            ),
             Self::User => f.write_str("URL has a user or a password"),
             Self::Fragment => f.write_str("URL has a fragment"),
             Self::TrailingDot => f.write_str("URL's host ends with a dot"),
@@ -245,6 +259,9 @@ mod tests {
         assert_eq!(parsed("https://example.com:443").2, "https://example.com/");
         assert_eq!(parsed("http://127.0.0.1:8080/jwks").1, 8080);
         assert_eq!(parsed("http://127.0.0.1/jwks").1, 80);
+        assert_eq!(parsed("http://keycloak:8080/jwks").0, "keycloak");
+        assert_eq!(parsed("http://[::1]/").0, "[::1]");
+        assert_eq!(parsed("http://10.1.2.3/").0, "10.1.2.3");
         // A user's name may be in the path or in the query.
         assert_eq!(parsed("https://example.com/a@b?c@d").0, "example.com");
     }
@@ -321,11 +338,13 @@ mod tests {
         refused(
             UrlError::NotEncrypted,
             &[
-                "http://example.com/",
-                "http://localhost/",
-                "http://127.0.0.2/",
-                "http://[::1]/",
-                "http://[::ffff:127.0.0.1]/",
+                "http://1.1.1.1/",
+                "http://134744072/",
+                "http://[2606::1]/",
+                "http://[::ffff:1.1.1.1]/",
+                "http://169.254.169.254/",
+                "http://0.0.0.0/",
+                "http://[fd00:ec2::254]/",
             ],
         );
         refused(

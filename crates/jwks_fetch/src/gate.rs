@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use url::Host;
 
 use crate::address::AddressClass;
-use crate::endpoint_url::{EndpointUrl, LOOPBACK, Scheme, check_host};
+use crate::endpoint_url::{EndpointUrl, Scheme, address_of, check_host};
 use crate::excerpt;
 use crate::limits::MAX_HOSTS_BYTES;
 
@@ -24,12 +24,14 @@ use crate::limits::MAX_HOSTS_BYTES;
 /// | `10.0.0.5`, `[fd00::5]:8443` | this address |
 /// | `*.example.com` | every host below this domain, at public addresses; not `example.com` |
 /// | `*` | every host at public addresses |
-/// | `http://127.0.0.1:8080` | this address and port, without TLS |
+/// | `http://keycloak:8080` | this host and port, without TLS; at internal addresses alone |
 ///
-/// Without a port, an entry stands for port 443 alone.
+/// Without a port, an entry stands for port 443 alone, and one with `http://` for port 80.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostList {
     entries: Vec<Entry>,
+    /// The first entry that cannot be read.
+    unreadable: Option<HostListError>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,31 +65,51 @@ pub struct Target {
 }
 
 impl HostList {
-    /// Reads the value of `pg_auth_jwt.fetch_hosts`.
-    ///
-    /// # Errors
-    /// The first entry that cannot be read. None is passed over: without it, an
-    /// administrator would look for the fault in the network.
-    pub fn parse(text: &str) -> Result<Self, HostListError> {
+    /// Reads the value of `pg_auth_jwt.fetch_hosts`. An entry that cannot be read lists nothing, and does
+    /// not keep the others from doing so.
+    #[must_use]
+    pub fn read(text: &str) -> Self {
+        let mut list = Self::default();
         if text.len() > MAX_HOSTS_BYTES {
-            return Err(HostListError { entry: None });
+            list.unreadable = Some(HostListError::TooLong);
+            return list;
         }
-        let entries = text
-            .split(|c: char| c.is_whitespace() || c == ',')
-            .filter(|entry| !entry.is_empty())
-            .map(|entry| {
-                Entry::parse(entry).ok_or_else(|| HostListError {
-                    entry: Some(excerpt::quoted(entry)),
-                })
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Self { entries })
+        let entries = text.split(|c: char| c.is_whitespace() || c == ',');
+        for entry in entries.filter(|entry| !entry.is_empty()) {
+            match Entry::parse(entry) {
+                Ok(entry) => list.entries.push(entry),
+                Err(reason) if list.unreadable.is_none() => {
+                    let entry = excerpt::quoted(entry);
+                    list.unreadable = Some(HostListError::Entry { entry, reason });
+                }
+                Err(_) => {}
+            }
+        }
+        list
     }
 
-    /// Whether no host at all is allowed.
+    /// As [`read`](Self::read), for who sets the value.
+    ///
+    /// # Errors
+    /// The first entry that cannot be read.
+    pub fn parse(text: &str) -> Result<Self, HostListError> {
+        let list = Self::read(text);
+        match list.unreadable {
+            Some(error) => Err(error),
+            None => Ok(list),
+        }
+    }
+
+    /// The first entry that cannot be read.
+    #[must_use]
+    pub fn unreadable(&self) -> Option<&HostListError> {
+        self.unreadable.as_ref()
+    }
+
+    /// Whether nothing is listed, readable or not.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_empty() && self.unreadable.is_none()
     }
 
     /// Returns `url` as a target, where its host is listed with its port and scheme.
@@ -101,7 +123,8 @@ impl HostList {
         let listed = self.entries.iter().filter_map(|entry| entry.lists(&url));
         let Some(listed) = listed.max() else {
             return Err(GateError::NotListed {
-                host: excerpt::plain(&host_and_port(&url)),
+                host: excerpt::plain(&url.entry()),
+                unreadable: self.unreadable.clone(),
             });
         };
         let address = url.address().map(|ip| SocketAddr::new(ip, url.port()));
@@ -114,28 +137,37 @@ impl HostList {
 }
 
 impl Entry {
-    fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str) -> Result<Self, EntryError> {
+        if text.starts_with("https://") {
+            return Err(EntryError::HasScheme);
+        }
         if let Some(rest) = text.strip_prefix("http://") {
-            let (host, port) = split_port(rest)?;
-            let host = Host::parse(host).ok().filter(|host| *host == LOOPBACK)?;
-            return Some(Self {
+            let (host, port) = split_port(rest).ok_or(EntryError::NotAHost)?;
+            if host.contains('*') {
+                return Err(EntryError::OpenPattern);
+            }
+            let host = parse_host(host).ok_or(EntryError::NotAHost)?;
+            if address_of(&host).is_some_and(|ip| AddressClass::of(ip) != AddressClass::Internal) {
+                return Err(EntryError::NotInternal);
+            }
+            return Ok(Self {
                 scheme: Scheme::Http,
                 hosts: Hosts::Exactly(host),
-                port: port?,
+                port: port.unwrap_or(80),
             });
         }
-        let (host, port) = split_port(text)?;
+        let (host, port) = split_port(text).ok_or(EntryError::NotAHost)?;
         let hosts = if host == "*" {
             Hosts::All
         } else if let Some(domain) = host.strip_prefix("*.") {
-            match parse_host(domain)? {
-                Host::Domain(name) => Hosts::Below(format!(".{name}")),
-                Host::Ipv4(_) | Host::Ipv6(_) => return None,
+            match parse_host(domain) {
+                Some(Host::Domain(name)) => Hosts::Below(format!(".{name}")),
+                _ => return Err(EntryError::NotAHost),
             }
         } else {
-            Hosts::Exactly(parse_host(host)?)
+            Hosts::Exactly(parse_host(host).ok_or(EntryError::NotAHost)?)
         };
-        Some(Self {
+        Ok(Self {
             scheme: Scheme::Https,
             hosts,
             port: port.unwrap_or(443),
@@ -201,17 +233,18 @@ impl Target {
         let mut refused = None;
         let mut admitted = vec![];
         for address in addresses {
-            match (AddressClass::of(address.ip()), self.listed) {
-                (AddressClass::Public, _) | (AddressClass::Internal, Listed::Exactly) => {
-                    admitted.push(address);
-                }
-                // An internal address says more to the administrator than a forbidden one.
-                (AddressClass::Internal, Listed::ByPattern) => {
-                    refused = Some(AddressClass::Internal);
-                }
-                (AddressClass::Forbidden, _) => {
+            match (
+                AddressClass::of(address.ip()),
+                self.url.scheme(),
+                self.listed,
+            ) {
+                (AddressClass::Public, Scheme::Https, _)
+                | (AddressClass::Internal, _, Listed::Exactly) => admitted.push(address),
+                (AddressClass::Forbidden, ..) => {
                     refused = refused.or(Some(AddressClass::Forbidden));
                 }
+                // These say more to the administrator than a forbidden one.
+                (class, ..) => refused = Some(class),
             }
         }
         if !admitted.is_empty() {
@@ -220,33 +253,63 @@ impl Target {
         let host = excerpt::plain(&self.url.host());
         Err(match refused {
             Some(AddressClass::Internal) => GateError::Internal { host },
-            Some(_) => GateError::Forbidden { host },
+            Some(AddressClass::Public) => GateError::PublicWithoutTls { host },
+            Some(AddressClass::Forbidden) => GateError::Forbidden { host },
             None => GateError::NoAddress { host },
         })
     }
 }
 
-/// As an entry has it: without the port where that is 443.
-fn host_and_port(url: &EndpointUrl) -> String {
-    match (url.scheme(), url.port()) {
-        (Scheme::Https, 443) => url.host(),
-        (Scheme::Https, port) => format!("{}:{port}", url.host()),
-        (Scheme::Http, port) => format!("http://{}:{port}", url.host()),
-    }
+/// Why the value of `pg_auth_jwt.fetch_hosts`, or an entry of it, cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostListError {
+    /// An entry.
+    Entry {
+        /// Quoted and shortened.
+        entry: String,
+        /// What is wrong with it.
+        reason: EntryError,
+    },
+    /// The whole value is too long.
+    TooLong,
 }
 
-/// An entry of `pg_auth_jwt.fetch_hosts` that cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostListError {
-    /// Quoted and shortened; none where the whole value is too long.
-    entry: Option<String>,
+/// What is wrong with an entry of `pg_auth_jwt.fetch_hosts`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryError {
+    /// Neither a host's name nor an address, with or without a port, nor a pattern.
+    NotAHost,
+    /// It begins with `https://`.
+    HasScheme,
+    /// `http://` with a pattern.
+    OpenPattern,
+    /// `http://` with an address that is not internal.
+    NotInternal,
 }
 
 impl fmt::Display for HostListError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.entry {
-            Some(entry) => write!(f, "{entry} in the list of hosts is no host"),
-            None => write!(f, "list of hosts is longer than {MAX_HOSTS_BYTES} bytes"),
+        let (entry, reason) = match self {
+            Self::TooLong => {
+                return write!(f, "list of hosts is longer than {MAX_HOSTS_BYTES} bytes");
+            }
+            Self::Entry { entry, reason } => (entry, reason),
+        };
+        match reason {
+            EntryError::NotAHost => write!(f, "{entry} in the list of hosts is no host"),
+            EntryError::HasScheme => write!(
+                f,
+                "{entry} in the list of hosts is a URL: leave \"https://\" out"
+            ),
+            EntryError::OpenPattern => write!(
+                f,
+                "{entry} in the list of hosts is a pattern, and \"http://\" takes a host"
+            ),
+            EntryError::NotInternal => write!(
+                f,
+                "{entry} in the list of hosts is no address of a private network, and \"http://\" is for \
+                 those alone"
+            ),
         }
     }
 }
@@ -266,9 +329,16 @@ pub enum GateError {
     NotListed {
         /// As an entry would have it.
         host: String,
+        /// An entry that may have been meant, and lists nothing.
+        unreadable: Option<HostListError>,
     },
     /// All of the host's addresses are internal, or forbidden, and it is listed by a pattern.
     Internal {
+        /// The host.
+        host: String,
+    },
+    /// All of the host's addresses are public, or forbidden, and it is listed without TLS.
+    PublicWithoutTls {
         /// The host.
         host: String,
     },
@@ -288,16 +358,22 @@ impl fmt::Display for GateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Off => f.write_str("fetching is off, because pg_auth_jwt.fetch_hosts is empty"),
-            Self::NotListed { host } => {
-                write!(
-                    f,
-                    "host \"{host}\" is not listed in pg_auth_jwt.fetch_hosts"
-                )
+            Self::NotListed { host, unreadable } => {
+                let what = format!("host \"{host}\" is not listed in pg_auth_jwt.fetch_hosts");
+                match unreadable {
+                    Some(error) => write!(f, "{what}, and {error}"),
+                    None => f.write_str(&what),
+                }
             }
             Self::Internal { host } => write!(
                 f,
                 "host \"{host}\" has an internal address, and pg_auth_jwt.fetch_hosts does not \
                  list it by its exact name"
+            ),
+            Self::PublicWithoutTls { host } => write!(
+                f,
+                "host \"{host}\" has a public address, and without TLS only hosts of a private \
+                 network are connected to"
             ),
             Self::Forbidden { host } => write!(
                 f,
@@ -437,15 +513,100 @@ mod tests {
         );
         not_listed("127.0.0.1:8080, *:8080", &["http://127.0.0.1:8080/"]);
         listed("127.0.0.1:8443", &["https://127.0.0.1:8443/"]);
+        listed("http://Keycloak:8080", &["http://keycloak:8080/jwks"]);
+        listed(
+            "http://keycloak",
+            &["http://keycloak/", "http://keycloak:80/"],
+        );
+        listed("http://[::1]:3000", &["http://[0:0::1]:3000/"]);
+        listed("http://10.1.2.3:3000", &["http://10.1.2.3:3000/"]);
+        not_listed(
+            "http://keycloak:8080",
+            &[
+                "http://keycloak/",
+                "https://keycloak/",
+                "https://keycloak:8080/",
+                "http://keycloak.example:8080/",
+                "http://a.keycloak:8080/",
+            ],
+        );
+        not_listed(
+            "keycloak:8080 *:8080 *:80",
+            &["http://keycloak:8080/", "http://keycloak/"],
+        );
+    }
+
+    #[test]
+    fn plain_http_reaches_private_networks_alone() {
+        let target = admit("* http://keycloak:8080", "http://keycloak:8080/").unwrap();
+        let internal = at(&["10.0.0.5", "127.0.0.1", "::1", "fd00::1", "100.64.0.1"]);
+        assert_eq!(target.admit_addresses(internal.clone()).unwrap(), internal);
+        // A name that leads elsewhere, all of a sudden or in part.
+        for public in ["1.1.1.1", "2606::1", "::ffff:1.1.1.1", "64:ff9b::1.1.1.1"] {
+            assert_eq!(
+                target.admit_addresses(at(&[public])).unwrap_err(),
+                GateError::PublicWithoutTls {
+                    host: "keycloak".to_owned()
+                }
+            );
+            let mixed = at(&[public, "169.254.169.254", "10.0.0.5"]);
+            assert_eq!(target.admit_addresses(mixed).unwrap(), at(&["10.0.0.5"]));
+        }
+        for forbidden in [
+            "169.254.169.254",
+            "fe80::1",
+            "fd00:ec2::254",
+            "0.0.0.0",
+            "::",
+        ] {
+            assert!(matches!(
+                target.admit_addresses(at(&[forbidden])),
+                Err(GateError::Forbidden { .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn an_entry_that_cannot_be_read_keeps_no_other_from_listing() {
+        let list = HostList::read("good.example, https://bad.example *.*.x other.example");
+        for url in ["https://good.example/", "https://other.example/"] {
+            assert!(
+                list.admit(EndpointUrl::parse(url).unwrap()).is_ok(),
+                "{url}"
+            );
+        }
+        let missing = list.admit(EndpointUrl::parse("https://bad.example/").unwrap());
+        assert_eq!(
+            missing.unwrap_err().to_string(),
+            "host \"bad.example\" is not listed in pg_auth_jwt.fetch_hosts, and \
+             \"https://bad.example\" in the list of hosts is a URL: leave \"https://\" out"
+        );
+        // Nor does it list anything by itself.
+        let list = HostList::read("https://*");
+        assert!(!list.is_empty());
+        let missing = list.admit(EndpointUrl::parse("https://a.example/").unwrap());
+        assert!(matches!(missing, Err(GateError::NotListed { .. })));
+        let long = HostList::read(&"a.example ".repeat(MAX_HOSTS_BYTES));
+        let missing = long.admit(EndpointUrl::parse("https://a.example/").unwrap());
+        assert!(matches!(missing, Err(GateError::NotListed { .. })));
     }
 
     #[test]
     fn an_entry_that_cannot_be_read_is_named() {
         for entry in [
             "https://example.com",
-            "http://127.0.0.1",
-            "http://127.0.0.2:80",
-            "http://localhost:80",
+            "http://",
+            "http://*",
+            "http://*.example.com",
+            "http://1.1.1.1",
+            "http://169.254.169.254",
+            "http://[fd00:ec2::254]:80",
+            "http://0.0.0.0",
+            "http://keycloak:",
+            "http://keycloak.",
+            "http://user@keycloak",
+            "http://http://keycloak",
+            "HTTP://keycloak",
             "http://127.0.0.1:8080/",
             "example.com/",
             "example.com:",

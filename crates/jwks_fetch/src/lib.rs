@@ -30,7 +30,7 @@
 pub use address::{AddressClass, in_turn};
 pub use discovery::{DiscoveryError, discovery_url, read_discovery};
 pub use endpoint_url::{EndpointUrl, Scheme, UrlError};
-pub use gate::{GateError, HostList, HostListError, Target};
+pub use gate::{EntryError, GateError, HostList, HostListError, Target};
 
 pub mod headers;
 pub mod limits;

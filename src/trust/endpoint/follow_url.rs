@@ -135,21 +135,16 @@ fn begin(
 /// is restored, or prepared, on servers with other settings.
 fn warn_of_gate(url: EndpointUrl) {
     let hosts = settings::fetch_hosts();
-    let host = match url.port() {
-        443 => url.host(),
-        port => format!("{}:{port}", url.host()),
-    };
-    match HostList::parse(&hosts) {
-        Err(error) => report::warning(&errors::fetch_hosts_unreadable(&error.to_string())),
-        Ok(list) => {
-            if let Err(error) = list.admit(url) {
-                // The setting is not for everyone to read.
-                let may_know = hosts.trim().is_empty() || may_read_settings();
-                let hosts = may_know.then_some(hosts.as_str());
-                let warning = errors::host_not_admitted(&error.to_string(), hosts, &host);
-                report::warning(&warning);
-            }
-        }
+    let entry = url.entry();
+    if let Err(error) = HostList::read(&hosts).admit(url) {
+        // The setting is not for everyone to read.
+        let may_know = hosts.trim().is_empty() || may_read_settings();
+        let hosts = may_know.then_some(hosts.as_str());
+        report::warning(&errors::host_not_admitted(
+            &error.to_string(),
+            hosts,
+            &entry,
+        ));
     }
 }
 

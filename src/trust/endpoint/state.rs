@@ -158,9 +158,9 @@ impl Seen {
         } else if !FetchLibrary::path().is_some_and(|path| path.exists()) {
             "the library pg_auth_jwt_fetch is not installed beside pg_auth_jwt".to_owned()
         } else {
-            let list = HostList::parse(&hosts).map_err(|error| error.to_string());
             let url = EndpointUrl::parse(&self.endpoint.url).map_err(|error| error.to_string());
-            match list.and_then(|list| list.admit(url?).map_err(|error| error.to_string())) {
+            let list = HostList::read(&hosts);
+            match url.and_then(|url| list.admit(url).map_err(|error| error.to_string())) {
                 Ok(_) => return None,
                 Err(why) => why,
             }
