@@ -12,6 +12,8 @@ CREATE FUNCTION auth.lint()
     SET search_path = pg_catalog, pg_temp
     -- Names are compared with how Postgres writes them.
     SET quote_all_identifiers = off
+    -- Compiling so long a query takes seconds, and running it milliseconds.
+    SET jit = off
     AS $lint$
 WITH RECURSIVE
 -- 1. What is looked at.
@@ -20,7 +22,7 @@ extension_members AS (
      WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
 ),
 relations AS (
-    SELECT c.oid, c.oid::regclass::text AS name, c.relkind, c.relowner, c.relacl, c.reltuples,
+    SELECT c.oid, c.relname, c.oid::regclass::text AS name, c.relkind, c.relowner, c.relacl, c.reltuples,
            c.relnamespace, c.relrowsecurity AS has_rls, c.relforcerowsecurity AS is_forced,
            coalesce((SELECT o.option_value::boolean FROM pg_options_to_table(c.reloptions) AS o
                       WHERE o.option_name = 'security_invoker'), false) AS is_invoker
@@ -41,25 +43,74 @@ claim_functions (name, symbol, type) AS (
 our_functions AS (
     SELECT p.oid FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace WHERE n.nspname = 'auth'
 ),
--- Which functions, but for those of Postgres itself, a policy, a default or a view calls.
-calls AS (
-    SELECT DISTINCT d.classid, d.objid, d.refobjid AS function
+-- A call of current_setting() in a node tree: by the node, and not by the text, which may say so in a string.
+setting_node (node) AS (
+    SELECT format(':funcid (%s|%s) ', 'pg_catalog.current_setting(text)'::regprocedure::oid,
+               'pg_catalog.current_setting(text, boolean)'::regprocedure::oid)
+),
+-- Functions that somebody here wrote, those of schema auth too, with their text. Those of extensions, and
+-- those in C, have none: what they do is not looked at.
+functions AS (
+    SELECT p.oid, p.oid::regprocedure::text AS signature, p.proname, p.pronamespace, n.nspname, p.pronargs, p.prokind, p.prosecdef,
+           p.proowner, p.prorettype, p.provolatile = 'i' AS is_immutable, l.lanname AS language, m.is_member,
+           (SELECT substr(c.setting, 13) FROM unnest(p.proconfig) AS c (setting) WHERE c.setting LIKE 'search\_path=%') AS search_path,
+           p.prosqlbody IS NOT NULL AS is_bound,
+           p.prosqlbody IS NULL OR p.prosqlbody::text || coalesce(p.proargdefaults::text, '') ~ k.node AS may_read_setting,
+           CASE WHEN m.is_member OR l.lanname IN ('c', 'internal') THEN ''
+                ELSE CASE WHEN p.prosqlbody IS NULL THEN p.prosrc ELSE pg_get_function_sqlbody(p.oid) END
+                     || CASE WHEN p.proargdefaults IS NULL THEN '' ELSE ' ' || pg_get_function_arguments(p.oid) END END AS body
+      FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace JOIN pg_language AS l ON l.oid = p.prolang, setting_node AS k,
+           LATERAL (SELECT EXISTS (SELECT FROM extension_members AS e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid)) AS m (is_member)
+     -- Those of Postgres itself have lower numbers (FirstNormalObjectId).
+     WHERE p.oid >= 16384
+),
+-- The names in these texts, each with the schema before it, and whether a parenthesis follows.
+words AS MATERIALIZED (
+    SELECT DISTINCT f.oid AS function, w.schema, w.name, w.is_call
+      FROM functions AS f,
+           regexp_matches(f.body, '(?:([[:alpha:]_][[:alnum:]_$]*|"(?:[^"]|"")+")\s*\.\s*)?([[:alpha:]_][[:alnum:]_$]*|"(?:[^"]|"")+")\s*(\()?', 'g') AS m,
+           LATERAL (SELECT CASE WHEN m[1] LIKE '"%' THEN replace(substr(m[1], 2, length(m[1]) - 2), '""', '"') ELSE lower(m[1]) END,
+                           CASE WHEN m[2] LIKE '"%' THEN replace(substr(m[2], 2, length(m[2]) - 2), '""', '"') ELSE lower(m[2]) END,
+                           m[3] IS NOT NULL) AS w (schema, name, is_call)
+     WHERE NOT f.is_bound AND f.body <> ''
+),
+-- What a policy, a default, a view or a function uses: functions, those behind operators too, and
+-- relations. By the catalogs, and for a body that is a string by the names in it.
+uses AS MATERIALIZED (
+    SELECT CASE d.classid WHEN 'pg_rewrite'::regclass THEN 'pg_class'::regclass::oid ELSE d.classid END AS classid,
+           coalesce(r.ev_class, d.objid) AS objid,
+           CASE d.refclassid WHEN 'pg_operator'::regclass THEN 'pg_proc'::regclass::oid ELSE d.refclassid END AS refclassid,
+           coalesce(o.oprcode::oid, d.refobjid) AS refobjid
       FROM pg_depend AS d
-     WHERE d.refclassid = 'pg_proc'::regclass
-       AND d.classid IN ('pg_policy'::regclass, 'pg_attrdef'::regclass, 'pg_rewrite'::regclass, 'pg_proc'::regclass)
+      LEFT JOIN pg_rewrite AS r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+      LEFT JOIN pg_operator AS o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
+     WHERE d.classid IN ('pg_policy'::regclass, 'pg_attrdef'::regclass, 'pg_rewrite'::regclass, 'pg_proc'::regclass)
+       AND d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_class'::regclass)
+       AND (d.classid <> 'pg_rewrite'::regclass OR r.rulename = '_RETURN')
+    UNION
+    SELECT 'pg_proc'::regclass, w.function, 'pg_proc'::regclass, f.oid
+      FROM words AS w JOIN functions AS f ON f.proname = w.name JOIN functions AS caller ON caller.oid = w.function
+     WHERE w.is_call AND (w.schema = f.nspname OR (w.schema IS NULL AND (f.nspname <> 'auth' OR caller.search_path ~ '\mauth\M')))
+    UNION
+    SELECT 'pg_proc'::regclass, w.function, 'pg_class'::regclass, t.oid
+      FROM words AS w JOIN relations AS t ON t.relname = w.name JOIN pg_namespace AS n ON n.oid = t.relnamespace
+     WHERE w.schema IS NULL OR w.schema = n.nspname
+),
+calls AS (SELECT u.classid, u.objid, u.refobjid AS function FROM uses AS u WHERE u.refclassid = 'pg_proc'::regclass),
+-- Functions and views that ask the extension who the user is, by way of any others.
+asks (classid, objid) AS (
+    SELECT 'pg_proc'::regclass::oid, o.oid FROM our_functions AS o
+    UNION
+    SELECT u.classid, u.objid FROM asks AS a JOIN uses AS u ON u.refclassid = a.classid AND u.refobjid = a.objid
 ),
 policies AS (
     SELECT p.oid, p.polname, p.polrelid, p.polcmd, p.polpermissive, p.polroles, t.name AS table_name,
            format('policy %I on %s', p.polname, t.name) AS name,
            coalesce(pg_get_expr(p.polqual, p.polrelid), '') AS passes,
            coalesce(pg_get_expr(p.polwithcheck, p.polrelid), '') AS checks,
-           -- By the node, and not by the text, which may say so in a string: the two forms of
-           -- current_setting().
-           coalesce(p.polqual::text, '') || coalesce(p.polwithcheck::text, '') ~ format(':funcid (%s|%s) ',
-               'pg_catalog.current_setting(text)'::regprocedure::oid,
-               'pg_catalog.current_setting(text, boolean)'::regprocedure::oid) AS reads_setting,
+           coalesce(p.polqual::text, '') || coalesce(p.polwithcheck::text, '') ~ k.node AS reads_setting,
            EXISTS (SELECT FROM calls AS c WHERE c.classid = 'pg_policy'::regclass AND c.objid = p.oid) AS calls_function
-      FROM pg_policy AS p JOIN tables AS t ON t.oid = p.polrelid
+      FROM pg_policy AS p JOIN tables AS t ON t.oid = p.polrelid, setting_node AS k
 ),
 -- Policies that go by who the user is, by whatever means; not those of `USING (true)` and the like.
 identity_policies AS (SELECT * FROM policies WHERE reads_setting OR calls_function),
@@ -82,6 +133,9 @@ app_roles AS (
 reach AS (
     SELECT r.oid AS role, r.rolname, t.oid AS relation,
            has_table_privilege(r.oid, t.oid, 'SELECT') OR has_any_column_privilege(r.oid, t.oid, 'SELECT') AS can_read,
+           has_table_privilege(r.oid, t.oid, 'INSERT') OR has_any_column_privilege(r.oid, t.oid, 'INSERT') AS can_insert,
+           has_table_privilege(r.oid, t.oid, 'UPDATE') OR has_any_column_privilege(r.oid, t.oid, 'UPDATE') AS can_update,
+           has_table_privilege(r.oid, t.oid, 'DELETE') AS can_delete,
            has_table_privilege(r.oid, t.oid, 'INSERT, UPDATE, DELETE')
                OR has_any_column_privilege(r.oid, t.oid, 'INSERT, UPDATE') AS can_write,
            has_table_privilege(r.oid, t.oid, 'TRUNCATE') AS can_truncate,
@@ -89,6 +143,30 @@ reach AS (
            pg_has_role(r.oid, t.relowner, 'USAGE') AS is_owner
       FROM app_roles AS r, relations AS t
      WHERE NOT r.rolsuper AND NOT r.rolbypassrls AND has_schema_privilege(r.oid, t.relnamespace, 'USAGE')
+),
+-- The privileges of rows among these, with the code of their command in pg_policy.
+privileges AS (
+    SELECT r.role, r.rolname, r.relation, k.command, k.privilege
+      FROM reach AS r,
+           LATERAL (VALUES ('r', 'SELECT', r.can_read), ('a', 'INSERT', r.can_insert),
+                           ('w', 'UPDATE', r.can_update), ('d', 'DELETE', r.can_delete)) AS k (command, privilege, is_held)
+     WHERE k.is_held AND NOT r.is_owner
+),
+-- Whom a policy applies to.
+policy_roles AS (
+    SELECT p.oid AS policy, p.polrelid, p.polcmd, p.polpermissive, p.passes, p.checks, r.role, r.rolname
+      FROM policies AS p JOIN reach AS r ON r.relation = p.polrelid
+     WHERE NOT r.is_owner
+       AND EXISTS (SELECT FROM unnest(p.polroles) AS named (role) WHERE named.role = 0 OR pg_has_role(r.role, named.role, 'USAGE'))
+),
+-- From whom a privilege must be taken so that these roles lose it: themselves, groups, PUBLIC.
+grants AS (
+    SELECT t.oid AS relation, a.grantee, a.privilege_type,
+           CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(g.rolname) END AS grantee_name
+      FROM (SELECT t.oid, t.relacl AS acl FROM tables AS t
+            UNION ALL
+            SELECT t.oid, c.attacl FROM tables AS t JOIN pg_attribute AS c ON c.attrelid = t.oid WHERE c.attacl IS NOT NULL) AS t,
+           aclexplode(t.acl) AS a LEFT JOIN pg_roles AS g ON g.oid = a.grantee
 ),
 -- 2. Tables.
 rls_disabled AS (
@@ -100,18 +178,63 @@ rls_disabled AS (
      WHERE NOT t.has_rls
      GROUP BY t.oid, t.name
 ),
+-- Partitions and children of tables with policies, which apply to queries of these alone.
+descendants (child, parent) AS (
+    SELECT i.inhrelid, t.oid FROM pg_inherits AS i JOIN tables AS t ON t.oid = i.inhparent WHERE t.has_rls
+    UNION
+    SELECT i.inhrelid, d.parent FROM descendants AS d JOIN pg_inherits AS i ON i.inhparent = d.child
+),
+-- Tables without any policy, and what roles can do with all their rows.
+unguarded AS (
+    SELECT p.relation, p.role, p.rolname, string_agg(p.privilege, ', ' ORDER BY strpos('rawd', p.command)) AS privileges
+      FROM privileges AS p JOIN tables AS t ON t.oid = p.relation
+     WHERE NOT t.has_rls AND NOT EXISTS (SELECT FROM policies AS o WHERE o.polrelid = t.oid)
+     GROUP BY p.relation, p.role, p.rolname
+),
 table_without_rls AS (
-    SELECT CASE WHEN bool_or(r.can_write) THEN 'error' ELSE 'warning' END, 'table_without_rls',
+    SELECT CASE WHEN bool_or(u.privileges <> 'SELECT') THEN 'error' ELSE 'warning' END, 'table_without_rls',
            'pg_class'::regclass, t.oid, format('table %s', t.name),
-           format('Row-level security is not enabled, so %s can %s every row.',
-               CASE count(*) WHEN 1 THEN 'role ' ELSE 'roles ' END || string_agg(quote_ident(r.rolname), ', ' ORDER BY r.rolname),
-               CASE WHEN NOT bool_or(r.can_write) THEN 'read' WHEN bool_or(r.can_read) THEN 'read and write' ELSE 'write' END),
-           CASE t.relkind WHEN 'f' THEN format('REVOKE ALL ON %s FROM %s;', t.name, string_agg(quote_ident(r.rolname), ', ' ORDER BY r.rolname))
+           format('Row-level security is not enabled, so all rows are open to %s.', string_agg(u.who, ' and ' ORDER BY u.who)),
+           CASE t.relkind WHEN 'f' THEN format('REVOKE ALL ON %s FROM %s;', t.name, string_agg(u.roles, ', ' ORDER BY u.roles))
                 ELSE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY;', t.name) END
-      FROM tables AS t JOIN reach AS r ON r.relation = t.oid
-     WHERE NOT t.has_rls AND (r.can_read OR r.can_write) AND NOT r.is_owner
-       AND NOT EXISTS (SELECT FROM policies AS p WHERE p.polrelid = t.oid)
+      FROM tables AS t
+      JOIN (SELECT o.relation, o.privileges, n.roles,
+                   format('%s %s (%s)', CASE count(*) WHEN 1 THEN 'role' ELSE 'roles' END, n.roles, o.privileges) AS who
+              FROM unguarded AS o,
+                   LATERAL (SELECT string_agg(quote_ident(i.rolname), ', ' ORDER BY i.rolname) FROM unguarded AS i
+                             WHERE i.relation = o.relation AND i.privileges = o.privileges) AS n (roles)
+             GROUP BY o.relation, o.privileges, n.roles) AS u ON u.relation = t.oid
+     WHERE NOT EXISTS (SELECT FROM descendants AS d WHERE d.child = t.oid)
      GROUP BY t.oid, t.name, t.relkind
+),
+-- One row for a table with all its partitions. Tomorrow's have what default privileges give them.
+partition_without_rls AS (
+    SELECT 'error', 'partition_without_rls', 'pg_class'::regclass, t.oid, format('table %s', t.name),
+           format('Its policies do not apply to queries of its %s, all rows of which are open to %s.',
+               CASE cardinality(o.names) WHEN 1 THEN format('partition or child %s', o.names[1])
+                    ELSE format('%s partitions or children (%s%s)', cardinality(o.names), array_to_string(o.names[:3], ', '),
+                             CASE WHEN cardinality(o.names) > 3 THEN ', ...' ELSE '' END) END,
+               o.who),
+           format('REVOKE ALL ON %s FROM %s;', array_to_string(o.names, ', '), o.grantees)
+               || coalesce((SELECT string_agg(DISTINCT format(' ALTER DEFAULT PRIVILEGES FOR ROLE %I%s REVOKE ALL ON TABLES FROM %s;', c.rolname,
+                                                  ' IN SCHEMA ' || quote_ident(n.nspname),
+                                                  CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(g.rolname) END), '')
+                              FROM pg_default_acl AS l JOIN pg_roles AS c ON c.oid = l.defaclrole
+                              LEFT JOIN pg_namespace AS n ON n.oid = l.defaclnamespace,
+                                   aclexplode(l.defaclacl) AS a LEFT JOIN pg_roles AS g ON g.oid = a.grantee
+                             WHERE l.defaclobjtype = 'r' AND l.defaclnamespace = ANY (o.namespaces || 0::oid)
+                               AND a.grantee <> l.defaclrole AND a.grantee = ANY (o.grantee_oids)), '')
+               || ' -- and what makes partitions must grant them to nobody'
+      FROM tables AS t
+      JOIN (SELECT d.parent, array_agg(DISTINCT c.name ORDER BY c.name) AS names, array_agg(DISTINCT c.relnamespace) AS namespaces,
+                   string_agg(DISTINCT format('role %I', u.rolname), ', ') AS who,
+                   coalesce(string_agg(DISTINCT a.grantee_name, ', '), string_agg(DISTINCT quote_ident(u.rolname), ', ')) AS grantees,
+                   array_agg(DISTINCT a.grantee) AS grantee_oids
+              FROM descendants AS d JOIN tables AS c ON c.oid = d.child JOIN unguarded AS u ON u.relation = d.child
+              LEFT JOIN grants AS a ON a.relation = d.child AND (a.grantee = 0 OR pg_has_role(u.role, a.grantee, 'USAGE'))
+             WHERE d.parent NOT IN (SELECT child FROM descendants)
+               AND NOT coalesce(obj_description(c.oid, 'pg_class'), '') ~ '\mpg_auth_jwt: ignore partition_without_rls\M'
+             GROUP BY d.parent) AS o ON o.parent = t.oid
 ),
 no_policy AS (
     SELECT 'warning', 'no_policy', 'pg_class'::regclass, t.oid, format('table %s', t.name),
@@ -122,19 +245,62 @@ no_policy AS (
                string_agg(quote_ident(r.rolname), ', ' ORDER BY r.rolname))
       FROM tables AS t JOIN reach AS r ON r.relation = t.oid
      WHERE t.has_rls AND (r.can_read OR r.can_write) AND NOT r.is_owner
-       AND NOT EXISTS (SELECT FROM policies AS p WHERE p.polrelid = t.oid AND p.polpermissive)
+       AND NOT EXISTS (SELECT FROM policies AS p WHERE p.polrelid = t.oid AND p.polpermissive AND p.passes || p.checks <> '')
      GROUP BY t.oid, t.name
 ),
+-- Privileges on tables that some policies are for, and none for the command and the role.
+useless_privileges AS (
+    SELECT p.role, p.rolname, p.relation, t.name, p.command, p.privilege,
+           EXISTS (SELECT FROM policy_roles AS o WHERE o.polrelid = t.oid AND o.role = p.role AND o.polpermissive) AS is_named
+      FROM privileges AS p JOIN tables AS t ON t.oid = p.relation
+     WHERE t.has_rls
+       AND EXISTS (SELECT FROM policies AS o WHERE o.polrelid = t.oid AND o.polpermissive AND o.passes || o.checks <> '')
+       AND NOT EXISTS (SELECT FROM policy_roles AS o WHERE o.polrelid = t.oid AND o.role = p.role AND o.polpermissive AND o.polcmd IN ('*', p.command)
+                          AND o.passes || CASE p.command WHEN 'a' THEN o.checks ELSE '' END <> '')
+),
+-- For a role that other policies of the table are for, one row per table; else one per role, as such grants come for whole schemas.
+no_policy_for_command AS (
+    SELECT CASE WHEN bool_or(u.command = 'r') THEN 'warning' ELSE 'info' END, 'no_policy_for_command',
+           'pg_class'::regclass, u.relation, format('table %s', u.name),
+           format('No permissive policy that has an expression is for what these may do: %s.%s', string_agg(u.who, '; ' ORDER BY u.who),
+               CASE WHEN bool_or(u.command = 'r') THEN ' Without one for SELECT a role sees nothing, and so finds nothing to UPDATE or DELETE.'
+                    ELSE '' END),
+           format('CREATE POLICY own_rows ON %s TO %s USING (false); -- with the condition that is meant, or REVOKE the privilege', u.name,
+               string_agg(DISTINCT quote_ident(u.rolname), ', '))
+      FROM (SELECT i.relation, i.name, i.rolname, CASE WHEN bool_or(i.command = 'r') THEN 'r' END AS command,
+                   format('role %I %s', i.rolname, string_agg(i.privilege, ', ' ORDER BY strpos('rawd', i.command))) AS who
+              FROM useless_privileges AS i WHERE i.is_named
+             GROUP BY i.relation, i.name, i.rolname) AS u
+     GROUP BY u.relation, u.name
+    UNION ALL
+    SELECT 'info', 'no_policy_for_command', 'pg_authid'::regclass, u.role, format('role %I', u.rolname),
+           format('It has %s on %s, of which no permissive policy is for it.', string_agg(DISTINCT u.privilege, ', '),
+               CASE count(DISTINCT u.relation) WHEN 1 THEN 'table ' || min(u.name)
+                    ELSE format('%s tables (%s, ...)', count(DISTINCT u.relation), min(u.name)) END),
+           format('REVOKE %s ON %s FROM %I; -- or CREATE POLICY', string_agg(DISTINCT u.privilege, ', '),
+               string_agg(DISTINCT u.name, ', '), u.rolname)
+      FROM useless_privileges AS u WHERE NOT u.is_named
+     GROUP BY u.role, u.rolname
+),
 privilege_beyond_rls AS (
-    SELECT 'error', 'privilege_beyond_rls', 'pg_class'::regclass, t.oid, format('table %s', t.name),
-           format('Role %I has %s, which no policy restricts: %s.', r.rolname, p.names,
-               concat_ws('; ', CASE WHEN r.can_truncate THEN 'TRUNCATE deletes the rows of all users' END,
-                         CASE WHEN r.can_add_triggers THEN 'a trigger runs with the rights of each role that writes a row' END)),
-           format('REVOKE %s ON %s FROM %I;', p.names, t.name, r.rolname)
-      FROM tables AS t JOIN reach AS r ON r.relation = t.oid,
-           LATERAL (SELECT concat_ws(', ', CASE WHEN r.can_truncate THEN 'TRUNCATE' END,
-                                     CASE WHEN r.can_add_triggers THEN 'TRIGGER' END)) AS p (names)
-     WHERE t.has_rls AND NOT r.is_owner AND p.names <> ''
+    SELECT 'error', 'privilege_beyond_rls', 'pg_authid'::regclass, o.role, format('role %I', o.rolname),
+           format('It has %s on %s, which no policy restricts: %s.', o.privilege,
+               CASE cardinality(o.names) WHEN 1 THEN 'table ' || o.names[1]
+                    ELSE format('%s tables (%s%s)', cardinality(o.names), array_to_string(o.names[:3], ', '),
+                             CASE WHEN cardinality(o.names) > 3 THEN ', ...' ELSE '' END) END,
+               CASE o.privilege WHEN 'TRUNCATE' THEN 'it deletes the rows of all users'
+                    ELSE 'a trigger runs with the rights of each role that writes a row' END),
+           format('REVOKE %s ON %s FROM %s;', o.privilege, array_to_string(o.names, ', '), o.grantees)
+      FROM (SELECT r.role, r.rolname, k.privilege, array_agg(DISTINCT t.name ORDER BY t.name) AS names,
+                   coalesce(string_agg(DISTINCT a.grantee_name, ', '), quote_ident(r.rolname)) AS grantees
+              FROM tables AS t JOIN reach AS r ON r.relation = t.oid
+              JOIN (VALUES ('TRUNCATE'), ('TRIGGER')) AS k (privilege)
+                ON CASE k.privilege WHEN 'TRUNCATE' THEN r.can_truncate ELSE r.can_add_triggers END
+              LEFT JOIN grants AS a ON a.relation = t.oid AND a.privilege_type = k.privilege
+               AND (a.grantee = 0 OR pg_has_role(r.role, a.grantee, 'USAGE'))
+             WHERE t.has_rls AND NOT r.is_owner
+               AND NOT coalesce(obj_description(t.oid, 'pg_class'), '') ~ '\mpg_auth_jwt: ignore privilege_beyond_rls\M'
+             GROUP BY r.role, r.rolname, k.privilege) AS o
 ),
 role_owns_table AS (
     SELECT CASE WHEN t.is_forced THEN 'info' ELSE 'error' END, 'role_owns_table',
@@ -178,6 +344,36 @@ logins AS (
     SELECT l.oid, l.rolname, r.oid AS app_role FROM pg_roles AS l, app_roles AS r
      WHERE l.rolcanlogin AND NOT l.rolsuper AND pg_has_role(l.oid, r.oid, 'MEMBER')
 ),
+-- Without one of these settings, a token that is set outside of a transaction is the session's, and behind a transaction
+-- pooler the next client's.
+scope_not_stored AS (
+    SELECT 'info', 'scope_not_stored', 'pg_authid'::regclass, l.oid, format('role %I', l.rolname),
+           'Neither pg_auth_jwt.scope nor pg_auth_jwt.require_token is stored for it, so a request that forgets BEGIN, or the token, '
+               || 'behind a transaction pooler can have the rows of the user before it, or none.',
+           format('SELECT auth.user_id(); ALTER DATABASE %I SET pg_auth_jwt.scope = ''transaction''; -- the first loads the library', current_database())
+      FROM (SELECT DISTINCT i.oid, i.rolname FROM logins AS i
+             WHERE EXISTS (SELECT FROM identity_policies AS p WHERE p.polroles && ARRAY[i.app_role, 0::oid])) AS l
+     WHERE NOT EXISTS (SELECT FROM pg_db_role_setting AS s JOIN pg_database AS d ON d.datname = current_database(), unnest(s.setconfig) AS c (setting)
+                        WHERE s.setrole IN (l.oid, 0) AND s.setdatabase IN (d.oid, 0)
+                          AND c.setting ~* '^pg_auth_jwt[.](scope|require_token)=')
+       AND NOT EXISTS (SELECT FROM pg_settings AS s WHERE s.name IN ('pg_auth_jwt.scope', 'pg_auth_jwt.require_token')
+                          AND s.source IN ('configuration file', 'command line', 'environment variable'))
+       -- Nor those who made the tables, and are members only to ask about them.
+       AND NOT EXISTS (SELECT FROM identity_policies AS p JOIN tables AS t ON t.oid = p.polrelid WHERE pg_has_role(l.oid, t.relowner, 'USAGE'))
+),
+-- The minor versions of Postgres that mended faults by which a query reads by policies of a role that its user has
+-- lost, or a row by another definition of its type.
+server_outdated AS (
+    SELECT 'warning', 'server_outdated', NULL::regclass, NULL::oid, 'server',
+           format('Postgres %s.%s lacks security fixes: %s.', v.major, v.minor,
+               string_agg(format('%s (in %s.%s)', k.cve, k.major, k.minor), ', ' ORDER BY k.minor)),
+           format('-- install Postgres %s.%s or later, and restart the server', v.major, max(k.minor))
+      FROM (SELECT n / 10000, n % 10000 FROM (SELECT current_setting('server_version_num')::int) AS o (n)) AS v (major, minor)
+      JOIN (VALUES ('CVE-2026-14666', 15, 19), ('CVE-2026-14666', 16, 15), ('CVE-2026-14666', 17, 11), ('CVE-2026-14666', 18, 6),
+                   ('CVE-2026-6460', 15, 20), ('CVE-2026-6460', 16, 16), ('CVE-2026-6460', 17, 12), ('CVE-2026-6460', 18, 7)
+           ) AS k (cve, major, minor) ON k.major = v.major AND v.minor < k.minor
+     GROUP BY v.major, v.minor
+),
 -- The server's list of libraries, where the caller may see it and statements are logged.
 server AS (
     SELECT s.setting AS libraries,
@@ -201,21 +397,57 @@ library_loaded_late AS (
                       LIMIT 1), server.libraries) !~ '\mpg_auth_jwt\M'
 ),
 -- 4. Policies.
-functions AS (
-    SELECT p.oid, p.oid::regprocedure::text AS signature, p.proname, p.pronamespace, p.pronargs,
-           p.provolatile = 'i' AS is_immutable,
-           p.prosrc ~* '\mcurrent_setting\s*\(' OR coalesce(p.prosqlbody::text, '') ~ format(':funcid (%s|%s) ',
-               'pg_catalog.current_setting(text)'::regprocedure::oid,
-               'pg_catalog.current_setting(text, boolean)'::regprocedure::oid) AS reads_setting,
-           p.prosrc ~* '\mauth\s*\.' OR EXISTS (
-               SELECT FROM calls AS c WHERE c.classid = 'pg_proc'::regclass AND c.objid = p.oid
-                  AND c.function IN (SELECT o.oid FROM our_functions AS o)) AS calls_ours,
-           p.proname IN (SELECT f.name FROM claim_functions AS f) AND p.pronargs = 0 AS is_named_like_ours
-      FROM pg_proc AS p
-     WHERE p.oid IN (SELECT c.function FROM calls AS c) AND p.oid NOT IN (SELECT o.oid FROM our_functions AS o)
-),
 -- Functions that look like those of a schema "auth" that was renamed.
-old_functions AS (SELECT * FROM functions WHERE is_named_like_ours AND NOT calls_ours),
+old_functions AS (
+    SELECT f.oid, f.signature, f.proname, EXISTS (SELECT FROM believes AS b WHERE b.classid = 'pg_proc'::regclass AND b.objid = f.oid) AS reads_setting
+      FROM functions AS f
+     WHERE f.proname IN (SELECT c.name FROM claim_functions AS c) AND f.pronargs = 0
+       AND f.oid NOT IN (SELECT a.objid FROM asks AS a WHERE a.classid = 'pg_proc'::regclass)
+),
+-- Settings that any user can set, by the objects that read them: computed, where the name is.
+read_settings (classid, objid, setting, computed) AS (
+    SELECT DISTINCT t.classid, t.objid, lower(m[1]), CASE WHEN m[1] IS NULL THEN 'a setting whose name is computed' END
+      FROM (SELECT 'pg_policy'::regclass::oid, p.oid, p.passes || ' ' || p.checks FROM policies AS p WHERE p.reads_setting
+            UNION ALL
+            SELECT 'pg_class'::regclass, v.oid, pg_get_viewdef(v.oid)
+              FROM relations AS v JOIN pg_rewrite AS r ON r.ev_class = v.oid, setting_node AS k
+             WHERE v.relkind = 'v' AND r.rulename = '_RETURN' AND r.ev_action::text ~ k.node
+            UNION ALL
+            SELECT 'pg_proc'::regclass, f.oid, f.body FROM functions AS f WHERE f.nspname <> 'auth' AND f.may_read_setting AND f.body ~* 'current_setting'
+           ) AS t (classid, objid, text),
+           -- Doubled quotes are those of a string within a string.
+           regexp_matches(t.text, '\mcurrent_setting"?\s*[(]\s*(?:E?''+([^'']+)'')?', 'gi') AS m
+     WHERE m[1] IS NULL OR m[1] LIKE '%.%' OR lower(m[1]) = 'application_name'
+),
+-- Those that believe them, by way of any others. The names are few, and the rest is not named: so a
+-- chain of any length, or a circle, ends.
+believes (classid, objid, setting, computed) AS (
+    SELECT r.classid, r.objid, CASE WHEN r.rank <= 10 THEN r.setting END, CASE WHEN r.rank <= 10 THEN r.computed ELSE 'other settings' END
+      FROM (SELECT s.*, dense_rank() OVER (ORDER BY s.setting NULLS FIRST) AS rank FROM read_settings AS s) AS r
+     WHERE r.classid <> 'pg_policy'::regclass
+    UNION
+    SELECT u.classid, u.objid, b.setting, b.computed
+      FROM believes AS b JOIN uses AS u ON u.refclassid = b.classid AND u.refobjid = b.objid
+     WHERE u.classid IN ('pg_proc'::regclass, 'pg_class'::regclass)
+),
+-- A setting beside a comparison with the user's id, with nothing by which one could take the other's place.
+setting_levels (policy, level, remark) AS (
+    SELECT p.oid, CASE WHEN i.is_beside THEN 'warning' ELSE 'error' END,
+           CASE WHEN i.is_beside THEN ' What it asks of the user''s id besides must be enough without it.' ELSE '' END
+      FROM policies AS p,
+           LATERAL (SELECT p.passes || ' ' || p.checks ~ '( = [(]*(\s*SELECT [(]*)?auth\.(uid|user_id)[(][)]|auth\.(uid|user_id)[(][)]( AS [[:alnum:]_"?]+)?[)]* = )'
+                       AND p.passes || ' ' || p.checks !~* '\m(OR|CASE|COALESCE|NULLIF|GREATEST|LEAST|NOT|DISTINCT)\M') AS i (is_beside)
+),
+-- Functions that ask the extension, or one that does, for a claim that users write themselves, and those that use these.
+user_written (classid, objid, claim, origin) AS (
+    SELECT 'pg_proc'::regclass::oid, f.oid, m[1], f.oid
+      FROM functions AS f JOIN asks AS a ON a.classid = 'pg_proc'::regclass AND a.objid = f.oid,
+           regexp_matches(f.body, '[''](?:[{]|[$][.])?"?(user_metadata|unsafe_metadata)\M', 'g') AS m
+    UNION
+    SELECT u.classid, u.objid, w.claim, w.origin
+      FROM user_written AS w JOIN uses AS u ON u.refclassid = w.classid AND u.refobjid = w.objid
+     WHERE u.classid IN ('pg_proc'::regclass, 'pg_class'::regclass)
+),
 old_claim_functions AS (
     SELECT CASE WHEN c.classid = 'pg_policy'::regclass THEN 'error' ELSE 'warning' END, 'old_claim_functions', o.classid, o.objid,
            o.name, format('It calls %s, which is not a function of pg_auth_jwt%s.', f.signature,
@@ -236,31 +468,48 @@ old_claim_functions AS (
                 WHERE c.classid = 'pg_attrdef'::regclass AND d.oid = c.objid
                UNION ALL
                SELECT 'pg_class'::regclass, v.oid, format('view %s', v.name), v.name, ''
-                 FROM pg_rewrite AS r JOIN relations AS v ON v.oid = r.ev_class
-                WHERE c.classid = 'pg_rewrite'::regclass AND r.oid = c.objid AND v.relkind IN ('v', 'm')
+                 FROM relations AS v
+                WHERE c.classid = 'pg_class'::regclass AND v.oid = c.objid AND v.relkind IN ('v', 'm')
            ) AS o (classid, objid, name, whole, part)
 ),
 policy_reads_setting AS (
-    SELECT 'error', 'policy_reads_setting', 'pg_policy'::regclass, p.oid, p.name,
-           format('It believes %s, which every user can set to anything.',
-               coalesce('the setting ' || s.name, 'a setting whose name is computed')),
+    SELECT o.level, 'policy_reads_setting', 'pg_policy'::regclass, p.oid, p.name,
+           format('It believes %s, which every user can set to anything.%s', string_agg(DISTINCT coalesce('the setting ' || b.setting, b.computed), ' and '), o.remark),
            format('ALTER POLICY %I ON %s USING (...); -- with a claim function, such as auth.user_id(), in place of current_setting()',
                p.polname, p.table_name)
-      FROM policies AS p,
-           LATERAL (SELECT string_agg(DISTINCT m[1], ', ') AS name, count(*) AS found,
-                           bool_or(m[1] LIKE '%.%' OR m[1] = 'application_name') AS is_free
-                      FROM regexp_matches(p.passes || ' ' || p.checks, '\mcurrent_setting\(''([^'']+)''', 'g') AS m) AS s
-     WHERE p.reads_setting
-       -- One whose name is not written there may be any.
-       AND (s.is_free OR s.found < (SELECT count(*) FROM regexp_matches(p.passes || ' ' || p.checks, '\mcurrent_setting\(', 'g')))
+      FROM policies AS p JOIN read_settings AS b ON b.classid = 'pg_policy'::regclass AND b.objid = p.oid
+      JOIN setting_levels AS o ON o.policy = p.oid
+     GROUP BY p.oid, p.name, p.polname, p.table_name, o.level, o.remark
     UNION ALL
-    SELECT 'error', 'policy_reads_setting', 'pg_policy'::regclass, p.oid, p.name,
-           format('It calls %s, which believes a setting that every user can set to anything.', f.signature),
+    SELECT o.level, 'policy_reads_setting', 'pg_policy'::regclass, p.oid, p.name,
+           format('It uses %s, which believes %s%s, which every user can set to anything.%s', coalesce(f.signature, 'view ' || v.name),
+               string_agg(DISTINCT coalesce('the setting ' || b.setting, b.computed), ' and '),
+               CASE WHEN bool_or(EXISTS (SELECT FROM read_settings AS r WHERE r.classid = b.classid AND r.objid = b.objid)) THEN ''
+                    ELSE ' by way of others' END, o.remark),
            format('ALTER POLICY %I ON %s USING (...); -- with a claim function, such as auth.user_id(), in its place', p.polname, p.table_name)
-      FROM policies AS p JOIN calls AS c ON c.classid = 'pg_policy'::regclass AND c.objid = p.oid
-      JOIN functions AS f ON f.oid = c.function
-     WHERE f.reads_setting AND f.oid NOT IN (SELECT o.oid FROM old_functions AS o)
-       AND NOT EXISTS (SELECT FROM extension_members AS e WHERE e.classid = 'pg_proc'::regclass AND e.objid = f.oid)
+      FROM policies AS p JOIN uses AS u ON u.classid = 'pg_policy'::regclass AND u.objid = p.oid
+      JOIN believes AS b ON b.classid = u.refclassid AND b.objid = u.refobjid
+      JOIN setting_levels AS o ON o.policy = p.oid
+      LEFT JOIN functions AS f ON u.refclassid = 'pg_proc'::regclass AND f.oid = u.refobjid
+      LEFT JOIN relations AS v ON u.refclassid = 'pg_class'::regclass AND v.oid = u.refobjid
+     WHERE f.oid IS NULL OR f.oid NOT IN (SELECT o.oid FROM old_functions AS o)
+     GROUP BY p.oid, p.name, p.polname, p.table_name, o.level, o.remark, f.signature, v.name
+),
+policy_reads_user_metadata AS (
+    SELECT 'error', 'policy_reads_user_metadata', 'pg_policy'::regclass, p.oid, p.name,
+           format('It goes by %s, which users write themselves%s.', string_agg(DISTINCT m.claim, ' and '),
+               coalesce(' (read in ' || string_agg(DISTINCT m.signature, ', ') || ')', '')),
+           format('ALTER POLICY %I ON %s USING (...); -- with a claim that the issuer alone sets, such as app_metadata', p.polname, p.table_name)
+      FROM policies AS p
+      JOIN (SELECT o.oid AS policy, m[1] AS claim, NULL AS signature
+              FROM policies AS o JOIN asks AS a ON a.classid = 'pg_policy'::regclass AND a.objid = o.oid,
+                   regexp_matches(o.passes || ' ' || o.checks, '[''](?:[{]|[$][.])?"?(user_metadata|unsafe_metadata)\M', 'g') AS m
+            UNION
+            SELECT u.objid, w.claim, f.signature
+              FROM user_written AS w JOIN functions AS f ON f.oid = w.origin
+              JOIN uses AS u ON u.classid = 'pg_policy'::regclass AND u.refclassid = w.classid AND u.refobjid = w.objid
+           ) AS m ON m.policy = p.oid
+     GROUP BY p.oid, p.name, p.polname, p.table_name
 ),
 -- The planner calls an IMMUTABLE function once and writes its result into the plan.
 immutable_claims AS (
@@ -268,23 +517,77 @@ immutable_claims AS (
            'It is IMMUTABLE and calls a function of pg_auth_jwt, so a plan that is kept (a prepared statement, PL/pgSQL) '
                || 'has the claims of the user for whom it was made, and shows their rows to everyone after them.',
            format('ALTER FUNCTION %s STABLE;', f.signature)
-      FROM calls AS c JOIN functions AS f ON f.oid = c.function
-     WHERE f.is_immutable AND f.calls_ours AND c.classid IN ('pg_policy'::regclass, 'pg_rewrite'::regclass)
-       AND NOT EXISTS (SELECT FROM extension_members AS e WHERE e.classid = 'pg_proc'::regclass AND e.objid = f.oid)
+      FROM functions AS f JOIN asks AS a ON a.classid = 'pg_proc'::regclass AND a.objid = f.oid
+     WHERE f.is_immutable AND f.nspname <> 'auth' AND NOT f.is_member
+       AND f.oid IN (SELECT r.objid FROM reached AS r WHERE r.classid = 'pg_proc'::regclass)
+),
+-- Functions that policies and views use, by way of any others.
+reached (classid, objid) AS (
+    SELECT u.refclassid, u.refobjid FROM uses AS u WHERE u.classid IN ('pg_policy'::regclass, 'pg_class'::regclass)
+    UNION
+    SELECT u.refclassid, u.refobjid FROM reached AS r JOIN uses AS u ON u.classid = r.classid AND u.objid = r.objid
+     WHERE r.classid = 'pg_proc'::regclass
+),
+-- A handler that catches all errors, or those of class 28, or the one by which a query with two tokens ends.
+claims_error_caught AS (
+    SELECT 'warning', 'claims_error_caught', 'pg_proc'::regclass, f.oid, format('function %s', f.signature),
+           'It asks who the user is, and catches the error by which a refused token, or a second one in the same query, would end '
+               || 'the query: what it then returns stands for a user.',
+           format('CREATE OR REPLACE FUNCTION %s ...; -- without that handler, or one that catches the expected errors alone', f.signature)
+      FROM functions AS f JOIN asks AS a ON a.classid = 'pg_proc'::regclass AND a.objid = f.oid,
+           LATERAL (SELECT CASE
+               -- Its names of classes stand for all their errors. RAISE alone raises the caught error again.
+               WHEN f.language = 'plpgsql' THEN
+                   (SELECT count(*) FROM regexp_matches(f.body, '\m(?:when|or)\s+(?:(?:others|query_canceled|operator_intervention'
+                               || '|invalid_authorization_specification)\M|sqlstate\s+''(?:57000|57014|28000|28J..)'')', 'gi'))
+                   > (SELECT count(*) FROM regexp_matches(f.body, '\mraise\s*;', 'gi'))
+               WHEN f.language ~ '^plpython' THEN f.body ~ '\mexcept\M' AND f.body !~ '\mraise\s*(\n|$|;)'
+               WHEN f.language ~ '^plperl' THEN f.body ~ '\meval\M|\mtry\M'
+               WHEN f.language ~ '^(plv8|pljs|plcoffee|pltcl)' THEN f.body ~ '\mcatch\M'
+               ELSE false END) AS h (catches)
+     WHERE h.catches AND f.nspname <> 'auth' AND NOT f.is_member
+       AND f.oid IN (SELECT r.objid FROM reached AS r WHERE r.classid = 'pg_proc'::regclass)
+),
+policy_without_expression AS (
+    SELECT CASE WHEN p.polpermissive THEN 'warning' ELSE 'error' END, 'policy_without_expression', 'pg_policy'::regclass, p.oid, p.name,
+           CASE WHEN NOT p.polpermissive THEN 'It is restrictive and has no expression, so it restricts nothing.'
+                ELSE format('It has no %s, so it lets no row be %s.', CASE p.polcmd WHEN 'a' THEN 'WITH CHECK' ELSE 'USING' END,
+                         CASE p.polcmd WHEN 'a' THEN 'inserted' WHEN 'r' THEN 'read' WHEN 'w' THEN 'changed' WHEN 'd' THEN 'deleted'
+                              ELSE 'read, changed or deleted' END) END,
+           format('ALTER POLICY %I ON %s %s (...); -- with the condition that is meant', p.polname, p.table_name,
+               CASE p.polcmd WHEN 'a' THEN 'WITH CHECK' ELSE 'USING' END)
+      FROM policies AS p
+     WHERE CASE WHEN NOT p.polpermissive THEN p.passes || p.checks = '' WHEN p.polcmd = 'a' THEN p.checks = '' ELSE p.passes = '' END
+),
+-- What permissive policies that are true let a role write: `old` for the rows that it may change, `new` for
+-- what it may make of them. A restrictive policy counts for its commands and its roles.
+open_writes AS (
+    SELECT p.policy, p.role, p.rolname, k.command, k.side
+      FROM policy_roles AS p JOIN privileges AS r ON r.relation = p.polrelid AND r.role = p.role
+      JOIN tables AS t ON t.oid = p.polrelid AND t.has_rls
+      JOIN (VALUES ('a', 'new'), ('w', 'old'), ('w', 'new'), ('d', 'old')) AS k (command, side)
+        ON k.command = r.command AND p.polcmd IN ('*', k.command)
+     WHERE p.polpermissive
+       AND CASE k.side WHEN 'old' THEN p.passes = 'true' ELSE coalesce(nullif(p.checks, ''), p.passes) = 'true' END
+       AND NOT EXISTS (
+           SELECT FROM policy_roles AS q
+            WHERE q.polrelid = p.polrelid AND q.role = p.role AND NOT q.polpermissive AND q.polcmd IN ('*', k.command)
+              AND CASE k.side WHEN 'old' THEN q.passes ELSE coalesce(nullif(q.checks, ''), q.passes) END NOT IN ('', 'true'))
 ),
 policy_always_true AS (
     SELECT 'warning', 'policy_always_true', 'pg_policy'::regclass, p.oid, p.name,
-           format('It lets role %s %s any row.', string_agg(DISTINCT quote_ident(r.rolname), ', '),
-               CASE p.polcmd WHEN 'a' THEN 'insert' WHEN 'd' THEN 'delete' ELSE 'change' END),
-           format('ALTER POLICY %I ON %s %s (...); -- with the condition that is meant', p.polname, p.table_name,
-               CASE WHEN p.passes = 'true' THEN 'USING' ELSE 'WITH CHECK' END)
-      FROM policies AS p JOIN tables AS t ON t.oid = p.polrelid
-      JOIN reach AS r ON r.relation = t.oid AND r.can_write AND NOT r.is_owner
-       AND EXISTS (SELECT FROM unnest(p.polroles) AS named (role) WHERE named.role = 0 OR pg_has_role(r.role, named.role, 'USAGE'))
-     WHERE p.polpermissive AND p.polcmd <> 'r' AND t.has_rls
-       AND (p.passes = 'true' OR (p.passes = '' AND p.checks = 'true'))
-       AND NOT EXISTS (SELECT FROM policies AS q WHERE q.polrelid = p.polrelid AND NOT q.polpermissive)
-     GROUP BY p.oid, p.name, p.polname, p.table_name, p.polcmd, p.passes
+           format('It lets role %s %s.', o.roles, concat_ws(' and ',
+               CASE WHEN 'a new' = ANY (o.writes) THEN 'insert any row' END,
+               CASE WHEN 'w old' = ANY (o.writes) THEN 'change any row'
+                    WHEN 'w new' = ANY (o.writes) THEN 'make any row of one that it may change' END,
+               CASE WHEN 'd old' = ANY (o.writes) THEN 'delete any row' END)),
+           format('ALTER POLICY %I ON %s %s; -- with the condition that is meant', p.polname, p.table_name,
+               concat_ws(' ', CASE WHEN p.passes = 'true' THEN 'USING (...)' END,
+                         CASE WHEN p.checks = 'true' AND o.writes && '{a new,w new}' THEN 'WITH CHECK (...)' END))
+      FROM policies AS p
+      JOIN (SELECT w.policy, string_agg(DISTINCT quote_ident(w.rolname), ', ') AS roles,
+                   array_agg(DISTINCT w.command || ' ' || w.side) AS writes
+              FROM open_writes AS w GROUP BY w.policy) AS o ON o.policy = p.oid
 ),
 policy_for_no_login AS (
     SELECT 'warning', 'policy_for_no_login', 'pg_policy'::regclass, p.oid, p.name,
@@ -297,6 +600,12 @@ policy_for_no_login AS (
        AND NOT EXISTS (
            SELECT FROM unnest(p.polroles) AS named (role), pg_roles AS l
             WHERE l.rolcanlogin AND (NOT l.rolsuper OR l.oid = named.role) AND pg_has_role(l.oid, named.role, 'MEMBER'))
+       -- Queries of a view, and of a SECURITY DEFINER function, are its owner's.
+       AND NOT EXISTS (
+           SELECT FROM unnest(p.polroles) AS named (role), pg_roles AS o
+            WHERE o.oid IN (SELECT v.relowner FROM relations AS v WHERE v.relkind = 'm' OR (v.relkind = 'v' AND NOT v.is_invoker)
+                            UNION SELECT f.proowner FROM functions AS f WHERE f.prosecdef AND NOT f.is_member)
+              AND (NOT (o.rolsuper OR o.rolbypassrls) OR o.oid = named.role) AND pg_has_role(o.oid, named.role, 'USAGE'))
 ),
 -- A column that a policy compares with a claim, as `owner = auth.user_id()` or `(SELECT
 -- auth.session() ->> 'x') = x`: in the text, where Postgres writes our functions qualified.
@@ -315,10 +624,40 @@ missing_index AS (
        AND NOT EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = t.oid AND i.indisvalid AND i.indkey[0] = a.attnum)
      GROUP BY t.oid, t.name, t.reltuples, a.attname
 ),
+-- An operator or function that is not leakproof never becomes the condition of an index below a policy, unless it is the
+-- policy's own (check_index_predicates and restriction_is_securely_promotable in src/backend/optimizer).
+index_not_leakproof AS (
+    SELECT 'info', 'index_not_leakproof', 'pg_class'::regclass, i.indexrelid, format('index %s', i.indexrelid::regclass),
+           format('Queries under the policies of %s cannot use it for their own conditions: %s is not leakproof.', t.name,
+               string_agg(DISTINCT l.name, ', ')),
+           format('ALTER TABLE %s ADD COLUMN %I %s GENERATED ALWAYS AS (%s) STORED; -- with an index on it, and the conditions on it too', t.name,
+               left(x.relname, 55) || '_value',
+               coalesce(format_type((array_agg(l.type ORDER BY n) FILTER (WHERE l.expression IS NOT NULL))[1], NULL), 'text'),
+               coalesce((array_agg(l.expression ORDER BY n) FILTER (WHERE l.expression IS NOT NULL))[1], '...'))
+      FROM tables AS t JOIN pg_index AS i ON i.indrelid = t.oid AND i.indisvalid JOIN pg_class AS x ON x.oid = i.indexrelid,
+           generate_series(1, i.indnkeyatts) AS n,
+           LATERAL (
+               SELECT format('function %s', f.oid::regprocedure), pg_get_indexdef(i.indexrelid, n, false), c.atttypid
+                 FROM pg_attribute AS c, regexp_matches(i.indexprs::text, ':(?:funcid|opfuncid) ([0-9]+) ', 'g') AS m JOIN pg_proc AS f ON f.oid = m[1]::oid
+                WHERE i.indkey[n - 1] = 0 AND NOT f.proleakproof AND c.attrelid = i.indexrelid AND c.attnum = n
+                  AND NOT EXISTS (SELECT FROM policies AS p WHERE p.polrelid = t.oid
+                                     AND strpos(p.passes, pg_get_indexdef(i.indexrelid, n, false)) > 0)
+               UNION ALL
+               SELECT format('operator %s(%s)', a.amopopr::regoper, format_type(a.amoplefttype, NULL)), NULL, NULL
+                 FROM pg_opclass AS k JOIN pg_amop AS a ON a.amopfamily = k.opcfamily AND a.amoplefttype = k.opcintype AND a.amoppurpose = 's'
+                WHERE i.indkey[n - 1] <> 0 AND k.oid = i.indclass[n - 1]
+                  AND NOT EXISTS (SELECT FROM pg_amop AS o JOIN pg_operator AS e ON e.oid = o.amopopr JOIN pg_proc AS f ON f.oid = e.oprcode
+                                   WHERE o.amopfamily = a.amopfamily AND o.amoplefttype = a.amoplefttype AND o.amoppurpose = 's' AND f.proleakproof)
+                  AND NOT EXISTS (SELECT FROM policies AS p JOIN pg_attribute AS c ON c.attrelid = t.oid AND c.attnum = i.indkey[n - 1]
+                                   WHERE p.polrelid = t.oid AND strpos(p.passes, quote_ident(c.attname)) > 0)
+           ) AS l (name, expression, type)
+     WHERE t.has_rls AND EXISTS (SELECT FROM reach AS r WHERE r.relation = t.oid AND r.can_read AND NOT r.is_owner)
+     GROUP BY i.indexrelid, t.name, x.relname
+),
 -- 5. Ways around policies.
 view_reads AS (
     SELECT DISTINCT r.ev_class AS view, d.refobjid AS relation,
-           EXISTS (SELECT FROM calls AS c WHERE c.classid = 'pg_rewrite'::regclass AND c.objid = r.oid
+           EXISTS (SELECT FROM calls AS c WHERE c.classid = 'pg_class'::regclass AND c.objid = r.ev_class
                       AND c.function IN (SELECT o.oid FROM our_functions AS o)) AS uses_claims
       FROM pg_rewrite AS r
       JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
@@ -361,20 +700,93 @@ materialized_view AS (
                (SELECT string_agg(DISTINCT quote_ident(r.rolname), ', ') FROM reach AS r WHERE r.relation = ANY (g.tops) AND r.can_read))
       FROM guarded_readings AS g WHERE g.relkind = 'm'
 ),
+-- SECURITY DEFINER functions, and how roles of the application run them: by a call; as a trigger of a table that they
+-- write; or as one that they add to a table of their own, such as a temporary one.
+definers AS (
+    SELECT f.*, string_agg(DISTINCT quote_ident(r.rolname), ', ') AS callers, bool_or(k.can_call OR k.can_fire) AS is_run,
+           bool_or(has_database_privilege(r.oid, d.oid, 'TEMP')) AS can_make_temporary
+      FROM functions AS f, app_roles AS r, pg_database AS d,
+           LATERAL (SELECT f.prorettype <> 'trigger'::regtype AND has_function_privilege(r.oid, f.oid, 'EXECUTE')
+                               AND has_schema_privilege(r.oid, f.pronamespace, 'USAGE'),
+                           f.prorettype = 'trigger'::regtype AND EXISTS (
+                               SELECT FROM pg_trigger AS g JOIN reach AS o ON o.relation = g.tgrelid AND o.role = r.oid
+                                WHERE g.tgfoid = f.oid AND g.tgenabled <> 'D' AND (o.can_write OR o.can_truncate)),
+                           f.prorettype = 'trigger'::regtype AND has_function_privilege(r.oid, f.oid, 'EXECUTE')
+                               AND has_schema_privilege(r.oid, f.pronamespace, 'USAGE') AND has_database_privilege(r.oid, d.oid, 'TEMP')
+                   ) AS k (can_call, can_fire, can_add)
+     WHERE f.prosecdef AND f.language NOT IN ('c', 'internal') AND f.nspname <> 'auth' AND NOT f.is_member
+       AND f.prorettype <> 'event_trigger'::regtype
+       AND d.datname = current_database() AND NOT r.rolsuper AND r.oid <> f.proowner AND (k.can_call OR k.can_fire OR k.can_add)
+     GROUP BY f.oid, f.signature, f.proname, f.pronamespace, f.nspname, f.pronargs, f.prokind, f.prosecdef, f.proowner, f.prorettype,
+              f.is_immutable, f.language, f.is_member, f.search_path, f.is_bound, f.may_read_setting, f.body
+),
 definer_search_path AS (
-    SELECT 'warning', 'definer_search_path', 'pg_proc'::regclass, p.oid, format('function %s', p.oid::regprocedure),
-           format('It is SECURITY DEFINER without a search_path of its own, so its caller (%s) chooses whose tables and functions it uses.',
-               (SELECT min(quote_ident(r.rolname)) FROM app_roles AS r
-                 WHERE has_function_privilege(r.oid, p.oid, 'EXECUTE') AND has_schema_privilege(r.oid, p.pronamespace, 'USAGE'))),
-           format('ALTER FUNCTION %s SET search_path = pg_catalog, %I, pg_temp;', p.oid::regprocedure, n.nspname)
-      FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace JOIN pg_language AS l ON l.oid = p.prolang
-     WHERE p.prosecdef AND p.prosqlbody IS NULL AND l.lanname NOT IN ('c', 'internal') AND n.nspname !~ '^pg_'
-       AND p.prorettype <> 'event_trigger'::regtype AND p.prokind <> 'p'
-       AND NOT EXISTS (SELECT FROM unnest(p.proconfig) AS c (setting) WHERE c.setting LIKE 'search\_path=%')
-       AND NOT EXISTS (SELECT FROM extension_members AS e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid)
-       AND EXISTS (SELECT FROM app_roles AS r
-                    WHERE NOT r.rolsuper AND r.oid <> p.proowner AND has_function_privilege(r.oid, p.oid, 'EXECUTE')
-                      AND has_schema_privilege(r.oid, p.pronamespace, 'USAGE'))
+    SELECT CASE WHEN d.is_run THEN 'warning' ELSE 'info' END, 'definer_search_path', 'pg_proc'::regclass, d.oid, format('function %s', d.signature),
+           CASE WHEN d.search_path IS NULL
+                THEN format('It is SECURITY DEFINER without a search_path of its own, so %s (%s) chooses whose tables and functions it uses.', c.who, d.callers)
+                ELSE format('It is SECURITY DEFINER, and its search_path does not end in pg_temp, so a temporary table of %s (%s) takes the place of %s.',
+                         c.who, d.callers, u.names) END,
+           format('ALTER %s %s SET search_path = %s;', CASE d.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, d.signature,
+               CASE WHEN d.search_path IS NULL THEN format('pg_catalog, %I, pg_temp', d.nspname)
+                    ELSE concat_ws(', ', coalesce(p.others, 'pg_catalog'), 'pg_temp') END)
+      FROM definers AS d
+      LEFT JOIN (SELECT n.function, string_agg(DISTINCT n.name, ', ') AS names FROM unqualified AS n GROUP BY n.function) AS u ON u.function = d.oid
+      LEFT JOIN (SELECT s.function, (array_agg(s.name ORDER BY s.n DESC))[1] AS last,
+                        string_agg(quote_ident(s.name), ', ' ORDER BY s.n) FILTER (WHERE s.name <> 'pg_temp') AS others
+                   FROM path_schemas AS s GROUP BY s.function) AS p ON p.function = d.oid,
+           LATERAL (SELECT CASE WHEN NOT d.is_run THEN 'a role that adds it as a trigger to a temporary table'
+                                WHEN d.prorettype = 'trigger'::regtype THEN 'the role that fires it'
+                                ELSE 'its caller' END) AS c (who)
+     WHERE NOT d.is_bound
+       AND (d.search_path IS NULL
+            OR (u.names IS NOT NULL AND d.can_make_temporary AND p.last IS DISTINCT FROM 'pg_temp'))
+),
+-- The schemas of their search_path, and the relations of these, or of pg_catalog, that their text names without a schema.
+path_schemas (function, name, n) AS (
+    SELECT d.oid, CASE WHEN m[1] IS NULL THEN lower(m[2]) ELSE replace(m[1], '""', '"') END, p.n
+      FROM definers AS d, regexp_matches(d.search_path, '"((?:[^"]|"")*)"|([^",[:space:]]+)', 'g') WITH ORDINALITY AS p (m, n)
+     WHERE m[1] <> '' OR m[2] <> ''
+),
+unqualified (function, name) AS (
+    SELECT DISTINCT d.oid, quote_ident(c.relname)
+      FROM definers AS d CROSS JOIN LATERAL
+           regexp_matches(d.body, '(?:\m(?:from|join|into|update|only|table|truncate|using|lock|copy)|,)\s+'
+               || '([[:alpha:]_][[:alnum:]_$]*|"(?:[^"]|"")+")(?!\s*[.]|[[:alnum:]_$"])', 'gi') AS m
+      JOIN pg_class AS c ON c.relname = CASE WHEN m[1] LIKE '"%' THEN replace(substr(m[1], 2, length(m[1]) - 2), '""', '"') ELSE lower(m[1]) END
+      JOIN pg_namespace AS n ON n.oid = c.relnamespace
+      JOIN pg_roles AS o ON o.oid = d.proowner
+      LEFT JOIN path_schemas AS s ON s.function = d.oid AND n.nspname = CASE s.name WHEN '$user' THEN o.rolname ELSE s.name END
+     WHERE d.search_path IS NOT NULL AND NOT d.is_bound AND c.relkind IN ('r', 'p', 'f', 'v', 'm')
+       AND (n.nspname = 'pg_catalog' OR s.name IS NOT NULL)
+),
+-- Guarded tables that a function or view names, and those that reach these with the rights of the function that is called.
+touches (classid, objid) AS (
+    SELECT u.classid, u.objid FROM uses AS u JOIN tables AS t ON u.refclassid = 'pg_class'::regclass AND t.oid = u.refobjid AND t.has_rls
+     WHERE u.classid IN ('pg_proc'::regclass, 'pg_class'::regclass)
+    UNION
+    SELECT u.classid, u.objid
+      FROM touches AS o JOIN uses AS u ON u.refclassid = o.classid AND u.refobjid = o.objid
+      LEFT JOIN pg_proc AS p ON o.classid = 'pg_proc'::regclass AND p.oid = o.objid
+     WHERE u.classid IN ('pg_proc'::regclass, 'pg_class'::regclass) AND NOT coalesce(p.prosecdef, false)
+),
+-- One that asks who the user is has a condition of its own.
+definer_bypasses_rls AS (
+    SELECT 'warning', 'definer_bypasses_rls', 'pg_proc'::regclass, d.oid, format('function %s', d.signature),
+           format('It is SECURITY DEFINER and uses %s with the rights of its owner, %I, to whom no policy applies; %s may call it, and it does not ask who the user is.',
+               coalesce(t.names, 'guarded tables, by way of others,'), o.rolname, d.callers),
+           format('REVOKE EXECUTE ON %s %s FROM PUBLIC, %s; -- or let it ask auth.user_id()',
+               CASE d.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, d.signature, d.callers)
+      FROM definers AS d JOIN pg_roles AS o ON o.oid = d.proowner
+      JOIN touches AS s ON s.classid = 'pg_proc'::regclass AND s.objid = d.oid
+      LEFT JOIN (SELECT i.oid AS function, string_agg(g.name, ', ' ORDER BY g.name) AS names,
+                        bool_or(NOT g.is_forced AND pg_has_role(i.proowner, g.relowner, 'USAGE')) AS is_owner
+                   FROM definers AS i JOIN uses AS u ON u.classid = 'pg_proc'::regclass AND u.objid = i.oid
+                   JOIN tables AS g ON u.refclassid = 'pg_class'::regclass AND g.oid = u.refobjid AND g.has_rls
+                  GROUP BY i.oid) AS t ON t.function = d.oid
+     WHERE d.prorettype <> 'trigger'::regtype
+       AND (o.rolsuper OR o.rolbypassrls OR t.is_owner
+            OR (t.function IS NULL AND EXISTS (SELECT FROM tables AS g WHERE g.has_rls AND NOT g.is_forced AND pg_has_role(o.oid, g.relowner, 'USAGE'))))
+       AND d.oid NOT IN (SELECT a.objid FROM asks AS a WHERE a.classid = 'pg_proc'::regclass)
 ),
 -- 6. The extension itself.
 key_tables AS (
@@ -571,11 +983,16 @@ shared_secret AS (
       FROM keys AS k WHERE k.secrets > 0
 ),
 findings (level, code, classid, objid, object, detail, fix) AS (
-    TABLE rls_disabled UNION ALL TABLE table_without_rls UNION ALL TABLE no_policy UNION ALL TABLE privilege_beyond_rls
+    TABLE rls_disabled UNION ALL TABLE table_without_rls UNION ALL TABLE partition_without_rls
+    UNION ALL TABLE no_policy UNION ALL TABLE no_policy_for_command UNION ALL TABLE privilege_beyond_rls
     UNION ALL TABLE role_owns_table UNION ALL TABLE role_bypasses_rls UNION ALL TABLE role_can_switch
-    UNION ALL TABLE library_loaded_late UNION ALL TABLE old_claim_functions UNION ALL TABLE policy_reads_setting
-    UNION ALL TABLE immutable_claims UNION ALL TABLE policy_always_true UNION ALL TABLE policy_for_no_login UNION ALL TABLE missing_index
-    UNION ALL TABLE view_bypasses_rls UNION ALL TABLE materialized_view UNION ALL TABLE definer_search_path
+    UNION ALL TABLE library_loaded_late UNION ALL TABLE scope_not_stored UNION ALL TABLE server_outdated
+    UNION ALL TABLE old_claim_functions UNION ALL TABLE policy_reads_setting UNION ALL TABLE policy_reads_user_metadata
+    UNION ALL TABLE immutable_claims UNION ALL TABLE claims_error_caught UNION ALL TABLE policy_without_expression
+    UNION ALL TABLE policy_always_true UNION ALL TABLE policy_for_no_login
+    UNION ALL TABLE missing_index UNION ALL TABLE index_not_leakproof
+    UNION ALL TABLE view_bypasses_rls UNION ALL TABLE materialized_view
+    UNION ALL TABLE definer_search_path UNION ALL TABLE definer_bypasses_rls
     UNION ALL TABLE key_privilege UNION ALL TABLE claim_function_replaced UNION ALL TABLE key_triggers
     UNION ALL TABLE audience_not_checked UNION ALL TABLE any_issuer UNION ALL TABLE tokens_never_expire
     UNION ALL TABLE development_issuer

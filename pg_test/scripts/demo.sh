@@ -20,10 +20,10 @@ readme_with() {
 
 mkdir -p "${actual%/*}"
 examples/demo/run test_demo >"$actual"
-# Nothing is wrong with how the demo sets row-level security up.
+# Nothing is wrong with how the demo sets row-level security up. It has no pooler, and the server may lack fixes.
 PGHOST=$(cluster_dir test_demo)
 export PGHOST
-[ "$("$PG_BIN/psql" -XAtq -U app_owner -c 'SELECT count(*) FROM auth.lint()' demo)" = 0 ]
+[ "$("$PG_BIN/psql" -XAtq -U app_owner -c "SELECT count(*) FROM auth.lint() WHERE code NOT IN ('scope_not_stored', 'server_outdated')" demo)" = 0 ]
 
 if [ -n "${ACCEPT-}" ]; then
     cp "$actual" "$expected"
