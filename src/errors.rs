@@ -11,6 +11,7 @@ use jwt_verify::{Error, ErrorKind, JwksError, KeyError, UnknownAlgorithm};
 
 use crate::pg::report::{Report, SqlState};
 use crate::pg::row::NotUtf8;
+use crate::pg::row_security::Exemption;
 
 /// A JWKS or a JWK, or another argument, that is not acceptable.
 const INVALID_PARAMETER_VALUE: SqlState = SqlState(b"22023");
@@ -211,6 +212,53 @@ pub fn token_changed(could_be_caught: bool, refusal: Option<&Report>) -> Report 
         )),
         hint: Some(
             "Sign in by a statement of its own, before the query, and close the cursors of the former user."
+                .to_owned(),
+        ),
+    }
+}
+
+/// The WARNING where no policies apply to the role that signs in.
+pub fn policies_do_not_apply(exemption: &Exemption) -> Report {
+    let (detail, hint) = match exemption {
+        Exemption::Superuser => (
+            "It is a superuser, and sees all rows, whatever the token.".to_owned(),
+            "Connect as a role that is no superuser, or use SET ROLE to become one before signing in.".to_owned(),
+        ),
+        Exemption::Bypasses => (
+            "It has BYPASSRLS, and sees all rows, whatever the token.".to_owned(),
+            "Connect as a role without BYPASSRLS, or use SET ROLE to become one before signing in.".to_owned(),
+        ),
+        Exemption::Owns(table) => (
+            format!(
+                "It owns table {table}, or has the rights of its owner, and sees all rows there, \
+                 whatever the token."
+            ),
+            format!(
+                "Connect as a role that owns none of the tables, or use ALTER TABLE {table} FORCE ROW \
+                 LEVEL SECURITY."
+            ),
+        ),
+    };
+    Report {
+        sqlstate: SqlState(b"01J01"),
+        message: "row-level security does not apply to the current role".to_owned(),
+        detail: Some(detail),
+        hint: Some(hint),
+    }
+}
+
+/// The NOTICE where a token is set for the session because there is no transaction block.
+pub fn set_for_session() -> Report {
+    Report {
+        sqlstate: SqlState(b"01J02"),
+        message: "token is set for the session, because there is no transaction block".to_owned(),
+        detail: Some(
+            "Behind a pooler in transaction mode, the next client of this connection has it, too."
+                .to_owned(),
+        ),
+        hint: Some(
+            "Call auth.jwt_session_init between BEGIN and COMMIT, or set pg_auth_jwt.scope to transaction. \
+             Without such a pooler, is_local => false says that the session is meant."
                 .to_owned(),
         ),
     }

@@ -50,8 +50,8 @@ SELECT auth.jwt_session_init(:'forged');
 SELECT auth.jwt_session_init(:'expired');
 \echo SQLSTATE :LAST_ERROR_SQLSTATE
 
--- 8. While Bob is signed in, the owner withdraws the key that signed his token.
-SELECT auth.jwt_session_init(:'bob');
+-- 8. While Bob is signed in, here for the session, the owner withdraws the key that signed his token.
+SELECT auth.jwt_session_init(:'bob', is_local => false);
 SELECT auth.email();
 \! psql -X -U app_owner -c "DELETE FROM auth.jwks WHERE kid = 'ed-1'" demo
 SELECT auth.email();
@@ -66,10 +66,10 @@ CREATE TABLE next_keys AS SELECT key ->> 'kid' AS id, key AS public_key
 
 -- 10. A rotation: the issuer's new key counts as soon as its row is there, and no longer.
 \connect - authenticated
-SELECT auth.jwt_session_init(:'alice');
+SELECT auth.jwt_session_init(:'alice', is_local => false);
 \echo SQLSTATE :LAST_ERROR_SQLSTATE
 \! psql -X -U app_owner -c "INSERT INTO issuer_keys SELECT * FROM next_keys" demo
-SELECT auth.jwt_session_init(:'alice');
+SELECT auth.jwt_session_init(:'alice', is_local => false);
 SELECT auth.email();
 \! psql -X -U app_owner -c "DELETE FROM issuer_keys WHERE id = 'es-1'" demo
 SELECT auth.email();
@@ -84,5 +84,5 @@ SELECT kid, alg, state FROM auth.key_status;
 -- 12. A rotation there: the first token of the new key has it fetched.
 \connect - authenticated
 \! mv "$ENDPOINT/next.json" "$ENDPOINT/jwks.json"
-SELECT auth.jwt_session_init(:'alice');
+SELECT auth.jwt_session_init(:'alice', is_local => false);
 SELECT auth.email();

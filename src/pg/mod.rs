@@ -10,6 +10,7 @@ pub mod guard;
 pub mod library;
 pub mod report;
 pub mod row;
+pub mod row_security;
 pub mod sandbox;
 pub mod search;
 pub mod shared;

@@ -10,7 +10,7 @@ use crate::pg::function::{Arguments, TooLong, sql_function};
 use crate::pg::report::Report;
 use crate::pg::unguarded;
 use crate::pg::uuid;
-use crate::session;
+use crate::session::{self, advice};
 use crate::settings::{self, Scope};
 use crate::stats;
 use crate::trust::keys;
@@ -26,8 +26,14 @@ sql_function!(
         if !token.is_empty() {
             session::verify_patiently(token)?;
         }
-        let is_local = is_local(arguments.boolean(1), || arguments.call_is_whole_statement());
-        set_token(token, is_local);
+        let lifetime = Lifetime::of(arguments.boolean(1), || arguments.call_is_whole_statement());
+        set_token(token, lifetime);
+        if !token.is_empty() {
+            advice::on_role();
+            if lifetime == Lifetime::SessionByDefault {
+                advice::on_session_scope();
+            }
+        }
         // As PG_RETURN_VOID.
         Ok(Some(pg_sys::Datum::from(0)))
     }
@@ -124,40 +130,54 @@ fn remark_on_subject(token: &str, steps: &mut [jwt_verify::Step]) {
     }
 }
 
-/// Whether the token is set for the transaction, as by SET LOCAL, and not for the session.
+/// How long a token that is set now lasts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lifetime {
+    /// To the end of the transaction, as by SET LOCAL.
+    Transaction,
+    /// To the end of the session, as asked for.
+    Session,
+    /// To the end of the session, because there is no transaction block and nobody has said
+    /// otherwise.
+    SessionByDefault,
+}
+
+/// From the argument and the setting.
 ///
 /// Outside of a transaction block the transaction ends with the client's statement. A call inside a
 /// larger statement can make sense there, because the statement's other parts can use the token.
 /// Where the call is the whole statement the token has no use, and Postgres's own WARNING of SET
 /// LOCAL says so.
-fn is_local(asked: Option<bool>, call_is_whole_statement: impl FnOnce() -> bool) -> bool {
-    // A call by a function counts as part of the statement that calls that function.
-    let in_block = unguarded::IsInTransactionBlock(true);
-    let scope = settings::scope();
-    let is_local = match (scope, asked) {
-        (Scope::Transaction, _) | (_, Some(true)) => true,
-        (_, Some(false)) | (Scope::Session, None) => false,
-        (Scope::Auto, None) => in_block,
-    };
-    if is_local && !in_block {
-        // The setting overrides the argument.
-        let overruled = asked == Some(false);
-        if overruled || call_is_whole_statement() {
-            let what = if asked == Some(true) {
-                c"auth.jwt_session_init with is_local => true"
-            } else {
-                c"auth.jwt_session_init with pg_auth_jwt.scope = transaction"
-            };
-            // SAFETY: the argument is NUL-terminated.
-            unsafe { pg_sys::WarnNoTransactionBlock(true, what.as_ptr()) }
+impl Lifetime {
+    fn of(asked: Option<bool>, call_is_whole_statement: impl FnOnce() -> bool) -> Self {
+        // A call by a function counts as part of the statement that calls that function.
+        let in_block = unguarded::IsInTransactionBlock(true);
+        let lifetime = match (settings::scope(), asked) {
+            (Scope::Transaction, _) | (_, Some(true)) => Self::Transaction,
+            (_, Some(false)) | (Scope::Session, None) => Self::Session,
+            (Scope::Auto, None) if in_block => Self::Transaction,
+            (Scope::Auto, None) => Self::SessionByDefault,
+        };
+        if lifetime == Self::Transaction && !in_block {
+            // The setting overrides the argument.
+            let overruled = asked == Some(false);
+            if overruled || call_is_whole_statement() {
+                let what = if asked == Some(true) {
+                    c"auth.jwt_session_init with is_local => true"
+                } else {
+                    c"auth.jwt_session_init with pg_auth_jwt.scope = transaction"
+                };
+                // SAFETY: the argument is NUL-terminated.
+                unsafe { pg_sys::WarnNoTransactionBlock(true, what.as_ptr()) }
+            }
         }
+        lifetime
     }
-    is_local
 }
 
 /// Sets `pg_auth_jwt.token` as SET or SET LOCAL does.
-fn set_token(token: &[u8], is_local: bool) {
-    let action = if is_local {
+fn set_token(token: &[u8], lifetime: Lifetime) {
+    let action = if lifetime == Lifetime::Transaction {
         pg_sys::GucAction::GUC_ACTION_LOCAL
     } else {
         pg_sys::GucAction::GUC_ACTION_SET

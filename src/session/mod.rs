@@ -5,6 +5,7 @@
 //! here is used unless the setting, the keys and the clock still agree with it.
 
 mod access;
+mod advice;
 mod audit;
 pub mod claim_functions;
 mod execution;
