@@ -14,6 +14,8 @@ CREATE FUNCTION auth.lint()
     SET quote_all_identifiers = off
     -- Compiling so long a query takes seconds, and running it milliseconds.
     SET jit = off
+    -- The regular expressions below have backslashes.
+    SET standard_conforming_strings = on
     AS $lint$
 WITH RECURSIVE
 -- 1. What is looked at.
