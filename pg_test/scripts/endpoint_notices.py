@@ -3,8 +3,10 @@
 fetches that are due and do not begin, keys that become stale unfetched, triggers that are off; and
 what the launcher finds without being told."""
 
+import json
 import re
 
+from lib import ed25519
 from lib.endpoint import Answer, Endpoint, Held, keys
 from lib.following import WHO, FetchingCluster, Issuer, folder, until
 from lib.pg import Checks
@@ -130,6 +132,77 @@ def hidden_hosts(checks, cluster, db, endpoint):
     cluster.allow(endpoint.host)
 
 
+def clock_was_ahead(checks, cluster, db, endpoint):
+    """Keys that were fetched "in a year" do not count until then, where nothing is fetched that would
+    correct it."""
+    owner = cluster.session(db, "owner_role")
+    issuer = Issuer(owner, endpoint, "ahead", keys(1))
+    issuer.outcome()
+    cluster.allow()
+    ahead = f"last_success = now() + interval '1 year', {NOTHING_DUE}, answered = "
+    for answered, code, state in (("now() - interval '1 min'", None, "live"), ("now() - interval '8 days'", "28J03", "stale"), ("NULL", "28J03", "stale"),
+                                  ("now() + interval '1 year'", "28J03", "stale")):
+        issuer.change(ahead + answered)
+        with cluster.session(db) as session:
+            checks.equal(f"answered {answered}", [issuer.sign_in(session, 1), issuer.status()], [code, state])
+    checks.true(f"key_status says why: {issuer.status('last_error')}", "lies in the future" in issuer.status("last_error"))
+    issuer.change("last_success = now() + interval '10 min', answered = NULL")
+    with cluster.session(db) as session:
+        checks.equal("a clock that was set by minutes", issuer.sign_in(session, 1), None)
+    issuer.change(ahead + "NULL")
+    cluster.allow(endpoint.host)
+    checks.equal("a fetch corrects it", [issuer.outcome(), issuer.status()], ["unchanged", "live"])
+    owner.query("UPDATE auth.issuers SET max_stale = NULL")
+    issuer.change(ahead + "NULL")
+    with cluster.session(db) as session:
+        checks.equal("without max_stale", issuer.sign_in(session, 1), None)
+    owner.query(f"SELECT auth.unfollow('{issuer.name}')")
+
+
+def named_for_what_it_is(checks, cluster, db, endpoint):
+    """An answer that is no JWKS is named for what it is, and no stored key is lost by it."""
+    owner = cluster.session(db, "owner_role")
+    issuer = Issuer(owner, endpoint, "named", keys(1))
+    issuer.outcome()
+    key = json.loads(ed25519.jwks(1))["keys"][0]
+    discovery = json.dumps({"issuer": issuer.name, "jwks_uri": issuer.url, "token_endpoint": "https://x"})
+    answers = {
+        "<!DOCTYPE html><title>Sign in</title>": "web page", "\ufeff" + ed25519.jwks(1): "byte order mark", f"callback({ed25519.jwks(1)})": "script",
+        json.dumps([key]): "bare array", json.dumps([{**key, "d": "AAAA"}]): "private key", json.dumps([{"kty": "oct", "k": "AAAA"}]): "shared secret",
+        "-----BEGIN PUBLIC KEY-----": "PEM", "": "empty", discovery: "discovery document", "{}": "shared secret (HS256)", '{"keys": []}': "shared secret (HS256)",
+        json.dumps({"keys": [{**key, "x": key["x"] + "="}]}): "padded", json.dumps({"keys": [{**key, "x": "+" + key["x"][1:]}]}): "ordinary base64",
+    }
+    for body, words in answers.items():
+        issuer.script(Answer(body))
+        outcome, detail = issuer.refresh()
+        checks.equal(f"{body:.40}: {detail}", [outcome, words in detail, issuer.kids()], ["failed", True, ["e1"]])
+    checks.true("the discovery document's URL is told", issuer.url in issuer.script(Answer(discovery)).refresh()[1])
+    owner.query(f"SELECT auth.unfollow('{issuer.name}')")
+
+
+def documents(checks, cluster, db, endpoint):
+    """A discovery document by its URL, with a query and with a slash, and OAuth metadata: followed as such,
+    also without a URL."""
+    owner = cluster.session(db, "owner_role")
+    endpoint.script("/documented", keys(1))
+    name = "https://documented.test.example"
+    document = Answer(json.dumps({"issuer": name, "jwks_uri": f"{endpoint.url}/documented"}))
+    for path in ("/.well-known/openid-configuration?appid=1", "/.well-known/openid-configuration/", "/.well-known/oauth-authorization-server",
+                 "/.well-known/oauth-authorization-server/tenant", "/v2.0/.well-known/openid-configuration/?appid=1"):
+        owner.query(f"SELECT auth.follow_url('{name}', '{endpoint.script(path, document)}', '{{app}}')")
+        checks.equal(path, owner.query(f"SELECT outcome, detail FROM auth.refresh('{name}')"), [["changed", None]])
+        owner.query(f"SELECT auth.unfollow('{name}')")
+    # Where no document of OpenID's is.
+    own = endpoint.url
+    endpoint.script("/.well-known/oauth-authorization-server", Answer(json.dumps({"issuer": own, "jwks_uri": f"{own}/documented"})))
+    owner.query(f"SELECT auth.follow_url('{own}', audience => '{{app}}')")
+    checks.equal("without a URL", owner.query(f"SELECT outcome, detail FROM auth.refresh('{own}')"), [["changed", None]])
+    endpoint.script("/.well-known/oauth-authorization-server", Answer("", 404))
+    outcome, detail = owner.query(f"SELECT outcome, detail FROM auth.refresh('{own}')")[0]
+    checks.true(f"neither of them: {outcome}, {detail}", outcome == "failed" and "openid-configuration" in detail and "url =>" in detail)
+    owner.query(f"SELECT auth.unfollow('{own}')")
+
+
 def launcher(checks, place):
     """It looks at each database again without being told, and leaves invalid ones alone."""
     settings = {"shared_preload_libraries": "pg_auth_jwt", "max_worker_processes": 8}
@@ -166,7 +239,7 @@ def main():
         with FetchingCluster("endpoint_notices", place) as cluster, Endpoint(cluster.authority) as endpoint:
             cluster.allow(endpoint.host)
             db = cluster.create_db("test")
-            for part in (banned_by_hand, triggers_off, not_begun, stale_unfetched, hidden_hosts):
+            for part in (banned_by_hand, triggers_off, not_begun, stale_unfetched, hidden_hosts, clock_was_ahead, named_for_what_it_is, documents):
                 part(checks, cluster, db, endpoint)
             checks.equal("no crash", re.findall("terminated by signal|PANIC:|TRAP:|panicked", cluster.log()), [])
         launcher(checks, f"{place}/preloaded")

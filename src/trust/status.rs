@@ -75,7 +75,7 @@ fn add_lines(lines: &mut Vec<Line>, issuer: String, inventory: &Inventory, are_a
     let instant = |time: Option<UnixTime>| time.map(clock::to_postgres);
     let end = inventory.endpoint.as_ref().map(|seen| {
         // Keys that were never fetched do not count at any time.
-        seen.valid_until().unwrap_or(UnixTime::MIN)
+        seen.valid_until(now).unwrap_or(UnixTime::MIN)
     });
     let of_issuer = match (&inventory.endpoint, &inventory.sight) {
         (Some(seen), _) => Line {

@@ -7,6 +7,7 @@ use jwks_fetch::wire::{Failure, FailureKind};
 use ureq::Error;
 
 use crate::progress::{Phase, Progress};
+use crate::tls_reason;
 
 /// The failure that no answer came in time.
 pub(crate) fn timed_out(progress: &Progress) -> Failure {
@@ -25,7 +26,7 @@ pub(crate) fn of(error: Error, host: &str, progress: &Progress) -> Failure {
         },
         Error::Timeout(_) => timed_out(progress),
         Error::Io(error) => of_io(&error, host, progress),
-        Error::Rustls(error) => tls(host, progress, &error.to_string()),
+        Error::Rustls(error) => tls(host, progress, &tls_reason::of(&error)),
         Error::Tls(reason) => tls(host, progress, reason),
         Error::LargeResponseHeader(..) => Failure::new(
             FailureKind::TooLarge,
@@ -41,8 +42,10 @@ pub(crate) fn of(error: Error, host: &str, progress: &Progress) -> Failure {
 fn of_io(error: &io::Error, host: &str, progress: &Progress) -> Failure {
     let phase = progress.phase();
     let inner = error.get_ref();
-    let is_tls = inner.is_some_and(|inner| inner.is::<rustls::Error>());
-    if is_tls || phase == Phase::Handshake {
+    if let Some(error) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        return tls(host, progress, &tls_reason::of(error));
+    }
+    if phase == Phase::Handshake {
         return tls(host, progress, &error.to_string());
     }
     match phase {

@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use jwks_fetch::wire::{Answer, Failure, FailureKind, Outcome, Request};
-use jwks_fetch::{EndpointUrl, HostList, Scheme, Target, excerpt, headers, read_discovery};
+use jwks_fetch::{
+    DiscoveryError, EndpointUrl, HostList, Scheme, Target, discovery_url, excerpt, headers,
+    metadata_url, read_discovery,
+};
 use ureq::http::header::{self, HeaderName};
 use ureq::tls::RootCerts;
 
@@ -71,7 +74,7 @@ fn fill(
     };
 
     if request.discover {
-        let url = discover(answer, &client, &target, &request.issuer)?;
+        let url = discover(answer, &client, &hosts, &target, &request.issuer)?;
         answer.jwks_uri = Some(url.as_str().to_owned());
         target = admitted(&hosts, url)?;
         if answer.roots.is_none() {
@@ -113,21 +116,88 @@ fn roots_for(
     }
 }
 
-/// Returns the URL of the JWK Set, from the discovery document at `target`.
+/// Returns the URL of the JWK Set, from the document at `target`. Where an issuer has none at its own
+/// discovery URL, its OAuth metadata has the same members (RFC 8414).
 fn discover(
+    answer: &mut Answer,
+    client: &Client,
+    hosts: &HostList,
+    target: &Target,
+    issuer: &str,
+) -> Result<EndpointUrl, Failure> {
+    let first = match document(answer, client, target, issuer) {
+        Ok(url) => return Ok(url),
+        Err(failure) => failure,
+    };
+    let is_own = discovery_url(issuer).is_ok_and(|own| own == *target.url());
+    if !is_own || !first.means_none() {
+        return Err(first.failure);
+    }
+    // A document that is no answer of the issuer's is none of the other document either.
+    let Ok(other) = metadata_url(issuer)
+        .map_err(gate)
+        .and_then(|url| admitted(hosts, url))
+    else {
+        return Err(first.failure);
+    };
+    let asked_for = answer.retry_after.take();
+    document(answer, client, &other, issuer).map_err(|second| {
+        answer.retry_after = answer.retry_after.max(asked_for);
+        let message = format!(
+            "{}; and {}. If the issuer has no such document, name the URL of its keys: \
+             auth.follow_url(..., url => 'https://...')",
+            first.failure, second.failure
+        );
+        Failure::new(first.failure.kind, message)
+    })
+}
+
+/// Why a document says nothing about the keys.
+struct NoDocument {
+    failure: Failure,
+    /// The status that the host answered with, if it answered.
+    status: Option<u16>,
+}
+
+impl NoDocument {
+    /// Whether there is no such document, as far as the answer tells: many hosts answer with a page of
+    /// theirs, or with a redirect to one, where they have nothing.
+    fn means_none(&self) -> bool {
+        let is_absent = |status| status == 200 || ((300..500).contains(&status) && status != 429);
+        let is_other = matches!(
+            self.failure.kind,
+            FailureKind::Status | FailureKind::Redirect | FailureKind::Discovery
+        );
+        is_other && self.status.is_some_and(is_absent)
+    }
+}
+
+/// Returns the URL of the JWK Set, from one document.
+fn document(
     answer: &mut Answer,
     client: &Client,
     target: &Target,
     issuer: &str,
-) -> Result<EndpointUrl, Failure> {
-    let document = (|| {
+) -> Result<EndpointUrl, NoDocument> {
+    let mut status = None;
+    let text = (|| {
         let response = client.get(target, None)?;
+        status = Some(response.status);
         check_status(answer, &response, false)?;
         response.body()
     })();
-    let document = document
-        .map_err(|failure| Failure::new(failure.kind, format!("discovery document: {failure}")))?;
-    read_discovery(&document, issuer).map_err(|error| Failure::new(FailureKind::Discovery, error))
+    let text = text.map_err(|failure| NoDocument {
+        failure: Failure::new(
+            failure.kind,
+            format!("discovery document {}: {failure}", target.url()),
+        ),
+        status,
+    })?;
+    read_discovery(&text, issuer).map_err(|error| NoDocument {
+        // One that names another issuer, or no URL that can be fetched, is the issuer's answer.
+        status: status.filter(|_| error == DiscoveryError::NotADocument),
+        failure: Failure::new(FailureKind::Discovery, error),
+    })
 }
 
 fn gate(error: impl std::fmt::Display) -> Failure {

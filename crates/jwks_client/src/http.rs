@@ -122,12 +122,18 @@ impl Response {
     /// of another.
     ///
     /// # Errors
-    /// Longer than [`MAX_BODY_BYTES`], not UTF-8, encoded, or not complete in time.
+    /// Longer than [`MAX_BODY_BYTES`], not UTF-8, encoded or compressed, or not complete in time.
     pub fn body(mut self) -> Result<String, Failure> {
         let encoding = self.headers.get_all(header::CONTENT_ENCODING);
         let is_encoded = |value: &[u8]| !value.eq_ignore_ascii_case(b"identity");
         if encoding.iter().any(|value| is_encoded(value.as_bytes())) {
             return Err(failure::protocol(&self.host, "it has a Content-Encoding"));
+        }
+        // What else it names would still be in the body, after the chunks are put together.
+        let mut codings = self.headers.get_all(header::TRANSFER_ENCODING).iter();
+        if !codings.all(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+            let reason = "it has a Transfer-Encoding other than \"chunked\"";
+            return Err(failure::protocol(&self.host, reason));
         }
         let mut body = vec![];
         let limit = u64::try_from(MAX_BODY_BYTES).unwrap_or(u64::MAX);

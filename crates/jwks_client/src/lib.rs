@@ -58,3 +58,4 @@ mod job;
 mod progress;
 mod resolver;
 mod roots;
+mod tls_reason;

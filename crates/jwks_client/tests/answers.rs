@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::*;
 use jwks_fetch::limits::{MAX_BODY_BYTES, MAX_HEADER_BYTES};
-use jwks_fetch::wire::{FailureKind, Outcome, Roots};
+use jwks_fetch::wire::{Answer, FailureKind, Outcome, Roots};
 
 #[test]
 fn a_whole_answer_with_all_its_headers() {
@@ -394,6 +394,115 @@ fn the_discovery_document_leads_to_the_keys() {
     let missing = Endpoint::answering("HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n");
     let mut request = missing.request();
     request.discover = true;
-    let message = "discovery document: host \"keys.example.test\" answered with status 404";
+    let message = "/jwks\": host \"keys.example.test\" answered with status 404";
     failed(&run(&request), FailureKind::Status, message);
+}
+
+#[test]
+fn a_transfer_coding_besides_chunked_is_refused() {
+    let chunked = |coding: &str| {
+        format!(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: {coding}\r\n\r\n\
+             4\r\n{{\"ke\r\n7\r\nys\":[]}}\r\n0\r\n\r\n"
+        )
+    };
+    fetched(&Endpoint::answering(chunked("Chunked")).fetch());
+    for coding in [
+        "gzip, chunked",
+        "gzip,chunked",
+        "deflate, chunked",
+        "chunked, chunked",
+        "gzip\r\nTransfer-Encoding: chunked",
+    ] {
+        let answer = Endpoint::answering(chunked(coding)).fetch();
+        failed(&answer, FailureKind::Protocol, "could not read the answer");
+    }
+}
+
+/// The documents of an issuer at the endpoint's root, by path, and what was asked for.
+fn discovered(path: &str, documents: &[(&'static str, &'static str)]) -> (Answer, Vec<String>) {
+    let documents = documents.to_vec();
+    let endpoint = Endpoint::https(move |request, stream| {
+        let port = request.split_once(&format!("{HOST}:")).unwrap().1;
+        let root = format!("https://{HOST}:{}", port.split("\r\n").next().unwrap());
+        let asked = request.split(' ').nth(1).unwrap();
+        let found = documents.iter().find(|(path, _)| *path == asked);
+        let answer = match found {
+            Some((_, answer)) if answer.starts_with("HTTP/") => (*answer).to_owned(),
+            Some((_, body)) => ok(&body.replace("ROOT", &root)),
+            None => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned(),
+        };
+        let _ = stream.write_all(answer.as_bytes());
+    });
+    let mut request = endpoint.request();
+    let root = request.url.strip_suffix("/jwks").unwrap().to_owned();
+    request.issuer = format!("{root}{path}");
+    request.url = format!("{}/.well-known/openid-configuration", request.issuer);
+    request.discover = true;
+    let answer = run(&request);
+    let asked = endpoint.requests();
+    let paths = asked
+        .iter()
+        .map(|request| request.split(' ').nth(1).unwrap().to_owned());
+    (answer, paths.collect())
+}
+
+const OPENID: &str = "/.well-known/openid-configuration";
+const OAUTH: &str = "/.well-known/oauth-authorization-server";
+const DOCUMENT: &str = r#"{"issuer":"ROOT","jwks_uri":"ROOT/keys"}"#;
+
+#[test]
+fn oauth_metadata_is_asked_for_where_there_is_no_discovery_document() {
+    let (answer, asked) = discovered("", &[(OAUTH, DOCUMENT), ("/keys", KEYS)]);
+    fetched(&answer);
+    assert_eq!(asked, [OPENID, OAUTH, "/keys"]);
+    // Behind the issuer's host, before its path.
+    let with_path = [
+        (
+            "/.well-known/oauth-authorization-server/a/b",
+            r#"{"issuer":"ROOT/a/b","jwks_uri":"ROOT/keys"}"#,
+        ),
+        ("/keys", KEYS),
+    ];
+    fetched(&discovered("/a/b", &with_path).0);
+    // A host that answers everything with a page, or leads to one.
+    for page in [
+        "<!DOCTYPE html>",
+        "HTTP/1.1 302 X\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 403 X\r\nContent-Length: 0\r\n\r\n",
+    ] {
+        let documents = [(OPENID, page), (OAUTH, DOCUMENT), ("/keys", KEYS)];
+        fetched(&discovered("", &documents).0);
+    }
+}
+
+#[test]
+fn a_discovery_document_that_is_there_is_the_only_one() {
+    let (answer, asked) = discovered("", &[(OPENID, DOCUMENT), (OAUTH, "{}"), ("/keys", KEYS)]);
+    fetched(&answer);
+    assert_eq!(asked, [OPENID, "/keys"]);
+    for refused in [
+        r#"{"issuer":"https://other.example","jwks_uri":"ROOT/keys"}"#,
+        r#"{"issuer":"ROOT","jwks_uri":"file:///etc/passwd"}"#,
+        "HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 429 X\r\nContent-Length: 0\r\n\r\n",
+    ] {
+        let documents = [(OPENID, refused), (OAUTH, DOCUMENT), ("/keys", KEYS)];
+        let (answer, asked) = discovered("", &documents);
+        assert_eq!(answer.outcome, Outcome::Failed, "{refused}");
+        assert_eq!(asked, [OPENID], "{refused}");
+    }
+    // The metadata must be of the issuer, too.
+    let other = r#"{"issuer":"https://other.example","jwks_uri":"ROOT/keys"}"#;
+    let (answer, _) = discovered("", &[(OAUTH, other), ("/keys", KEYS)]);
+    assert_eq!(answer.outcome, Outcome::Failed);
+}
+
+#[test]
+fn an_issuer_without_documents_is_told_what_to_do() {
+    let (answer, asked) = discovered("", &[]);
+    assert_eq!(asked, [OPENID, OAUTH]);
+    for part in [OPENID, OAUTH, "status 404", "url =>"] {
+        failed(&answer, FailureKind::Status, part);
+    }
 }

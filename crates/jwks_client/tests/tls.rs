@@ -11,7 +11,7 @@ use std::thread;
 
 use common::*;
 use jwks_fetch::wire::{FailureKind, Roots};
-use rcgen::{CertificateParams, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, date_time_ymd};
 use rustls::{ServerConnection, StreamOwned};
 
 fn with(params: impl FnOnce(&mut CertificateParams)) -> Endpoint {
@@ -47,6 +47,10 @@ fn the_certificate_is_for_the_host_and_valid_now() {
         &with(|params| params.not_before = date_time_ymd(2999, 1, 1)),
         "certificate not valid yet",
     );
+    refused(
+        &with(|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)),
+        "basicConstraints CA:FALSE",
+    );
 }
 
 #[test]
@@ -56,7 +60,7 @@ fn the_certificate_is_of_a_known_authority() {
     let mut request = endpoint.request();
     request.ca_file = other.file();
     // Both authorities have the same name.
-    failed(&run(&request), FailureKind::Tls, "invalid peer certificate");
+    failed(&run(&request), FailureKind::Tls, "the same name");
     // The system's authorities, or the bundled ones.
     request.ca_file = String::new();
     let answer = run(&request);
@@ -144,7 +148,6 @@ fn what_is_no_tls_is_refused() {
     for bytes in [
         &b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{\"keys\":[]}"[..],
         b"",
-        b"\x15\x03\x03\x00\x02\x02\x28", // alert: handshake failure
         &[0xff; 4096],
     ] {
         let endpoint = Endpoint::tcp(Authority::new(), move |mut tcp: TcpStream| {
@@ -157,6 +160,19 @@ fn what_is_no_tls_is_refused() {
             FailureKind::Tls,
             "could not agree on TLS with host",
         );
+    }
+}
+
+#[test]
+fn a_refusal_to_agree_has_its_cure() {
+    for (bytes, cure) in [
+        (&b"HTTP/1.1 400 X\r\n\r\n"[..], "does not speak TLS"),
+        // Alerts: handshake failure, protocol version.
+        (b"\x15\x03\x03\x00\x02\x02\x28", "client certificate"),
+        (b"\x15\x03\x03\x00\x02\x02\x46", "neither TLS 1.2 nor 1.3"),
+    ] {
+        let endpoint = after_client_hello(bytes);
+        failed(&endpoint.fetch(), FailureKind::Tls, cure);
     }
 }
 

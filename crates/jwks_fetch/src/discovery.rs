@@ -1,4 +1,5 @@
-//! OpenID discovery: the document in which an issuer says where its keys are.
+//! Discovery: the document in which an issuer says where its keys are. OpenID Connect and OAuth 2.0 have
+//! one each, with the same two members.
 
 use std::fmt;
 
@@ -21,6 +22,47 @@ pub fn discovery_url(issuer: &str) -> Result<EndpointUrl, UrlError> {
     }
     let issuer = issuer.strip_suffix('/').unwrap_or(issuer);
     EndpointUrl::parse(&format!("{issuer}{WELL_KNOWN}"))
+}
+
+/// Where at an issuer's host its OAuth metadata is, with the issuer's path behind (RFC 8414 §3.1).
+const OAUTH_WELL_KNOWN: &str = "/.well-known/oauth-authorization-server";
+
+/// Returns the URL of an issuer's OAuth metadata, which may be there where no discovery document is.
+///
+/// # Errors
+/// As for [`discovery_url`].
+pub fn metadata_url(issuer: &str) -> Result<EndpointUrl, UrlError> {
+    if issuer.contains(['?', '#']) {
+        return Err(UrlError::NotAUrl);
+    }
+    let issuer = issuer.strip_suffix('/').unwrap_or(issuer);
+    let (scheme, rest) = issuer.split_once("://").ok_or(UrlError::NotAUrl)?;
+    let (host, path) = match rest.split_once('/') {
+        Some((host, path)) => (host, format!("/{path}")),
+        None => (rest, String::new()),
+    };
+    EndpointUrl::parse(&format!("{scheme}://{host}{OAUTH_WELL_KNOWN}{path}"))
+}
+
+/// Whether a URL is that of a discovery document or of OAuth metadata, by its path. A query and a slash at
+/// its end do not matter.
+#[must_use]
+pub fn is_discovery(url: &str) -> bool {
+    let path = url.split(['?', '#']).next().unwrap_or(url);
+    let path = path.strip_suffix('/').unwrap_or(path);
+    if path.ends_with(WELL_KNOWN) {
+        return true;
+    }
+    // Behind this one comes the issuer's path. Some have their keys there, too.
+    let has_keys = |path: &str| {
+        let last = path.rsplit('/').next().unwrap_or(path);
+        ["jwks", "jwks.json", "keys", "certs"].contains(&last)
+    };
+    match path.split_once(OAUTH_WELL_KNOWN) {
+        Some((_, "")) => true,
+        Some((_, behind)) => behind.starts_with('/') && !has_keys(behind),
+        None => false,
+    }
 }
 
 #[derive(Deserialize)]
@@ -101,6 +143,56 @@ mod tests {
         );
         assert_eq!(url("https://example.com/?a"), Err(UrlError::NotAUrl));
         assert_eq!(url("*"), Err(UrlError::NotAUrl));
+    }
+
+    #[test]
+    fn metadata_is_at_the_host() {
+        let url = |issuer| metadata_url(issuer).map(|url| url.as_str().to_owned());
+        let expected = "https://example.com/.well-known/oauth-authorization-server";
+        assert_eq!(url("https://example.com").unwrap(), expected);
+        assert_eq!(url("https://example.com/").unwrap(), expected);
+        assert_eq!(
+            url("https://example.com:8443/realms/a/").unwrap(),
+            "https://example.com:8443/.well-known/oauth-authorization-server/realms/a"
+        );
+        for issuer in ["example.com", "https://example.com/?a", "*", ""] {
+            assert_eq!(url(issuer), Err(UrlError::NotAUrl), "{issuer}");
+        }
+    }
+
+    #[test]
+    fn a_document_is_known_by_its_path() {
+        for path in [
+            "/.well-known/openid-configuration",
+            "/.well-known/openid-configuration/",
+            "/v2.0/.well-known/openid-configuration?appid=1",
+            "/v2.0/.well-known/openid-configuration/?appid=1/2",
+            "/.well-known/oauth-authorization-server",
+            "/.well-known/oauth-authorization-server/",
+            "/.well-known/oauth-authorization-server/realms/a?x",
+            "/a/.well-known/oauth-authorization-server",
+        ] {
+            assert!(
+                is_discovery(&format!("https://example.com{path}")),
+                "{path}"
+            );
+        }
+        for path in [
+            "",
+            "/jwks",
+            "/.well-known/jwks.json",
+            // IdentityServer's keys.
+            "/.well-known/openid-configuration/jwks",
+            "/.well-known/openid-configurations",
+            "/jwks?of=/.well-known/openid-configuration",
+            "/.well-known/oauth-authorization-servers",
+            "/.well-known/oauth-authorization-server/jwks.json",
+        ] {
+            assert!(
+                !is_discovery(&format!("https://example.com{path}")),
+                "{path}"
+            );
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ use crate::trust::kind::Kind;
 /// The column `source` of a row of `auth.issuers`, as `auth.follow_url` writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Where the keys are; where `discover`, the OpenID discovery document that names the place.
+    /// Where the keys are; where `discover`, the discovery document that names the place.
     pub url: String,
     pub discover: bool,
 }
@@ -39,15 +39,12 @@ pub struct Endpoint {
 pub const IS_ENDPOINT: &str = "(i.source OPERATOR(pg_catalog.->>) 'kind') \
      OPERATOR(pg_catalog.=) ANY ('{url,discovery}'::pg_catalog.text[])";
 
-/// The end of the URL of a discovery document (OpenID Connect Discovery 1.0 §4).
-const DISCOVERY_PATH: &str = "/.well-known/openid-configuration";
-
 impl Endpoint {
-    /// Whether it is the URL of a discovery document shows at its end.
+    /// Whether it is the URL of a discovery document shows in its path.
     pub fn new(url: &str) -> Self {
         Self {
             url: url.to_owned(),
-            discover: url.ends_with(DISCOVERY_PATH),
+            discover: jwks_fetch::is_discovery(url),
         }
     }
 

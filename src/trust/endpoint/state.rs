@@ -52,6 +52,8 @@ pub struct Progress {
     pub last_attempt: Option<UnixTime>,
     pub next_attempt: Option<UnixTime>,
     pub early_after: Option<UnixTime>,
+    /// When the last answer was given, by the server's clock.
+    pub answered: Option<UnixTime>,
     pub outcome: Option<String>,
     pub failures: i32,
     pub last_error: Option<String>,
@@ -68,6 +70,7 @@ impl Progress {
             last_attempt: time("last_attempt"),
             next_attempt: time("next_attempt"),
             early_after: time("early_after"),
+            answered: time("answered"),
             outcome: text("outcome"),
             failures: row.integer("failures").unwrap_or(0),
             last_error: text("last_error"),
@@ -120,18 +123,33 @@ impl State {
 }
 
 impl Seen {
-    /// From when on the keys do not count; `None`: they were never fetched.
-    pub fn valid_until(&self) -> Option<UnixTime> {
+    /// When the keys were fetched last; `None`: never, or at a time that cannot be told.
+    ///
+    /// Where the clock was ahead then, `last_success` lies in the future, and the keys would count until long
+    /// after that. The next claim corrects it; where none is made (fetching is off, on a standby), the date
+    /// of the answer tells more, by the other server's clock.
+    fn fetched_at(&self, now: UnixTime) -> Option<UnixTime> {
         let last = self.row.last_success?;
-        Some(match self.max_stale {
-            Some(length) => last.saturating_add(length),
-            None => UnixTime::MAX,
+        // As far as any plan is from the present; a clock that was set by seconds is none of this.
+        if last <= now.saturating_add(schedule::LONGEST) {
+            return Some(last);
+        }
+        self.row.answered.filter(|answered| *answered <= now)
+    }
+
+    /// From when on the keys do not count; `None`: they were never fetched.
+    pub fn valid_until(&self, now: UnixTime) -> Option<UnixTime> {
+        self.row.last_success?;
+        Some(match (self.max_stale, self.fetched_at(now)) {
+            (None, _) => UnixTime::MAX,
+            (Some(length), Some(fetched)) => fetched.saturating_add(length),
+            (Some(_), None) => UnixTime::MIN,
         })
     }
 
     /// The state of the keys.
     pub fn state(&self, now: UnixTime) -> State {
-        match self.valid_until() {
+        match self.valid_until(now) {
             None => State::Missing,
             Some(end) if end <= now => State::Stale,
             Some(_) => State::Live,
@@ -146,7 +164,7 @@ impl Seen {
         let retry = now.saturating_add(RETRY);
         let next = self.row.next_attempt.filter(|_| !self.row.is_due(now));
         let next = next.map_or(retry, |next| next.max(retry));
-        let end = self.valid_until().filter(|end| *end > now);
+        let end = self.valid_until(now).filter(|end| *end > now);
         end.map_or(next, |end| end.min(next))
     }
 
@@ -198,6 +216,10 @@ impl Seen {
         let state = match self.state(now) {
             State::Live => None,
             State::Missing => Some(format!("The keys have not been fetched from {url} yet.")),
+            State::Stale if self.fetched_at(now).is_none() => Some(format!(
+                "The keys were fetched from {url} at a time that lies in the future (last_success), and count as \
+                 stale until they are fetched again."
+            )),
             State::Stale => Some(format!(
                 "The keys were last fetched from {url} longer ago than \"max_stale\" of auth.issuers allows."
             )),

@@ -2,8 +2,9 @@
 
 use std::panic::AssertUnwindSafe;
 
+use jwks_fetch::Shape;
 use jwks_fetch::limits::{MAX_BODY_BYTES, MAX_KEYS};
-use jwt_verify::{AlgorithmSet, JwksEntry, Key, KeyError, KeyType};
+use jwt_verify::{AlgorithmSet, JwksEntry, JwksError, Key, KeyError, KeyType};
 use pgrx::pg_sys;
 
 use crate::errors;
@@ -32,8 +33,7 @@ pub fn read(body: &str, algorithms: AlgorithmSet) -> Result<Usable, String> {
     if body.len() > MAX_BODY_BYTES {
         return Err(format!("The answer is longer than {MAX_BODY_BYTES} bytes."));
     }
-    let entries = jwt_verify::read_jwks(body, algorithms)
-        .map_err(|error| errors::sentence(&error.to_string()))?;
+    let entries = jwt_verify::read_jwks(body, algorithms).map_err(|error| no_jwks(body, &error))?;
     if entries.len() > MAX_KEYS {
         return Err(format!("The JWKS has more than {MAX_KEYS} keys."));
     }
@@ -43,9 +43,7 @@ pub fn read(body: &str, algorithms: AlgorithmSet) -> Result<Usable, String> {
             Err(error) => error.is_private_key() || matches!(error, KeyError::SymmetricNotAllowed),
         };
         if is_secret {
-            return Err(
-                "The answer holds a private key or a shared secret; treat it as leaked.".to_owned(),
-            );
+            return Err(SECRET.to_owned());
         }
     }
     let mut keys = Vec::with_capacity(entries.len());
@@ -61,7 +59,7 @@ pub fn read(body: &str, algorithms: AlgorithmSet) -> Result<Usable, String> {
                 Err(format!("its key id is longer than {MAX_KID_BYTES} bytes"))
             }
             Ok(_) => as_stored(&entry.jwk, algorithms),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(reason(error, &entry.jwk)),
         };
         match admitted {
             Ok((jwk, key)) => keys.push(JwksEntry {
@@ -74,10 +72,62 @@ pub fn read(body: &str, algorithms: AlgorithmSet) -> Result<Usable, String> {
     }
     let note = (!skipped.is_empty()).then(|| errors::reasons_in_lines(&skipped).replace('\n', " "));
     if keys.is_empty() {
-        let why = note.unwrap_or_else(|| "It holds no keys.".to_owned());
+        let why = note.unwrap_or_else(|| NO_KEYS.to_owned());
         return Err(format!("The JWKS has no usable key. {why}"));
     }
     Ok(Usable { keys, note })
+}
+
+const SECRET: &str = "The answer holds a private key or a shared secret; treat it as leaked.";
+
+const NO_KEYS: &str = "It holds no keys. An issuer that signs with a shared secret (HS256) publishes none: \
+                       have it sign with a key pair.";
+
+/// Why an answer is no JWKS: what it is instead, if that can be told.
+fn no_jwks(body: &str, error: &JwksError) -> String {
+    match Shape::of(body) {
+        Shape::Empty => "The answer is empty.".to_owned(),
+        Shape::WebPage => "The answer is a web page, not a JWKS: it begins with \"<\". Follow the URL that answers \
+                           with the keys themselves."
+            .to_owned(),
+        Shape::ByteOrderMark => {
+            "The answer begins with a byte order mark, which JSON does not have.".to_owned()
+        }
+        Shape::Script => "The answer is a script (JSONP?), not JSON.".to_owned(),
+        Shape::Pem => "The answer is in PEM form, and a JWKS is JSON.".to_owned(),
+        Shape::Token => "The answer is a token, not a JWKS.".to_owned(),
+        Shape::Array { has_secret: true } => SECRET.to_owned(),
+        Shape::Array { has_secret: false } => {
+            "The answer is a bare array of keys: a JWKS is an object, {\"keys\": [...]}.".to_owned()
+        }
+        Shape::Discovery { jwks_uri } => format!(
+            "The answer is a discovery document, not a JWKS: follow the URL of its \"jwks_uri\", {jwks_uri}."
+        ),
+        Shape::Other if body.trim() == "{}" => format!("The answer is an empty object. {NO_KEYS}"),
+        Shape::Other => errors::sentence(&error.to_string()),
+    }
+}
+
+/// Why a key cannot be used.
+fn reason(error: &KeyError, jwk: &str) -> String {
+    let KeyError::NotBase64url { member } = error else {
+        return error.to_string();
+    };
+    let members: Option<serde_json::Value> = serde_json::from_str(jwk).ok();
+    match members
+        .as_ref()
+        .and_then(|members| members.get(member)?.as_str())
+    {
+        Some(text) if text.ends_with('=') => {
+            format!("{error}: it is padded with \"=\", which JWKs leave out")
+        }
+        Some(text) if text.contains(['+', '/']) => {
+            format!(
+                "{error}: it has \"+\" or \"/\" of ordinary base64, in place of \"-\" and \"_\""
+            )
+        }
+        _ => error.to_string(),
+    }
 }
 
 /// The JWK as `jsonb` writes it, with its key.
