@@ -79,7 +79,7 @@ CREATE FUNCTION auth.note_withdrawn() RETURNS trigger
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pg_auth_jwt_note_withdrawn';
 COMMENT ON FUNCTION auth.note_withdrawn() IS
-    'trigger: notes fetched keys that are deleted by hand, so that they are not stored again';
+    'trigger: notes fetched keys that are deleted by hand, so that they are not stored again, and deletes their other names';
 
 -- Not ENABLE ALWAYS: a subscriber of a logical replication gets the rows of auth.withdrawn_keys
 -- themselves, and there the refreshing process of the publisher deletes keys too.
@@ -87,7 +87,8 @@ CREATE TRIGGER key_withdrawn AFTER DELETE OR UPDATE ON auth.jwks
     FOR EACH ROW EXECUTE FUNCTION auth.note_withdrawn();
 CREATE TRIGGER keys_withdrawn BEFORE TRUNCATE ON auth.jwks
     FOR EACH STATEMENT EXECUTE FUNCTION auth.note_withdrawn();
-COMMENT ON TRIGGER key_withdrawn ON auth.jwks IS 'keeps a deleted key from being stored again';
+COMMENT ON TRIGGER key_withdrawn ON auth.jwks IS
+    'keeps a deleted key from being stored again, and deletes its other names';
 COMMENT ON TRIGGER keys_withdrawn ON auth.jwks IS 'keeps deleted keys from being stored again';
 
 -- SECURITY DEFINER: a role that may note a key need not have a right on auth.jwks.

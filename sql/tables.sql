@@ -85,23 +85,25 @@ CREATE TABLE auth.jwks (
     jwk jsonb NOT NULL,
     alg text,
     thumbprint text COLLATE pg_catalog."C" NOT NULL,
+    name text COLLATE pg_catalog."C" NOT NULL DEFAULT '',
     created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     expires_at timestamptz,
-    PRIMARY KEY (issuer, thumbprint)
+    PRIMARY KEY (issuer, thumbprint, name)
 );
 -- Enforces what the trigger checks, because the trigger cannot see uncommitted rows of other
 -- sessions.
 CREATE UNIQUE INDEX jwks_kid_key ON auth.jwks
-    (issuer, kid, (jwk OPERATOR(pg_catalog.->>) 'kty'));
-COMMENT ON TABLE auth.jwks IS 'the issuers'' keys';
+    (issuer, kid, (jwk OPERATOR(pg_catalog.->>) 'kty'), (COALESCE(alg, '') COLLATE pg_catalog."C"));
+COMMENT ON TABLE auth.jwks IS 'the issuers'' keys; one key may have several rows, one for each of its names';
 COMMENT ON COLUMN auth.jwks.issuer IS 'whose key it is';
 COMMENT ON COLUMN auth.jwks.kid IS 'key id: the JWK''s kid, or one given here where the JWK has none';
 COMMENT ON COLUMN auth.jwks.jwk IS 'the key, as RFC 7517 writes it';
 COMMENT ON COLUMN auth.jwks.alg IS 'the only algorithm that the key takes; NULL: those of its type and curve';
 COMMENT ON COLUMN auth.jwks.thumbprint IS 'RFC 7638, SHA-256; filled in by trigger';
+COMMENT ON COLUMN auth.jwks.name IS 'alg and kid of the row, which tell the names of one key apart; filled in by trigger';
 COMMENT ON COLUMN auth.jwks.created_at IS 'when the key was first stored';
 COMMENT ON COLUMN auth.jwks.expires_at IS 'the key is not used from this time on; NULL: no limit';
-COMMENT ON INDEX auth.jwks_kid_key IS 'an issuer''s kid names one key of each type';
+COMMENT ON INDEX auth.jwks_kid_key IS 'an issuer''s kid names one key of each type, once for each alg';
 
 CREATE TRIGGER admit_key BEFORE INSERT OR UPDATE ON auth.jwks
     FOR EACH ROW EXECUTE FUNCTION auth.admit_key();

@@ -708,6 +708,18 @@ pub fn keys_removed(count: usize) -> Report {
     )
 }
 
+/// Further rows of `auth.jwks` that held a key which was deleted by hand; a NOTICE.
+pub fn other_names_deleted(count: usize, issuer: &str) -> Report {
+    notice(
+        "key was withdrawn under its other names too".to_owned(),
+        &format!(
+            "Further rows of issuer \"{}\" that were deleted from auth.jwks: {count}.",
+            shorten(issuer)
+        ),
+        None,
+    )
+}
+
 /// A followed table in which no column with the keys' expiry was found, by none of the usual names; a NOTICE.
 pub fn keys_do_not_expire(table: &str) -> Report {
     notice(

@@ -59,12 +59,12 @@ INSERT INTO auth.issuers (issuer, algorithms) VALUES ('https://hs.example', '{HS
 SELECT auth.init('{"kty":"oct","k":"a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s"}', 'https://hs.example', '{my-app}');
 CREATE FUNCTION base64url(bytes bytea) RETURNS text LANGUAGE sql AS
     $$ SELECT rtrim(translate(encode(bytes, 'base64'), E'+/\n', '-_'), '=') $$;
-CREATE FUNCTION hs256(claims text) RETURNS text LANGUAGE plpgsql AS $$
+CREATE FUNCTION hs256(claims text, header text DEFAULT '{"alg":"HS256"}') RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     key CONSTANT bytea := convert_to(repeat('k', 32), 'UTF8') || decode(repeat('00', 32), 'hex');
     inner_pad bytea := key;
     outer_pad bytea := key;
-    signed CONSTANT text := base64url('{"alg":"HS256"}') || '.' || base64url(convert_to(claims, 'UTF8'));
+    signed CONSTANT text := base64url(convert_to(header, 'UTF8')) || '.' || base64url(convert_to(claims, 'UTF8'));
 BEGIN
     FOR i IN 0..63 LOOP
         inner_pad := set_byte(inner_pad, i, get_byte(key, i) # 54);
@@ -77,6 +77,16 @@ SELECT auth.verify(hs256('{"iss":"https://hs.example","aud":"my-app","exp":25340
 SELECT auth.verify(hs256('{"iss":"https://hs.example","aud":"my-app","exp":4102444800,"iat":1767225600000}'));
 SELECT auth.verify(hs256('{"iss":"https://hs.example","aud":"my-app","exp":4102444800,"nbf":1e300}'));
 \echo :LAST_ERROR_SQLSTATE
+
+-- One key under several names is one key: with kid and without, and withdrawn under all.
+SELECT auth.init('{"keys":[{"kty":"oct","kid":"","k":"a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s"},
+    {"kty":"oct","kid":"abc","alg":"HS256","k":"a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s"}]}', 'https://hs.example');
+SELECT auth.verify(hs256('{"iss":"https://hs.example","aud":"my-app","exp":4102444800,"n":1}')) ->> 'n' AS without,
+       auth.verify(hs256('{"iss":"https://hs.example","aud":"my-app","exp":4102444800,"n":2}', '{"alg":"HS256","kid":""}')) ->> 'n' AS empty,
+       auth.verify(hs256('{"iss":"https://hs.example","aud":"my-app","exp":4102444800,"n":3}', '{"alg":"HS256","kid":"abc"}')) ->> 'n' AS abc;
+SELECT auth.verify(hs256('{"iss":"https://hs.example","aud":"my-app","exp":4102444800}', '{"alg":"HS256","kid":"other"}'));
+DELETE FROM auth.jwks WHERE kid = 'abc';
+SELECT auth.verify(hs256('{"iss":"https://hs.example","aud":"my-app","exp":4102444800,"n":2}', '{"alg":"HS256","kid":""}'));
 
 -- 28J07 a key that states another issuer, as those of Microsoft Entra ID do, from each source.
 SELECT auth.init('{"kty":"oct","k":"a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s","issuer":"https://{tenantid}.example"}', 'https://hs.example');

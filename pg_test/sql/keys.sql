@@ -104,6 +104,34 @@ COPY auth.jwks (issuer, jwk) FROM stdin;
 \.
 \echo :LAST_ERROR_SQLSTATE
 
+-- One key under several names counts under each, from a set or by SQL, and for a token without kid.
+SELECT auth.init(jsonb_build_object('keys', jsonb_build_array(:'a'::jsonb || '{"kid":""}', :'a'::jsonb || '{"kid":"abc"}',
+    :'a'::jsonb || '{"kid":"abc","alg":"EdDSA"}', :'a'::jsonb, :'b'::jsonb || '{"kid":"b"}')), issuer => 'https://names.example');
+SELECT kid, alg, name, left(thumbprint, 6) AS key FROM auth.jwks WHERE issuer = 'https://names.example' ORDER BY name COLLATE "C", key;
+INSERT INTO auth.jwks (issuer, kid, jwk) VALUES ('https://names.example', 'by hand', :'a') RETURNING name;
+INSERT INTO auth.jwks (issuer, kid, jwk) VALUES ('https://names.example', 'by hand', :'a');
+INSERT INTO auth.jwks (issuer, kid, jwk) VALUES ('https://names.example', 'abc', :'b');
+-- The row that an UPDATE changes is the only one that it may contradict.
+UPDATE auth.jwks SET jwk = :'b'::jsonb || '{"kid":"by hand"}' WHERE kid = 'by hand' RETURNING name;
+INSERT INTO auth.jwks (issuer, kid, jwk, alg) VALUES ('https://names.example', 'by hand', :'b', 'EdDSA') RETURNING name;
+UPDATE auth.jwks SET jwk = :'a'::jsonb || '{"kid":"by hand"}' WHERE name = ':by hand';
+-- The same set again writes nothing; a name that is gone goes, and the key stays, until the time that was set by hand.
+BEGIN;
+SELECT auth.init((SELECT jsonb_build_object('keys', jsonb_agg(jwk)) FROM auth.jwks WHERE issuer = 'https://names.example'), issuer => 'https://names.example');
+SELECT pg_current_xact_id_if_assigned() IS NULL AS wrote_nothing;
+COMMIT;
+UPDATE auth.jwks SET expires_at = '2100-01-01' WHERE issuer = 'https://names.example' AND kid = 'abc';
+SELECT auth.init(jsonb_build_object('keys', jsonb_build_array(:'a'::jsonb || '{"kid":"abc"}', :'a'::jsonb || '{"kid":"new"}', :'b')), issuer => 'https://names.example');
+SELECT kid, alg, expires_at IS NOT NULL AS ends FROM auth.jwks WHERE issuer = 'https://names.example' ORDER BY kid;
+-- Deleted under one name, it is withdrawn under all.
+DELETE FROM auth.jwks WHERE kid = 'new';
+SELECT kid, name FROM auth.jwks WHERE issuer = 'https://names.example';
+-- Two rows exchange their keys in one statement, which withdraws none.
+SELECT auth.init(jsonb_build_object('keys', jsonb_build_array(:'a'::jsonb || '{"kid":"1"}', :'b'::jsonb || '{"kid":"2"}')), issuer => 'https://names.example');
+UPDATE auth.jwks SET kid = NULL, jwk = CASE WHEN kid = '1' THEN :'b'::jsonb ELSE :'a'::jsonb END WHERE issuer = 'https://names.example';
+SELECT count(*) FROM auth.jwks WHERE issuer = 'https://names.example';
+DELETE FROM auth.issuers WHERE issuer = 'https://names.example';
+
 -- Secrets only for an issuer that names an HS algorithm.
 \set secret '{"kty":"oct","k":"lHgP46wzVGDqg-EFAXHEAidosX9JRwrQeoHBAqbcxBijVR0tN8vSeWDDCXGxYw-h0s9qd_HGT66YJ2tXqOX8Pw"}'
 SELECT auth.init(:'secret', issuer => 'https://hs.example.com');

@@ -137,6 +137,8 @@ struct Filled {
     kid: Option<String>,
     alg: Option<String>,
     thumbprint: String,
+    /// Tells the rows of one key apart.
+    name: String,
 }
 
 /// Checks a row that is inserted, or updated where there is an old one. `None` where it has no issuer or
@@ -184,10 +186,17 @@ fn admit(row: &KeyColumns, old: Option<&KeyColumns>) -> Result<Option<Filled>, R
         refuse_second_key(issuer, kid, &key, old)?;
     }
     Ok(Some(Filled {
+        name: name(alg.as_deref(), kid.as_deref()),
         kid,
         alg,
         thumbprint: key.thumbprint().to_owned(),
     }))
+}
+
+/// The name of a key with this `alg` and `kid`: no two pairs have the same, as no `alg` has a colon.
+fn name(alg: Option<&str>, kid: Option<&str>) -> String {
+    let kid = kid.map_or_else(String::new, |kid| format!(":{kid}"));
+    format!("{}{kid}", alg.unwrap_or_default())
 }
 
 /// Whether somebody writes another key by hand, who has to be told where it would not count. Rows of a
@@ -306,16 +315,18 @@ fn refuse_second_key(
     key: &Key,
     old: Option<&KeyColumns>,
 ) -> Result<(), Report> {
-    let (old_issuer, old_thumbprint) = old
-        .map(|old| (old.issuer.as_deref(), old.thumbprint.as_deref()))
-        .unwrap_or_default();
+    let of_old = |column: fn(&KeyColumns) -> &Option<String>| {
+        nullable_argument(old.and_then(|old| column(old).as_deref()))
+    };
     let arguments = [
         argument(issuer)?,
         argument(kid)?,
         argument(key.key_type().name())?,
         argument(key.thumbprint())?,
-        nullable_argument(old_issuer)?,
-        nullable_argument(old_thumbprint)?,
+        of_old(|old| &old.issuer)?,
+        of_old(|old| &old.thumbprint)?,
+        of_old(|old| &old.kid)?,
+        of_old(|old| &old.alg)?,
     ];
     let has_second = Spi::connect(|client| {
         client
@@ -325,7 +336,7 @@ fn refuse_second_key(
                  AND k.kid OPERATOR(pg_catalog.=) $2 \
                  AND (k.jwk OPERATOR(pg_catalog.->>) 'kty') OPERATOR(pg_catalog.=) $3 \
                  AND k.thumbprint OPERATOR(pg_catalog.<>) $4 \
-                 AND (k.issuer, k.thumbprint) IS DISTINCT FROM ($5, $6)",
+                 AND (k.issuer, k.thumbprint, k.kid, k.alg) IS DISTINCT FROM ($5, $6, $7, $8)",
                 Some(1),
                 &arguments,
             )
@@ -353,15 +364,18 @@ unsafe fn fill_in(
     tuple: pg_sys::HeapTuple,
     filled: &Filled,
 ) -> Result<pg_sys::HeapTuple, Report> {
-    let mut numbers = Vec::with_capacity(3);
-    let mut values = Vec::with_capacity(3);
-    let mut nulls = Vec::with_capacity(3);
+    let mut numbers = Vec::with_capacity(4);
+    let mut values = Vec::with_capacity(4);
+    let mut nulls = Vec::with_capacity(4);
     for (column, value) in [
         ("kid", filled.kid.as_deref()),
         ("alg", filled.alg.as_deref()),
         ("thumbprint", Some(filled.thumbprint.as_str())),
+        ("name", Some(filled.name.as_str())),
     ] {
-        let Some(number) = columns.number(column) else {
+        // Tables of versions without the column have no `name`.
+        let is_text = columns.type_of(column) == Some(pg_sys::TEXTOID);
+        let Some(number) = columns.number(column).filter(|_| is_text) else {
             continue;
         };
         numbers.push(number as i32);
@@ -372,7 +386,7 @@ unsafe fn fill_in(
         values.push(datum.unwrap_or(pg_sys::Datum::from(0)));
     }
     // SAFETY: the three vectors have the given length, and the numbers are those of attributes, all
-    // of type text (the caller has checked that).
+    // of type text (the caller has checked that; `name` is looked at here).
     Ok(unsafe {
         pg_sys::heap_modify_tuple_by_cols(
             tuple,

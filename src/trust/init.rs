@@ -13,6 +13,7 @@ use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::{self, Report};
 use crate::trust::admission::{algorithms, argument};
 use crate::trust::endpoint::IS_ENDPOINT;
+use crate::trust::endpoint::withdrawn::Replacing;
 use crate::trust::lock;
 
 sql_function!(
@@ -167,14 +168,26 @@ fn usable_keys(
     Ok(usable)
 }
 
-/// The columns that a key keeps when it is stored again.
+/// The columns that a key keeps when it is stored again: of its rows, the earliest.
+#[derive(Clone, Copy, Default)]
 struct Times {
     created_at: Option<TimestampWithTimeZone>,
     expires_at: Option<TimestampWithTimeZone>,
 }
 
-/// How an issuer's stored keys differ from a set of wanted ones. A key is told by its thumbprint;
-/// the same key with another kid, alg or use is stored again.
+impl Times {
+    fn add(
+        &mut self,
+        created_at: Option<TimestampWithTimeZone>,
+        expires_at: Option<TimestampWithTimeZone>,
+    ) {
+        self.created_at = self.created_at.into_iter().chain(created_at).min();
+        self.expires_at = self.expires_at.into_iter().chain(expires_at).min();
+    }
+}
+
+/// How an issuer's stored keys differ from a set of wanted ones. A key is told by its thumbprint, and has
+/// a row for each of its names; if one of these is another one, all are stored again.
 pub struct KeyChanges {
     /// Stored as they are wanted.
     unchanged: HashSet<String>,
@@ -184,6 +197,13 @@ pub struct KeyChanges {
     is_any_new: bool,
 }
 
+/// The rows of one key.
+#[derive(Default)]
+struct StoredRows {
+    jwks: HashSet<String>,
+    times: Times,
+}
+
 impl KeyChanges {
     /// Compares them. The JSON of the wanted keys must be as `jsonb` writes it.
     ///
@@ -191,9 +211,7 @@ impl KeyChanges {
     ///
     /// Where the table cannot be read.
     pub fn find(client: &SpiClient, issuer: &str, wanted: &[JwksEntry]) -> Result<Self, Report> {
-        let by_thumbprint: HashMap<&str, &JwksEntry> = by_thumbprint(wanted).collect();
-        let mut unchanged = HashSet::new();
-        let mut replaced = HashMap::new();
+        let mut stored: HashMap<String, StoredRows> = HashMap::new();
         for row in client
             .select(
                 "SELECT k.thumbprint, k.jwk::pg_catalog.text, k.created_at, k.expires_at \
@@ -207,26 +225,38 @@ impl KeyChanges {
                 let text: Option<ServerText> = row.get(column).map_err(errors::spi)?;
                 Ok(text.map_or_else(String::new, |text| text.0))
             };
-            let (thumbprint, jwk) = (text(1)?, text(2)?);
-            // Both texts were written by jsonb, which writes equal values in the same way.
-            let wanted = by_thumbprint.get(thumbprint.as_str());
-            if wanted.is_some_and(|entry| jwk == entry.jwk) {
-                unchanged.insert(thumbprint);
-                continue;
-            }
-            let times = Times {
-                created_at: row.get(3).map_err(errors::spi)?,
-                expires_at: row.get(4).map_err(errors::spi)?,
-            };
-            replaced.insert(thumbprint, times);
+            let rows = stored.entry(text(1)?).or_default();
+            rows.jwks.insert(text(2)?);
+            rows.times.add(
+                row.get(3).map_err(errors::spi)?,
+                row.get(4).map_err(errors::spi)?,
+            );
         }
-        let is_any_new = by_thumbprint
-            .keys()
-            .any(|thumbprint| !unchanged.contains(*thumbprint));
+        let mut wanted_jwks: HashMap<&str, HashSet<&str>> = HashMap::new();
+        for (thumbprint, entry) in by_thumbprint(wanted) {
+            wanted_jwks
+                .entry(thumbprint)
+                .or_default()
+                .insert(&entry.jwk);
+        }
+        // All texts were written by jsonb, which writes equal values in the same way.
+        let is_unchanged = |thumbprint: &str, rows: &StoredRows| {
+            wanted_jwks.get(thumbprint).is_some_and(|wanted| {
+                wanted.len() == rows.jwks.len() && wanted.iter().all(|jwk| rows.jwks.contains(*jwk))
+            })
+        };
+        let (unchanged, replaced): (HashMap<_, _>, HashMap<_, _>) = stored
+            .into_iter()
+            .partition(|(thumbprint, rows)| is_unchanged(thumbprint, rows));
         Ok(Self {
-            unchanged,
-            replaced,
-            is_any_new,
+            is_any_new: wanted_jwks
+                .keys()
+                .any(|thumbprint| !unchanged.contains_key(*thumbprint)),
+            unchanged: unchanged.into_keys().collect(),
+            replaced: replaced
+                .into_iter()
+                .map(|(thumbprint, rows)| (thumbprint, rows.times))
+                .collect(),
         })
     }
 
@@ -258,6 +288,7 @@ impl KeyChanges {
         if !self.replaced.is_empty() {
             // Thumbprints are ASCII, which is the same in every encoding.
             let thumbprints: Vec<&str> = self.replaced.keys().map(String::as_str).collect();
+            let _replacing = Replacing::begin();
             run(
                 client,
                 "DELETE FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1 \
@@ -298,7 +329,7 @@ fn by_thumbprint(wanted: &[JwksEntry]) -> impl Iterator<Item = (&str, &JwksEntry
 fn trusted_keys(client: &SpiClient, issuer: &str) -> Result<i32, Report> {
     client
         .select(
-            "SELECT pg_catalog.count(*)::pg_catalog.int4 FROM auth.jwks AS k \
+            "SELECT pg_catalog.count(DISTINCT k.thumbprint)::pg_catalog.int4 FROM auth.jwks AS k \
              WHERE k.issuer OPERATOR(pg_catalog.=) $1 \
              AND (k.expires_at IS NULL OR k.expires_at OPERATOR(pg_catalog.>) pg_catalog.now())",
             Some(1),

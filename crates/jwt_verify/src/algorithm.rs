@@ -112,7 +112,7 @@ impl fmt::Display for Algorithm {
 }
 
 /// A set of algorithms, such as those that an issuer may use.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AlgorithmSet(u16);
 
 impl AlgorithmSet {

@@ -1,6 +1,7 @@
 //! JSON Web Key Sets (RFC 7517 §5).
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry as MapEntry;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use crate::algorithm::AlgorithmSet;
@@ -73,9 +74,9 @@ impl std::error::Error for JwksError {}
 /// Reads a JWK Set, or one JWK, and admits each key as [`Key::from_jwk`] does.
 ///
 /// A key that cannot be used does not affect the others (RFC 7517 §5), so the errors are in the
-/// entries. If two usable keys have the same `kid` and type, both are unusable, because nothing
-/// says which one is meant (RFC 7517 §4.5). An exact repetition is left out; the same key under
-/// another `kid` or `alg` is unusable after its first place.
+/// entries. If two different usable keys have the same `kid` and type, both are unusable, because
+/// nothing says which one is meant (RFC 7517 §4.5). An exact repetition is left out; the same key
+/// under another `kid` or `alg` is an entry of its own, and counts under each.
 ///
 /// # Errors
 ///
@@ -117,42 +118,46 @@ fn read_entry(index: usize, jwk: &str, algorithms: AlgorithmSet) -> JwksEntry {
     }
 }
 
-/// Leaves out exact repetitions, and marks the same key under another name.
+/// Leaves out exact repetitions. The same key under another `kid` or `alg` stays: a name is an alias.
 fn settle_repetitions(entries: &mut Vec<JwksEntry>) {
-    type Names = (usize, Option<String>, AlgorithmSet);
-    let mut first_places: HashMap<String, Names> = HashMap::new();
+    type Name = (String, Option<String>, AlgorithmSet);
+    let mut first_places: HashMap<Name, Key> = HashMap::new();
     entries.retain_mut(|entry| {
         let Ok(key) = &entry.key else {
             return true;
         };
-        match first_places.get(key.thumbprint()) {
-            None => {
-                let names = (entry.index, entry.kid.clone(), key.takes());
-                first_places.insert(key.thumbprint().to_owned(), names);
+        let name = (key.thumbprint().to_owned(), entry.kid.clone(), key.takes());
+        match first_places.entry(name) {
+            MapEntry::Vacant(place) => {
+                place.insert(key.clone());
                 true
             }
-            Some((_, kid, takes)) if *kid == entry.kid && *takes == key.takes() => false,
-            Some((first, _, _)) => {
-                entry.key = Err(KeyError::RepeatedKey { first: *first });
+            MapEntry::Occupied(first) if first.get().is_the_same_as(key) => false,
+            MapEntry::Occupied(_) => {
+                entry.key = Err(KeyError::OtherIssuer);
                 true
             }
         }
     });
 }
 
+/// Refuses keys that differ and have one name (RFC 7517 §4.5).
 fn refuse_duplicate_ids(entries: &mut [JwksEntry]) {
-    fn id(entry: &JwksEntry) -> Option<(String, KeyType)> {
+    type Id = (String, KeyType);
+    fn id(entry: &JwksEntry) -> Option<(Id, &str)> {
         let key = entry.key.as_ref().ok()?;
-        Some((entry.kid.clone()?, key.key_type()))
+        Some(((entry.kid.clone()?, key.key_type()), key.thumbprint()))
     }
 
-    let mut uses: HashMap<(String, KeyType), usize> = HashMap::new();
-    for id in entries.iter().filter_map(id) {
-        let count = uses.entry(id).or_default();
-        *count = count.saturating_add(1);
+    let mut first: HashMap<Id, &str> = HashMap::new();
+    let mut doubtful: HashSet<Id> = HashSet::new();
+    for (id, thumbprint) in entries.iter().filter_map(id) {
+        if *first.entry(id.clone()).or_insert(thumbprint) != thumbprint {
+            doubtful.insert(id);
+        }
     }
     for entry in entries {
-        if id(entry).is_some_and(|id| uses.get(&id).is_some_and(|&count| count > 1)) {
+        if id(entry).is_some_and(|(id, _)| doubtful.contains(&id)) {
             entry.key = Err(KeyError::DuplicateKeyId);
         }
     }

@@ -237,7 +237,7 @@ impl Issuer {
         });
         let mut found = Candidates::new(now);
         for slot in slots.take(MAX_KEYS_TRIED) {
-            found.consider(slot, self, |key| key.key_type() == alg.key_type());
+            found.consider(slot, self, alg, |key| key.key_type() == alg.key_type());
         }
 
         let kid = || Excerpt::new(kid);
@@ -264,7 +264,8 @@ impl Issuer {
         }
     }
 
-    /// The only key that takes the algorithm, for a token without `kid`.
+    /// The only key that takes the algorithm, for a token without `kid`. Keys are counted, not the
+    /// names that one may have.
     fn select_only(
         &self,
         alg: Algorithm,
@@ -276,7 +277,7 @@ impl Issuer {
         }
         let mut found = Candidates::new(now);
         for slot in &self.slots {
-            found.consider(slot, self, |key| key.takes().contains(alg));
+            found.consider(slot, self, alg, |key| key.takes().contains(alg));
         }
         match found.only {
             Some(_) if found.several => Err(Error::AmbiguousKey { alg, kid: None }),
@@ -313,7 +314,13 @@ impl<'k> Candidates<'k> {
         }
     }
 
-    fn consider(&mut self, slot: &'k Slot, issuer: &Issuer, wanted: impl Fn(&Key) -> bool) {
+    fn consider(
+        &mut self,
+        slot: &'k Slot,
+        issuer: &Issuer,
+        alg: Algorithm,
+        wanted: impl Fn(&Key) -> bool,
+    ) {
         if slot.expires_at <= self.now {
             self.last_expiry = self.last_expiry.max(Some(slot.expires_at));
             return;
@@ -325,7 +332,14 @@ impl<'k> Candidates<'k> {
         if !wanted(key) {
             return;
         }
-        self.several |= self.only.is_some();
+        // The same key counts once, under each of its names and algorithms, and until the last ends.
+        if let Some(only) = &self.only {
+            self.several |= !only.key.is_the_same_as(key);
+            let rank = |key: &Key, expires_at| (key.takes().contains(alg), expires_at);
+            if rank(key, slot.expires_at) <= rank(only.key, only.expires_at) {
+                return;
+            }
+        }
         self.only = Some(Selected {
             key,
             expires_at: slot.expires_at,

@@ -120,6 +120,86 @@ fn one_kid_for_each_type() {
     assert!(ring.verify(Signer::P256, "ES256", Some("k")).is_ok());
 }
 
+/// RFC 7517 §4.5 asks for different names of different keys, and allows several of one.
+#[test]
+fn one_key_counts_under_each_of_its_names() {
+    for (first, second) in [
+        (Some(""), Some("abc")),
+        (None, Some("abc")),
+        (Some("old"), Some("abc")),
+        (Some("abc"), Some("abc")),
+    ] {
+        for (first_alg, second_alg) in [(None, None), (Some("PS256"), Some("RS256"))] {
+            let ring =
+                Ring::new()
+                    .key(first, first_alg, Signer::Rsa)
+                    .key(second, second_alg, Signer::Rsa);
+            for (kid, alg) in [(first, first_alg), (second, second_alg)] {
+                for kid in [kid, None] {
+                    let alg = alg.unwrap_or("RS256");
+                    assert!(ring.verify(Signer::Rsa, alg, kid).is_ok(), "{kid:?} {alg}");
+                }
+            }
+            let unknown = ring.refusal(Signer::Rsa, "RS256", Some("other"));
+            assert!(matches!(unknown, Error::UnknownKey { .. }));
+            if first_alg.is_some() {
+                let error = ring.refusal(Signer::Rsa, "RS512", None);
+                assert!(matches!(error, Error::KeyAlgorithm { .. }));
+                // A name that is for one algorithm is not for the others of the key.
+                if first.is_some() && first != second {
+                    let error = ring.refusal(Signer::Rsa, "RS256", first);
+                    assert!(matches!(error, Error::KeyAlgorithm { .. }));
+                }
+            }
+        }
+    }
+    // A second key makes it a doubt again, whatever the first one is called.
+    let ring = Ring::new()
+        .key(Some("a"), None, Signer::Ed25519)
+        .key(Some("b"), None, Signer::Ed25519)
+        .key(Some("c"), None, Signer::OtherEd25519);
+    let error = ring.refusal(Signer::Ed25519, "EdDSA", None);
+    assert!(matches!(error, Error::AmbiguousKey { .. }));
+    let ring = ring.key(Some("a"), None, Signer::OtherEd25519);
+    for (signer, kid) in [(Signer::Ed25519, "a"), (Signer::OtherEd25519, "a")] {
+        let error = ring.refusal(signer, "EdDSA", Some(kid));
+        assert!(matches!(error, Error::AmbiguousKey { .. }));
+    }
+    assert!(ring.verify(Signer::Ed25519, "EdDSA", Some("b")).is_ok());
+}
+
+#[test]
+fn one_key_is_good_until_its_last_name_ends() {
+    let jwk = Signer::Ed25519.jwk().to_string();
+    let (soon, later) = (NOW + SECOND, NOW + 2 * SECOND);
+    for (first, second) in [(soon, later), (later, soon)] {
+        let ring = Ring::new().until(Some("a"), None, &jwk, Some(first)).until(
+            Some("b"),
+            None,
+            &jwk,
+            Some(second),
+        );
+        let at = |kid, now| ring.verify_at(Signer::Ed25519, "EdDSA", kid, now);
+        assert_eq!(at(None, NOW).unwrap().valid_until, later);
+        assert_eq!(at(Some("a"), NOW).unwrap().valid_until, first);
+        assert!(at(None, soon).is_ok());
+        assert!(at(None, later).is_err());
+    }
+}
+
+#[test]
+fn one_key_for_two_issuers_is_a_doubt() {
+    let jwk = |issuer: &str| Signer::Ed25519.jwk_with(json!({"issuer": issuer}));
+    let ring = Ring::new()
+        .until(Some("a"), None, &jwk(ISSUER), None)
+        .until(Some("b"), None, &jwk("https://other.example"), None);
+    assert!(ring.verify(Signer::Ed25519, "EdDSA", Some("a")).is_ok());
+    let error = ring.refusal(Signer::Ed25519, "EdDSA", Some("b"));
+    assert!(matches!(error, Error::KeyIssuer { .. }));
+    let error = ring.refusal(Signer::Ed25519, "EdDSA", None);
+    assert!(matches!(error, Error::AmbiguousKey { .. }));
+}
+
 #[test]
 fn without_kid_the_only_key_for_the_algorithm() {
     let ring = Ring::new().key(Some("a"), None, Signer::Ed25519);

@@ -565,8 +565,15 @@ fn what_is_no_set() {
     assert_eq!(twice.to_string(), "JWKS has two members \"keys\"");
     let many = format!("{{\"keys\":[{}0]}}", "0,".repeat(MAX_JWKS_KEYS));
     assert_eq!(read(&many), JwksError::TooManyKeys);
-    let long = " ".repeat(MAX_JWKS_BYTES + 1);
-    assert!(matches!(read(&long), JwksError::TooLong { .. }));
+    let longest = |bytes: usize| {
+        let set = format!("{{\"keys\":[{}]}}", Signer::P256.jwk());
+        format!("{set}{}", " ".repeat(bytes - set.len()))
+    };
+    let entries = read_jwks(&longest(MAX_JWKS_BYTES), all_algorithms()).unwrap();
+    assert!(entries.len() == 1 && entries[0].key.is_ok());
+    let too_long = longest(MAX_JWKS_BYTES + 1);
+    let bytes = MAX_JWKS_BYTES + 1;
+    assert_eq!(read(&too_long), JwksError::TooLong { bytes });
 }
 
 #[test]
@@ -614,17 +621,36 @@ fn the_same_key_again() {
     let entries = set(&[jwk(json!({"kid": "a"})), padded]);
     assert_eq!(entries.len(), 1);
     assert!(entries[0].key.is_ok());
-    // Under another name or algorithm: only one can be stored.
+    // Under another name or algorithm: an alias (RFC 7517 §4.5 asks for different names of different
+    // keys, not for one name of one key).
     for other in [
         json!({"kid": "b"}),
+        json!({"kid": ""}),
         json!({"kid": "a", "alg": "RS256"}),
         json!({}),
     ] {
-        let entries = set(&[jwk(json!({"kid": "a"})), jwk(other)]);
-        assert!(entries[0].key.is_ok());
-        assert_eq!(
-            entries[1].key.as_ref().unwrap_err(),
-            &KeyError::RepeatedKey { first: 0 }
-        );
+        for keys in [
+            [jwk(json!({"kid": "a"})), jwk(other.clone())],
+            [jwk(other.clone()), jwk(json!({"kid": "a"}))],
+        ] {
+            let entries = set(&keys);
+            assert_eq!(entries.len(), 2);
+            assert!(entries.iter().all(|entry| entry.key.is_ok()), "{other}");
+        }
     }
+    // For another issuer: nothing says which is meant.
+    let entries = set(&[
+        jwk(json!({"kid": "a", "issuer": "https://a.example"})),
+        jwk(json!({"kid": "a", "issuer": "https://b.example"})),
+    ]);
+    assert!(entries[0].key.is_ok());
+    assert_eq!(entries[1].key.as_ref().unwrap_err(), &KeyError::OtherIssuer);
+    // Two names are no cover for another key of one of them.
+    let entries = set(&[
+        Signer::Ed25519.jwk_with(json!({"kid": "a"})),
+        Signer::Ed25519.jwk_with(json!({"kid": "b"})),
+        Signer::OtherEd25519.jwk_with(json!({"kid": "b"})),
+    ]);
+    let usable: Vec<_> = entries.iter().map(|entry| entry.key.is_ok()).collect();
+    assert_eq!(usable, [true, false, false]);
 }

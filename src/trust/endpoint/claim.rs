@@ -158,7 +158,7 @@ pub fn outlook(client: &SpiClient, tried: &[Tag]) -> Result<Outlook, Report> {
 const DIGEST: &str = "pg_catalog.hashtextextended(pg_catalog.concat_ws(' ', \
      i.source::pg_catalog.text, i.algorithms::pg_catalog.text, \
      (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', k.kid, k.jwk::pg_catalog.text), ' ' \
-             ORDER BY k.thumbprint) FROM auth.jwks AS k \
+             ORDER BY k.thumbprint, k.kid, k.jwk::pg_catalog.text COLLATE pg_catalog.\"C\") FROM auth.jwks AS k \
       WHERE k.issuer OPERATOR(pg_catalog.=) i.issuer), '/', \
      (SELECT pg_catalog.string_agg(w.thumbprint, ' ' ORDER BY w.thumbprint) \
       FROM auth.withdrawn_keys AS w WHERE w.issuer OPERATOR(pg_catalog.=) i.issuer)) \

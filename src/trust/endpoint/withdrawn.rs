@@ -1,6 +1,6 @@
 //! The trigger function that notes fetched keys which are deleted by hand, so that the next refresh
-//! does not store them again while the issuer still publishes them; and the one that deletes keys
-//! whose thumbprints are noted by hand.
+//! does not store them again while the issuer still publishes them, and deletes the other names of a
+//! deleted key; and the one that deletes keys whose thumbprints are noted by hand.
 
 use std::cell::Cell;
 
@@ -59,7 +59,7 @@ impl Drop for Replacing {
 fn of_endpoints() -> String {
     format!(
         "EXISTS (SELECT FROM auth.issuers AS i \
-         WHERE i.issuer OPERATOR(pg_catalog.=) k.issuer AND {IS_ENDPOINT}) ON CONFLICT DO NOTHING"
+         WHERE i.issuer OPERATOR(pg_catalog.=) k.issuer AND {IS_ENDPOINT})"
     )
 }
 
@@ -73,7 +73,8 @@ fn note_withdrawn(arguments: &Arguments) -> SqlResult {
     if trigger.tg_event & pg_sys::TRIGGER_EVENT_ROW == 0 {
         let statement = format!(
             "INSERT INTO auth.withdrawn_keys (issuer, thumbprint) \
-             SELECT k.issuer, k.thumbprint FROM auth.jwks AS k WHERE {of_endpoints}"
+             SELECT k.issuer, k.thumbprint FROM auth.jwks AS k WHERE {of_endpoints} \
+             ON CONFLICT DO NOTHING"
         );
         Spi::connect_mut(|client| client.update(statement.as_str(), None, &[]).map(drop))
             .map_err(errors::spi)?;
@@ -99,9 +100,20 @@ fn note_withdrawn(arguments: &Arguments) -> SqlResult {
     let statement = format!(
         "INSERT INTO auth.withdrawn_keys (issuer, thumbprint) \
          SELECT k.issuer, k.thumbprint FROM (SELECT $1, $2) AS k (issuer, thumbprint) \
-         WHERE {of_endpoints}"
+         WHERE {of_endpoints} ON CONFLICT DO NOTHING"
     );
-    update(&statement, old)?;
+    update(&statement, &old)?;
+    // A key is withdrawn, not one of its names. An UPDATE withdraws none where nothing is noted: it may
+    // exchange the keys of two rows.
+    let condition = if is_update { of_endpoints.as_str() } else { "true" };
+    let statement = format!(
+        "DELETE FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1 \
+         AND k.thumbprint OPERATOR(pg_catalog.=) $2 AND {condition}"
+    );
+    let others = update(&statement, &old)?;
+    if let (1.., (Some(issuer), _)) = (others, &old) {
+        report::notice(&errors::other_names_deleted(others, issuer));
+    }
     Ok(Some(pg_sys::Datum::from(0)))
 }
 
@@ -135,7 +147,7 @@ fn delete_banned(arguments: &Arguments) -> SqlResult {
     update(
         "DELETE FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1 \
          AND k.thumbprint OPERATOR(pg_catalog.=) $2",
-        names,
+        &names,
     )?;
     Ok(Some(pg_sys::Datum::from(0)))
 }
@@ -166,13 +178,17 @@ fn names_of(row: &Row) -> Result<Names, Report> {
     Ok((row.text("issuer")?, row.text("thumbprint")?))
 }
 
-/// Runs a statement for a key; none, where one of its names is NULL.
-fn update(statement: &str, names: Names) -> Result<(), Report> {
+/// Runs a statement for a key; none, where one of its names is NULL. Returns the number of rows.
+fn update(statement: &str, names: &Names) -> Result<usize, Report> {
     let (Some(issuer), Some(thumbprint)) = names else {
-        return Ok(());
+        return Ok(0);
     };
     let argument = |text: &str| encoding::argument(text).ok_or_else(errors::not_storable);
-    let arguments = [argument(&issuer)?, argument(&thumbprint)?];
-    Spi::connect_mut(|client| client.update(statement, None, &arguments).map(drop))
-        .map_err(errors::spi)
+    let arguments = [argument(issuer)?, argument(thumbprint)?];
+    Spi::connect_mut(|client| {
+        client
+            .update(statement, None, &arguments)
+            .map(|rows| rows.len())
+    })
+    .map_err(errors::spi)
 }

@@ -30,7 +30,7 @@ const CLOUDS: [(&str, &str); 3] = [
 ];
 
 /// The member `issuer` of a JWK.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Binding(Box<str>);
 
 impl Binding {

@@ -110,11 +110,8 @@ pub enum KeyError {
     },
     /// Another usable key of the set has the same `kid` and type (RFC 7517 §4.5).
     DuplicateKeyId,
-    /// The set has the same key already, under another `kid` or `alg`.
-    RepeatedKey {
-        /// Its first place in the set.
-        first: usize,
-    },
+    /// The set has the same key already, under the same name and for another issuer.
+    OtherIssuer,
 }
 
 impl KeyError {
@@ -189,9 +186,9 @@ impl fmt::Display for KeyError {
             Self::DuplicateKeyId => {
                 write!(f, "another key of the set has the same \"kid\" and \"kty\"")
             }
-            Self::RepeatedKey { first } => write!(
+            Self::OtherIssuer => write!(
                 f,
-                "key is the same as number {first} of the set, under another \"kid\" or \"alg\""
+                "the set has the same key with the same \"kid\" and another \"issuer\""
             ),
         }
     }

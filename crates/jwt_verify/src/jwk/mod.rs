@@ -164,6 +164,12 @@ impl Key {
         &self.thumbprint
     }
 
+    /// Whether both are one key, under whatever names and for whatever algorithms, which may sign the
+    /// tokens of the same issuers.
+    pub(crate) fn is_the_same_as(&self, other: &Self) -> bool {
+        self.thumbprint == other.thumbprint && self.binding == other.binding
+    }
+
     /// The algorithms that the key may be used with: the stated one, else
     /// those of its type, curve and length.
     pub fn takes(&self) -> AlgorithmSet {
