@@ -75,6 +75,28 @@ ROLLBACK TO a;
 RELEASE a;
 :mine
 ROLLBACK;
+-- 15. a cursor that Alice left open on a shared connection: as himself, signed out, by a token that is none
+BEGIN;
+SELECT auth.jwt_session_init(:'alice', true);
+DECLARE left_open CURSOR FOR SELECT title FROM posts;
+MOVE 1 FROM left_open;
+SELECT auth.jwt_session_init(:'bob', true);
+FETCH ALL FROM left_open;
+ROLLBACK;
+BEGIN;
+SELECT auth.jwt_session_init(:'alice', true);
+DECLARE left_open CURSOR FOR SELECT title FROM posts;
+MOVE 1 FROM left_open;
+SELECT auth.jwt_session_init(NULL, true);
+FETCH ALL FROM left_open;
+ROLLBACK;
+BEGIN;
+SELECT auth.jwt_session_init(:'alice', true);
+DECLARE left_open CURSOR FOR SELECT title FROM posts;
+MOVE 1 FROM left_open;
+SET LOCAL pg_auth_jwt.token = 'x';
+FETCH ALL FROM left_open;
+ROLLBACK;
 
 -- Nothing has changed for Alice.
 \c - authenticated
