@@ -150,13 +150,6 @@ def waiting_sessions(life):
         life.checks.equal("and the session goes on", issuer.sign_in(session, 1), None)
         held.release()
         life.idle()
-        # The extension is dropped meanwhile: no error of Postgres's own, which would look like a bug.
-        dropped = life.issuer(Held(keys(1)))
-        dropped.owner.begin_query(f"SELECT outcome FROM auth.refresh('{dropped.name}')")
-        life.endpoint.wait(dropped.path, 2)
-        with life.cluster.session(dropped.db, "postgres") as other:
-            other.query("DROP EXTENSION pg_auth_jwt CASCADE")
-        life.checks.equal("auth.refresh() of a dropped extension", dropped.owner.receive(), [["gone"]])
         # Terminated, as an administrator would.
         under_way_again = life.issuer(keys(1, stall="head"), db=issuer.db)
         under_way(life.cluster, life.endpoint, under_way_again)

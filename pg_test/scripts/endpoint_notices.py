@@ -132,6 +132,22 @@ def hidden_hosts(checks, cluster, db, endpoint):
     cluster.allow(endpoint.host)
 
 
+def not_listed(checks, cluster, db, endpoint):
+    """A token for keys that are not fetched is not told to come again in a few seconds."""
+    owner = cluster.session(db, "owner_role")
+    issuer = Issuer(owner, endpoint, "unlisted", keys(1))
+    cluster.allow("other.test.example")
+    for session in (cluster.session(db), cluster.session(db)):
+        hint = issuer.error(session, 1).fields["H"]
+        checks.true(f"the hint: {hint}", "not fetched on this server" in hint and "auth.key_status" in hint)
+    cluster.allow(endpoint.host)
+    with cluster.session(db) as session:
+        session.query("SET pg_auth_jwt.refresh_wait = '20 s'")
+        issuer.change("early_after = NULL, next_attempt = NULL")
+        checks.equal("listed", issuer.sign_in(session, 1), None)
+    owner.query(f"SELECT auth.unfollow('{issuer.name}')")
+
+
 def clock_was_ahead(checks, cluster, db, endpoint):
     """Keys that were fetched "in a year" do not count until then, where nothing is fetched that would
     correct it."""
@@ -239,7 +255,7 @@ def main():
         with FetchingCluster("endpoint_notices", place) as cluster, Endpoint(cluster.authority) as endpoint:
             cluster.allow(endpoint.host)
             db = cluster.create_db("test")
-            for part in (banned_by_hand, triggers_off, not_begun, stale_unfetched, hidden_hosts, clock_was_ahead, named_for_what_it_is, documents):
+            for part in (banned_by_hand, triggers_off, not_begun, stale_unfetched, hidden_hosts, not_listed, clock_was_ahead, named_for_what_it_is, documents):
                 part(checks, cluster, db, endpoint)
             checks.equal("no crash", re.findall("terminated by signal|PANIC:|TRAP:|panicked", cluster.log()), [])
         launcher(checks, f"{place}/preloaded")

@@ -130,9 +130,8 @@ impl Lost {
             .failed
             .into_iter()
             .partition(|(_, error)| is_timeout(error));
-        // Those whose own limit is over came first.
-        let late = late.into_iter().map(|(address, _)| address);
-        self.silent.splice(..0, late);
+        self.silent.extend(late.into_iter().map(|(address, _)| address));
+        self.silent.sort_unstable();
         let mut reasons: Vec<(String, Vec<SocketAddr>)> = vec![];
         for (address, error) in failed {
             let reason = excerpt::plain(&error.to_string());

@@ -263,6 +263,9 @@ impl Seen {
             Some(Obstacle::Busy) => {
                 "The issuer's keys could not be fetched yet, because other keys were being fetched: try again in a few seconds."
             }
+            None if self.hindrance().is_some() => {
+                "The issuer's keys are not fetched on this server; the view auth.key_status says why."
+            }
             None if is_running => {
                 "The issuer's keys are being fetched now: try again in a few seconds."
             }
