@@ -7,7 +7,7 @@
 // A new error of the verifier must not get the code or the hint of another by default.
 #![deny(clippy::wildcard_enum_match_arm)]
 
-use jwt_verify::{Error, ErrorKind, JwksError, KeyError, UnknownAlgorithm};
+use jwt_verify::{Error, ErrorKind, JwksError, KeyError, Places, UnknownAlgorithm};
 
 use crate::pg::report::{Report, SqlState};
 use crate::pg::row::NotUtf8;
@@ -32,6 +32,7 @@ pub fn sqlstate(kind: ErrorKind) -> SqlState {
         ErrorKind::Issuer => b"28J07",
         ErrorKind::Audience => b"28J08",
         ErrorKind::Claim => b"28J09",
+        ErrorKind::UnknownIssuer => b"28J13",
     })
 }
 
@@ -47,96 +48,104 @@ fn message(kind: ErrorKind) -> &'static str {
         ErrorKind::Issuer => "issuer of the token is refused",
         ErrorKind::Audience => "audience of the token is refused",
         ErrorKind::Claim => "claim of the token is missing or malformed",
+        ErrorKind::UnknownIssuer => "issuer of the token is not known",
     }
 }
 
-/// What to do about it, where the error alone tells that.
-fn hint(error: &Error) -> Option<String> {
-    if let Some(advice) = error.advice() {
-        return Some(sentence(advice));
-    }
-    let hint = match error {
-        Error::PartCount { .. } | Error::NotBase64url(_) => {
-            Some("Pass the token as issued, without \"Bearer\", quotes or white space.")
-        }
-        Error::UnknownIssuer { .. } => Some(
-            "Issuers and their keys are loaded with auth.init(); \"iss\" is compared to the letter.",
-        ),
-        Error::UnknownKey { .. } | Error::ExpiredKey { .. } | Error::NoKeys { .. } => {
-            Some("After a rotation, load the issuer's new JWKS with auth.init().")
-        }
-        Error::Expired { .. } | Error::TooOld { .. } => Some("Get a new token from the issuer."),
-        // Not what is accepted: anybody may send a token.
-        Error::MissingAudience | Error::Audience { .. } => {
-            Some("The extension's owner sees what is accepted with auth.inspect().")
-        }
-        Error::NotYetValid { .. } | Error::IssuedInFuture { .. } => {
-            Some("Compare the clock of the issuer with that of this server.")
-        }
-        Error::TokenTooLong { .. }
-        | Error::EmptyPart(_)
-        | Error::Json { .. }
-        | Error::MissingAlgorithm
-        | Error::HeaderType { .. }
-        | Error::CriticalExtension
-        | Error::UnencodedPayload
-        | Error::TokenType { .. }
-        | Error::UnknownAlgorithm { .. }
-        | Error::AlgorithmNotAllowed { .. }
-        | Error::KeyAlgorithm { .. }
-        | Error::DisabledIssuer { .. }
-        | Error::AmbiguousKey { .. }
-        | Error::MissingKeyId
-        | Error::Signature { .. }
-        | Error::IssuerType { .. }
-        | Error::MissingIssuer
-        | Error::AudienceType { .. }
-        | Error::MissingClaim { .. }
-        | Error::ClaimType { .. }
-        | Error::AfterYear9999 { .. }
-        | Error::KeyIssuer { .. } => None,
-    };
-    hint.map(str::to_owned)
-}
+/// The words of advice about an issuer whose keys were loaded with `auth.init` or SQL, and about one that is
+/// not known.
+pub const LOADED: Places = Places {
+    add_issuer: "have its keys followed with auth.follow() or auth.follow_url(), or load them with \
+                 auth.init()",
+    issuers: "auth.issuers",
+    unknown_key: "after a rotation, load the issuer's new JWKS with auth.init(); else the token is \
+                  from another environment",
+    no_keys: "after a rotation, load the issuer's new JWKS with auth.init()",
+    expired_key: "set a later \"expires_at\" in auth.jwks",
+    keys: "auth.jwks",
+    present_keys: "load that with auth.init()",
+    takes_secrets: true,
+    audiences: "the extension's owner sees what is accepted with auth.inspect()",
+};
 
-/// A refused token.
-pub fn report(error: &Error) -> Report {
+/// As above, of an issuer whose keys are followed in a table.
+pub const FOLLOWED: Places = Places {
+    unknown_key: "the issuer's keys are followed in a table; the view auth.key_status lists them",
+    no_keys: "the issuer's keys are followed in a table; the view auth.key_status lists them",
+    expired_key: "set a later end in its row of the followed table; the view auth.key_status lists \
+                  them",
+    keys: "the followed table",
+    present_keys: "look into auth.key_status for the table that is followed",
+    takes_secrets: false,
+    ..LOADED
+};
+
+/// As above, of an issuer whose keys are fetched.
+pub const FETCHED: Places = Places {
+    unknown_key: "the issuer's keys are fetched from a URL; the view auth.key_status says how that \
+                  goes",
+    no_keys: "the issuer's keys are fetched from a URL; the view auth.key_status says how that goes",
+    expired_key: "set \"expires_at\" of its row in auth.jwks to NULL: somebody has ended it by hand",
+    present_keys: "fetch that with auth.refresh()",
+    takes_secrets: false,
+    ..LOADED
+};
+
+/// A refused token, of an issuer whose keys come from there.
+pub fn report(error: &Error, token: &str, places: &Places) -> Report {
     Report {
         sqlstate: sqlstate(error.kind()),
         message: message(error.kind()).to_owned(),
         detail: Some(sentence(&error.to_string())),
-        hint: hint(error),
+        hint: jwt_verify::advice(token, error, places).map(|advice| sentence(&advice)),
+    }
+}
+
+/// A token that is longer than any.
+pub fn token_too_long(bytes: usize) -> Report {
+    report(&Error::TokenTooLong { bytes }, "", &LOADED)
+}
+
+/// A token of which nothing can be said, because the key tables could not be read.
+pub fn keys_unread() -> Report {
+    Report {
+        sqlstate: sqlstate(ErrorKind::Key),
+        message: message(ErrorKind::Key).to_owned(),
+        detail: Some(
+            "Tables auth.issuers and auth.jwks could not be read: one is missing, altered or being \
+             replaced."
+                .to_owned(),
+        ),
+        hint: None,
     }
 }
 
 /// A token refused for want of a key, of an issuer whose keys are followed in a table; `remark` says what is
 /// wrong with the table.
 pub fn key_not_followed(error: &Error, remark: Option<String>) -> Report {
-    let refused = report(error);
-    let hint = match &remark {
-        Some(_) => {
-            "The view auth.key_status has the state of each source; auth.follow() follows a table again."
-        }
-        None => "The issuer's keys are followed in a table; the view auth.key_status lists them.",
-    };
+    let refused = report(error, "", &FOLLOWED);
+    let hint = remark.is_some().then(|| {
+        "The view auth.key_status has the state of each source; auth.follow() follows a table again."
+            .to_owned()
+    });
     Report {
         detail: match (refused.detail, remark) {
             (Some(detail), Some(remark)) => Some(format!("{detail} {remark}")),
             (detail, remark) => detail.or(remark),
         },
-        hint: Some(hint.to_owned()),
+        hint: hint.or(refused.hint),
         ..refused
     }
 }
 
 /// A token refused for want of a key, of an issuer whose keys are fetched; `remark` says what is
-/// wrong with them.
-pub fn key_not_fetched(error: &Error, remark: Option<&str>, hint: &str) -> Report {
-    let refused = report(error);
+/// wrong with them, and `hint` what is being done about it.
+pub fn key_not_fetched(error: &Error, remark: Option<&str>, hint: Option<&str>) -> Report {
+    let refused = report(error, "", &FETCHED);
     Report {
         // None of the issuer's keys counts then, so the token's is not the one that is missing.
         detail: remark.map(str::to_owned).or(refused.detail),
-        hint: Some(hint.to_owned()),
+        hint: hint.map(str::to_owned).or(refused.hint),
         ..refused
     }
 }
@@ -337,6 +346,9 @@ pub fn private_key() -> Report {
 
 /// A JWKS that is none. `text` is what was given, as `jsonb` writes it.
 pub fn jwks(error: &JwksError, text: &str) -> Report {
+    if error.is_private_key() {
+        return private_key();
+    }
     const PEM: &str = "Turn the PEM into a JWK first, for example with Node.js: node -e \
                        'console.log(JSON.stringify(require(\"crypto\").createPublicKey(require(\"fs\")\
                        .readFileSync(0)).export({format:\"jwk\"})))' < key.pem";
@@ -354,6 +366,7 @@ pub fn jwks(error: &JwksError, text: &str) -> Report {
         text if text.contains("\"jwks_uri\"") => Some(
             "This is the discovery document: pass what the URL in its member \"jwks_uri\" answers.",
         ),
+        _ if matches!(error, JwksError::NotASet) => Some(NO_KEYS),
         _ => None,
     };
     invalid(
@@ -388,12 +401,19 @@ pub fn no_usable_key(reasons: &[(String, String)], secrets_of: Option<&str>) -> 
     } else {
         reasons_in_lines(reasons)
     };
+    let hint = secrets_of
+        .map(name_hmac)
+        .or_else(|| reasons.is_empty().then(|| NO_KEYS.to_owned()));
     invalid(
         "no usable key in the JWKS".to_owned(),
         Some(detail),
-        secrets_of.map(name_hmac).as_deref(),
+        hint.as_deref(),
     )
 }
+
+/// Advice on a set without keys.
+pub const NO_KEYS: &str = "An issuer that signs with a shared secret publishes no keys: have it sign with an \
+                           asymmetric key (RS256, ES256, EdDSA).";
 
 /// The reasons for which keys were left out, a line for each of the first ones.
 pub fn reasons_in_lines(reasons: &[(String, String)]) -> String {

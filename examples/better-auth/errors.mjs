@@ -2,6 +2,7 @@
 // logged. The error itself may not: Drizzle's has the parameters of the query, and so the token.
 function statusOf(code) {
   // No key for it: a fault of the set-up, or a key that was withdrawn. The user is not signed out.
+  // An issuer that is not known is 28J13: anybody can send such a token.
   if (code === '28J03') return 503
   // The application forgot the token, or changed it during a query.
   if (code === '28J11' || code === '28J12') return 500

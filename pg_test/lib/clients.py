@@ -12,7 +12,8 @@ from .pg import shell
 from .pooler import Pooler
 
 # What a request gets that is refused for its token.
-REFUSED = {"expired": [401, "28J05"], "forged": [401, "28J04"], "malformed": [401, "28J01"], "unknown key": [503, "28J03"]}
+REFUSED = {"expired": [401, "28J05"], "forged": [401, "28J04"], "malformed": [401, "28J01"], "unknown key": [503, "28J03"],
+           "unknown issuer": [401, "28J13"]}
 FAILED = {"of a statement": [500, "22012"], "no token": [500, "28J11"], "another token in a query": [500, "28J12"]}
 NOT_REFUSED = {"status": 200, "log": "", "code": None, "cause": None, "leaks": [], "kind": None}
 
@@ -30,7 +31,8 @@ def request_tokens():
     """As run.mjs and run.py take them."""
     alice = tokens.token("alice")
     refused = {"expired": tokens.token("alice", -1), "forged": alice[:-6] + "AAAAAA", "malformed": alice.replace(".", "!"),
-               "unknown key": tokens.token("alice", iss="https://other.test.example")}
+               "unknown key": tokens.token("alice", key=1),
+               "unknown issuer": tokens.token("alice", iss="https://other.test.example")}
     return {"alice": alice, "bob": tokens.token("bob"), "refused": refused}
 
 

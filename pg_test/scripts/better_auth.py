@@ -291,7 +291,7 @@ class Test:
             client.app = app
             id_token = client.tokens(app.sign_in("alice"))["id_token"]
             site.equal("ID token's issuer by default", better_auth.decode(id_token)[1]["iss"], f"{BASE}/api/auth")
-            site.equal("ID token of another issuer", site.verdict(id_token), "28J03")
+            site.equal("ID token of another issuer", site.verdict(id_token), "28J13")
         # Its session cookie may be a token, too.
         options = {"session": {"cookieCache": {"enabled": True, "strategy": "jwt"}}}
         with site.app(options=options, jwt={"sessionCookieCache": True}) as app:

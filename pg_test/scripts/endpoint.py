@@ -100,7 +100,7 @@ def no_fetch(checks, cluster, db, endpoint):
     for what, claims in bad.items():
         checks.true(f"{what}: refused", issuer.sign_in(session, 9, **claims))
     checks.equal("an unknown key, where the token is for another issuer",
-                 session.code("SELECT auth.jwt_session_init($1)", ed25519.token(9, "https://unknown.test.example")), "28J03")
+                 session.code("SELECT auth.jwt_session_init($1)", ed25519.token(9, "https://unknown.test.example")), "28J13")
     # Nor a new key id within 30 s of the one before.
     issuer.change("early_after = now() + interval '30 s'")
     checks.equal("within 30 s", issuer.sign_in(session, 9), "28J03")
@@ -323,7 +323,7 @@ def discovery(checks, cluster, db, endpoint):
     checks.equal("right, with a slash", discover(right, "/slash/"), ("changed", "2"))
     name = f"{endpoint.url}/slash/"
     checks.equal("its tokens", session.code("SELECT auth.jwt_session_init($1)", ed25519.token(1, name, aud="app")), None)
-    checks.equal("without the slash", session.code("SELECT auth.jwt_session_init($1)", ed25519.token(1, name[:-1], aud="app")), "28J03")
+    checks.equal("without the slash", session.code("SELECT auth.jwt_session_init($1)", ed25519.token(1, name[:-1], aud="app")), "28J13")
     checks.equal("is looked up again each time", [owner.value(f"SELECT outcome FROM auth.refresh('{name}')"), endpoint.seen("/slash" + well_known) >= 2],
                  ["unchanged", True])
     # The keys move.

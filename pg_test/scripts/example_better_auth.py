@@ -240,10 +240,10 @@ class Test:
             "HS256 with a key of one's own": (tokens.sign(hs256), (401, "28J02")),
             "a key of one's own in the header": (".".join((encode({**own, "jwk": tokens.jwk()}), encode(forged), signature)), (401, "28J04")),
             "an unknown key": (".".join((encode({**own, "kid": "unknown"}), payload, signature)), (503, "28J03")),
-            "another issuer's": (tokens.token("alice"), (503, "28J03")),
+            "another issuer's": (tokens.token("alice"), (401, "28J13")),
             "expired": (signed["expired"], (401, "28J05")),
             "for another application": (signed["other_audience"], (401, "28J08")),
-            "of an issuer that is not known": (signed["other_issuer"], (503, "28J03")),
+            "of an issuer that is not known": (signed["other_issuer"], (401, "28J13")),
         }
         for what, (token, wanted) in cases.items():
             self.equal(what, app.verdict(token), wanted)

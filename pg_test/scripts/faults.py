@@ -133,7 +133,7 @@ def dropped(checks, cluster, db):
 
     owner.query("CREATE EXTENSION pg_auth_jwt")
     for reading in readings:
-        checks.equal(f"{reading}, created anew", s.code(reading), "28J03")
+        checks.equal(f"{reading}, created anew", s.code(reading), "28J13")
     owner.query(tokens.setup(0))
     for reading in readings:
         checks.equal(f"{reading}, keys loaded", s.value(reading), "u1")
@@ -143,7 +143,7 @@ def dropped(checks, cluster, db):
                 "CREATE POLICY own ON things TO authenticated USING (owner = auth.user_id())")
     # While others wait for it: a new session, and one that has to read the keys again.
     policy = "CREATE POLICY own ON things TO authenticated USING (owner = auth.user_id());"
-    for ending, after in (("COMMIT", "28J03"), ("CREATE EXTENSION pg_auth_jwt; COMMIT", "28J03"), ("ROLLBACK", None)):
+    for ending, after in (("COMMIT", "28J03"), ("CREATE EXTENSION pg_auth_jwt; COMMIT", "28J13"), ("ROLLBACK", None)):
         waiting = [cluster.session(db) for _ in range(2)]
         for session in waiting:
             session.code(WHO)
@@ -165,7 +165,7 @@ def dropped(checks, cluster, db):
         owner.query("" if ending == "ROLLBACK" else "CREATE EXTENSION IF NOT EXISTS pg_auth_jwt;" + tokens.setup(0) + policy)
     # In one transaction, while a session never sees it missing.
     owner.query("BEGIN; DROP EXTENSION pg_auth_jwt CASCADE; CREATE EXTENSION pg_auth_jwt; COMMIT")
-    checks.equal("replaced", s.code(WHO), "28J03")
+    checks.equal("replaced", s.code(WHO), "28J13")
     owner.query(tokens.setup(0) + "CREATE POLICY own ON things TO authenticated USING (owner = auth.user_id())")
 
 

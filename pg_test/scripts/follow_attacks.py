@@ -235,7 +235,7 @@ def shut_out(checks, cluster):
         "another source": ("source = jsonb_set(source, '{table}', '\"other\"')", "source = jsonb_set(source, '{table}', '\"jwks\"')", "28J03"),
         "an optional column": ("source = jsonb_set(source, '{columns,expires_at}', 'null')",
                                "source = jsonb_set(source, '{columns,expires_at}', '\"expires_at\"')", "28J03"),
-        "gone": ("issuer = 'x'", f"issuer = '{tokens.ISSUER}'", "28J03"),
+        "gone": ("issuer = 'x'", f"issuer = '{tokens.ISSUER}'", "28J13"),
     }
     db.owner.query(TABLE % "public.other")
     session = db.signed_in()

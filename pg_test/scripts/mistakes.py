@@ -146,10 +146,10 @@ def audience_no_array(app):
     yield "error", refusal(app.owner, f"SELECT auth.init('{{}}', '{ISSUER}', 'my-app')"), '22P02 .*malformed array literal: "my-app"'
 
 
-@mistake("a slash at the end of the issuer", "no key for this token (28J03)")
+@mistake("a slash at the end of the issuer", "issuer of the token is not known (28J13)")
 def slash(app):
     token = app.minted(iss=f"{ISSUER}/")
-    yield "error", refusal(app.user, INIT, token), f'28J03 .* "{ISSUER}/" is not known.*to the letter'
+    yield "error", refusal(app.user, INIT, token), f'28J13 .* "{ISSUER}/" is not known.*to the letter'
     yield "auth.inspect", app.inspect(token), "issuer f .*the two differ by a slash at the end"
 
 
@@ -157,22 +157,30 @@ def slash(app):
 def text_around_token(app):
     token = app.token()
     for text, what in [(f'"{token}"', "in quotes"), (f"Bearer {token}", '"Bearer" belongs'), (f"{token}\n", "line break")]:
-        yield "error", refusal(app.user, INIT, text), '28J01 .*without "Bearer", quotes or white space'
+        yield "error", refusal(app.user, INIT, text), f"28J01 .*{what}"
         yield "auth.inspect", app.inspect(text), what
 
 
 @mistake("the text of a value that is not there", REFUSED)
 def placeholder(app):
     for text in ["undefined", "null"]:
-        yield "error", refusal(app.user, INIT, text), "28J01 .*1 part, not 3"
-        yield "auth.inspect", app.inspect(text), "the variable that should hold the token was empty"
+        says = "1 part, not 3.*the variable that should hold the token was empty"
+        yield "error", refusal(app.user, INIT, text), f"28J01 .*{says}"
+        yield "auth.inspect", app.inspect(text), says
 
 
 @mistake("a session cookie", REFUSED)
 def cookie(app):
     text = "n7yJkQ2b8wVx0cTzR4mLpA5sDfGhJkQe.Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4"
-    yield "error", refusal(app.user, INIT, text), "28J01 .*2 parts, not 3"
+    yield "error", refusal(app.user, INIT, text), "28J01 .*2 parts, not 3.*signed session cookies"
     yield "auth.inspect", app.inspect(text), "signed session cookies"
+
+
+@mistake("an id that is a number", REFUSED)
+def numeric_subject(app):
+    token = app.minted(sub=42)
+    yield "error", refusal(app.user, INIT, token), '28J09 .*"sub" must be a string, but is a number.*[sS]ign it as text, as in "sub": "42"'
+    yield "auth.inspect", app.inspect(token), 'sub f .*sign it as text, as in "sub": "42"'
 
 
 @mistake("no header, and so an empty token", NO_ROWS)
@@ -381,7 +389,7 @@ def expires(app):
     app.user.query(NOTES)
     app.user.query("SELECT pg_sleep(2)")
     yield "error", refusal(app.user, NOTES), "28J05 .*Get a new token"
-    yield "auth.inspect", app.inspect(token), "exp f .*get a fresh token"
+    yield "auth.inspect", app.inspect(token), "exp f .*get a new token"
 
 
 @mistake("RUST_BACKTRACE in the server's environment", None)

@@ -49,11 +49,11 @@ def main():
 
         good = tokens.token("u1")
         sent = [(good, None), (good[:-4] + "AAAA", "28J04"), (tokens.token("u1", key=1), "28J03"),
-                (tokens.token("u1", iss="https://stranger"), "28J03"), (tokens.followed_token("u1", key=1), None)]
+                (tokens.token("u1", iss="https://stranger"), "28J13"), (tokens.followed_token("u1", key=1), None)]
         for token, code in sent:
             checks.equal("sent", user.code(INIT, token), code)
         wanted = {(tokens.ISSUER, "accepted"): 1, (tokens.ISSUER, "28J04"): 1, (tokens.ISSUER, "28J03"): 1,
-                  ("", "28J03"): 1, (tokens.FOLLOWED, "accepted"): 1}
+                  ("", "28J13"): 1, (tokens.FOLLOWED, "accepted"): 1}
         got = counts()
         checks.equal("tokens", {key: got.get(key) for key in wanted}, wanted)
         times = [row["last_seconds"] for row in ask("pg_auth_jwt_tokens") if row["event"] == "accepted"]

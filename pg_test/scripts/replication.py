@@ -38,7 +38,7 @@ def main():
 
         reader = cluster.session(there)
         reader.query(f"SET pg_auth_jwt.token = '{tokens.token('u1')}'")
-        checks.equal("no key yet", reader.code(WHO), "28J03")
+        checks.equal("no issuer yet", reader.code(WHO), "28J13")
         # Until the tables' first copy is done, changes pass by another way.
         while root_there.value("SELECT bool_and(srsubstate = 'r') FROM pg_subscription_rel") != "t":
             time.sleep(0.05)

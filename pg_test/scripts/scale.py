@@ -67,7 +67,7 @@ def few_rows_are_read(check, db, cluster, root):
     reads("after a change", WHO, 2, "ok")
     reads("key id that there is not", init, 1, "28J03", unsigned(kid="nobody's"))
     reads("once more", init, 1, "28J03", unsigned(kid="nobody's"))
-    reads("issuer that there is not", init, 0, "28J03", unsigned(kid="k0", iss="https://nobody.example"))
+    reads("issuer that there is not", init, 0, "28J13", unsigned(kid="k0", iss="https://nobody.example"))
     reads("another issuer's key id", init, 1, "28J03", unsigned(kid="k0", iss="https://issuer1"))
     # As many as are tried; one more shows that there are more.
     reads("no key id, too many keys", init, 102, "28J03", unsigned(iss=LARGE))
@@ -122,7 +122,7 @@ def every_change_that_matters_counts(check, db, cluster, root):
                            (f"UPDATE auth.jwks SET kid = 'other', jwk = jwk || '{{\"kid\":\"other\"}}' {key}", "28J03"),
                            (f"UPDATE auth.jwks SET jwk = jwk || '{{\"k\":\"{tokens.jwk(9)['k']}\"}}' {key}", "28J04"),
                            (f"UPDATE auth.issuers SET enabled = false {issuer}", "28J03"),
-                           (f"UPDATE auth.issuers SET issuer = 'https://renamed.example' {issuer}", "28J03"),
+                           (f"UPDATE auth.issuers SET issuer = 'https://renamed.example' {issuer}", "28J13"),
                            (f"UPDATE auth.issuers SET audience = '{{b}}' {issuer}", "28J08"),
                            (f"UPDATE auth.issuers SET required_claims = '{{nonce}}' {issuer}", "28J09"),
                            (f"UPDATE auth.issuers SET token_types = '{{at+jwt}}' {issuer}", "28J01"),
@@ -169,8 +169,8 @@ def without_the_indexes(check, db, cluster, root):
         session = cluster.session(db)
         check.equal(f"{change}: good", session.code("SELECT auth.jwt_session_init($1)", good), None)
         check.equal(f"{change}: key id", session.code("SELECT auth.jwt_session_init($1)", bad), "28J03")
-        for wrong in (unsigned(kid="K0"), unsigned(kid="k0", iss=tokens.ISSUER.upper())):
-            check.equal(f"{change}: case", session.code("SELECT auth.jwt_session_init($1)", wrong), "28J03")
+        for wrong, code in ((unsigned(kid="K0"), "28J03"), (unsigned(kid="k0", iss=tokens.ISSUER.upper()), "28J13")):
+            check.equal(f"{change}: case", session.code("SELECT auth.jwt_session_init($1)", wrong), code)
         session.close()
     root.query(f"INSERT INTO auth.issuers (issuer, algorithms) VALUES ('{tokens.ISSUER}', '{{HS256}}')")
     session = cluster.session(db)

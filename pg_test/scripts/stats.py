@@ -26,17 +26,17 @@ def each_outcome(checks, cluster):
     begun = s.value("SELECT clock_timestamp()")
     checks.equal("at first", counts(s), {})
     first = tokens.token("u1")
-    for token, code in [(first, None), (tokens.token("u1", seconds=-5), "28J05"), (tokens.token("u1", iss="https://nobody"), "28J03"),
+    for token, code in [(first, None), (tokens.token("u1", seconds=-5), "28J05"), (tokens.token("u1", iss="https://nobody"), "28J13"),
                         (first[:-4] + "AAAA", "28J04"), ("x", "28J01"), ("x", "28J01")]:
         checks.equal(code, s.code(INIT, token), code)
     found = counts(s)
     del found[(None, "keys reread")]
     known = tokens.ISSUER
-    wanted = {(known, "accepted"): 1, (known, "28J05"): 1, (known, "28J04"): 1, (None, "28J03"): 1, (None, "28J01"): 2}
+    wanted = {(known, "accepted"): 1, (known, "28J05"): 1, (known, "28J04"): 1, (None, "28J13"): 1, (None, "28J01"): 2}
     checks.equal("each outcome", {key: n for key, n in found.items() if key[1] != "cache hit"}, wanted)
     last = s.query(f"SELECT event, count(*), bool_and(last_at BETWEEN '{begun}' AND now()) FROM auth.stats GROUP BY event ORDER BY event")
     checks.equal("when it was last", [row for row in last if row[0] not in ("cache hit", "keys reread")],
-                 [[event, "1", "t"] for event in ("28J01", "28J03", "28J04", "28J05", "accepted")])
+                 [[event, "1", "t"] for event in ("28J01", "28J04", "28J05", "28J13", "accepted")])
     checks.equal("not of events that are no verification",
                  s.value("SELECT count(last_at) FROM auth.stats WHERE event IN ('cache hit', 'keys reread')"), "0")
     before = counts(s).get((None, "cache hit"), 0)

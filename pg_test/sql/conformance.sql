@@ -38,7 +38,7 @@ EXCEPTION
     -- The expected refusal: one of our codes, or an error because Postgres does not support such
     -- JSON.
     WHEN SQLSTATE '28J01' OR SQLSTATE '28J02' OR SQLSTATE '28J03' OR SQLSTATE '28J04' OR SQLSTATE '28J05'
-      OR SQLSTATE '28J06' OR SQLSTATE '28J07' OR SQLSTATE '28J08' OR SQLSTATE '28J09'
+      OR SQLSTATE '28J06' OR SQLSTATE '28J07' OR SQLSTATE '28J08' OR SQLSTATE '28J09' OR SQLSTATE '28J13'
       OR invalid_parameter_value OR invalid_text_representation OR untranslatable_character
     THEN RETURN 'reject';
 END $$;

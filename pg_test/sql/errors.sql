@@ -104,6 +104,49 @@ UPDATE entra_keys SET public_key = public_key::jsonb || '{"issuer": null}';
 SELECT auth.verify(hs256('{"iss":"https://hs.example","aud":"my-app","exp":4102444800,"tid":"hs"}'));
 SELECT auth.unfollow('https://hs.example');
 
+-- Advice names what helps with the issuer's own source: auth.init, a table, a URL; errors and auth.inspect in the same words.
+SET client_min_messages = error;
+INSERT INTO auth.issuers (issuer, audience) VALUES ('https://loaded.example', '{my-app}');
+CREATE TABLE followed_keys (id text, public_key text, expires_at timestamptz);
+SELECT auth.follow('followed_keys', 'https://followed.example', '{my-app}');
+SELECT auth.follow_url('https://url.example', audience => '{my-app}');
+RESET client_min_messages;
+CREATE FUNCTION told(issuer text, header text) RETURNS TABLE (inspect text, hint text) LANGUAGE plpgsql AS $$
+DECLARE token CONSTANT text := hs256(format('{"iss":"%s","aud":"my-app","exp":4102444800}', issuer), header);
+BEGIN
+    inspect := (SELECT detail FROM auth.inspect(token) WHERE NOT ok LIMIT 1);
+    PERFORM auth.verify(token);
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+    RETURN NEXT;
+END $$;
+\x on
+SELECT issuer, told.* FROM unnest('{loaded,followed,url,unknown}'::text[]) AS issuer,
+       told(format('https://%s.example', issuer), '{"alg":"ES256","kid":"k"}');
+SELECT issuer, told.* FROM unnest('{loaded,followed,url}'::text[]) AS issuer,
+       told(format('https://%s.example', issuer), '{"alg":"HS256","kid":"k"}');
+INSERT INTO followed_keys VALUES ('ended', '{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}', '2020-01-01');
+SELECT told.* FROM told('https://followed.example', '{"alg":"ES256","kid":"ended"}');
+\x off
+-- Texts that are no token: the HINT says what they are, and shows nothing of them.
+CREATE FUNCTION hint_of(token text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE hint text;
+BEGIN
+    PERFORM auth.jwt_session_init(token);
+    RETURN 'accepted';
+EXCEPTION WHEN SQLSTATE '28J01' THEN
+    GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+    RETURN hint;
+END $$;
+SELECT what, hint_of(token) AS hint FROM (VALUES
+    ('Bearer', 'Bearer ' || :'bob'), ('quotes', '"' || :'bob' || '"'), ('line break', :'bob' || E'\n'),
+    ('percent', replace(:'bob', '.', '%2E')), ('JSON', '{"access_token":"' || :'bob' || '"}'), ('undefined', 'undefined'), ('null', 'null'),
+    ('opaque', 'gho_16C7e42F292c6912E7710c838347Ae178B4a'), ('cookie', 'n7yJkQ2b8wVx0cTzR4mLpA5sDfGhJkQe.Zm9vYmFyYmF6cXV4'),
+    ('JWE', 'eyJhbGciOiJkaXIifQ..AAAA.AAAA.AAAA'), ('no signature', split_part(:'bob', '.', 1) || '.' || split_part(:'bob', '.', 2)),
+    ('padded', split_part(:'bob', '.', 1) || '=.' || split_part(:'bob', '.', 2) || '.' || split_part(:'bob', '.', 3))) AS v (what, token);
+
+DELETE FROM auth.issuers WHERE issuer IN ('https://loaded.example', 'https://followed.example', 'https://url.example', 'https://hs.example');
+
 -- A claim function raises what jwt_session_init raises, and goes on raising.
 SET pg_auth_jwt.token = :'other_audience';
 SELECT auth.user_id();

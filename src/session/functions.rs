@@ -57,15 +57,8 @@ sql_function!(
 pub fn token(arguments: &Arguments, n: usize) -> Result<Option<&[u8]>, Report> {
     arguments
         .bytes_up_to(n, MAX_TOKEN_BYTES)
-        .map_err(|TooLong { bytes }| errors::report(&jwt_verify::Error::TokenTooLong { bytes }))
+        .map_err(|TooLong { bytes }| errors::token_too_long(bytes))
 }
-
-/// The SQL names that the advice of `auth.inspect` mentions.
-const PLACES: jwt_verify::Places = jwt_verify::Places {
-    load_keys: "auth.init",
-    issuers: "auth.issuers",
-    keys: "auth.jwks",
-};
 
 sql_function!(
     /// `auth.inspect(token text)`: why a token is or is not accepted, step by step.
@@ -75,7 +68,9 @@ sql_function!(
         session::synchronize();
         let text = String::from_utf8_lossy(&token);
         let now = StatementId::current().time();
-        let mut steps = jwt_verify::inspect_with(&text, keys::find_for_advice, now, &PLACES);
+        let mut steps = jwt_verify::inspect_with(&text, keys::find_for_advice, now, |keys| {
+            *session::places(keys)
+        });
         remark_on_subject(&text, &mut steps);
         arguments.return_rows(steps.into_iter().map(|step| {
             [

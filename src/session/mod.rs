@@ -194,9 +194,34 @@ fn fetch_early(error: &jwt_verify::Error, text: &str, keys: &Keys, now: UnixTime
     }
 }
 
+/// The words of advice for the source of these keys.
+fn places(keys: Option<&Keys>) -> &'static jwt_verify::Places {
+    match keys {
+        Some(keys) if keys.endpoint().is_some() => &errors::FETCHED,
+        Some(keys) if keys.sight().is_some() => &errors::FOLLOWED,
+        _ => &errors::LOADED,
+    }
+}
+
+/// The error as it is where the key tables could not be read, so that nothing is known of any issuer: a
+/// fault of this server's, and not of the token's.
+fn unless_unread(error: jwt_verify::Error, keys: Option<&Keys>) -> jwt_verify::Error {
+    match error {
+        jwt_verify::Error::UnknownIssuer { issuer }
+            if keys.is_some_and(|keys| !keys.are_read()) =>
+        {
+            jwt_verify::Error::NoKeys { issuer }
+        }
+        error => error,
+    }
+}
+
 /// The error for a token that was refused; with what is wrong with its issuer's source, if that may be why.
-fn refusal(error: &jwt_verify::Error, keys: Option<&Keys>, now: UnixTime) -> Report {
+fn refusal(error: &jwt_verify::Error, text: &str, keys: Option<&Keys>, now: UnixTime) -> Report {
     let is_for_key = error.kind() == ErrorKind::Key;
+    if is_for_key && keys.is_some_and(|keys| !keys.are_read()) {
+        return errors::keys_unread();
+    }
     if let Some(seen) = keys.and_then(Keys::endpoint).filter(|_| is_for_key) {
         return seen.refusal(error, now);
     }
@@ -204,7 +229,7 @@ fn refusal(error: &jwt_verify::Error, keys: Option<&Keys>, now: UnixTime) -> Rep
         Some((Some(sight), has_row)) if error.kind() == ErrorKind::Key => {
             sight.refusal(error, has_row)
         }
-        _ => errors::report(error),
+        _ => errors::report(error, text, places(keys)),
     }
 }
 
@@ -318,6 +343,7 @@ impl Session {
             found
         };
         let outcome = jwt_verify::verify_with(&text, find, now);
+        let outcome = outcome.map_err(|error| unless_unread(error, used.as_ref()));
         audit::log(&text, &outcome);
         let event = match &outcome {
             Ok(_) => Event::Accepted(now),
@@ -328,7 +354,7 @@ impl Session {
             if let Some(keys) = &used {
                 fetch_early(&error, &text, keys, now);
             }
-            refusal(&error, used.as_ref(), now)
+            refusal(&error, &text, used.as_ref(), now)
         })?;
         let identity = Rc::new(Identity::new(token, &verified)?);
         if let Some(keys) = used {

@@ -475,7 +475,7 @@ pub fn with_token<T>(look: impl FnOnce(&[u8]) -> T) -> Result<T, Report> {
     };
     let bytes = token.count_bytes();
     if bytes > jwt_verify::limits::MAX_TOKEN_BYTES {
-        return Err(errors::report(&jwt_verify::Error::TokenTooLong { bytes }));
+        return Err(errors::token_too_long(bytes));
     }
     Ok(look(token.to_bytes()))
 }

@@ -101,6 +101,8 @@ struct FoundKeys {
     sight: Option<Sight>,
     /// How fetching them goes, where they are fetched.
     endpoint: Option<Seen>,
+    /// Whether the tables could be read.
+    is_read: bool,
     /// From this time on they must be looked up again, even without an announced change.
     due: Cell<UnixTime>,
     /// When they were last known to be what the tables hold.
@@ -116,6 +118,7 @@ impl Keys {
             keyring: answer.keyring,
             sight: answer.sight,
             endpoint: answer.endpoint,
+            is_read: answer.is_read,
             due: Cell::new(UnixTime::MAX),
             confirmed: Cell::new(UnixTime::MIN),
             changes: Cell::new(0),
@@ -145,6 +148,11 @@ impl Keys {
     /// How fetching them goes, where they are fetched.
     pub fn endpoint(&self) -> Option<&Seen> {
         self.0.endpoint.as_ref()
+    }
+
+    /// Whether the tables could be read; else nothing is known of any issuer.
+    pub fn are_read(&self) -> bool {
+        self.0.is_read
     }
 
     /// Records that they were looked up at that time and were still the same; `changes` of followed tables
@@ -185,6 +193,7 @@ impl Keys {
         self.0.keyring == answer.keyring
             && self.0.sight == answer.sight
             && self.0.endpoint == answer.endpoint
+            && self.0.is_read == answer.is_read
     }
 }
 

@@ -36,6 +36,9 @@ pub struct Answer {
     pub sight: Option<Sight>,
     /// How fetching them goes, where they are fetched.
     pub endpoint: Option<Seen>,
+    /// Whether the tables could be read. Where they are missing or altered, or do not stop to change,
+    /// that an issuer is not found means nothing.
+    pub is_read: bool,
 }
 
 impl Answer {
@@ -290,7 +293,10 @@ pub enum Origin {
 }
 
 fn find(look: &Look, issuer: Option<&Issuer>, source: Option<&Attempt>, wanted: Wanted) -> Answer {
-    let mut answer = Answer::default();
+    let mut answer = Answer {
+        is_read: issuer.is_some() || look.has_issuers(),
+        ..Answer::default()
+    };
     if let Some(issuer) = issuer {
         answer
             .keyring

@@ -155,6 +155,12 @@ impl Look<'_> {
         unsafe { table.find(&ISSUER_COLUMNS, names, limit, self.snapshot, see) }
     }
 
+    /// Whether `auth.issuers` has the columns that are read.
+    pub fn has_issuers(&self) -> bool {
+        let table = &self.tables.issuers;
+        table.is_ordinary() && table.columns().have(&ISSUER_COLUMNS)
+    }
+
     /// As above, of `auth.jwks`.
     pub fn keys(&self, names: &[Name], limit: usize, see: impl FnMut(&Row)) {
         let table = &self.tables.jwks;

@@ -196,13 +196,42 @@ impl fmt::Display for AlgorithmSet {
     }
 }
 
-/// A name that is not the name of a signature algorithm.
+/// Algorithms of RFC 7518 §4 and §5 that encrypt: how their names begin.
+const OF_ENCRYPTION: [&str; 6] = ["RSA-OAEP", "RSA1_5", "ECDH-ES", "PBES2-", "dir", "A"];
+
+/// What to do about an `alg` that is none of [`Algorithm`], as a clause. `name` may be cut off.
+pub(crate) fn unsupported_advice(name: &str) -> String {
+    let known = ["Ed25519"]
+        .into_iter()
+        .chain(Algorithm::ALL.map(Algorithm::name));
+    if name.eq_ignore_ascii_case("none") {
+        return "a token with it is not signed, so anybody can have written it".to_owned();
+    }
+    if let Some(meant) = known
+        .into_iter()
+        .find(|it| it.eq_ignore_ascii_case(name.trim()))
+    {
+        return format!("did you mean \"{meant}\", as names are compared to the letter");
+    }
+    let is_of_encryption = OF_ENCRYPTION.iter().any(|start| {
+        name.strip_prefix(start)
+            .is_some_and(|rest| *start != "A" || rest.starts_with(|ch: char| ch.is_ascii_digit()))
+    });
+    match is_of_encryption {
+        true => "it is for encryption; have the issuer use a key for signatures".to_owned(),
+        false => "have the issuer sign with another one, such as RS256, ES256 or EdDSA".to_owned(),
+    }
+}
+
+/// A name that is not the name of a supported signature algorithm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownAlgorithm(pub String);
 
 impl fmt::Display for UnknownAlgorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is not a signature algorithm", Excerpt::new(&self.0))
+        let name = Excerpt::new(&self.0);
+        let advice = unsupported_advice(&self.0);
+        write!(f, "algorithm {name} is not supported: {advice}")
     }
 }
 
@@ -226,6 +255,49 @@ mod tests {
     }
 
     #[test]
+    fn an_unsupported_name_gets_the_advice_that_fits() {
+        for (names, advice) in [
+            (&["rs256", "Rs256", "RS256 "][..], "did you mean \"RS256\""),
+            (&["eddsa", "EDDSA", "EdDsa"], "did you mean \"EdDSA\""),
+            (&["ed25519"], "did you mean \"Ed25519\""),
+            (
+                &[
+                    "RSA-OAEP",
+                    "RSA-OAEP-256",
+                    "RSA1_5",
+                    "A256KW",
+                    "A128GCMKW",
+                    "A128CBC-HS256",
+                    "ECDH-ES",
+                    "ECDH-ES+A128KW",
+                    "PBES2-HS256+A128KW",
+                    "dir",
+                ],
+                "for encryption",
+            ),
+            (
+                &[
+                    "ES256K",
+                    "Ed448",
+                    "ML-DSA-65",
+                    "ESP256",
+                    "HS1",
+                    "",
+                    "AES",
+                    "x",
+                ],
+                "such as RS256",
+            ),
+            (&["none", "NONE", "nOnE"], "anybody can have written"),
+        ] {
+            for name in names {
+                let told = unsupported_advice(name);
+                assert!(told.contains(advice), "{name}: {told}");
+            }
+        }
+    }
+
+    #[test]
     fn asymmetric_is_all_but_hmac() {
         for algorithm in Algorithm::ALL {
             assert_eq!(
@@ -240,7 +312,11 @@ mod tests {
         let set = AlgorithmSet::from_names(["RS256", "Ed25519", "HS512"]).unwrap();
         assert_eq!(set.to_string(), "RS256, EdDSA, HS512");
         let unknown = AlgorithmSet::from_names(["RS256", "none"]).unwrap_err();
-        assert_eq!(unknown.to_string(), "\"none\" is not a signature algorithm");
+        assert_eq!(
+            unknown.to_string(),
+            "algorithm \"none\" is not supported: a token with it is not signed, so anybody can \
+             have written it"
+        );
         assert!(AlgorithmSet::from_names([]).unwrap().is_empty());
     }
 }

@@ -83,7 +83,7 @@ pub enum Error {
         /// The header's `typ`; absent, it counts as `JWT`.
         typ: Option<Excerpt>,
     },
-    /// `alg` does not name a signature algorithm. `none` is not one either (RFC 8725 §3.2).
+    /// `alg` does not name a signature algorithm that is supported, nor does `none` (RFC 8725 §3.2).
     UnknownAlgorithm {
         /// The header's `alg`.
         alg: Excerpt,
@@ -234,6 +234,8 @@ pub enum ErrorKind {
     Algorithm,
     /// No key for this token.
     Key,
+    /// The issuer is not known.
+    UnknownIssuer,
     /// The signature does not match.
     Signature,
     /// Expired, or older than `max_age`.
@@ -248,25 +250,7 @@ pub enum ErrorKind {
     Claim,
 }
 
-/// Advice on a date that is too far away.
-pub(crate) const UNITS: &str = "times are in seconds since 1970, not in milliseconds";
-
-/// Advice on a key that is bound to another issuer.
-pub(crate) const KEY_ISSUER: &str = "the set of keys serves several tenants, and its member \"issuer\" \
-                                     says whose tokens each key may sign; \"tid\" is the tenant that \
-                                     {tenantid} stands for";
-
 impl Error {
-    /// How to correct the mistake, in the words of [`inspect`](crate::inspect()), where the error
-    /// alone tells it. Shows nothing of the token.
-    pub fn advice(&self) -> Option<&'static str> {
-        match self {
-            Self::AfterYear9999 { .. } => Some(UNITS),
-            Self::KeyIssuer { .. } => Some(KEY_ISSUER),
-            _ => None,
-        }
-    }
-
     /// The error's class.
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -283,8 +267,8 @@ impl Error {
             Self::UnknownAlgorithm { .. }
             | Self::AlgorithmNotAllowed { .. }
             | Self::KeyAlgorithm { .. } => ErrorKind::Algorithm,
-            Self::UnknownIssuer { .. }
-            | Self::DisabledIssuer { .. }
+            Self::UnknownIssuer { .. } => ErrorKind::UnknownIssuer,
+            Self::DisabledIssuer { .. }
             | Self::NoKeys { .. }
             | Self::UnknownKey { .. }
             | Self::ExpiredKey { .. }
@@ -341,7 +325,7 @@ impl fmt::Display for Error {
                  not accepted"
             ),
             Self::UnknownAlgorithm { alg } => {
-                write!(f, "algorithm {alg} is not a signature algorithm")
+                write!(f, "algorithm {alg} is not supported")
             }
             Self::AlgorithmNotAllowed { alg } => {
                 write!(f, "algorithm \"{alg}\" is not allowed for this issuer")

@@ -6,8 +6,8 @@ use std::fmt;
 
 use crate::algorithm::AlgorithmSet;
 use crate::excerpt::Excerpt;
-use crate::json::{JsonError, KeySet, Value};
-use crate::jwk::{Key, KeyError, parse_jwk};
+use crate::json::{JsonError, JsonFault, KeySet, Value};
+use crate::jwk::{Key, KeyError, is_private, parse_jwk};
 use crate::key_type::KeyType;
 use crate::limits::{MAX_JWKS_BYTES, MAX_JWKS_KEYS};
 
@@ -46,6 +46,17 @@ pub enum JwksError {
     },
     /// The text is not an acceptable JSON object.
     Json(JsonError),
+    /// The text begins with a byte order mark (RFC 8259 §8.1).
+    ByteOrderMark,
+    /// The text begins with `<`, as HTML and XML do.
+    WebPage,
+    /// An array in place of a set.
+    Array {
+        /// Whether one of its objects is a private key.
+        has_private_key: bool,
+    },
+    /// The object says where the set is (OpenID Connect Discovery 1.0 §3, RFC 8414 §2).
+    Discovery,
     /// The object has neither `keys` (RFC 7517 §5.1) nor `kty` (§4.1).
     NotASet,
     /// `keys` is not an array (RFC 7517 §5.1).
@@ -62,10 +73,32 @@ impl fmt::Display for JwksError {
                 "JWKS of {bytes} bytes is longer than {MAX_JWKS_BYTES} bytes"
             ),
             Self::Json(error) => write!(f, "JWKS {error}"),
+            Self::ByteOrderMark => write!(f, "JWKS begins with a byte order mark"),
+            Self::WebPage => write!(f, "JWKS is a web page: it begins with \"<\""),
+            Self::Array { .. } => write!(
+                f,
+                "JWKS is an array of keys, and a set is an object around it: {{\"keys\": [...]}}"
+            ),
+            Self::Discovery => write!(
+                f,
+                "JWKS is a discovery document: the keys are behind the URL in its member \"jwks_uri\""
+            ),
             Self::NotASet => write!(f, "JWKS has neither a member \"keys\" nor \"kty\""),
             Self::KeysNotAnArray => write!(f, "member \"keys\" of the JWKS is not an array"),
             Self::TooManyKeys => write!(f, "JWKS has more than {MAX_JWKS_KEYS} keys"),
         }
+    }
+}
+
+impl JwksError {
+    /// Whether the text holds a private key, which should never be given to a verifier.
+    pub fn is_private_key(&self) -> bool {
+        matches!(
+            self,
+            Self::Array {
+                has_private_key: true
+            }
+        )
     }
 }
 
@@ -85,10 +118,13 @@ pub fn read_jwks(text: &str, algorithms: AlgorithmSet) -> Result<Vec<JwksEntry>,
     if text.len() > MAX_JWKS_BYTES {
         return Err(JwksError::TooLong { bytes: text.len() });
     }
-    let texts = match KeySet::parse(text).map_err(JwksError::Json)? {
+    let texts = match KeySet::parse(text).map_err(|error| not_an_object(text, error))? {
         KeySet::Keys(keys) => keys,
-        KeySet::NoKeys { has_kty: true } => vec![text.trim_ascii()],
-        KeySet::NoKeys { has_kty: false } => return Err(JwksError::NotASet),
+        KeySet::NoKeys { has_kty: true, .. } => vec![text.trim_ascii()],
+        KeySet::NoKeys {
+            has_jwks_uri: true, ..
+        } => return Err(JwksError::Discovery),
+        KeySet::NoKeys { .. } => return Err(JwksError::NotASet),
         KeySet::KeysNotAnArray => return Err(JwksError::KeysNotAnArray),
         KeySet::TooManyKeys => return Err(JwksError::TooManyKeys),
     };
@@ -100,6 +136,25 @@ pub fn read_jwks(text: &str, algorithms: AlgorithmSet) -> Result<Vec<JwksEntry>,
     settle_repetitions(&mut entries);
     refuse_duplicate_ids(&mut entries);
     Ok(entries)
+}
+
+/// The error for a text that is no acceptable JSON object, by what it looks like.
+fn not_an_object(text: &str, error: JsonError) -> JwksError {
+    if text.starts_with('\u{feff}') {
+        return JwksError::ByteOrderMark;
+    }
+    if text.trim_ascii_start().starts_with('<') {
+        return JwksError::WebPage;
+    }
+    if error.fault != JsonFault::NotAnObject {
+        return JwksError::Json(error);
+    }
+    match KeySet::parse(&format!("{{\"keys\":{text}}}")) {
+        Ok(KeySet::Keys(keys)) => JwksError::Array {
+            has_private_key: keys.iter().any(|jwk| is_private(jwk)),
+        },
+        _ => JwksError::Json(error),
+    }
 }
 
 fn read_entry(index: usize, jwk: &str, algorithms: AlgorithmSet) -> JwksEntry {

@@ -48,10 +48,11 @@
 #[cfg(not(any(feature = "aws_lc_rs", feature = "rust_crypto")))]
 compile_error!("jwt_verify needs one of the features `aws_lc_rs` and `rust_crypto`");
 
+pub use advice::{Places, advice};
 pub use algorithm::{Algorithm, AlgorithmSet, UnknownAlgorithm};
 pub use error::{Error, ErrorKind, Part};
 pub use excerpt::Excerpt;
-pub use inspect::{Places, Step, inspect, inspect_with};
+pub use inspect::{Step, inspect, inspect_with};
 pub use json::{JsonError, JsonFault};
 pub use jwk::{Key, KeyError};
 pub use jwks::{JwksEntry, JwksError, read_jwks};
@@ -66,6 +67,7 @@ pub use wanted::Wanted;
 
 pub mod limits;
 
+mod advice;
 mod algorithm;
 mod base64url;
 mod claims;

@@ -159,7 +159,7 @@ fn mistake_2_expired() {
             "2025-12-31 21:00:00 UTC",
             "3 h ago",
             "leeway is 1 min",
-            "get a fresh token",
+            "get a new token",
         ],
     );
 }
@@ -185,8 +185,7 @@ fn mistake_4_unknown_kid_after_a_rotation() {
         &[
             "no key with \"kid\" \"2026-01\"",
             "it has \"k\"",
-            "rotated",
-            PLACES.load_keys,
+            PLACES.unknown_key,
         ],
     );
     assert!(detail(&steps, "exp").starts_with("unverified: "));
@@ -208,7 +207,11 @@ fn mistake_5_issuer_not_to_the_letter() {
         );
     }
     let steps = look(&with("iss", json!("https://elsewhere.example")));
-    let words = ["known are \"https://issuer.example\"", PLACES.load_keys];
+    let words = [
+        "known are \"https://issuer.example\"",
+        "so the token may be from another environment",
+        PLACES.add_issuer,
+    ];
     assert_mistake(&steps, &["issuer", "key", "signature"], &words);
 }
 
@@ -382,7 +385,7 @@ fn other_mistakes_name_their_mend() {
     assert_mistake(
         &steps,
         &["key", "signature"],
-        &["has no usable key", PLACES.load_keys],
+        &["has no usable key", PLACES.no_keys],
     );
 
     let jwk = Signer::Ed25519.jwk().to_string();
@@ -391,7 +394,7 @@ fn other_mistakes_name_their_mend() {
     assert_mistake(
         &steps,
         &["key", "signature"],
-        &["is not used since", "expires_at"],
+        &["is not used since", PLACES.expired_key],
     );
 
     keyring.add_key(ISSUER, None, None, &jwk, None);
@@ -428,7 +431,11 @@ fn other_mistakes_name_their_mend() {
     assert_mistake(
         &steps,
         &["max_age"],
-        &["not be older than 1 min", "3 min 20 s ago", "sign in"],
+        &[
+            "not be older than 1 min",
+            "3 min 20 s ago",
+            "get a new token",
+        ],
     );
 
     let mut claims = good_claims();
@@ -475,6 +482,149 @@ fn other_mistakes_name_their_mend() {
         &["signature"],
         &["has 70 bytes", "have 64", "ASN.1 DER"],
     );
+}
+
+/// What a person is told by the error is what `inspect` tells, and less: nothing of what is accepted.
+#[test]
+fn advice_is_inspects_sentence_and_tells_a_stranger_nothing() {
+    let token = token_with(good_claims());
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let (header, payload) = signed.split_once('.').unwrap();
+    let with_header = |header: serde_json::Value| token_of(header, good_claims());
+    let json_text = format!("{{\"access_token\":\"{token}\"}}");
+    let mut seen = 0;
+    for (text, words) in [
+        (format!("Bearer {token}"), "belongs to the HTTP header"),
+        (format!("bearer\u{a0}{token}"), ""),
+        (format!("\"{token}\""), "in quotes"),
+        (format!("\n{token}"), "white space"),
+        (format!("{header}.{payload}\n.{signature}"), "line break"),
+        (json_text, "this is JSON"),
+        (token.replace('.', "%2E"), "percent-encoded"),
+        ("undefined".to_owned(), "was empty"),
+        (
+            "gho_16C7e42F292c6912E7710c838347Ae178B4a".to_owned(),
+            "opaque token",
+        ),
+        (
+            "W3nUKfBvSesVKe9c.iZ5F2tYhRkDyHLmGkJx4BQJDWN".to_owned(),
+            "session cookies",
+        ),
+        (format!("{header}.{payload}"), "no signature"),
+        (format!("{header}.{payload}."), "no signature"),
+        (format!("{header}..{signature}"), "detached"),
+        ("a.b.c.d.e".to_owned(), "encrypted token (JWE)"),
+        (
+            format!("{header}=.{payload}.{signature}"),
+            "x-amzn-oidc-accesstoken",
+        ),
+        (
+            format!("{header}.{payload}+.{signature}"),
+            "URL-safe alphabet",
+        ),
+        (format!("{header}x.{payload}.{signature}"), ""),
+        (
+            with_header(json!({"alg": "none"})),
+            "anybody can have written",
+        ),
+        (
+            with_header(json!({"alg": "eddsa", "kid": "k"})),
+            "did you mean \"EdDSA\"",
+        ),
+        (
+            with_header(json!({"alg": "RSA-OAEP", "kid": "k"})),
+            "for encryption",
+        ),
+        (
+            with_header(json!({"alg": "ES256K", "kid": "k"})),
+            "such as RS256",
+        ),
+        (
+            with_header(json!({"alg": "EdDSA", "kid": 7})),
+            "\"kid\" as text",
+        ),
+        (
+            with_header(json!({"alg": "EdDSA", "kid": "k", "typ": "access"})),
+            "ID token",
+        ),
+        (
+            with_header(json!({"alg": "HS256", "kid": "k"})),
+            "shared secret",
+        ),
+        (
+            with_header(json!({"alg": "ES256", "kid": "k"})),
+            "type or curve",
+        ),
+        (
+            with_header(json!({"alg": "EdDSA", "kid": "other"})),
+            PLACES.unknown_key,
+        ),
+        (
+            with("iss", json!("https://elsewhere.example")),
+            PLACES.add_issuer,
+        ),
+        (with("iss", json!(7)), "as text"),
+        (
+            format!("{header}.{payload}.{}", encode(&[0; 64])),
+            "changed after it was signed",
+        ),
+        (with("aud", json!("other")), "another client's ID token"),
+        (with("exp", json!(NOW_SECONDS - 3_600)), "get a new token"),
+        (with("exp", json!("1")), "without quotes"),
+        (
+            with("exp", json!(NOW_SECONDS * 1_000)),
+            "not in milliseconds",
+        ),
+        (with("nbf", json!(NOW_SECONDS + 90)), "compare the clock"),
+        (
+            with("iat", json!(NOW_SECONDS + 86_400)),
+            "compare the clock",
+        ),
+        (with("iat", json!(NOW_SECONDS * 20)), "not in milliseconds"),
+        (
+            with("sub", json!(42)),
+            "sign it as text, as in \"sub\": \"42\"",
+        ),
+    ] {
+        let keyring = keyring_with(Signer::Ed25519, policy());
+        let error = verify(&text, &keyring, NOW).unwrap_err();
+        let advice = jwt_verify::advice(&text, &error, &PLACES).unwrap_or_default();
+        assert!(advice.contains(words), "{error}: {advice}");
+        let steps = look(&text);
+        // The owner sees the accepted audiences, in place of who sees them.
+        let shared = advice
+            .split(PLACES.audiences)
+            .next()
+            .unwrap()
+            .trim_end_matches("; ");
+        assert!(
+            steps
+                .iter()
+                .any(|step| !step.ok && step.detail.contains(shared)),
+            "{advice}: {steps:#?}"
+        );
+        for secret in ["my-app", "at+jwt", ISSUER, signature, payload] {
+            assert!(!advice.contains(secret), "{secret}: {advice}");
+        }
+        assert!(advice.len() < 300, "{advice}");
+        seen += usize::from(!advice.is_empty());
+    }
+    assert!(seen > 30, "{seen}");
+}
+
+#[test]
+fn an_issuer_that_begins_as_a_known_one_is_named() {
+    let steps = look(&with(
+        "iss",
+        json!("https://issuer.example/user_management/client_1"),
+    ));
+    let words = [
+        "known is \"https://issuer.example\"",
+        "begins with the other",
+    ];
+    assert_mistake(&steps, &["issuer", "key", "signature"], &words);
+    let steps = look(&with("iss", json!("https://issuer.example.org")));
+    assert_mistake(&steps, &["issuer", "key", "signature"], &["known are"]);
 }
 
 #[test]

@@ -8,8 +8,8 @@ use common::PLACES;
 use common::cases::all_algorithms;
 use common::sign::{NOW, Signer, lenient};
 use jwt_verify::{
-    Error, ErrorKind, Key, KeyError, Keyring, Policy, Verified, inspect, lacks_only_key, read_jwks,
-    verify,
+    Error, ErrorKind, Key, KeyError, Keyring, Policy, Verified, advice, inspect, lacks_only_key,
+    read_jwks, verify,
 };
 use serde_json::{Value, json};
 
@@ -72,7 +72,8 @@ fn another_tenants_key_signs_no_token_of_ours() {
             error.to_string(),
             format!("key \"k\" is for tokens of issuer \"{CONSUMERS}\" alone")
         );
-        assert!(error.advice().is_some_and(|advice| advice.contains("tid")));
+        let told = advice("", &error, &PLACES);
+        assert!(told.is_some_and(|told| told.contains("\"tid\"")));
     }
 }
 

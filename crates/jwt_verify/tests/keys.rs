@@ -550,7 +550,7 @@ fn a_lone_key_is_a_set() {
 #[test]
 fn what_is_no_set() {
     let read = |text: &str| read_jwks(text, all_algorithms()).unwrap_err();
-    for text in ["", "[]", "null", "\"x\"", "{", "{\"keys\":[}"] {
+    for text in ["", "null", "\"x\"", "{", "{\"keys\":[}"] {
         assert!(matches!(read(text), JwksError::Json(_)), "{text}");
     }
     assert_eq!(read("{}"), JwksError::NotASet);
@@ -574,6 +574,51 @@ fn what_is_no_set() {
     let too_long = longest(MAX_JWKS_BYTES + 1);
     let bytes = MAX_JWKS_BYTES + 1;
     assert_eq!(read(&too_long), JwksError::TooLong { bytes });
+}
+
+/// What people and servers give in place of a set is called by its name.
+#[test]
+fn another_document_is_named() {
+    let read = |text: &str| read_jwks(text, all_algorithms()).unwrap_err();
+    for page in [
+        "<!DOCTYPE html>",
+        " \n<html></html>",
+        "<?xml version=\"1.0\"?>",
+    ] {
+        assert_eq!(read(page), JwksError::WebPage);
+    }
+    assert_eq!(read("\u{feff}{\"keys\":[]}"), JwksError::ByteOrderMark);
+    for text in [
+        r#"{"issuer":"https://i.example","jwks_uri":"https://i.example/jwks"}"#,
+        r#"{"jwks_uri":7}"#,
+    ] {
+        assert_eq!(read(text), JwksError::Discovery);
+    }
+    let public = Signer::P256.jwk();
+    let private = Signer::P256.jwk_with(json!({"d": "AA"}));
+    for (text, has_private_key) in [
+        ("[]".to_owned(), false),
+        (format!(" [{public}]"), false),
+        (format!("[{public},{private}]"), true),
+        (format!("[1,\"d\",null,[{private}]]"), false),
+        (format!("[{}]", Signer::Secret.jwk()), false),
+    ] {
+        let error = read(&text);
+        assert_eq!(error, JwksError::Array { has_private_key });
+        assert_eq!(error.is_private_key(), has_private_key);
+        assert!(error.to_string().contains("{\"keys\": [...]}"));
+    }
+    for text in [
+        "[",
+        "[01]",
+        "[]x",
+        "\"x\"",
+        "1",
+        "null",
+        "callback({\"keys\":[]})",
+    ] {
+        assert!(matches!(read(text), JwksError::Json(_)), "{text}");
+    }
 }
 
 #[test]

@@ -162,7 +162,7 @@ fn part_and_whole_agree() {
                             &token,
                             |wanted| Box::new(rows.wanted(wanted)),
                             NOW,
-                            &PLACES
+                            |_| PLACES
                         ))
                     );
                 }

@@ -257,21 +257,19 @@ impl Seen {
         };
         let is_running = self.row.is_running(now) || start::last().is_some();
         let hint = match start::obstacle() {
-            Some(Obstacle::NoneFree) => {
-                "The issuer's keys could not be fetched, because all of max_worker_processes are taken."
-            }
-            Some(Obstacle::Busy) => {
-                "The issuer's keys could not be fetched yet, because other keys were being fetched: try again in a few seconds."
-            }
-            None if self.hindrance().is_some() => {
-                "The issuer's keys are not fetched on this server; the view auth.key_status says why."
-            }
+            Some(Obstacle::NoneFree) => Some(
+                "The issuer's keys could not be fetched, because all of max_worker_processes are taken.",
+            ),
+            Some(Obstacle::Busy) => Some(
+                "The issuer's keys could not be fetched yet, because other keys were being fetched: try again in a few seconds.",
+            ),
+            None if self.hindrance().is_some() => Some(
+                "The issuer's keys are not fetched on this server; the view auth.key_status says why.",
+            ),
             None if is_running => {
-                "The issuer's keys are being fetched now: try again in a few seconds."
+                Some("The issuer's keys are being fetched now: try again in a few seconds.")
             }
-            None => {
-                "The issuer's keys are fetched from a URL; the view auth.key_status says how that goes."
-            }
+            None => None,
         };
         errors::key_not_fetched(error, remark, hint)
     }

@@ -3,11 +3,11 @@
 //! Each step calls the same function that [`verify`](crate::verify()) calls, and both use one table
 //! of rules on claims, so the two cannot disagree. Only the wording is made here.
 
-mod advice;
-mod format;
+mod detail;
 
 use std::ops::Deref;
 
+use crate::advice::{self, Places};
 use crate::claims::{Claims, Topic};
 use crate::error::Error;
 use crate::excerpt::Excerpt;
@@ -36,18 +36,6 @@ pub struct Step {
     pub detail: String,
 }
 
-/// The caller's names for the places where a person can change something. The advice of [`inspect`]
-/// uses them.
-#[derive(Clone, Copy, Debug)]
-pub struct Places {
-    /// What loads an issuer's JWKS, after "load it with".
-    pub load_keys: &'static str,
-    /// Where the issuers and their rules are.
-    pub issuers: &'static str,
-    /// Where the keys are.
-    pub keys: &'static str,
-}
-
 /// Explains, step by step, the verdict of [`verify`](crate::verify()) on a token.
 ///
 /// All steps are ok exactly where `verify` accepts. A failed step does not end the list as long as
@@ -55,30 +43,31 @@ pub struct Places {
 /// unverified. Bounded like `verify`, except for a walk through the names of the issuers, or of an
 /// issuer's keys, where the token names an unknown one.
 pub fn inspect(token: &str, keyring: &Keyring, now: UnixTime, places: &Places) -> Vec<Step> {
-    inspect_with(token, |_| keyring, now, places)
+    inspect_with(token, |_| keyring, now, |_| *places)
 }
 
 /// As [`inspect`], with a keyring that is made, or found, for what the token names, as for
 /// [`verify_with`](crate::verify_with()). Further issuers, where the token's issuer is unknown, and
 /// further keys of its issuer, where its key is unknown, are named in the advice and change nothing
-/// else.
+/// else. `places` are those for the source of that keyring's keys; without a keyring, any.
 pub fn inspect_with<K: Deref<Target = Keyring>>(
     token: &str,
     mut keyring: impl FnMut(Wanted<'_>) -> K,
     now: UnixTime,
-    places: &Places,
+    places: impl Fn(Option<&K>) -> Places,
 ) -> Vec<Step> {
     let mut steps = Steps(Vec::new());
-    let Err(error) = steps.inspect_whole(token, &mut keyring, now, places) else {
+    let Err(error) = steps.inspect_whole(token, &mut keyring, now, &places) else {
         return steps.0;
     };
-    let tidy = format::tidy(token);
-    let detail = format::explain(token, &error, tidy.is_some());
-    steps.fail("format", detail);
+    steps.fail("format", detail::of(&error, None, token, &places(None)));
     // If there is a token with something around it, the steps go on with that token.
-    if let Some(tidy) = tidy {
+    if let Some(tidy) = advice::tidy(token) {
         let mut rest = Steps(Vec::new());
-        if rest.inspect_whole(&tidy, &mut keyring, now, places).is_ok() {
+        if rest
+            .inspect_whole(&tidy, &mut keyring, now, &places)
+            .is_ok()
+        {
             let of_the_token_itself = rest.0.into_iter().filter(|step| step.name != "format");
             steps.0.extend(of_the_token_itself);
         }
@@ -107,7 +96,7 @@ impl Steps {
         text: &str,
         keyring: &mut impl FnMut(Wanted<'_>) -> K,
         now: UnixTime,
-        places: &Places,
+        places: &impl Fn(Option<&K>) -> Places,
     ) -> Result<(), Error> {
         let token = Token::parse(text)?;
         let header = header::parse(&token.header)?;
@@ -124,7 +113,7 @@ impl Steps {
             claims: &claims,
             keyring: &keyring,
             now,
-            places,
+            places: &places(Some(&keyring)),
         }
         .run(&header);
         Ok(())
@@ -201,7 +190,9 @@ impl Inspection<'_> {
                 }
                 self.steps.ok("header", detail);
             }
-            Err(error) => self.steps.fail("header", advice::header(error, policy)),
+            Err(error) => self
+                .steps
+                .fail("header", detail::header(error, policy, self.places)),
         }
         header.ok().or_else(|| {
             let text = |name| object.get(name).and_then(Value::as_str);
@@ -225,7 +216,7 @@ impl Inspection<'_> {
                 self.steps.ok("issuer", any);
             }
             Err(error) => {
-                let detail = advice::issuer(error, iss, self.keyring, self.places);
+                let detail = detail::issuer(error, iss, self.keyring, self.places);
                 self.steps.fail("issuer", detail);
             }
         }
@@ -258,7 +249,7 @@ impl Inspection<'_> {
                 match check_key_issuer(header, self.claims, &selected) {
                     Ok(()) => self.steps.ok("key", detail),
                     Err(error) => {
-                        let detail = advice::key(&error, issuer, header, self.places);
+                        let detail = detail::key(&error, issuer, self.places);
                         self.steps.fail("key", detail);
                     }
                 }
@@ -266,7 +257,7 @@ impl Inspection<'_> {
             }
             Err(error) => {
                 self.steps
-                    .fail("key", advice::key(&error, issuer, header, self.places));
+                    .fail("key", detail::key(&error, issuer, self.places));
                 None
             }
         }
@@ -286,7 +277,7 @@ impl Inspection<'_> {
             Err(error) => {
                 let expected = signature::expected_length(selected.key, header.alg);
                 let found = self.token.signature.bytes;
-                let detail = advice::signature(&error, header, found, expected, self.places);
+                let detail = detail::signature(&error, header, found, expected, self.places);
                 self.steps.fail("signature", detail);
                 false
             }
@@ -301,10 +292,10 @@ impl Inspection<'_> {
                     let detail = match topic {
                         Topic::Aud => {
                             let accepted = policy.audience.iter().flatten().map(String::as_str);
-                            let accepted = advice::list(accepted);
-                            advice::audience(&error, &self.audience(), &accepted, self.places)
+                            let accepted = detail::list(accepted);
+                            detail::audience(&error, &self.audience(), &accepted, self.places)
                         }
-                        _ => advice::claim(&error, policy, self.places),
+                        _ => detail::claim(&error, policy, self.places),
                     };
                     self.steps.fail(topic.name(), detail);
                 }
@@ -327,7 +318,7 @@ impl Inspection<'_> {
                 let far = self.claims.date("exp").ok().flatten().is_some_and(|exp| {
                     exp.wide() > WideTime::from(self.now).plus(advice::A_CENTURY)
                 });
-                let remark = if far { advice::FAR_EXP } else { "" };
+                let remark = if far { detail::FAR_EXP } else { "" };
                 format!("{}{remark}", date("exp"))
             }
             Topic::Nbf => date("nbf"),
@@ -350,7 +341,7 @@ impl Inspection<'_> {
             }
             Topic::Required => {
                 let required = policy.required_claims.iter().map(String::as_str);
-                format!("has {}", advice::list(required))
+                format!("has {}", detail::list(required))
             }
         }
     }
@@ -358,7 +349,7 @@ impl Inspection<'_> {
     /// The values of `aud`.
     fn audience(&self) -> String {
         match self.claims.audience() {
-            Ok(Some(audience)) => advice::list(audience.iter().map(AsRef::as_ref)),
+            Ok(Some(audience)) => detail::list(audience.iter().map(AsRef::as_ref)),
             _ => "absent".to_owned(),
         }
     }

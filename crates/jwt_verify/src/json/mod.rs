@@ -160,8 +160,8 @@ impl<'a> Object<'a> {
 pub(crate) enum KeySet<'a> {
     /// There is a `keys` array.
     Keys(Vec<&'a str>),
-    /// There is no `keys`; `kty` says whether the object is a key itself.
-    NoKeys { has_kty: bool },
+    /// There is no `keys`. The object may be a key itself, or a discovery document.
+    NoKeys { has_kty: bool, has_jwks_uri: bool },
     /// `keys` is not an array.
     KeysNotAnArray,
     /// The array is longer than [`MAX_JWKS_KEYS`](crate::limits::MAX_JWKS_KEYS).
@@ -363,7 +363,7 @@ mod tests {
         let set = keys(r#"{"x":[1],"\u006beys":[ {"a" : 1}, 2 ,null]}"#).unwrap();
         assert!(matches!(set, KeySet::Keys(keys) if keys == [r#"{"a" : 1}"#, "2", "null"]));
         let single = keys(r#"{"kty":"RSA"}"#).unwrap();
-        assert!(matches!(single, KeySet::NoKeys { has_kty: true }));
+        assert!(matches!(single, KeySet::NoKeys { has_kty: true, .. }));
         for bad in [
             r#"{"keys":null}"#,
             r#"{"keys":{}}"#,

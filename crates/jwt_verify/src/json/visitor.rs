@@ -305,6 +305,7 @@ impl<'de> Visitor<'de> for KeySetSeed<'_> {
         let state = self.state;
         let mut keys = None;
         let mut has_kty = false;
+        let mut has_jwks_uri = false;
         while let Some(name) = map.next_key_seed(NameSeed(state))? {
             match name.as_ref() {
                 "keys" if keys.is_some() => {
@@ -314,11 +315,16 @@ impl<'de> Visitor<'de> for KeySetSeed<'_> {
                 "keys" => keys = Some(map.next_value_seed(KeysSeed { state })?),
                 other => {
                     has_kty |= other == "kty";
+                    has_jwks_uri |= other == "jwks_uri";
                     map.next_value_seed(Walk { state, depth: 1 })?;
                 }
             }
         }
-        Ok(keys.map_or(KeySet::NoKeys { has_kty }, KeySet::Keys))
+        let no_keys = KeySet::NoKeys {
+            has_kty,
+            has_jwks_uri,
+        };
+        Ok(keys.map_or(no_keys, KeySet::Keys))
     }
 }
 

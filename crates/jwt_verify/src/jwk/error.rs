@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::algorithm::Algorithm;
+use crate::algorithm::{Algorithm, unsupported_advice};
 use crate::excerpt::Excerpt;
 use crate::json::JsonError;
 use crate::limits::{
@@ -85,7 +85,7 @@ pub enum KeyError {
     /// The RSA exponent is even, below [`RSA_MIN_EXPONENT`] or above
     /// [`RSA_MAX_EXPONENT`].
     Exponent,
-    /// `alg` is not a signature algorithm (RFC 7517 §4.4).
+    /// `alg` is not a supported signature algorithm (RFC 7517 §4.4).
     UnknownAlgorithm(Excerpt),
     /// `alg` is not for keys of this type and curve (RFC 8725 §3.1).
     AlgorithmMismatch {
@@ -167,7 +167,11 @@ impl fmt::Display for KeyError {
                 f,
                 "RSA exponent is not an odd number from {RSA_MIN_EXPONENT} to {RSA_MAX_EXPONENT}"
             ),
-            Self::UnknownAlgorithm(alg) => write!(f, "{alg} is not a signature algorithm"),
+            Self::UnknownAlgorithm(alg) => write!(
+                f,
+                "algorithm {alg} is not supported: {}",
+                unsupported_advice(alg.as_str())
+            ),
             Self::AlgorithmMismatch { alg, key } => {
                 write!(f, "algorithm \"{alg}\" is not for a key of type {key}")
             }

@@ -261,6 +261,14 @@ pub(crate) fn parse_jwk(jwk: &str) -> Result<Object<'_>, KeyError> {
     Object::parse(jwk, &["key_ops"]).map_err(KeyError::Json)
 }
 
+/// Whether the text is a private JWK.
+pub(crate) fn is_private(jwk: &str) -> bool {
+    parse_jwk(jwk).is_ok_and(|jwk| {
+        let kty = jwk.get("kty").and_then(Value::as_str);
+        refuse_private_members(&jwk, kty).is_err()
+    })
+}
+
 /// Members that only a private key has (RFC 7518 §6.2.2 and §6.3.2, RFC 8037
 /// §2, and `priv` of post-quantum keys); `k` is one where `kty` is not `oct`.
 const PRIVATE_MEMBERS: [&str; 9] = ["d", "p", "q", "dp", "dq", "qi", "oth", "priv", "k"];

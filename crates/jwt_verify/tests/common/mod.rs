@@ -18,9 +18,15 @@ use jwt_verify::Places;
 
 /// The names that the advice of `inspect` uses in the tests.
 pub const PLACES: Places = Places {
-    load_keys: "the loader of keys",
+    add_issuer: "write it into the list of issuers",
     issuers: "the list of issuers",
+    unknown_key: "after a rotation, call the loader of keys",
+    no_keys: "call the loader of keys",
+    expired_key: "set a later end in the list of keys",
     keys: "the list of keys",
+    present_keys: "call the loader of keys again",
+    takes_secrets: true,
+    audiences: "the owner sees what is accepted",
 };
 
 /// Writes a line that the test harness does not capture: the harness shows output of failed tests

@@ -5,11 +5,9 @@ use crate::limits::MAX_TOKEN_BYTES;
 
 /// The mistake behind an error of form, and how to correct it. Shows nothing of the text, which may
 /// be a secret.
-///
-/// `is_tidy_otherwise` says whether [`tidy`] finds a token in it.
-pub(super) fn explain(text: &str, error: &Error, is_tidy_otherwise: bool) -> String {
+pub(super) fn mistake(text: &str, error: &Error) -> Option<&'static str> {
     let trimmed = text.trim();
-    let mistake = match error {
+    match error {
         _ if trimmed.is_empty() => Some("there is no token"),
         Error::TokenTooLong { .. } => None,
         _ if PLACEHOLDERS.contains(&trimmed) => Some(
@@ -20,7 +18,7 @@ pub(super) fn explain(text: &str, error: &Error, is_tidy_otherwise: bool) -> Str
             "this is JSON, not a token; from a token response, pass the value of \
              \"access_token\" or \"id_token\" alone",
         ),
-        _ if is_tidy_otherwise => Some(pasted(text)),
+        _ if tidy(text).is_some() => Some(pasted(text)),
         Error::PartCount { parts: 2 } if !is_encoded_object(trimmed) => Some(
             "this is no JWT; of this form are signed session cookies, which only the application that \
              set them can read: ask the issuer for a JWT",
@@ -43,17 +41,17 @@ pub(super) fn explain(text: &str, error: &Error, is_tidy_otherwise: bool) -> Str
         Error::EmptyPart(Part::Payload) => {
             Some("the payload is detached, and a JWT carries its own")
         }
-        Error::NotBase64url(_) if has_any(text, &['=', '+', '/']) => {
+        Error::NotBase64url(_) if has_any(text, &['+', '/']) => {
             Some("a part is in ordinary base64; JWTs use the URL-safe alphabet, without padding")
         }
+        Error::NotBase64url(_) if text.contains('=') => Some(
+            "a part is padded with \"=\", as AWS ALB writes it; JWTs use the URL-safe alphabet without \
+             padding: forward the issuer's access token (x-amzn-oidc-accesstoken)",
+        ),
         Error::NotBase64url(_) => {
             Some("a part has a character too many or too few, or one that base64url does not have")
         }
         _ => None,
-    };
-    match mistake {
-        Some(mistake) => format!("{error}: {mistake}"),
-        None => error.to_string(),
     }
 }
 
@@ -79,7 +77,7 @@ fn pasted(text: &str) -> &'static str {
 const QUOTES: [char; 3] = ['"', '\'', '`'];
 
 /// The token without the text that people paste along with it, if there is any.
-pub(super) fn tidy(text: &str) -> Option<String> {
+pub(crate) fn tidy(text: &str) -> Option<String> {
     // The text around a pasted token is short. A longer text is not searched for a token.
     if text.len() > MAX_TOKEN_BYTES.saturating_mul(2) {
         return None;
