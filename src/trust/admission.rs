@@ -10,8 +10,8 @@ use crate::pg::encoding;
 use crate::pg::function::{Arguments, SqlResult, not_called_as_trigger, sql_function};
 use crate::pg::report::Report;
 use crate::pg::row::{self, Columns, NotUtf8, Row};
-use crate::trust::endpoint::IS_ENDPOINT;
 use crate::trust::endpoint::withdrawn::Replacing;
+use crate::trust::kind::IS_ENDPOINT;
 use crate::trust::tables::{self, KEY_COLUMNS};
 
 sql_function!(

@@ -194,14 +194,14 @@ fn forget_endpoint(client: &mut SpiClient, issuer: &str) -> Result<(), Report> {
 
 /// Where an issuer's keys come from.
 pub enum Place {
-    Table(Source),
+    Table(Box<Source>),
     Endpoint(Endpoint),
 }
 
 impl Place {
     fn from_json(json: &str) -> Option<Self> {
         let endpoint = Endpoint::from_json(json).map(Self::Endpoint);
-        endpoint.or_else(|| Source::from_json(json).map(Self::Table))
+        endpoint.or_else(|| Source::from_json(json).map(|source| Self::Table(Box::new(source))))
     }
 }
 

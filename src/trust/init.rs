@@ -12,8 +12,8 @@ use crate::pg::encoding::ServerText;
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::{self, Report};
 use crate::trust::admission::{algorithms, argument};
-use crate::trust::endpoint::IS_ENDPOINT;
 use crate::trust::endpoint::withdrawn::Replacing;
+use crate::trust::kind::IS_ENDPOINT;
 use crate::trust::lock;
 
 sql_function!(

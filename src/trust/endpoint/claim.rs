@@ -14,10 +14,11 @@ use crate::errors;
 use crate::pg::encoding;
 use crate::pg::report::Report;
 use crate::trust::admission::argument;
+use crate::trust::endpoint::Endpoint;
 use crate::trust::endpoint::rows::{self, First, text_argument, time_argument};
 use crate::trust::endpoint::state::{CLAIM, Progress};
-use crate::trust::endpoint::{Endpoint, IS_ENDPOINT};
 use crate::trust::init::run;
+use crate::trust::kind::IS_ENDPOINT;
 
 /// Why a process was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -34,10 +34,6 @@ pub struct Endpoint {
     pub discover: bool,
 }
 
-/// SQL for "the source of issuer `i` is an endpoint". What [`Endpoint::from_json`] does not read of these
-/// kinds, the constraint `source_known` refuses.
-pub const IS_ENDPOINT: &str = "(i.source OPERATOR(pg_catalog.->>) 'kind') \
-     OPERATOR(pg_catalog.=) ANY ('{url,discovery}'::pg_catalog.text[])";
 
 impl Endpoint {
     /// Whether it is the URL of a discovery document shows in its path.

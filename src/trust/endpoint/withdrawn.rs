@@ -12,7 +12,7 @@ use crate::pg::encoding;
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::{self, Report};
 use crate::pg::row::{Columns, Row};
-use crate::trust::endpoint::IS_ENDPOINT;
+use crate::trust::kind::IS_ENDPOINT;
 
 sql_function!(
     /// `auth.note_withdrawn() RETURNS trigger`, after a row of `auth.jwks` was deleted or updated, and
