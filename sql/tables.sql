@@ -1,6 +1,6 @@
--- No table refers to another by a foreign key: pg_restore --jobs loads the tables in any order, and would
--- lose those that it loads before auth.issuers, the withdrawn keys among them. Triggers do the work of
--- the foreign keys: admit_key, issuer_renamed, issuer_removed and issuers_removed.
+-- No table refers to another by a foreign key: pg_restore --jobs loads the tables in any order, and
+-- would lose those that it loads before auth.issuers, the withdrawn keys among them. Triggers do
+-- the work of the foreign keys: admit_key, issuer_renamed, issuer_removed and issuers_removed.
 
 -- Names are compared byte by byte, also by index scans without SQL: hence COLLATE "C".
 CREATE TABLE auth.issuers (
@@ -27,8 +27,8 @@ CREATE TABLE auth.issuers (
             pg_catalog.array_position(token_types, NULL) IS NULL),
     enabled boolean NOT NULL DEFAULT true,
     source jsonb
-        -- As Endpoint::to_json and Source::to_json write it. What passes is read by these as well, so that
-        -- SQL may go by its kind alone.
+        -- As Endpoint::to_json and Source::to_json write it. What passes is read by these as well,
+        -- so that SQL may go by its kind alone.
         CONSTRAINT source_known CHECK (source IS NULL OR CASE
             WHEN pg_catalog.jsonb_typeof(source) OPERATOR(pg_catalog.<>) 'object'
                 OR pg_catalog.octet_length(source::pg_catalog.text) OPERATOR(pg_catalog.>) 8192 THEN false
@@ -109,9 +109,9 @@ CREATE TRIGGER admit_key BEFORE INSERT OR UPDATE ON auth.jwks
     FOR EACH ROW EXECUTE FUNCTION auth.admit_key();
 COMMENT ON TRIGGER admit_key ON auth.jwks IS 'refuses keys that are not acceptable';
 
--- Not ENABLE ALWAYS: a subscriber of a logical replication gets the changes of the other tables themselves.
--- A renaming comes BEFORE the row's, so that one statement may rename several issuers, one to the former
--- name of another.
+-- Not ENABLE ALWAYS: a subscriber of a logical replication gets the changes of the other tables
+-- themselves. A renaming comes BEFORE the row's, so that one statement may rename several issuers,
+-- one to the former name of another.
 CREATE TRIGGER issuer_renamed BEFORE UPDATE ON auth.issuers
     FOR EACH ROW EXECUTE FUNCTION auth.cascade_issuer();
 CREATE TRIGGER issuer_removed AFTER DELETE ON auth.issuers

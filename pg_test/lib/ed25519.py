@@ -83,7 +83,8 @@ def jwks(*numbers):
 
 
 def fetched_row(issuer, number):
-    """The statement that stores a key of an issuer whose keys are fetched, as a dump has it: with its thumbprint."""
+    """The statement that stores a key of an issuer whose keys are fetched, as a dump has it: with
+    its thumbprint."""
     stored = key(number)
     return (f"INSERT INTO auth.jwks (issuer, kid, jwk, thumbprint) VALUES ('{issuer}', '{stored.kid}', "
             f"'{json.dumps(stored.jwk())}', '{stored.thumbprint()}')")

@@ -163,7 +163,8 @@ def withdrawn_keys(checks, cluster, db, endpoint):
 
 
 def written_by_hand(checks, cluster, db, endpoint):
-    """A key that is written by hand for an issuer that is fetched would be deleted by the next answer."""
+    """A key that is written by hand for an issuer that is fetched would be deleted by the next
+    answer."""
     owner, root = cluster.session(db, "owner_role"), cluster.session(db, "postgres")
     issuer = Issuer(owner, endpoint, "by_hand", keys(1, 2))
     issuer.outcome()

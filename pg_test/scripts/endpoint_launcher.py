@@ -63,7 +63,8 @@ def cannot_be_claimed(checks, cluster, db, owner, good):
 
 
 def is_no_endpoint(checks, cluster, db, owner, good):
-    """Sources that auth.follow_url does not write: refused; where the constraint is gone, not fetched from."""
+    """Sources that auth.follow_url does not write: refused; where the constraint is gone, not
+    fetched from."""
     sources = ('{"kind": "url", "url": "https://x.example/jwks", "comment": "staging"}', '{"kind": "url", "url": 5}', '{"kind": "url", "url": null}',
                '{"kind": "discovery"}', '{"kind": "discovery", "url": ["https://x.example/"]}', '{"url": "https://x.example/"}', '[]', '"url"', '["url"]')
 

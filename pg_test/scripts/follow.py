@@ -221,8 +221,8 @@ def who_may_and_what(checks, cluster):
     checks.equal("a right that was taken back", session.code(WHO), "28J03")
     checks.true("says so", "may not read" in detail(session))
 
-    # A row that is written by hand opens nothing that auth.follow() would refuse, also where a superuser
-    # has dropped the constraint that refuses it.
+    # A row that is written by hand opens nothing that auth.follow() would refuse, also where a
+    # superuser has dropped the constraint that refuses it.
     written = ("{}", '{"kind":"table","schema":"app"}', '{"schema":"app","table":"t","owner":"app","grace":0,"columns":{}}',
                '{"kind":"table","schema":"app","table":"t","owner":"app","grace":-1,"columns":{}}',
                '{"kind":"table","schema":"app","table":"t","owner":"app","grace":0,"columns":{},"more":1}', "1", "[]", "null")
@@ -455,7 +455,8 @@ def what_migrations_do(checks, cluster):
     checks.true(f"which is said, with the cure: {detail(session)}", all(part in detail(session) for part in ("another role of that name", "auth.follow()")))
     root.query("ALTER TABLE jwks OWNER TO renamed_role; DROP OWNED BY owner_role; DROP ROLE owner_role; ALTER ROLE renamed_role RENAME TO owner_role")
     checks.equal("and back", db.signed_in().value(WHO), "u1")
-    # The number of a role of another server means nothing here: where a dump was restored, the name counts.
+    # The number of a role of another server means nothing here: where a dump was restored, the
+    # name counts.
     here = owner.value("SELECT source ->> 'owner_id' FROM auth.issuers")
     checks.equal("the number", here, root.value("SELECT system_identifier || '/' || 'owner_role'::regrole::oid FROM pg_control_system()"))
     someone = root.value("SELECT oid FROM pg_roles WHERE rolname = 'authenticated'")

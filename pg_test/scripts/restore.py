@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""A dump is restored in any order of the four key tables, as `pg_restore --jobs` loads them, and by any
-form of pg_restore: the rows come back as they were, and a withdrawn key stays withdrawn."""
+"""A dump is restored in any order of the four key tables, as `pg_restore --jobs` loads them, and by
+any form of pg_restore: the rows come back as they were, and a withdrawn key stays withdrawn."""
 
 import itertools
+import json
 import os
 import subprocess
 
@@ -18,12 +19,14 @@ ROUNDS = 10
 
 
 def source(cluster):
-    """Each kind of issuer; of the one that is fetched a key was withdrawn, because it had leaked."""
+    """Each kind of issuer; of the one that is fetched a key was withdrawn, because it had
+    leaked."""
     db = cluster.create_db("test_restore_from")
     owner = cluster.session(db, "owner_role")
     owner.query(tokens.setup(0, 1) + tokens.follow(0))
+    two_names = [ed25519.key(3).jwk(), ed25519.key(3).jwk(kid="another"), ed25519.key(4).jwk()]
     owner.query(f"INSERT INTO auth.issuers (issuer, audience) VALUES ('https://loaded.test.example', '{{a}}');"
-                f"SELECT auth.init('{ed25519.jwks(3, 4)}', 'https://loaded.test.example');"
+                f"SELECT auth.init('{json.dumps({'keys': two_names})}', 'https://loaded.test.example');"
                 f"SELECT auth.follow_url('{FETCHED}', '{FETCHED}/jwks', '{{app}}')")
     for number in (KEPT, LEAKED):
         owner.query(ed25519.fetched_row(FETCHED, number))
@@ -50,7 +53,7 @@ class Restores:
         self.checks, self.cluster = checks, cluster
         self.db = source(cluster)
         self.wanted = rows(cluster, self.db)
-        checks.equal("of each table", [len(self.wanted[name]) for name in TABLES], [4, 5, 1, 1])
+        checks.equal("of each table", [len(self.wanted[name]) for name in TABLES], [4, 6, 1, 1])
         self.bin = cluster.client("pg_config", "--bindir").strip()
         self.dump = f"{cluster.dir}/restore.dump"
         cluster.client("pg_dump", "-Fc", "-f", self.dump, self.db)
@@ -63,7 +66,7 @@ class Restores:
         return db
 
     def run(self, *args, **options):
-        """Its exit status and what it said."""
+        """The program's exit status, and what it said."""
         environ = {**os.environ, "PGHOST": self.cluster.dir, "PGUSER": "postgres"}
         run = subprocess.run([f"{self.bin}/{args[0]}", *args[1:]], env=environ, check=False, text=True, stdout=subprocess.PIPE,
                              stderr=subprocess.STDOUT, **options)
@@ -115,8 +118,8 @@ class Restores:
             self.checks.equal(f"{name}: mended", root.query("SELECT trigger_name, state FROM auth.list_triggers() WHERE state <> 'good'"), [])
 
     def in_each_order(self):
-        """What a restore runs for each table, in each order, with each form of the rows, by the owner and
-        as a replication worker writes."""
+        """Runs the statements of a restore in each order of the tables, with each form of the
+        rows, as the owner and as a replication worker."""
         forms = {"COPY": [], "INSERT": ["--inserts"], "INSERT with columns": ["--column-inserts", "--rows-per-insert=2"]}
         db = self.new(template="template_test")
         with self.cluster.session(db, "owner_role") as owner:

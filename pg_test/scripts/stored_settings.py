@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""What a role or a database has stored as its settings changes no function of the extension: each gives
-the same as without them, and no warning. For old applications some are stored that change how SQL is read."""
+"""Settings that are stored for a role or a database change no function of the extension: each gives
+the same as without them, and no warning. Old applications have some that change how SQL is read."""
 
 import json
 
@@ -22,9 +22,9 @@ CALLS = {
     "inspect": f"SELECT step, ok FROM auth.inspect('{TOKEN}')",
     "init": f"SELECT auth.init('{ed25519.jwks(5, 6)}', 'https://loaded.test.example'); SELECT kid, alg, thumbprint FROM auth.jwks ORDER BY issuer, kid",
     "follow": f"SELECT auth.follow('public.followed_keys', '{tokens.FOLLOWED}', '{{a}}', '1 mon 2 days 03:00'); "
-              f"SELECT audience, source - 'owner_id' FROM auth.issuers WHERE issuer ~ 'followed'",
+              "SELECT audience, source - 'owner_id' FROM auth.issuers WHERE issuer ~ 'followed'",
     "unfollow": f"SELECT auth.unfollow('{tokens.FOLLOWED}'); SELECT issuer, source FROM auth.issuers WHERE issuer ~ 'followed'",
-    "follow_url": f"SELECT auth.follow_url('https://new.test.example', NULL, '{{a}}'); SELECT audience, source FROM auth.issuers WHERE issuer ~ 'new'",
+    "follow_url": "SELECT auth.follow_url('https://new.test.example', NULL, '{a}'); SELECT audience, source FROM auth.issuers WHERE issuer ~ 'new'",
     "refresh": "SELECT issuer, outcome FROM auth.refresh()",
     "list_keys": "SELECT issuer, kid, alg, state FROM auth.list_keys() ORDER BY 1, 2",
     "list_triggers": "SELECT table_name, trigger_name, state FROM auth.list_triggers() ORDER BY 1, 2",
@@ -83,7 +83,7 @@ SETTINGS = {
 
 
 def run(session, name):
-    """What the call shows, or its SQLSTATE; and warnings."""
+    """Rows of the call, or its SQLSTATE; and its warnings."""
     session.notices.clear()
     try:
         shown = session.query(f"BEGIN; {CALLS[name]}")

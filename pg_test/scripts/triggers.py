@@ -136,8 +136,8 @@ def the_warning_says_what_to_do(checks, cluster, db, root):
 
 
 def each_is_missed(checks, root):
-    """One list has every trigger of the four tables; where one does not fire when it must, the list, lint
-    and what they propose agree."""
+    """One list has every trigger of the four tables; where one does not fire when it must, the
+    list, lint and what they propose agree."""
     installed = root.query(CATALOG)
     listed = root.query("SELECT table_name, trigger_name, CASE needs WHEN 'always' THEN 'A' ELSE 'O' END FROM auth.list_triggers() ORDER BY 1, 2")
     checks.equal("the list is that of the install script", listed, [row[:3] for row in installed])
@@ -158,7 +158,7 @@ def each_is_missed(checks, root):
             for row in found:
                 root.query(row[2])
             checks.equal(f"{change}: mended", root.query(CATALOG), installed)
-    # What pg_restore --disable-triggers leaves.
+    # As pg_restore --disable-triggers leaves them.
     for table in sorted({row[0] for row in installed}):
         root.query(f"ALTER TABLE {table} DISABLE TRIGGER ALL; ALTER TABLE {table} ENABLE TRIGGER ALL")
     checks.equal("restored without triggers", sorted(root.query(NOT_GOOD)), sorted([row[1], "origin_only"] for row in installed if row[2] == "A"))

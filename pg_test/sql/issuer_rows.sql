@@ -1,5 +1,5 @@
--- What belongs to an issuer goes, or gets its new name, with the issuer's row. No foreign key does it:
--- a parallel restore loads the tables in any order.
+-- Keys and all else that belongs to an issuer go with its row, or get its new name. No foreign
+-- key does it: a parallel restore loads the tables in any order.
 \set QUIET on
 SELECT '{"kty":"OKP","crv":"Ed25519","x":"9wNuXCqeWjcVsErMJHEZcDK7AwJfyYjPHabGJ4vvDhg"}' AS a,
        '{"kty":"OKP","crv":"Ed25519","x":"bPCrYRrU9-L5nSHD1FR2r6qboUSWUYfpAfCL8hE59DI"}' AS b \gset

@@ -1,5 +1,5 @@
--- What auth.issuers.source may hold: what auth.follow() and auth.follow_url() write, so that SQL may go by
--- its kind, and the library reads all of it. Anything else is refused as it is written, and costs nothing.
+-- Shapes of auth.issuers.source: those that auth.follow() and auth.follow_url() write are stored, and
+-- the library reads all of them, so SQL may go by the kind. Others are refused, and cost nothing.
 INSERT INTO auth.issuers (issuer, audience) VALUES ('https://i.example', '{a}');
 CREATE FUNCTION written(source jsonb) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN

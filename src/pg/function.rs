@@ -209,8 +209,8 @@ impl Arguments {
         Ok(())
     }
 
-    /// As [`return_rows`](Self::return_rows), in two steps: this one looks the function up, which may be
-    /// dropped before the rows are there.
+    /// As [`return_rows`](Self::return_rows), in two steps: this one looks the function up, which
+    /// may be dropped before the rows are there.
     ///
     /// # Errors
     ///
@@ -274,7 +274,8 @@ pub struct Rows<const COLUMNS: usize> {
 impl<const COLUMNS: usize> Rows<COLUMNS> {
     /// Returns these rows.
     pub fn fill(self, rows: impl IntoIterator<Item = [Option<pg_sys::Datum>; COLUMNS]>) {
-        // SAFETY: the three live as long as the call's query, and the descriptor has that many columns.
+        // SAFETY: the three live as long as the call's query, and the descriptor has that many
+        // columns.
         unsafe {
             for row in rows {
                 let mut nulls = row.map(|value| value.is_none());

@@ -34,16 +34,17 @@ sql_function!(
 );
 
 sql_function!(
-    /// `auth.lease_changed() RETURNS trigger`, after a change of `auth.endpoints`: announces a change of
-    /// `auth.jwks` where fetched keys count for a shorter time. No backend heeds changes of rows of
-    /// `auth.endpoints` itself, of which each refresh makes some.
+    /// `auth.lease_changed() RETURNS trigger`, after a change of `auth.endpoints`: announces a
+    /// change of `auth.jwks` where fetched keys count for a shorter time. No backend heeds changes
+    /// of rows of `auth.endpoints` itself, of which each refresh makes some.
     pg_auth_jwt_lease_changed,
     |arguments| {
         let trigger = arguments.trigger()?;
         let event = trigger.tg_event;
         let is_update = event & pg_sys::TRIGGER_EVENT_ROW != 0
             && event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_UPDATE;
-        // SAFETY: a row trigger of an UPDATE has an open relation, and the old and the new tuple of it.
+        // SAFETY: a row trigger of an UPDATE has an open relation, and the old and the new tuple of
+        // it.
         let is_shorter = !is_update
             || unsafe {
                 let relation = trigger.tg_relation;
@@ -141,8 +142,8 @@ struct Filled {
     name: String,
 }
 
-/// Checks a row that is inserted, or updated where there is an old one. `None` where it has no issuer or
-/// no key.
+/// Checks a row that is inserted, or updated where there is an old one. `None` where it has no
+/// issuer or no key.
 fn admit(row: &KeyColumns, old: Option<&KeyColumns>) -> Result<Option<Filled>, Report> {
     let (Some(issuer), Some(jwk)) = (&row.issuer, &row.jwk) else {
         return Ok(None);
@@ -193,15 +194,16 @@ fn admit(row: &KeyColumns, old: Option<&KeyColumns>) -> Result<Option<Filled>, R
     }))
 }
 
-/// The name of a key with this `alg` and `kid`: no two pairs have the same, as no `alg` has a colon.
+/// The name of a key with this `alg` and `kid`: no two pairs have the same, as no `alg` has a
+/// colon.
 fn name(alg: Option<&str>, kid: Option<&str>) -> String {
     let kid = kid.map_or_else(String::new, |kid| format!(":{kid}"));
     format!("{}{kid}", alg.unwrap_or_default())
 }
 
-/// Whether somebody writes another key by hand, who has to be told where it would not count. Rows of a
-/// dump and of a replication are stored as they were, in any order of the tables: they have their
-/// thumbprint, which is filled in where a key is written by hand.
+/// Whether somebody writes another key by hand, who has to be told where it would not count. Rows
+/// of a dump and of a replication are stored as they were, in any order of the tables: they have
+/// their thumbprint, which is filled in where a key is written by hand.
 fn is_by_hand(row: &KeyColumns, old: Option<&KeyColumns>) -> bool {
     // SAFETY: reads a variable of the backend.
     let is_replica = unsafe { pg_sys::SessionReplicationRole }
@@ -256,8 +258,8 @@ enum Source {
 }
 
 impl IssuerRow {
-    /// `None` where there is no such issuer. Waits for a transaction that deletes or renames it, and lets
-    /// none do that before this one ends, as a foreign key would.
+    /// `None` where there is no such issuer. Waits for a transaction that deletes or renames it,
+    /// and lets none do that before this one ends, as a foreign key would.
     fn lock(issuer: &str) -> Result<Option<Self>, Report> {
         Spi::connect_mut(|client| {
             // FOR KEY SHARE takes a statement that may write.

@@ -1,6 +1,6 @@
-//! The trigger function of `auth.issuers` that deletes, or renames, what belongs to an issuer together
-//! with its row, as foreign keys with CASCADE would. There are none, because a parallel restore loads
-//! the tables in any order.
+//! The trigger function of `auth.issuers` that deletes, or renames, what belongs to an issuer
+//! together with its row, as foreign keys with CASCADE would. There are none, because a parallel
+//! restore loads the tables in any order.
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -16,14 +16,14 @@ use crate::trust::init::run;
 use crate::trust::tables::Tables;
 
 sql_function!(
-    /// `auth.cascade_issuer() RETURNS trigger`, after a row of `auth.issuers` was deleted or the table
-    /// truncated, and before a row is updated.
+    /// `auth.cascade_issuer() RETURNS trigger`, after a row of `auth.issuers` was deleted or the
+    /// table truncated, and before a row is updated.
     pg_auth_jwt_cascade_issuer,
     |arguments| cascade_issuer(&arguments)
 );
 
-/// Keys and state of fetching without an issuer count for nothing. Those of the new name are left over
-/// from another time, and go; keys that were withdrawn under either name stay withdrawn.
+/// Keys and state of fetching without an issuer count for nothing. Those of the new name are left
+/// over from another time, and go; keys that were withdrawn under either name stay withdrawn.
 const RENAMES: [&str; 6] = [
     "DELETE FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $2",
     "UPDATE auth.jwks AS k SET issuer = $2 WHERE k.issuer OPERATOR(pg_catalog.=) $1",
@@ -77,8 +77,8 @@ fn cascade_issuer(arguments: &Arguments) -> SqlResult {
     Ok(Some(pg_sys::Datum::from(trigger.tg_newtuple)))
 }
 
-/// Runs each statement, with the names as its parameters. Nothing of it counts as done by hand: deleted
-/// keys are not noted as withdrawn, and keys of a fetched issuer may get its new name.
+/// Runs each statement, with the names as its parameters. Nothing of it counts as done by hand:
+/// deleted keys are not noted as withdrawn, and keys of a fetched issuer may get its new name.
 fn write(statements: &[&str], names: &[&str]) -> Result<(), Report> {
     let _replacing = Replacing::begin();
     Spi::connect_mut(|client| {
@@ -91,9 +91,9 @@ fn write(statements: &[&str], names: &[&str]) -> Result<(), Report> {
     })
 }
 
-/// Refuses to leave a key behind, which would count again once the issuer is known again: one that was
-/// committed after this transaction's snapshot, if that is older than the statement. A foreign key
-/// finds it too.
+/// Refuses to leave a key behind, which would count again once the issuer is known again: one that
+/// was committed after this transaction's snapshot, if that is older than the statement. A foreign
+/// key finds it too.
 fn refuse_unseen_keys(names: &[Name]) -> Result<(), Report> {
     // SAFETY: reads a variable of the backend.
     let is_fresh = unsafe { pg_sys::XactIsoLevel } < pg_sys::XACT_REPEATABLE_READ as i32;

@@ -71,7 +71,8 @@ thread_local! {
         keys: RefCell::new(LruCache::unbounded()),
         kept: Cell::new(0),
     };
-    /// The last warnings in this session: of the tables of issuers and keys, and of the one of endpoints.
+    /// The last warnings in this session: of the tables of issuers and keys, and of the one of
+    /// endpoints.
     static WARNED_OF: [RefCell<Faults>; 2] = const { [const { RefCell::new(Faults::none()) }; 2] };
 }
 

@@ -3,8 +3,8 @@
 
 use serde_json::{Map, Value};
 
-/// SQL for "the source of issuer `i` is an endpoint". What `Endpoint::from_json` does not read of these kinds,
-/// the constraint refuses.
+/// SQL for "the source of issuer `i` is an endpoint". What `Endpoint::from_json` does not read of
+/// these kinds, the constraint refuses.
 pub const IS_ENDPOINT: &str = "(i.source OPERATOR(pg_catalog.->>) 'kind') \
      OPERATOR(pg_catalog.=) ANY ('{url,discovery}'::pg_catalog.text[])";
 

@@ -301,8 +301,8 @@ impl Source {
         }
     }
 
-    /// Whether it is the role that owned the table when it was followed: the same one, by whatever name;
-    /// where there is no telling, one of the same name.
+    /// Whether it is the role that owned the table when it was followed: the same one, by whatever
+    /// name; where there is no telling, one of the same name.
     fn is_owner(&self, role: pg_sys::Oid) -> bool {
         match self.known_owner() {
             Some(known) => known == role,
@@ -310,7 +310,8 @@ impl Source {
         }
     }
 
-    /// The role that owned the table when it was followed, if that was on this server and it still exists.
+    /// The role that owned the table when it was followed, if that was on this server and it still
+    /// exists.
     fn known_owner(&self) -> Option<pg_sys::Oid> {
         let (system_id, role) = self.owner_id.as_ref()?.split_once('/')?;
         let role = pg_sys::Oid::from(role.parse::<u32>().ok()?);
@@ -340,8 +341,8 @@ impl Source {
     }
 }
 
-/// Tells a role of this server from others, also after it was renamed. Another server, into which a dump was
-/// restored, knows it by its name alone.
+/// Tells a role of this server from others, also after it was renamed. Another server, into which a
+/// dump was restored, knows it by its name alone.
 pub fn role_id(role: pg_sys::Oid) -> String {
     format!("{}/{}", system(), role.to_u32())
 }

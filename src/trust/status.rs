@@ -1,4 +1,5 @@
-//! The state of each issuer's keys, for the view `auth.key_status`, and of the triggers of the key tables.
+//! The state of each issuer's keys, for the view `auth.key_status`, and of the triggers of the key
+//! tables.
 
 use jwt_verify::UnixTime;
 use pgrx::prelude::*;

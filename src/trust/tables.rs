@@ -91,7 +91,8 @@ impl Tables {
         unsafe { triggers::faults(tables) }
     }
 
-    /// As above, of `auth.endpoints`, and that table's oid; `None` where it was not needed, or there is none.
+    /// As above, of `auth.endpoints`, and that table's oid; `None` where it was not needed, or
+    /// there is none.
     pub fn endpoint_trigger_faults(&self) -> Option<(pg_sys::Oid, Faults)> {
         let table = self.endpoints.get()?.as_ref()?;
         // SAFETY: the relation is open.

@@ -1,8 +1,8 @@
 //! The triggers of the extension's tables: whether they still exist, and still fire when they must.
 //!
 //! `pg_restore --disable-triggers` and `ALTER TABLE ... ENABLE TRIGGER ALL` leave them firing on
-//! origin only, so changes by a logical replication worker are not announced. [`Watched::needed`] has the list that
-//! everybody asks: sessions, `auth.lint` and monitoring.
+//! origin only, so changes by a logical replication worker are not announced. [`Watched::needed`]
+//! has the list that everybody asks: sessions, `auth.lint` and monitoring.
 
 use std::ffi::CStr;
 
@@ -348,8 +348,8 @@ pub unsafe fn faults<const N: usize>(tables: [(Watched, pg_sys::Relation); N]) -
     Faults(found)
 }
 
-/// All required triggers of a table, those with these needs if given. None of a relation that is not an
-/// ordinary table, which is not read.
+/// All required triggers of a table, those with these needs if given. None of a relation that is
+/// not an ordinary table, which is not read.
 ///
 /// # Safety
 ///

@@ -34,7 +34,6 @@ pub struct Endpoint {
     pub discover: bool,
 }
 
-
 impl Endpoint {
     /// Whether it is the URL of a discovery document shows in its path.
     pub fn new(url: &str) -> Self {

@@ -1,6 +1,6 @@
 //! The trigger function that notes fetched keys which are deleted by hand, so that the next refresh
-//! does not store them again while the issuer still publishes them, and deletes the other names of a
-//! deleted key; and the one that deletes keys whose thumbprints are noted by hand.
+//! does not store them again while the issuer still publishes them, and deletes the other names of
+//! a deleted key; and the one that deletes keys whose thumbprints are noted by hand.
 
 use std::cell::Cell;
 
@@ -33,9 +33,9 @@ thread_local! {
     static REPLACING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// While this exists, the extension itself writes the tables, and nothing counts as written by hand:
-/// deleted keys are not noted, because the issuer withdrew them, and not the owner; noted ones are being
-/// deleted anyway; and fetched ones may be stored.
+/// While this exists, the extension itself writes the tables, and nothing counts as written by
+/// hand: deleted keys are not noted, because the issuer withdrew them, and not the owner; noted
+/// ones are being deleted anyway; and fetched ones may be stored.
 pub struct Replacing(bool);
 
 impl Replacing {
@@ -103,9 +103,13 @@ fn note_withdrawn(arguments: &Arguments) -> SqlResult {
          WHERE {of_endpoints} ON CONFLICT DO NOTHING"
     );
     update(&statement, &old)?;
-    // A key is withdrawn, not one of its names. An UPDATE withdraws none where nothing is noted: it may
-    // exchange the keys of two rows.
-    let condition = if is_update { of_endpoints.as_str() } else { "true" };
+    // A key is withdrawn, not one of its names. An UPDATE withdraws none where nothing is noted: it
+    // may exchange the keys of two rows.
+    let condition = if is_update {
+        of_endpoints.as_str()
+    } else {
+        "true"
+    };
     let statement = format!(
         "DELETE FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1 \
          AND k.thumbprint OPERATOR(pg_catalog.=) $2 AND {condition}"
