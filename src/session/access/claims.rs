@@ -80,10 +80,8 @@ fn reads(expression: &str, functions: &[String]) -> Vec<Read> {
     for function in functions {
         let call = format!("{function}()");
         for (at, _) in expression.match_indices(&call) {
-            let (before, after) = (
-                expression.get(..at).unwrap_or_default(),
-                expression.get(at + call.len()..).unwrap_or_default(),
-            );
+            let (before, rest) = expression.split_at_checked(at).unwrap_or_default();
+            let after = rest.strip_prefix(&call).unwrap_or_default();
             if before.ends_with(|last: char| last.is_alphanumeric() || last == '_') {
                 continue;
             }
@@ -126,14 +124,14 @@ fn path(before: &str, mut after: &str) -> (String, Vec<String>) {
             && !name.contains([' ', ','])
             && open > 0
         {
-            open -= 1;
+            open = open.saturating_sub(1);
             after = rest;
             continue;
         }
         if open > 0
             && let Some(rest) = after.strip_prefix(')')
         {
-            open -= 1;
+            open = open.saturating_sub(1);
             after = rest;
             continue;
         }
@@ -165,7 +163,7 @@ fn path(before: &str, mut after: &str) -> (String, Vec<String>) {
 /// function's arguments nor those of other operands.
 fn parentheses(before: &str) -> usize {
     let mut before = before.strip_suffix("auth.").unwrap_or(before);
-    let mut count = 0;
+    let mut count = 0_usize;
     loop {
         let outer = before.trim_end();
         let outer = outer.strip_suffix("SELECT").map_or(outer, str::trim_end);
@@ -175,7 +173,7 @@ fn parentheses(before: &str) -> usize {
         if outer.ends_with(|last: char| last.is_alphanumeric() || last == '_' || last == '"') {
             return count;
         }
-        count += 1;
+        count = count.saturating_add(1);
         before = outer;
     }
 }
