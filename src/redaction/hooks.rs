@@ -193,7 +193,11 @@ unsafe extern "C-unwind" fn process_utility(
     // that stays until the message ends, before and after.
     unsafe {
         let shown = pg_sys::debug_query_string;
-        let copy = copy_without_secrets();
+        let copy = if starts_no_worker(statement) {
+            std::ptr::null()
+        } else {
+            copy_without_secrets()
+        };
         if !copy.is_null() {
             pg_sys::debug_query_string = copy;
         }
@@ -211,6 +215,23 @@ unsafe extern "C-unwind" fn process_utility(
         if !copy.is_null() && std::ptr::eq(pg_sys::debug_query_string, copy) {
             pg_sys::debug_query_string = shown;
         }
+    }
+}
+
+/// Whether a utility statement is one of those around each request. What runs in them, such as a
+/// deferred trigger at COMMIT, comes here with its own utility statements.
+///
+/// # Safety
+///
+/// `statement` must be what Postgres passes to `ProcessUtility_hook`.
+unsafe fn starts_no_worker(statement: *const pg_sys::PlannedStmt) -> bool {
+    use pg_sys::NodeTag::{T_TransactionStmt, T_VariableSetStmt};
+    // SAFETY: as the caller promises.
+    unsafe {
+        matches!(
+            (*(*statement).utilityStmt).type_,
+            T_TransactionStmt | T_VariableSetStmt
+        )
     }
 }
 
