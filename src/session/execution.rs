@@ -205,6 +205,7 @@ impl Frame {
     }
 
     /// The memory context of the execution; NULL before one exists, and for the planner.
+    #[inline]
     fn context(&self) -> pg_sys::MemoryContext {
         // SAFETY: Postgres's query descriptor outlives the frame.
         unsafe { context_of(self.query) }
@@ -247,6 +248,7 @@ impl Frame {
 /// # Safety
 ///
 /// `query` must be NULL or valid.
+#[inline]
 unsafe fn context_of(query: *mut pg_sys::QueryDesc) -> pg_sys::MemoryContext {
     // SAFETY: as the caller promises. A query's state is NULL or valid.
     unsafe {
@@ -275,6 +277,7 @@ unsafe extern "C-unwind" fn no_context(_: *mut c_void) {}
 static NO_CONTEXT: unsafe extern "C-unwind" fn(*mut c_void) = no_context;
 
 /// The frames from the top of `from` down, inner ones first.
+#[inline]
 fn frames(from: *mut pg_sys::ErrorContextCallback) -> impl Iterator<Item = &'static Frame> {
     let mut next = from;
     std::iter::from_fn(move || {
@@ -383,16 +386,24 @@ pub fn admit(
                 &innermost.agreed_inner
             };
             if agreed.get() != serial {
-                compare(stack, is_own, &Owner::of(current.as_ref()))
-                    .map_err(|conflict| conflict.report(None))?;
+                agree(stack, is_own, current)?;
                 agreed.set(serial);
             }
             Ok(())
         }
         None if ADOPTED.get() == 0 => Ok(()),
-        None => compare(stack, false, &Owner::of(current.as_ref()))
-            .map_err(|conflict| conflict.report(None)),
+        None => agree(stack, false, current),
     }
+}
+
+/// As [`compare`], for the session's identity. Apart from [`admit`], which runs for each row.
+#[cold]
+fn agree(
+    stack: *mut pg_sys::ErrorContextCallback,
+    is_own: bool,
+    current: &Option<Rc<Identity>>,
+) -> Result<(), Report> {
+    compare(stack, is_own, &Owner::of(current.as_ref())).map_err(|conflict| conflict.report(None))
 }
 
 /// Each claim function calls this where the session's token is not good, and raises what this
