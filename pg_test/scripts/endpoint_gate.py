@@ -171,8 +171,8 @@ def listings(gate):
 
 
 def plain_http(gate, plain):
-    """Without TLS, a host that is listed so is connected to in private networks alone, whatever its name
-    leads to."""
+    """Without TLS, a host that is listed so is connected to in private networks alone, whatever its
+    name leads to."""
     gate.names.redirect(plain.port)
     url = gate.named("10.0.0.1", name="keycloak").replace("https://keycloak", "http://keycloak:8080")
     for hosts in ("*", "*:8080", "keycloak", "keycloak:8080", "http://keycloak", "http://keycloak:8081", "http://other:8080"):
@@ -192,8 +192,8 @@ def plain_http(gate, plain):
 
 
 def unreadable(gate):
-    """An entry that cannot be read is refused when it is set. Where it was not, it lists nothing, and
-    the others go on."""
+    """An entry that cannot be read is refused when it is set. Where it was not, it lists nothing,
+    and the others go on."""
     public = gate.named(PUBLIC)
     gate.cluster.allow("issuer.test.example")
     wrong = ("https://issuer.test.example", "issuer.test.example/", "*issuer.test.example", "issuer.*.example", "issuer.test.example:x", "a@issuer.test.example",

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The launcher starts few processes, whatever is due: an issuer for which no fetch can be claimed, or
-whose outcome cannot be written, is tried rarely, and does not keep the others of its database waiting."""
+"""The launcher starts few processes, whatever is due: an issuer for which no fetch can be claimed
+is tried rarely, and does not keep the others of its database waiting."""
 
 import re
 import time
@@ -28,7 +28,7 @@ def begin_round(cluster):
 
 
 def fetched_beside(checks, what, cluster, good):
-    """The launcher alone fetches the good issuer, each time that it is due, and starts few processes."""
+    """The launcher alone fetches the good issuer, each time that it is due, by few processes."""
     until(lambda: not cluster.workers(), "no process fetches")
     started, first = time.monotonic(), starts(cluster)
     for n in range(ROUNDS):

@@ -149,8 +149,8 @@ def not_listed(checks, cluster, db, endpoint):
 
 
 def clock_was_ahead(checks, cluster, db, endpoint):
-    """Keys that were fetched "in a year" do not count until then, where nothing is fetched that would
-    correct it."""
+    """Keys that were fetched "in a year" do not count until then, where nothing is fetched that
+    would correct it."""
     owner = cluster.session(db, "owner_role")
     issuer = Issuer(owner, endpoint, "ahead", keys(1))
     issuer.outcome()
@@ -197,8 +197,8 @@ def named_for_what_it_is(checks, cluster, db, endpoint):
 
 
 def documents(checks, cluster, db, endpoint):
-    """A discovery document by its URL, with a query and with a slash, and OAuth metadata: followed as such,
-    also without a URL."""
+    """A discovery document by its URL, with a query and with a slash, and OAuth metadata: followed
+    as such, also without a URL."""
     owner = cluster.session(db, "owner_role")
     endpoint.script("/documented", keys(1))
     name = "https://documented.test.example"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How many processes are started to fetch keys, by those who may not: one session cannot start a
 second one for the same fetch, two of a database and three of the server fetch at once, a database
-whose endpoints do not answer leaves a place to the others, and what finds no place is fetched later."""
+whose endpoints do not answer leaves a place to the others, and what finds none is fetched later."""
 
 import json
 import threading
@@ -151,8 +151,8 @@ def waits_for_its_turn(checks, cluster, db, endpoint):
 
 
 def leaves_a_place(checks, cluster, db, endpoint):
-    """One database whose endpoints do not answer: another's rotations are accepted at the first try,
-    all the while."""
+    """One database whose endpoints do not answer: another's rotations are accepted at the first
+    try, all the while."""
     owner = cluster.session(db, "owner_role")
     issuer = Issuer(owner, endpoint, "beside", keys(1))
     issuer.outcome()
@@ -170,8 +170,8 @@ def leaves_a_place(checks, cluster, db, endpoint):
 
 
 def next_place_is_for_others(checks, cluster, db, endpoint):
-    """Two databases have taken all places. The next that is free goes to one that has none, and not to
-    another fetch of theirs."""
+    """Two databases have taken all places. The next that is free goes to one that has none, and not
+    to another fetch of theirs."""
     owner = cluster.session(db, "owner_role")
     issuer = Issuer(owner, endpoint, "third", keys(1))
     issuer.outcome()

@@ -74,21 +74,23 @@ pub(crate) fn race(
     let mut failed = vec![];
     loop {
         let left = at_most.saturating_sub(start.elapsed());
-        if !left.is_zero() {
-            if let Some(address) = waiting.next() {
-                tries(address);
-                let (dial, sender) = (Arc::clone(dial), sender.clone());
-                let run = move || {
-                    // Nobody receives it where another address has won.
-                    let _ = sender.send((address, dial.dial(address, left)));
-                };
-                let thread = thread::Builder::new().stack_size(STACK_BYTES).spawn(run);
-                match thread {
-                    Ok(_) => silent.push(address),
-                    Err(error) => {
-                        failed.push((address, error));
-                        continue;
-                    }
+        let address = match left.is_zero() {
+            true => None,
+            false => waiting.next(),
+        };
+        if let Some(address) = address {
+            tries(address);
+            let (dial, sender) = (Arc::clone(dial), sender.clone());
+            let run = move || {
+                // Nobody receives it where another address has won.
+                let _ = sender.send((address, dial.dial(address, left)));
+            };
+            let thread = thread::Builder::new().stack_size(STACK_BYTES).spawn(run);
+            match thread {
+                Ok(_) => silent.push(address),
+                Err(error) => {
+                    failed.push((address, error));
+                    continue;
                 }
             }
         }
@@ -130,7 +132,8 @@ impl Lost {
             .failed
             .into_iter()
             .partition(|(_, error)| is_timeout(error));
-        self.silent.extend(late.into_iter().map(|(address, _)| address));
+        self.silent
+            .extend(late.into_iter().map(|(address, _)| address));
         self.silent.sort_unstable();
         let mut reasons: Vec<(String, Vec<SocketAddr>)> = vec![];
         for (address, error) in failed {
