@@ -50,8 +50,8 @@ setting_node (node) AS (
     SELECT format(':funcid (%s|%s) ', 'pg_catalog.current_setting(text)'::regprocedure::oid,
                'pg_catalog.current_setting(text, boolean)'::regprocedure::oid)
 ),
--- Functions that somebody here wrote, those of schema auth too, with their text. Those of extensions, and
--- those in C, have none: what they do is not looked at.
+-- Functions that somebody here wrote, those of schema auth too, with their text. Functions of extensions and
+-- in C have none: what they do is not looked at.
 functions AS (
     SELECT p.oid, p.oid::regprocedure::text AS signature, p.proname, p.pronamespace, n.nspname, p.pronargs, p.prokind, p.prosecdef,
            p.proowner, p.prorettype, p.provolatile = 'i' AS is_immutable, l.lanname AS language, m.is_member,
@@ -76,8 +76,8 @@ words AS MATERIALIZED (
                            m[3] IS NOT NULL) AS w (schema, name, is_call)
      WHERE NOT f.is_bound AND f.body <> ''
 ),
--- What a policy, a default, a view or a function uses: functions, those behind operators too, and
--- relations. By the catalogs, and for a body that is a string by the names in it.
+-- Functions, those behind operators too, and relations that a policy, a default, a view or a function uses: by the
+-- catalogs, and for a body that is a string by the names in it.
 uses AS MATERIALIZED (
     SELECT CASE d.classid WHEN 'pg_rewrite'::regclass THEN 'pg_class'::regclass::oid ELSE d.classid END AS classid,
            coalesce(r.ev_class, d.objid) AS objid,
@@ -154,14 +154,14 @@ privileges AS (
                            ('w', 'UPDATE', r.can_update), ('d', 'DELETE', r.can_delete)) AS k (command, privilege, is_held)
      WHERE k.is_held AND NOT r.is_owner
 ),
--- Whom a policy applies to.
+-- Roles that a policy applies to.
 policy_roles AS (
     SELECT p.oid AS policy, p.polrelid, p.polcmd, p.polpermissive, p.passes, p.checks, r.role, r.rolname
       FROM policies AS p JOIN reach AS r ON r.relation = p.polrelid
      WHERE NOT r.is_owner
        AND EXISTS (SELECT FROM unnest(p.polroles) AS named (role) WHERE named.role = 0 OR pg_has_role(r.role, named.role, 'USAGE'))
 ),
--- From whom a privilege must be taken so that these roles lose it: themselves, groups, PUBLIC.
+-- Grantees of privileges: a role loses one when it is taken from the role, its groups and PUBLIC.
 grants AS (
     SELECT t.oid AS relation, a.grantee, a.privilege_type,
            CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(g.rolname) END AS grantee_name
@@ -209,7 +209,7 @@ table_without_rls AS (
      WHERE NOT EXISTS (SELECT FROM descendants AS d WHERE d.child = t.oid)
      GROUP BY t.oid, t.name, t.relkind
 ),
--- One row for a table with all its partitions. Tomorrow's have what default privileges give them.
+-- A row stands for all partitions of a table. Tomorrow's have what default privileges give them.
 partition_without_rls AS (
     SELECT 'error', 'partition_without_rls', 'pg_class'::regclass, t.oid, format('table %s', t.name),
            format('Its policies do not apply to queries of its %s, all rows of which are open to %s.',
@@ -346,8 +346,7 @@ logins AS (
     SELECT l.oid, l.rolname, r.oid AS app_role FROM pg_roles AS l, app_roles AS r
      WHERE l.rolcanlogin AND NOT l.rolsuper AND pg_has_role(l.oid, r.oid, 'MEMBER')
 ),
--- Without one of these settings, a token that is set outside of a transaction is the session's, and behind a transaction
--- pooler the next client's.
+-- Settings that keep a token from outliving its transaction: behind a transaction pooler, it is the next client's.
 scope_not_stored AS (
     SELECT 'info', 'scope_not_stored', 'pg_authid'::regclass, l.oid, format('role %I', l.rolname),
            'Neither pg_auth_jwt.scope nor pg_auth_jwt.require_token is stored for it, so a request that forgets BEGIN, or the token, '
@@ -421,7 +420,7 @@ read_settings (classid, objid, setting, computed) AS (
            regexp_matches(t.text, '\mcurrent_setting"?\s*[(]\s*(?:E?''+([^'']+)'')?', 'gi') AS m
      WHERE m[1] IS NULL OR m[1] LIKE '%.%' OR lower(m[1]) = 'application_name'
 ),
--- Those that believe them, by way of any others. The names are few, and the rest is not named: so a
+-- Objects that believe them, by way of any others. The names are few, and the rest is not named: so a
 -- chain of any length, or a circle, ends.
 believes (classid, objid, setting, computed) AS (
     SELECT r.classid, r.objid, CASE WHEN r.rank <= 10 THEN r.setting END, CASE WHEN r.rank <= 10 THEN r.computed ELSE 'other settings' END
@@ -561,8 +560,8 @@ policy_without_expression AS (
       FROM policies AS p
      WHERE CASE WHEN NOT p.polpermissive THEN p.passes || p.checks = '' WHEN p.polcmd = 'a' THEN p.checks = '' ELSE p.passes = '' END
 ),
--- What permissive policies that are true let a role write: `old` for the rows that it may change, `new` for
--- what it may make of them. A restrictive policy counts for its commands and its roles.
+-- Commands whose rows a permissive policy that is true leaves open: `old` are the rows that are there, `new` the
+-- rows that are written. A restrictive policy counts for its commands and its roles.
 open_writes AS (
     SELECT p.policy, p.role, p.rolname, k.command, k.side
       FROM policy_roles AS p JOIN privileges AS r ON r.relation = p.polrelid AND r.role = p.role
@@ -743,7 +742,7 @@ definer_search_path AS (
        AND (d.search_path IS NULL
             OR (u.names IS NOT NULL AND d.can_make_temporary AND p.last IS DISTINCT FROM 'pg_temp'))
 ),
--- The schemas of their search_path, and the relations of these, or of pg_catalog, that their text names without a schema.
+-- Schemas of their search_path; and relations of these, or of pg_catalog, that their text names without a schema.
 path_schemas (function, name, n) AS (
     SELECT d.oid, CASE WHEN m[1] IS NULL THEN lower(m[2]) ELSE replace(m[1], '""', '"') END, p.n
       FROM definers AS d, regexp_matches(d.search_path, '"((?:[^"]|"")*)"|([^",[:space:]]+)', 'g') WITH ORDINALITY AS p (m, n)
@@ -771,7 +770,7 @@ touches (classid, objid) AS (
       LEFT JOIN pg_proc AS p ON o.classid = 'pg_proc'::regclass AND p.oid = o.objid
      WHERE u.classid IN ('pg_proc'::regclass, 'pg_class'::regclass) AND NOT coalesce(p.prosecdef, false)
 ),
--- One that asks who the user is has a condition of its own.
+-- A function that asks who the user is has a condition of its own.
 definer_bypasses_rls AS (
     SELECT 'warning', 'definer_bypasses_rls', 'pg_proc'::regclass, d.oid, format('function %s', d.signature),
            format('It is SECURITY DEFINER and uses %s with the rights of its owner, %I, to whom no policy applies; %s may call it, and it does not ask who the user is.',

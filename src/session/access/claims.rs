@@ -159,8 +159,8 @@ fn path(before: &str, mut after: &str) -> (String, Vec<String>) {
     }
 }
 
-/// How many parentheses stand right before a call, and enclose nothing else: neither those of a
-/// function's arguments nor those of other operands.
+/// The number of parentheses that stand right before a call and enclose nothing else: those of a
+/// function's arguments do not count.
 fn parentheses(before: &str) -> usize {
     let mut before = before.strip_suffix("auth.").unwrap_or(before);
     let mut count = 0_usize;
