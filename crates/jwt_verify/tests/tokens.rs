@@ -773,7 +773,10 @@ fn errors_come_in_order() {
     let bad = json!({"iss": "x", "sub": 1, "aud": "x", "exp": 1, "nbf": 1e10});
     let other = Signer::OtherEd25519;
     assert_eq!(kind("none", "x", other, bad.clone()), ErrorKind::Algorithm);
-    assert_eq!(kind("RS256", "x", other, bad.clone()), ErrorKind::UnknownIssuer);
+    assert_eq!(
+        kind("RS256", "x", other, bad.clone()),
+        ErrorKind::UnknownIssuer
+    );
     let with = |name: &str, value: Value, mut claims: Value| {
         claims[name] = value;
         claims
