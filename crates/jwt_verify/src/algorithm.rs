@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use jsonwebtoken::Algorithm as Jwa;
+
 use crate::excerpt::Excerpt;
-use crate::key_type::KeyType;
+use crate::key_type::{KeyKind, KeyType};
 
 /// A signature algorithm that this crate knows. `none` is not one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,21 +69,7 @@ impl Algorithm {
 
     /// The name in the registry of RFC 7518 §7.1; `EdDSA` for Ed25519.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Rs256 => "RS256",
-            Self::Rs384 => "RS384",
-            Self::Rs512 => "RS512",
-            Self::Ps256 => "PS256",
-            Self::Ps384 => "PS384",
-            Self::Ps512 => "PS512",
-            Self::Es256 => "ES256",
-            Self::Es384 => "ES384",
-            Self::Es512 => "ES512",
-            Self::EdDsa => "EdDSA",
-            Self::Hs256 => "HS256",
-            Self::Hs384 => "HS384",
-            Self::Hs512 => "HS512",
-        }
+        self.row().name
     }
 
     /// Whether the key that checks a signature can also make one: HMAC.
@@ -91,17 +79,71 @@ impl Algorithm {
 
     /// The only type of key that the algorithm works with.
     pub(crate) fn key_type(self) -> KeyType {
+        self.row().key.key_type()
+    }
+
+    /// What there is to know of the algorithm. A new one is a row here.
+    pub(crate) const fn row(self) -> Row {
+        use Check::{Beside, Provider};
+        use SignatureLength::{Bytes, OfModulus};
+
         match self {
-            Self::Rs256 | Self::Rs384 | Self::Rs512 => KeyType::Rsa,
-            Self::Ps256 | Self::Ps384 | Self::Ps512 => KeyType::Rsa,
-            Self::Es256 | Self::Es384 | Self::Es512 => KeyType::Ec,
-            Self::EdDsa => KeyType::Okp,
-            Self::Hs256 | Self::Hs384 | Self::Hs512 => KeyType::Oct,
+            Self::Rs256 => row("RS256", KeyKind::Rsa, OfModulus, Provider(Jwa::RS256)),
+            Self::Rs384 => row("RS384", KeyKind::Rsa, OfModulus, Provider(Jwa::RS384)),
+            Self::Rs512 => row("RS512", KeyKind::Rsa, OfModulus, Provider(Jwa::RS512)),
+            Self::Ps256 => row("PS256", KeyKind::Rsa, OfModulus, Provider(Jwa::PS256)),
+            Self::Ps384 => row("PS384", KeyKind::Rsa, OfModulus, Provider(Jwa::PS384)),
+            Self::Ps512 => row("PS512", KeyKind::Rsa, OfModulus, Provider(Jwa::PS512)),
+            Self::Es256 => row("ES256", KeyKind::P256, Bytes(64), Provider(Jwa::ES256)),
+            Self::Es384 => row("ES384", KeyKind::P384, Bytes(96), Provider(Jwa::ES384)),
+            // jsonwebtoken does not know ES512.
+            Self::Es512 => row("ES512", KeyKind::P521, Bytes(132), Beside),
+            Self::EdDsa => row("EdDSA", KeyKind::Ed25519, Bytes(64), Provider(Jwa::EdDSA)),
+            Self::Hs256 => row("HS256", KeyKind::Secret, Bytes(32), Provider(Jwa::HS256)),
+            Self::Hs384 => row("HS384", KeyKind::Secret, Bytes(48), Provider(Jwa::HS384)),
+            Self::Hs512 => row("HS512", KeyKind::Secret, Bytes(64), Provider(Jwa::HS512)),
         }
     }
 
     const fn bit(self) -> u16 {
         1 << self as u16
+    }
+}
+
+/// A row of the table of algorithms.
+#[derive(Clone, Copy)]
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    /// What it works with.
+    pub(crate) key: KeyKind,
+    pub(crate) signature: SignatureLength,
+    pub(crate) check: Check,
+}
+
+/// How long a signature is (RFC 7518 §3.2 to §3.5, RFC 8032 §5.1.6).
+#[derive(Clone, Copy)]
+pub(crate) enum SignatureLength {
+    /// So many bytes. Of an HMAC that is the hash's length, and the least of a secret's.
+    Bytes(usize),
+    /// As long as the RSA key's modulus.
+    OfModulus,
+}
+
+/// Who checks a signature.
+#[derive(Clone, Copy)]
+pub(crate) enum Check {
+    /// jsonwebtoken's crypto provider, which calls the algorithm so.
+    Provider(Jwa),
+    /// The stack behind it, asked directly.
+    Beside,
+}
+
+const fn row(name: &'static str, key: KeyKind, signature: SignatureLength, check: Check) -> Row {
+    Row {
+        name,
+        key,
+        signature,
+        check,
     }
 }
 
@@ -163,6 +205,16 @@ impl AlgorithmSet {
             rest = others;
         }
         Self(bits)
+    }
+
+    /// The algorithms that work with such a key.
+    pub(crate) fn of_kind(kind: KeyKind) -> Self {
+        Self::of(&Algorithm::ALL).filter(|alg| alg.row().key == kind)
+    }
+
+    pub(crate) fn filter(self, is_in: impl Fn(&Algorithm) -> bool) -> Self {
+        let kept = self.iter().filter(is_in);
+        Self(kept.fold(0, |bits, alg| bits | alg.bit()))
     }
 
     pub(crate) fn intersection(self, other: Self) -> Self {

@@ -32,3 +32,37 @@ impl fmt::Display for KeyType {
         f.write_str(self.name())
     }
 }
+
+/// What a signature algorithm works with: narrower than the type, by the curve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyKind {
+    Rsa,
+    P256,
+    P384,
+    P521,
+    Ed25519,
+    Secret,
+}
+
+impl KeyKind {
+    pub(crate) fn key_type(self) -> KeyType {
+        match self {
+            Self::Rsa => KeyType::Rsa,
+            Self::P256 | Self::P384 | Self::P521 => KeyType::Ec,
+            Self::Ed25519 => KeyType::Okp,
+            Self::Secret => KeyType::Oct,
+        }
+    }
+
+    /// The type or curve, for messages.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Rsa => "RSA",
+            Self::P256 => "P-256",
+            Self::P384 => "P-384",
+            Self::P521 => "P-521",
+            Self::Ed25519 => "Ed25519",
+            Self::Secret => "oct",
+        }
+    }
+}

@@ -16,7 +16,6 @@ use crate::json::{Object, Value};
 use crate::keyring::{Issuer, Keyring, Selected};
 use crate::numeric_date::NumericDate;
 use crate::policy::Policy;
-use crate::signature;
 use crate::time::{Roughly, Seconds, UnixTime, WideTime};
 use crate::token::Token;
 use crate::verify::{check_key_issuer, check_signature, check_type, find_issuer, select_key};
@@ -275,7 +274,8 @@ impl Inspection<'_> {
                 true
             }
             Err(error) => {
-                let expected = signature::expected_length(selected.key, header.alg);
+                let length = selected.key.material().signature_length(header.alg);
+                let expected = length.unwrap_or_default();
                 let found = self.token.signature.bytes;
                 let detail = detail::signature(&error, header, found, expected, self.places);
                 self.steps.fail("signature", detail);

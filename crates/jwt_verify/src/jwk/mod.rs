@@ -10,13 +10,14 @@ mod rsa;
 
 use std::fmt;
 
+use ::rsa::traits::PublicKeyParts;
 use jsonwebtoken::DecodingKey;
 
-use crate::algorithm::{Algorithm, AlgorithmSet};
+use crate::algorithm::{Algorithm, AlgorithmSet, SignatureLength};
 use crate::base64url;
 use crate::excerpt::Excerpt;
 use crate::json::{Object, Value};
-use crate::key_type::KeyType;
+use crate::key_type::{KeyKind, KeyType};
 use crate::limits::MAX_JWK_BYTES;
 
 pub(crate) use binding::Binding;
@@ -128,7 +129,7 @@ impl Key {
             None => optional_string(jwk, "alg")?,
         };
         let takes = material.takes(stated)?;
-        if material.key_type() == KeyType::Oct && takes.intersection(algorithms).is_empty() {
+        if material.kind() == KeyKind::Secret && takes.intersection(algorithms).is_empty() {
             return Err(KeyError::SymmetricNotAllowed);
         }
         Ok(Self {
@@ -143,7 +144,7 @@ impl Key {
 
     /// The key's type.
     pub fn key_type(&self) -> KeyType {
-        self.material.key_type()
+        self.material.kind().key_type()
     }
 
     /// The key id that the JWK states (RFC 7517 §4.5).
@@ -197,32 +198,51 @@ impl fmt::Debug for Key {
 }
 
 impl Material {
-    pub(crate) fn key_type(&self) -> KeyType {
+    pub(crate) fn kind(&self) -> KeyKind {
         match self {
-            Self::Rsa(..) => KeyType::Rsa,
-            Self::P256(..) | Self::P384(..) | Self::P521(..) => KeyType::Ec,
-            Self::Ed25519(..) => KeyType::Okp,
-            Self::Secret { .. } => KeyType::Oct,
+            Self::Rsa(..) => KeyKind::Rsa,
+            Self::P256(..) => KeyKind::P256,
+            Self::P384(..) => KeyKind::P384,
+            Self::P521(..) => KeyKind::P521,
+            Self::Ed25519(..) => KeyKind::Ed25519,
+            Self::Secret { .. } => KeyKind::Secret,
+        }
+    }
+
+    /// How long signatures with this key are, in bytes; `None` where the algorithm is for others.
+    pub(crate) fn signature_length(&self, alg: Algorithm) -> Option<usize> {
+        let row = alg.row();
+        match (row.signature, self) {
+            _ if row.key != self.kind() => None,
+            (SignatureLength::Bytes(bytes), _) => Some(bytes),
+            (SignatureLength::OfModulus, Self::Rsa(key, _)) => Some(key.size()),
+            (
+                SignatureLength::OfModulus,
+                Self::P256(..)
+                | Self::P384(..)
+                | Self::P521(..)
+                | Self::Ed25519(..)
+                | Self::Secret { .. },
+            ) => None,
+        }
+    }
+
+    /// What jsonwebtoken checks with; `None` for a key of an algorithm that it does not know.
+    pub(crate) fn decoding_key(&self) -> Option<&DecodingKey> {
+        match self {
+            Self::Rsa(_, key) | Self::P256(_, key) | Self::P384(_, key) => Some(key),
+            Self::Ed25519(_, key) | Self::Secret { key, .. } => Some(key),
+            Self::P521(..) => None,
         }
     }
 
     /// What a key takes that states `alg`, or nothing.
     fn takes(&self, alg: Option<&str>) -> Result<AlgorithmSet, KeyError> {
-        let by_type = AlgorithmSet::of(match self {
-            Self::Rsa(..) => &[
-                Algorithm::Rs256,
-                Algorithm::Rs384,
-                Algorithm::Rs512,
-                Algorithm::Ps256,
-                Algorithm::Ps384,
-                Algorithm::Ps512,
-            ],
-            Self::P256(..) => &[Algorithm::Es256],
-            Self::P384(..) => &[Algorithm::Es384],
-            Self::P521(..) => &[Algorithm::Es512],
-            Self::Ed25519(..) => &[Algorithm::EdDsa],
+        let by_type = match self {
+            // A secret must be at least as long as the hash (RFC 7518 §3.2).
             Self::Secret { bytes, .. } => oct::algorithms(*bytes),
-        });
+            _ => AlgorithmSet::of_kind(self.kind()),
+        };
         let Some(name) = alg else {
             return Ok(by_type);
         };
@@ -236,19 +256,8 @@ impl Material {
             }
             _ => Err(KeyError::AlgorithmMismatch {
                 alg,
-                key: self.name(),
+                key: self.kind().name(),
             }),
-        }
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Rsa(..) => "RSA",
-            Self::P256(..) => "P-256",
-            Self::P384(..) => "P-384",
-            Self::P521(..) => "P-521",
-            Self::Ed25519(..) => "Ed25519",
-            Self::Secret { .. } => "oct",
         }
     }
 }

@@ -3,9 +3,10 @@
 use jsonwebtoken::DecodingKey;
 
 use super::{KeyError, Material, ThumbprintMembers, required_bytes};
-use crate::algorithm::Algorithm;
+use crate::algorithm::{Algorithm, AlgorithmSet, SignatureLength};
 use crate::base64url;
 use crate::json::Object;
+use crate::key_type::KeyKind;
 
 pub(super) fn admit(jwk: &Object<'_>) -> Result<(Material, ThumbprintMembers), KeyError> {
     let secret = required_bytes(jwk, "k")?;
@@ -25,11 +26,10 @@ pub(super) fn admit(jwk: &Object<'_>) -> Result<(Material, ThumbprintMembers), K
 
 /// The algorithms for which a secret is long enough: a key must be at least as long as the hash
 /// (RFC 7518 §3.2).
-pub(super) fn algorithms(bytes: usize) -> &'static [Algorithm] {
-    match bytes {
-        0..=31 => &[],
-        32..=47 => &[Algorithm::Hs256],
-        48..=63 => &[Algorithm::Hs256, Algorithm::Hs384],
-        _ => &[Algorithm::Hs256, Algorithm::Hs384, Algorithm::Hs512],
-    }
+pub(super) fn algorithms(bytes: usize) -> AlgorithmSet {
+    let is_long_enough = |alg: &Algorithm| match alg.row().signature {
+        SignatureLength::Bytes(hash) => hash <= bytes,
+        SignatureLength::OfModulus => false,
+    };
+    AlgorithmSet::of_kind(KeyKind::Secret).filter(is_long_enough)
 }

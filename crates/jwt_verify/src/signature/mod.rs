@@ -9,10 +9,9 @@ pub(crate) mod rust_crypto;
 
 use std::sync::Once;
 
-use jsonwebtoken::{Algorithm as Jwa, DecodingKey, crypto};
-use rsa::traits::PublicKeyParts;
+use jsonwebtoken::crypto;
 
-use crate::algorithm::Algorithm;
+use crate::algorithm::{Algorithm, Check};
 use crate::base64url;
 use crate::jwk::{Key, Material};
 
@@ -39,48 +38,33 @@ pub(crate) fn is_valid(
     signature: Signature<'_>,
 ) -> bool {
     // The length is part of each algorithm: a shortened or extended signature is wrong.
-    if !key.takes().contains(alg) || expected_length(key, alg) != signature.bytes {
+    let is_of_length = key.material().signature_length(alg) == Some(signature.bytes);
+    if !key.takes().contains(alg) || !is_of_length {
         return false;
     }
     #[cfg(any(test, feature = "cross_check"))]
     CHECKS.with(|checks| checks.set(checks.get().saturating_add(1)));
-    install_provider();
-    let check = |key: &DecodingKey, alg: Jwa| {
-        crypto::verify(signature.encoded, message, key, alg).unwrap_or(false)
-    };
-    match (key.material(), alg) {
+    match (alg.row().check, key.material().decoding_key()) {
         #[cfg(not(feature = "aws_lc_rs"))]
-        (Material::Rsa(checked, _), _) if checked.n().bits() > rsa::RsaPublicKey::MAX_SIZE => {
+        (Check::Provider(_), Some(_)) if is_beyond_the_provider(key) => {
             check_beside(key, alg, message, signature)
         }
-        (Material::P521(..), Algorithm::Es512) => check_beside(key, alg, message, signature),
-        (Material::Rsa(_, key), Algorithm::Rs256) => check(key, Jwa::RS256),
-        (Material::Rsa(_, key), Algorithm::Rs384) => check(key, Jwa::RS384),
-        (Material::Rsa(_, key), Algorithm::Rs512) => check(key, Jwa::RS512),
-        (Material::Rsa(_, key), Algorithm::Ps256) => check(key, Jwa::PS256),
-        (Material::Rsa(_, key), Algorithm::Ps384) => check(key, Jwa::PS384),
-        (Material::Rsa(_, key), Algorithm::Ps512) => check(key, Jwa::PS512),
-        (Material::P256(_, key), Algorithm::Es256) => check(key, Jwa::ES256),
-        (Material::P384(_, key), Algorithm::Es384) => check(key, Jwa::ES384),
-        (Material::Ed25519(_, key), Algorithm::EdDsa) => check(key, Jwa::EdDSA),
-        (Material::Secret { key, .. }, Algorithm::Hs256) => check(key, Jwa::HS256),
-        (Material::Secret { key, .. }, Algorithm::Hs384) => check(key, Jwa::HS384),
-        (Material::Secret { key, .. }, Algorithm::Hs512) => check(key, Jwa::HS512),
-        _ => false,
+        (Check::Provider(jwa), Some(decoding_key)) => {
+            install_provider();
+            crypto::verify(signature.encoded, message, decoding_key, jwa).unwrap_or(false)
+        }
+        // No key is without one that takes an algorithm of the provider.
+        (Check::Provider(_), None) => false,
+        (Check::Beside, _) => check_beside(key, alg, message, signature),
     }
 }
 
-/// How long the key's signatures are, in bytes: RFC 7518 §3.2 to §3.5,
-/// RFC 8032 §5.1.6.
-pub(crate) fn expected_length(key: &Key, alg: Algorithm) -> usize {
-    match (key.material(), alg) {
-        (Material::Rsa(key, _), _) => key.size(),
-        (_, Algorithm::Hs256) => 32,
-        (_, Algorithm::Hs384) => 48,
-        (_, Algorithm::Es384) => 96,
-        (_, Algorithm::Es512) => 132,
-        _ => 64,
-    }
+/// Whether it is an RSA key that is longer than jsonwebtoken takes on RustCrypto.
+#[cfg(not(feature = "aws_lc_rs"))]
+fn is_beyond_the_provider(key: &Key) -> bool {
+    use rsa::traits::PublicKeyParts;
+
+    matches!(key.material(), Material::Rsa(key, _) if key.n().bits() > rsa::RsaPublicKey::MAX_SIZE)
 }
 
 /// Tells jsonwebtoken which provider to use. Without this it panics if another crate of the same
