@@ -327,9 +327,8 @@ class Leaks:
         one.die(), two.die()
 
     def maintenance_workers(self):
-        """Parallel workers of CREATE INDEX and REINDEX show what their leader is running, and call no
-        hook. They
-        wait for a lock meanwhile, in a function of the index."""
+        """Parallel workers of CREATE INDEX and REINDEX show what their leader is running, and call
+        no hook. They wait for a lock meanwhile, in a function of the index."""
         holder = self.cluster.session(self.db, "owner_role")
         holder.query("CREATE TABLE gate (); CREATE TABLE big AS SELECT n FROM generate_series(1, 20000) AS n;"
                      "ALTER TABLE big SET (parallel_workers = 2);"
