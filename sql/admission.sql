@@ -35,3 +35,37 @@ CREATE FUNCTION auth.list_triggers()
     AS 'MODULE_PATHNAME', 'pg_auth_jwt_list_triggers';
 COMMENT ON FUNCTION auth.list_triggers() IS
     'the triggers that the key tables need, whether they are there and fire, and what mends them';
+
+-- A function, and not the text of the CHECK: each new connection reads the constraints of the table, and this one
+-- is so long that it took a tenth of the first sign-in. Only a write calls it. What passes is read by
+-- Endpoint::from_json and Source::from_json as well, so that SQL may go by the kind alone.
+CREATE FUNCTION auth.source_is_known(source jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT CASE
+    WHEN pg_catalog.jsonb_typeof(source) OPERATOR(pg_catalog.<>) 'object'
+        OR pg_catalog.octet_length(source::pg_catalog.text) OPERATOR(pg_catalog.>) 8192 THEN false
+    WHEN (source OPERATOR(pg_catalog.->>) 'kind') OPERATOR(pg_catalog.=) ANY ('{url,discovery}'::pg_catalog.text[]) THEN
+        (source OPERATOR(pg_catalog.-) '{kind,url}'::pg_catalog.text[]) OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb
+        AND pg_catalog.jsonb_typeof(source OPERATOR(pg_catalog.->) 'url') OPERATOR(pg_catalog.=) 'string'
+        AND pg_catalog.octet_length(source OPERATOR(pg_catalog.->>) 'url') OPERATOR(pg_catalog.<=) 2048
+    WHEN (source OPERATOR(pg_catalog.->>) 'kind') OPERATOR(pg_catalog.=) 'table' THEN
+        (source OPERATOR(pg_catalog.-) '{kind,schema,table,owner,owner_id,grace,columns}'::pg_catalog.text[])
+            OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb
+        AND pg_catalog.jsonb_typeof(source OPERATOR(pg_catalog.->) 'schema') OPERATOR(pg_catalog.=) 'string'
+        AND pg_catalog.jsonb_typeof(source OPERATOR(pg_catalog.->) 'table') OPERATOR(pg_catalog.=) 'string'
+        AND pg_catalog.jsonb_typeof(source OPERATOR(pg_catalog.->) 'owner') OPERATOR(pg_catalog.=) 'string'
+        AND coalesce(pg_catalog.jsonb_typeof(source OPERATOR(pg_catalog.->) 'owner_id'), 'string') OPERATOR(pg_catalog.=) 'string'
+        AND pg_catalog.jsonb_typeof(source OPERATOR(pg_catalog.->) 'grace') OPERATOR(pg_catalog.=) 'number'
+        AND (source OPERATOR(pg_catalog.->>) 'grace') OPERATOR(pg_catalog.~) '^[0-9]{1,19}$'
+        AND pg_catalog.jsonb_typeof(source OPERATOR(pg_catalog.->) 'columns') OPERATOR(pg_catalog.=) 'object'
+        AND ((source OPERATOR(pg_catalog.->) 'columns')
+            OPERATOR(pg_catalog.-) '{kid,public_key,expires_at,alg,revoked_at,created_at}'::pg_catalog.text[])
+            OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb
+        AND NOT pg_catalog.jsonb_path_exists(
+            source, 'strict $.columns.* ? (@.type() <> "string" && @.type() <> "null")'::pg_catalog.jsonpath,
+            '{}'::pg_catalog.jsonb, true)
+    ELSE false
+    END IS TRUE $$;
+COMMENT ON FUNCTION auth.source_is_known(jsonb) IS
+    'whether it says where keys come from, as auth.follow() and auth.follow_url() write it';

@@ -27,33 +27,7 @@ CREATE TABLE auth.issuers (
             pg_catalog.array_position(token_types, NULL) IS NULL),
     enabled boolean NOT NULL DEFAULT true,
     source jsonb
-        -- As Endpoint::to_json and Source::to_json write it. What passes is read by these as well,
-        -- so that SQL may go by its kind alone.
-        CONSTRAINT source_known CHECK (source IS NULL OR CASE
-            WHEN pg_catalog.jsonb_typeof(source) OPERATOR(pg_catalog.<>) 'object'
-                OR pg_catalog.octet_length(source::pg_catalog.text) OPERATOR(pg_catalog.>) 8192 THEN false
-            WHEN (source OPERATOR(pg_catalog.->>) 'kind') OPERATOR(pg_catalog.=) ANY ('{url,discovery}'::pg_catalog.text[]) THEN
-                (source OPERATOR(pg_catalog.-) '{kind,url}'::pg_catalog.text[]) OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb
-                AND pg_catalog.jsonb_typeof(source OPERATOR(pg_catalog.->) 'url') OPERATOR(pg_catalog.=) 'string'
-                AND pg_catalog.octet_length(source OPERATOR(pg_catalog.->>) 'url') OPERATOR(pg_catalog.<=) 2048
-            WHEN (source OPERATOR(pg_catalog.->>) 'kind') OPERATOR(pg_catalog.=) 'table' THEN
-                (source OPERATOR(pg_catalog.-) '{kind,schema,table,owner,owner_id,grace,columns}'::pg_catalog.text[])
-                    OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb
-                AND pg_catalog.jsonb_typeof(source OPERATOR(pg_catalog.->) 'schema') OPERATOR(pg_catalog.=) 'string'
-                AND pg_catalog.jsonb_typeof(source OPERATOR(pg_catalog.->) 'table') OPERATOR(pg_catalog.=) 'string'
-                AND pg_catalog.jsonb_typeof(source OPERATOR(pg_catalog.->) 'owner') OPERATOR(pg_catalog.=) 'string'
-                AND coalesce(pg_catalog.jsonb_typeof(source OPERATOR(pg_catalog.->) 'owner_id'), 'string') OPERATOR(pg_catalog.=) 'string'
-                AND pg_catalog.jsonb_typeof(source OPERATOR(pg_catalog.->) 'grace') OPERATOR(pg_catalog.=) 'number'
-                AND (source OPERATOR(pg_catalog.->>) 'grace') OPERATOR(pg_catalog.~) '^[0-9]{1,19}$'
-                AND pg_catalog.jsonb_typeof(source OPERATOR(pg_catalog.->) 'columns') OPERATOR(pg_catalog.=) 'object'
-                AND ((source OPERATOR(pg_catalog.->) 'columns')
-                    OPERATOR(pg_catalog.-) '{kid,public_key,expires_at,alg,revoked_at,created_at}'::pg_catalog.text[])
-                    OPERATOR(pg_catalog.=) '{}'::pg_catalog.jsonb
-                AND NOT pg_catalog.jsonb_path_exists(
-                    source, 'strict $.columns.* ? (@.type() <> "string" && @.type() <> "null")'::pg_catalog.jsonpath,
-                    '{}'::pg_catalog.jsonb, true)
-            ELSE false
-        END IS TRUE),
+        CONSTRAINT source_known CHECK (auth.source_is_known(source)),
     max_stale interval DEFAULT '7 days'
         CONSTRAINT max_stale_not_negative CHECK (max_stale OPERATOR(pg_catalog.>=) '0 s'::pg_catalog.interval)
 );

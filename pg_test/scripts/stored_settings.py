@@ -27,6 +27,7 @@ CALLS = {
     "follow_url": "SELECT auth.follow_url('https://new.test.example', NULL, '{a}'); SELECT audience, source FROM auth.issuers WHERE issuer ~ 'new'",
     "refresh": "SELECT issuer, outcome FROM auth.refresh()",
     "list_keys": "SELECT issuer, kid, alg, state FROM auth.list_keys() ORDER BY 1, 2",
+    "source_is_known": "SELECT auth.source_is_known('{\"kind\": \"url\", \"url\": \"https://x.example/\"}')",
     "list_triggers": "SELECT table_name, trigger_name, state FROM auth.list_triggers() ORDER BY 1, 2",
     "list_stats": "SELECT count(*) > 0 FROM auth.list_stats()",
     "reset_stats": "SELECT auth.reset_stats() IS NULL",
