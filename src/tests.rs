@@ -108,7 +108,7 @@ mod tests {
                     .expect("not NULL");
             // interval_cmp counts a month as 30 days, so intervals such as 1 month and 30 days are
             // equal.
-            let micros = crate::trust::lookup::length(&interval).as_micros();
+            let micros = crate::trust::sql::length(&interval).as_micros();
             let equal = Spi::get_one_with_args::<bool>(
                 "SELECT interval '1 microsecond' * $1 = $2",
                 &[(micros as f64).into(), interval.into()],

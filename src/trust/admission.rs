@@ -12,6 +12,7 @@ use crate::pg::report::Report;
 use crate::pg::row::{self, Columns, NotUtf8, Row};
 use crate::trust::endpoint::withdrawn::Replacing;
 use crate::trust::kind::IS_ENDPOINT;
+use crate::trust::sql::argument;
 use crate::trust::tables::{self, KEY_COLUMNS};
 
 sql_function!(
@@ -303,11 +304,6 @@ pub unsafe fn algorithms(names: Option<pg_sys::Datum>) -> Result<AlgorithmSet, R
     let names = unsafe { row::strings(names) }?;
     AlgorithmSet::from_names(names.iter().map(String::as_str))
         .map_err(|unknown| errors::unknown_algorithm(&unknown))
-}
-
-/// A `text` as an argument of a query.
-pub fn argument(utf8: &str) -> Result<DatumWithOid<'static>, Report> {
-    encoding::argument(utf8).ok_or_else(errors::not_storable)
 }
 
 /// The unique index refuses the same, with a less clear message.

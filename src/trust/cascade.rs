@@ -9,10 +9,9 @@ use crate::errors;
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::Report;
 use crate::pg::row::{Columns, Row};
-use crate::trust::admission::argument;
 use crate::trust::endpoint::withdrawn::Replacing;
 use crate::trust::index::Name;
-use crate::trust::init::run;
+use crate::trust::sql::{argument, run};
 use crate::trust::tables::Tables;
 
 sql_function!(

@@ -12,14 +12,13 @@ use crate::pg::clock::StatementId;
 use crate::pg::encoding::{self, ServerText};
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::{self, Report};
-use crate::trust::admission::argument;
 use crate::trust::endpoint::Endpoint;
 use crate::trust::endpoint::withdrawn::Replacing;
-use crate::trust::init::run;
 use crate::trust::inventory;
 use crate::trust::lock;
-use crate::trust::lookup::{self, MAX_LISTED};
+use crate::trust::lookup::MAX_LISTED;
 use crate::trust::source::{self, Choice, Choices, Fault, MEMBERS, Source};
+use crate::trust::sql::{self, argument, run};
 use crate::trust::tables::{self, IsLocked, Table, Tables};
 use crate::trust::triggers;
 
@@ -134,7 +133,7 @@ fn grace(arguments: &Arguments) -> Result<Duration, Report> {
         return Err(errors::negative_interval("grace"));
     }
     // Stored in whole seconds.
-    Ok(Duration::from_secs(lookup::length(&grace).as_secs()))
+    Ok(Duration::from_secs(sql::length(&grace).as_secs()))
 }
 
 fn choices(arguments: &Arguments) -> Result<Choices, Report> {

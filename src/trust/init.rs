@@ -11,10 +11,11 @@ use crate::errors;
 use crate::pg::encoding::ServerText;
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::{self, Report};
-use crate::trust::admission::{algorithms, argument};
+use crate::trust::admission::algorithms;
 use crate::trust::endpoint::withdrawn::Replacing;
 use crate::trust::kind::IS_ENDPOINT;
 use crate::trust::lock;
+use crate::trust::sql::{argument, run};
 
 sql_function!(
     /// `auth.init(jwks jsonb, issuer text, audience text[]) RETURNS integer`.
@@ -337,13 +338,5 @@ fn trusted_keys(client: &SpiClient, issuer: &str) -> Result<i32, Report> {
         )
         .and_then(|rows| rows.first().get_one::<i32>())
         .map(Option::unwrap_or_default)
-        .map_err(errors::spi)
-}
-
-/// Runs a statement that returns no rows.
-pub fn run(client: &mut SpiClient, sql: &str, arguments: &[DatumWithOid]) -> Result<(), Report> {
-    client
-        .update(sql, None, arguments)
-        .map(drop)
         .map_err(errors::spi)
 }

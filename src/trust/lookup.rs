@@ -5,7 +5,6 @@ use std::time::Duration;
 use jwt_verify::limits::MAX_KEYS_TRIED;
 use jwt_verify::{AlgorithmSet, Keyring, Policy, Wanted};
 use pgrx::PgMemoryContexts;
-use pgrx::datum::Interval;
 
 use crate::errors;
 use crate::pg::clock::{self, StatementId};
@@ -14,6 +13,7 @@ use crate::pg::row::{NotUtf8, Row};
 use crate::trust::endpoint::Endpoint;
 use crate::trust::endpoint::state::{self as endpoint, Seen};
 use crate::trust::source::{Fault, NotOpened, OpenSource, Source};
+use crate::trust::sql::length;
 use crate::trust::stored::{OddRow, StoredKey};
 use crate::trust::tables::{Look, Tables};
 use crate::trust::watched;
@@ -467,16 +467,4 @@ fn read_policy(row: &Row) -> Result<Policy, NotUtf8> {
         max_age: row.interval("max_age").map(|i| length(&i)),
         token_types: row.strings("token_types")?,
     })
-}
-
-/// The length of an interval, where a day has 24 hours and a month 30 days as in Postgres's
-/// comparison of intervals (`interval_cmp_value`); saturates.
-pub fn length(interval: &Interval) -> Duration {
-    const DAY: i128 = 86_400_000_000;
-    let months = i128::from(interval.months()).saturating_mul(30);
-    let days = months.saturating_add(interval.days().into());
-    let total = days
-        .saturating_mul(DAY)
-        .saturating_add(interval.micros().into());
-    Duration::from_micros(u64::try_from(total.max(0)).unwrap_or(u64::MAX))
 }

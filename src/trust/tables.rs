@@ -10,8 +10,8 @@ use pgrx::pg_sys;
 
 use crate::pg::encoding;
 use crate::pg::row::{Columns, Row};
-use crate::trust::endpoint::state::{self, Progress};
 use crate::trust::index::{self, Name};
+use crate::trust::progress::{self, Progress};
 use crate::trust::triggers::{self, Faults, Sight, Watched};
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
@@ -179,7 +179,7 @@ impl Look<'_> {
             let names = [("issuer", issuer)];
             // SAFETY: the snapshot is registered.
             unsafe {
-                table.find(&state::COLUMNS, &names, 1, self.snapshot, |row| {
+                table.find(&progress::COLUMNS, &names, 1, self.snapshot, |row| {
                     found = Progress::read(row);
                 });
             }

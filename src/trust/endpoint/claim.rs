@@ -13,12 +13,10 @@ use pgrx::spi::SpiClient;
 use crate::errors;
 use crate::pg::encoding;
 use crate::pg::report::Report;
-use crate::trust::admission::argument;
 use crate::trust::endpoint::Endpoint;
-use crate::trust::endpoint::rows::{self, First, text_argument, time_argument};
-use crate::trust::endpoint::state::{CLAIM, Progress};
-use crate::trust::init::run;
 use crate::trust::kind::IS_ENDPOINT;
+use crate::trust::progress::{CLAIM, Progress};
+use crate::trust::sql::{self, First, argument, run, text_argument, time_argument};
 
 /// Why a process was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,7 +216,7 @@ pub fn take(client: &mut SpiClient, issuer: &str, reason: Reason) -> Result<Opti
     let Some(row) = First::of(found) else {
         return Ok(None);
     };
-    let now = rows::now();
+    let now = sql::now();
     let progress = Progress {
         last_attempt: row.time(6)?,
         next_attempt: row.time(7)?,

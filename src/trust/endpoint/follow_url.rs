@@ -11,15 +11,13 @@ use crate::errors;
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::{self, Report};
 use crate::settings;
-use crate::trust::admission::argument;
 use crate::trust::endpoint::Endpoint;
-use crate::trust::endpoint::rows;
 use crate::trust::endpoint::timetable;
 use crate::trust::endpoint::withdrawn::Replacing;
 use crate::trust::follow::{self, Place, Stored};
-use crate::trust::init::run;
 use crate::trust::lock;
 use crate::trust::lookup::ANY_ISSUER;
+use crate::trust::sql::{self, argument, run};
 
 sql_function!(
     /// `auth.follow_url(issuer text, url text, audience text[]) RETURNS void`.
@@ -82,7 +80,7 @@ fn follow_url(arguments: &Arguments) -> SqlResult {
     // For the launcher, some seconds after this is committed, as it mostly is at once.
     // SAFETY: reads a variable of the backend.
     let database = unsafe { pg_sys::MyDatabaseId };
-    timetable::note(database, Some(rows::now().saturating_add(SOON)));
+    timetable::note(database, Some(sql::now().saturating_add(SOON)));
     // As PG_RETURN_VOID.
     Ok(Some(pg_sys::Datum::from(0)))
 }

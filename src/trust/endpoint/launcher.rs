@@ -16,10 +16,10 @@ use crate::pg::guard;
 use crate::pg::report::{self, Report};
 use crate::pg::worker::{self, Spec};
 use crate::settings;
-use crate::trust::endpoint::rows;
-use crate::trust::endpoint::state::{self, CLAIM};
 use crate::trust::endpoint::timetable;
 use crate::trust::endpoint::worker::{FUNCTION, NAME, extra_of_launcher};
+use crate::trust::progress::{self, CLAIM};
+use crate::trust::sql;
 
 const LAUNCHER: &CStr = c"pg_auth_jwt launcher";
 const LAUNCHER_FUNCTION: &CStr = c"pg_auth_jwt_launcher_main";
@@ -84,7 +84,7 @@ impl Launcher {
         if !settings::fetching_is_on() {
             return LOOK;
         }
-        let now = rows::now();
+        let now = sql::now();
         let lines = timetable::all().into_iter().map(|(_, due)| due);
         let next = lines.chain(self.next_round).min().unwrap_or(now);
         LOOK.min(next.max(now).abs_diff(now).max(Duration::from_millis(100)))
@@ -92,8 +92,8 @@ impl Launcher {
 
     /// Starts a process for each database with a fetch that is due, one after the other.
     fn start_due(&mut self) {
-        let now = rows::now();
-        let is_due = |due: &UnixTime| state::is_due(Some(*due), now);
+        let now = sql::now();
+        let is_due = |due: &UnixTime| progress::is_due(Some(*due), now);
         let lines = timetable::all();
         let due = lines.iter().filter(|(_, due)| is_due(due));
         let mut wanted: Vec<_> = due.map(|(database, _)| *database).collect();
@@ -127,7 +127,7 @@ impl Launcher {
     fn start(&mut self, database: pg_sys::Oid) {
         // If the process notes nothing, because it cannot be started or fails.
         let former = timetable::due(database);
-        let again = rows::now().saturating_add(CLAIM);
+        let again = sql::now().saturating_add(CLAIM);
         timetable::note(database, Some(again));
         let spec = Spec {
             name: NAME,
@@ -154,7 +154,7 @@ impl Launcher {
         *failures = failures.saturating_add(1);
         let wait = schedule::after_failure(*failures, None, 0);
         // One that has no endpoint, as far as is known, waits for the next round.
-        let next = former.map(|_| rows::now().saturating_add(wait));
+        let next = former.map(|_| sql::now().saturating_add(wait));
         timetable::note(database, next);
     }
 }

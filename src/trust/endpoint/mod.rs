@@ -12,13 +12,13 @@ mod claim;
 pub mod follow_url;
 pub mod launcher;
 pub mod refresh;
-mod rows;
 pub mod start;
 pub mod state;
 mod store;
 pub mod timetable;
 mod usable;
 pub mod withdrawn;
+mod words;
 pub mod worker;
 
 use serde_json::Value;

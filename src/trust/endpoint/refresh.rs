@@ -11,12 +11,13 @@ use crate::pg::encoding;
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::worker;
 use crate::settings;
-use crate::trust::endpoint::rows;
 use crate::trust::endpoint::start::{self, Obstacle, Started};
-use crate::trust::endpoint::state::{Progress, Seen};
+use crate::trust::endpoint::state::Seen;
 use crate::trust::endpoint::worker::AT_ONCE;
 use crate::trust::inventory;
 use crate::trust::lookup;
+use crate::trust::progress::Progress;
+use crate::trust::sql;
 use crate::trust::tables::Tables;
 
 sql_function!(
@@ -67,7 +68,7 @@ fn refresh(arguments: &Arguments) -> SqlResult {
             .collect(),
     };
     drop(tables);
-    let since = rows::now();
+    let since = sql::now();
     let lines: Vec<Line> = followed
         .into_iter()
         .map(|seen| refresh_one(seen, since))
@@ -162,7 +163,7 @@ fn wait(first: &Seen, since: UnixTime) -> Result<Progress, Miss> {
         // Asked before the row is read: what a process has written is there when it has ended.
         let is_ours_running = started.as_ref().is_some_and(|(ours, _)| !ours.has_ended());
         let row = start::look(&first.issuer).ok_or(Miss::Gone)?.row;
-        let now = rows::now();
+        let now = sql::now();
         let is_new =
             (row.last_attempt, &row.outcome) != (first.row.last_attempt, &first.row.outcome);
         let is_recent = row

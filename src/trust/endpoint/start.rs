@@ -12,10 +12,11 @@ use crate::pg::turns;
 use crate::pg::worker::{self, Spec, Start};
 use crate::settings;
 use crate::trust::endpoint::claim::{self, Reason};
-use crate::trust::endpoint::rows;
-use crate::trust::endpoint::state::{CLAIM, Progress, Seen};
+use crate::trust::endpoint::state::Seen;
 use crate::trust::endpoint::worker::{AT_ONCE, FUNCTION, NAME, extra};
 use crate::trust::lookup;
+use crate::trust::progress::{CLAIM, Progress};
+use crate::trust::sql;
 use crate::trust::tables::Tables;
 
 /// How often the outcome is looked at, besides each time that the process starts and ends.
@@ -80,7 +81,7 @@ pub fn early(seen: &Seen) {
 /// Starts a fetch, unless one is running or another backend is just starting one. None is started
 /// on a standby, in a parallel worker, and where fetching is off.
 fn start(seen: &Seen, reason: Reason) {
-    let now = rows::now();
+    let now = sql::now();
     if !seen.is_enabled || seen.row.is_running(now) {
         return;
     }
@@ -176,7 +177,7 @@ impl Started {
             if row.outcome.is_some() && row.last_attempt != self.former {
                 return Some(row);
             }
-            if is_gone && !row.is_running(rows::now()) {
+            if is_gone && !row.is_running(sql::now()) {
                 // It found that others were fetching, or failed. Where no place is free, that is why; so the
                 // next who wants the fetch need not wait for another epoch.
                 if is_busy() {

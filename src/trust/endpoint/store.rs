@@ -13,13 +13,13 @@ use crate::errors;
 use crate::pg::attempt::Failure;
 use crate::pg::encoding::ServerText;
 use crate::pg::report::{self, Report, SqlState};
-use crate::trust::admission::{algorithms, argument};
+use crate::trust::admission::algorithms;
 use crate::trust::endpoint::claim::{self, Claim, Reason};
-use crate::trust::endpoint::rows::{self, First, lossy_argument, text_argument, time_argument};
 use crate::trust::endpoint::usable;
 use crate::trust::endpoint::withdrawn::Replacing;
-use crate::trust::init::{KeyChanges, run};
+use crate::trust::init::KeyChanges;
 use crate::trust::lock;
+use crate::trust::sql::{self, First, argument, lossy_argument, run, text_argument, time_argument};
 
 /// How long an answer that is older than the stored one is not believed: another server of the same
 /// endpoint may have the newer one. After that the endpoint itself went back, or its clock.
@@ -280,7 +280,7 @@ fn succeeded(
     stored: Stored,
     note: KeepNote,
 ) -> Result<(), Report> {
-    let now = rows::now();
+    let now = sql::now();
     let next = now.saturating_add(schedule::after_success(
         answer.max_age,
         answer.age,
@@ -334,7 +334,7 @@ fn succeeded(
 }
 
 fn older(client: &mut SpiClient, claim: &Claim) -> Result<(), Report> {
-    let next = rows::now().saturating_add(schedule::OLDER_ANSWER_RETRY);
+    let next = sql::now().saturating_add(schedule::OLDER_ANSWER_RETRY);
     let arguments = common(claim, Stored::Older, next)?;
     update(
         client,
@@ -349,7 +349,7 @@ fn failed(
     message: &str,
     retry_after: Option<u64>,
 ) -> Result<(), Report> {
-    let now = rows::now();
+    let now = sql::now();
     let failures = claim.before.failures.saturating_add(1);
     let count = u32::try_from(failures).unwrap_or(u32::MAX);
     let next = now.saturating_add(schedule::after_failure(count, retry_after, random()));

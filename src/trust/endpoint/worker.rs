@@ -19,9 +19,9 @@ use crate::pg::turns::Places;
 use crate::pg::worker::{self, EXTRA_BYTES};
 use crate::settings;
 use crate::trust::endpoint::claim::{self, Claim, Reason, Tag};
-use crate::trust::endpoint::rows;
 use crate::trust::endpoint::store;
 use crate::trust::endpoint::timetable;
+use crate::trust::sql;
 use crate::trust::tables;
 
 /// The process's name in `pg_stat_activity` and in the log.
@@ -135,7 +135,7 @@ fn refresh() -> Result<(), Report> {
         // Where others fetch, it ends without a claim: the fetch stays due, and is tried again. The
         // launcher must not take that for a failure, after which it would wait longer each time.
         if !AT_ONCE.take() {
-            let again = rows::now().saturating_add(PLACE_RETRY);
+            let again = sql::now().saturating_add(PLACE_RETRY);
             // SAFETY: reads a variable of the process.
             timetable::note(unsafe { pg_sys::MyDatabaseId }, Some(again));
             return Ok(());
@@ -171,7 +171,7 @@ fn refresh() -> Result<(), Report> {
         let left = as_owner(|client| claim::outlook(client, &tried))?.unwrap_or_default();
         // SAFETY: reads a variable of the process.
         let database = unsafe { pg_sys::MyDatabaseId };
-        timetable::note_tried(database, left.next, left.is_stuck, rows::now());
+        timetable::note_tried(database, left.next, left.is_stuck, sql::now());
         // Those that could not be claimed cost little, and must not keep the others waiting.
         let is_over = start.elapsed() >= MORE && (has_fetched || tried.len() >= MAX_TRIED);
         if !left.is_due || is_over {

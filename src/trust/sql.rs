@@ -1,18 +1,16 @@
-//! Values of our tables between SQL and Rust, for the statements of the refreshing process.
+//! Values and statements of the key tables between SQL and Rust.
 
 use std::time::Duration;
 
 use jwt_verify::UnixTime;
 use pgrx::datum::{DatumWithOid, FromDatum, Interval};
 use pgrx::pg_sys;
-use pgrx::spi::SpiTupleTable;
+use pgrx::spi::{SpiClient, SpiTupleTable};
 
 use crate::errors;
 use crate::pg::clock;
 use crate::pg::encoding::{self, ServerText};
 use crate::pg::report::Report;
-use crate::trust::admission::argument;
-use crate::trust::lookup;
 
 /// The first row of a query's outcome.
 pub struct First<'t>(SpiTupleTable<'t>);
@@ -37,7 +35,7 @@ impl<'t> First<'t> {
     /// The length of an `interval`; saturates.
     pub fn interval(&self, column: usize) -> Result<Option<Duration>, Report> {
         let interval: Option<Interval> = self.get(column)?;
-        Ok(interval.as_ref().map(lookup::length))
+        Ok(interval.as_ref().map(length))
     }
 
     /// An `integer`.
@@ -54,6 +52,31 @@ impl<'t> First<'t> {
     pub fn datum(&self, column: usize) -> Result<Option<pg_sys::Datum>, Report> {
         self.0.get_datum_by_ordinal(column).map_err(errors::spi)
     }
+}
+
+/// Runs a statement that returns no rows.
+pub fn run(client: &mut SpiClient, sql: &str, arguments: &[DatumWithOid]) -> Result<(), Report> {
+    client
+        .update(sql, None, arguments)
+        .map(drop)
+        .map_err(errors::spi)
+}
+
+/// The length of an interval, where a day has 24 hours and a month 30 days as in Postgres's
+/// comparison of intervals (`interval_cmp_value`); saturates.
+pub fn length(interval: &Interval) -> Duration {
+    const DAY: i128 = 86_400_000_000;
+    let months = i128::from(interval.months()).saturating_mul(30);
+    let days = months.saturating_add(interval.days().into());
+    let total = days
+        .saturating_mul(DAY)
+        .saturating_add(interval.micros().into());
+    Duration::from_micros(u64::try_from(total.max(0)).unwrap_or(u64::MAX))
+}
+
+/// A `text` as an argument of a query.
+pub fn argument(utf8: &str) -> Result<DatumWithOid<'static>, Report> {
+    encoding::argument(utf8).ok_or_else(errors::not_storable)
 }
 
 /// A `timestamptz`, or NULL, as an argument of a query.
