@@ -955,7 +955,7 @@ keys_not_fetched AS (
            format('SELECT * FROM auth.refresh(%L); -- fetches them, or says why not', s.issuer)
       FROM sources AS s WHERE s.is_fetched AND s.state IN ('missing', 'stale')
 ),
--- By the first words of what auth.key_status says (Seen::remark in src/trust/endpoint/state.rs); what an endpoint says, or a
+-- By the first words of what auth.key_status says (Seen::remark in src/trust/fetch/words.rs); what an endpoint says, or a
 -- key's id, is never first.
 fetch_not_allowed AS (
     SELECT 'warning', 'fetch_not_allowed', NULL::regclass, NULL::oid, format('issuer %s', s.issuer), s.remark,

@@ -37,7 +37,7 @@ mod stats;
 mod tests;
 mod trust;
 
-use trust::endpoint::timetable;
+use trust::fetch::timetable;
 
 #[cfg(test)]
 pub mod pg_test {
@@ -65,7 +65,7 @@ extern "C-unwind" fn _PG_init() {
             session::executor::install();
             if settings::is_loaded_by_server() {
                 pg::shared::request([&stats::SHARED, &timetable::TIMETABLE]);
-                trust::endpoint::launcher::register();
+                trust::fetch::launcher::register();
             }
             // The statement that loads the library came before the hooks.
             redaction::hooks::redact_activity();

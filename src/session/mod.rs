@@ -27,7 +27,7 @@ use crate::pg::report::Report;
 use crate::session::identity::Identity;
 use crate::settings;
 use crate::stats::{self, Event};
-use crate::trust::endpoint::start;
+use crate::trust::fetch::start;
 use crate::trust::keys;
 use crate::trust::keys::{Generation, Keys};
 

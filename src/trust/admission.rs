@@ -10,10 +10,10 @@ use crate::pg::encoding;
 use crate::pg::function::{Arguments, SqlResult, not_called_as_trigger, sql_function};
 use crate::pg::report::Report;
 use crate::pg::row::{self, Columns, NotUtf8, Row};
-use crate::trust::endpoint::withdrawn::Replacing;
 use crate::trust::kind::IS_ENDPOINT;
 use crate::trust::sql::argument;
 use crate::trust::tables::{self, KEY_COLUMNS};
+use crate::trust::withdrawn::Replacing;
 
 sql_function!(
     /// `auth.admit_key() RETURNS trigger`, before each row that is written to `auth.jwks`: refuses

@@ -9,10 +9,10 @@ use crate::errors;
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::Report;
 use crate::pg::row::{Columns, Row};
-use crate::trust::endpoint::withdrawn::Replacing;
 use crate::trust::index::Name;
 use crate::trust::sql::{argument, run};
 use crate::trust::tables::Tables;
+use crate::trust::withdrawn::Replacing;
 
 sql_function!(
     /// `auth.cascade_issuer() RETURNS trigger`, after a row of `auth.issuers` was deleted or the

@@ -13,7 +13,6 @@ use crate::pg::encoding::{self, ServerText};
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::{self, Report};
 use crate::trust::endpoint::Endpoint;
-use crate::trust::endpoint::withdrawn::Replacing;
 use crate::trust::inventory;
 use crate::trust::lock;
 use crate::trust::lookup::MAX_LISTED;
@@ -21,6 +20,7 @@ use crate::trust::source::{self, Choice, Choices, Fault, MEMBERS, Source};
 use crate::trust::sql::{self, argument, run};
 use crate::trust::tables::{self, IsLocked, Table, Tables};
 use crate::trust::triggers;
+use crate::trust::withdrawn::Replacing;
 
 sql_function!(
     /// `auth.follow(source regclass, issuer text, audience text[], grace interval, columns jsonb) RETURNS

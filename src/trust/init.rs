@@ -12,10 +12,10 @@ use crate::pg::encoding::ServerText;
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::{self, Report};
 use crate::trust::admission::algorithms;
-use crate::trust::endpoint::withdrawn::Replacing;
 use crate::trust::kind::IS_ENDPOINT;
 use crate::trust::lock;
 use crate::trust::sql::{argument, run};
+use crate::trust::withdrawn::Replacing;
 
 sql_function!(
     /// `auth.init(jwks jsonb, issuer text, audience text[]) RETURNS integer`.

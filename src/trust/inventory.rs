@@ -2,8 +2,8 @@
 
 use jwt_verify::{AlgorithmSet, UnixTime, Wanted};
 
-use crate::trust::endpoint::state::Seen;
 use crate::trust::lookup::{MAX_LISTED, Sight, in_a_context, stored_keys, with_source};
+use crate::trust::seen::Seen;
 use crate::trust::stored::{OddRow, StoredKey};
 use crate::trust::tables::Tables;
 

@@ -17,10 +17,10 @@ use lru::LruCache;
 use pgrx::pg_sys;
 
 use crate::pg::report;
-use crate::trust::endpoint::start;
-use crate::trust::endpoint::state::Seen;
+use crate::trust::fetch::start;
 use crate::trust::lookup::{self, Answer, Sight, State};
 use crate::trust::news;
+use crate::trust::seen::Seen;
 use crate::trust::tables::Tables;
 use crate::trust::triggers::Faults;
 use crate::trust::watched;

@@ -11,7 +11,7 @@ use crate::pg::clock::{self, StatementId};
 use crate::pg::report::Report;
 use crate::pg::row::{NotUtf8, Row};
 use crate::trust::endpoint::Endpoint;
-use crate::trust::endpoint::state::{self as endpoint, Seen};
+use crate::trust::seen::{self as endpoint, Seen};
 use crate::trust::source::{Fault, NotOpened, OpenSource, Source};
 use crate::trust::sql::length;
 use crate::trust::stored::{OddRow, StoredKey};

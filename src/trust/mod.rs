@@ -3,12 +3,13 @@
 //! [`admission`] has the trigger that checks keys, [`cascade`] the one that deletes them with their
 //! issuer, and [`init`] loads a JWKS. [`keys`] holds what a
 //! backend has read, and knows when that is stale. [`lookup`], [`tables`] and [`index`] read the
-//! rows that a token names, and [`inventory`] all rows. [`endpoint`] is about keys that are fetched
-//! from a URL. [`triggers`] checks that changes are announced.
+//! rows that a token names, and [`inventory`] all rows. [`fetch`] fetches the keys of those whose
+//! source is an [`endpoint`]. [`triggers`] checks that changes are announced.
 
 pub mod admission;
 mod cascade;
-pub mod endpoint;
+mod endpoint;
+pub mod fetch;
 mod follow;
 mod index;
 pub mod init;
@@ -19,6 +20,7 @@ mod lock;
 pub mod lookup;
 mod news;
 mod progress;
+mod seen;
 mod source;
 pub mod sql;
 mod status;
@@ -26,3 +28,4 @@ mod stored;
 mod tables;
 mod triggers;
 mod watched;
+pub mod withdrawn;

@@ -8,8 +8,8 @@ use lru::LruCache;
 use pgrx::pg_sys;
 
 use crate::pg::report;
-use crate::trust::endpoint::state::{self as endpoint, Seen};
 use crate::trust::lookup::{Sight, State};
+use crate::trust::seen::{self as endpoint, Seen};
 
 /// For how many sources the last state is kept; more than a server is likely to have, at few
 /// bytes each.

@@ -11,12 +11,12 @@ use crate::pg::encoding;
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::worker;
 use crate::settings;
-use crate::trust::endpoint::start::{self, Obstacle, Started};
-use crate::trust::endpoint::state::Seen;
-use crate::trust::endpoint::worker::AT_ONCE;
+use crate::trust::fetch::start::{self, Obstacle, Started};
+use crate::trust::fetch::worker::AT_ONCE;
 use crate::trust::inventory;
 use crate::trust::lookup;
 use crate::trust::progress::Progress;
+use crate::trust::seen::Seen;
 use crate::trust::sql;
 use crate::trust::tables::Tables;
 

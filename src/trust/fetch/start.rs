@@ -11,11 +11,11 @@ use pgrx::pg_sys;
 use crate::pg::turns;
 use crate::pg::worker::{self, Spec, Start};
 use crate::settings;
-use crate::trust::endpoint::claim::{self, Reason};
-use crate::trust::endpoint::state::Seen;
-use crate::trust::endpoint::worker::{AT_ONCE, FUNCTION, NAME, extra};
+use crate::trust::fetch::claim::{self, Reason};
+use crate::trust::fetch::worker::{AT_ONCE, FUNCTION, NAME, extra};
 use crate::trust::lookup;
 use crate::trust::progress::{CLAIM, Progress};
+use crate::trust::seen::Seen;
 use crate::trust::sql;
 use crate::trust::tables::Tables;
 

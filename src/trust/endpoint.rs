@@ -1,25 +1,4 @@
-//! Issuers whose keys are fetched from a URL, an endpoint.
-//!
-//! The keys are rows of `auth.jwks`, so they are looked up as any others. Here is what is special:
-//! [`state`] reads how the fetching goes, and so how long the keys count; [`start`] lets a backend
-//! start a fetch; [`worker`] is the process that does it, and [`store`] what that process writes;
-//! [`launcher`] is the process that starts fetches where no backend does. [`withdrawn`] keeps what
-//! was withdrawn by hand from coming back; [`follow_url`] and [`refresh`] are SQL functions.
-//!
-//! Backends do no network I/O.
-
-mod claim;
-pub mod follow_url;
-pub mod launcher;
-pub mod refresh;
-pub mod start;
-pub mod state;
-mod store;
-pub mod timetable;
-mod usable;
-pub mod withdrawn;
-mod words;
-pub mod worker;
+//! The source of an issuer's keys that is a URL, an endpoint.
 
 use serde_json::Value;
 

@@ -16,8 +16,8 @@ use crate::pg::guard;
 use crate::pg::report::{self, Report};
 use crate::pg::worker::{self, Spec};
 use crate::settings;
-use crate::trust::endpoint::timetable;
-use crate::trust::endpoint::worker::{FUNCTION, NAME, extra_of_launcher};
+use crate::trust::fetch::timetable;
+use crate::trust::fetch::worker::{FUNCTION, NAME, extra_of_launcher};
 use crate::trust::progress::{self, CLAIM};
 use crate::trust::sql;
 

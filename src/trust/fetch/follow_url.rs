@@ -12,12 +12,12 @@ use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::{self, Report};
 use crate::settings;
 use crate::trust::endpoint::Endpoint;
-use crate::trust::endpoint::timetable;
-use crate::trust::endpoint::withdrawn::Replacing;
+use crate::trust::fetch::timetable;
 use crate::trust::follow::{self, Place, Stored};
 use crate::trust::lock;
 use crate::trust::lookup::ANY_ISSUER;
 use crate::trust::sql::{self, argument, run};
+use crate::trust::withdrawn::Replacing;
 
 sql_function!(
     /// `auth.follow_url(issuer text, url text, audience text[]) RETURNS void`.

@@ -18,9 +18,9 @@ use crate::pg::report::Report;
 use crate::pg::turns::Places;
 use crate::pg::worker::{self, EXTRA_BYTES};
 use crate::settings;
-use crate::trust::endpoint::claim::{self, Claim, Reason, Tag};
-use crate::trust::endpoint::store;
-use crate::trust::endpoint::timetable;
+use crate::trust::fetch::claim::{self, Claim, Reason, Tag};
+use crate::trust::fetch::store;
+use crate::trust::fetch::timetable;
 use crate::trust::sql;
 use crate::trust::tables;
 

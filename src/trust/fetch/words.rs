@@ -9,9 +9,9 @@ use crate::errors;
 use crate::pg::library::FetchLibrary;
 use crate::pg::report::Report;
 use crate::settings;
-use crate::trust::endpoint::start::{self, Obstacle};
-use crate::trust::endpoint::state::{Seen, State};
-use crate::trust::endpoint::timetable;
+use crate::trust::fetch::start::{self, Obstacle};
+use crate::trust::fetch::timetable;
+use crate::trust::seen::{Seen, State};
 
 impl Seen {
     /// Why nothing is fetched, with this server's settings and files.

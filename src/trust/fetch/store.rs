@@ -14,12 +14,12 @@ use crate::pg::attempt::Failure;
 use crate::pg::encoding::ServerText;
 use crate::pg::report::{self, Report, SqlState};
 use crate::trust::admission::algorithms;
-use crate::trust::endpoint::claim::{self, Claim, Reason};
-use crate::trust::endpoint::usable;
-use crate::trust::endpoint::withdrawn::Replacing;
+use crate::trust::fetch::claim::{self, Claim, Reason};
+use crate::trust::fetch::usable;
 use crate::trust::init::KeyChanges;
 use crate::trust::lock;
 use crate::trust::sql::{self, First, argument, lossy_argument, run, text_argument, time_argument};
+use crate::trust::withdrawn::Replacing;
 
 /// How long an answer that is older than the stored one is not believed: another server of the same
 /// endpoint may have the newer one. After that the endpoint itself went back, or its clock.

@@ -1,0 +1,20 @@
+//! Fetching of the keys of issuers whose source is an [`Endpoint`](crate::trust::endpoint::Endpoint).
+//!
+//! The keys are rows of `auth.jwks`, so they are looked up as any others. [`start`] lets a backend
+//! start a fetch; [`worker`] is the process that does it, and [`store`] writes what it got;
+//! [`launcher`] is the process that starts fetches where no backend does. [`follow_url`] and
+//! [`refresh`] are SQL functions. [`seen`](crate::trust::seen) tells how long the keys count, and
+//! [`withdrawn`](crate::trust::withdrawn) keeps what was withdrawn by hand from coming back.
+//!
+//! Backends do no network I/O.
+
+mod claim;
+pub mod follow_url;
+pub mod launcher;
+pub mod refresh;
+pub mod start;
+mod store;
+pub mod timetable;
+mod usable;
+mod words;
+pub mod worker;
