@@ -5,8 +5,8 @@ the folders of each folder. Prints each circle as a path and fails if there is o
   scripts/imports.py SOURCE ...    each the folder of a crate that has lib.rs
 
 An import is a path that begins with crate:: or super::, in a `use` or in an expression. Tests and
-comments are left out. Between a folder's mod.rs and the files of that folder nothing counts: they are
-one module."""
+comments are left out. Between a folder's mod.rs and the files of that folder nothing counts: they
+are one module."""
 
 import os
 import re
