@@ -99,7 +99,7 @@ CREATE TABLE tomorrow PARTITION OF events FOR VALUES FROM ('2027-01-01') TO ('20
 GRANT SELECT ON tomorrow, child TO authenticated;
 ALTER TABLE tomorrow ENABLE ROW LEVEL SECURITY;
 COMMENT ON TABLE child IS 'pg_auth_jwt: ignore partition_without_rls';
-SELECT level, code, object FROM auth.lint();
+SELECT level, code, object FROM auth.lint() WHERE code <> 'server_outdated';
 DROP TABLE events, child;
 
 -- policy_for_no_login: a role whose views are queried, or whose functions are called, is used without a login.
@@ -174,7 +174,7 @@ CREATE POLICY "p""; DROP TABLE posts; --" ON "a;'b"."t""; DROP TABLE posts; --" 
 CREATE INDEX "i""; DROP TABLE posts; --" ON "a;'b"."t""; DROP TABLE posts; --" (lower("c"";--"));
 CREATE FUNCTION "a;'b"."f""; DROP TABLE posts; --"() RETURNS text LANGUAGE sql SECURITY DEFINER AS $$ SELECT min("c"";--") FROM "a;'b"."t""; DROP TABLE posts; --" $$;
 :lint
-SELECT fix FROM auth.lint() WHERE fix !~ '[.][.][.]' AND code <> 'scope_not_stored' \gexec
+SELECT fix FROM auth.lint() WHERE fix !~ '[.][.][.]' AND code NOT IN ('scope_not_stored', 'server_outdated') \gexec
 SELECT count(*) FROM posts;
 :lint
 \c - postgres
