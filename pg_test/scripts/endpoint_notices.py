@@ -141,6 +141,8 @@ def not_listed(checks, cluster, db, endpoint):
         hint = issuer.error(session, 1).fields["H"]
         checks.true(f"the hint: {hint}", "not fetched on this server" in hint and "auth.key_status" in hint)
     cluster.allow(endpoint.host)
+    # One that these sessions have started may still run, and the next one would not wait for it.
+    until(lambda: not cluster.workers(), "no process fetches")
     with cluster.session(db) as session:
         session.query("SET pg_auth_jwt.refresh_wait = '20 s'")
         issuer.change("early_after = NULL, next_attempt = NULL")

@@ -100,6 +100,8 @@ pub(crate) fn race(
         };
         if silent.is_empty() && waiting.len() == 0 || left.is_zero() {
             let untried = waiting.len();
+            // In the order of the addresses, and not in that of their errors, which differs each time.
+            failed.sort_by_key(|(address, _)| addresses.iter().position(|other| other == address));
             return Err(Lost {
                 failed,
                 silent,
