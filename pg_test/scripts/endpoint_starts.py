@@ -190,7 +190,11 @@ def next_place_is_for_others(checks, cluster, db, endpoint):
         held[begun[0]].release()
         until(lambda: issuer.sign_in(session, 2) is None, "the free place")
         until(lambda: cluster.places(db) == 0, "the fetch has ended")
-        checks.equal("no third of the greedy one's", sum(1 for other in greedy.issuers if other.seen()), 2)
+        # By the order of the requests: on a busy machine the greedy one's other fetch may reach its
+        # time limit meanwhile, and a third of its fetches then begins rightly.
+        later = [endpoint.last(other.path).at for n, other in enumerate(greedy.issuers) if n not in begun and other.seen()]
+        first = endpoint.last(issuer.path).at
+        checks.true(f"no third of the greedy one's before: {first}, {later}", all(first < at for at in later))
         held[4].release()
         until(lambda: sum(1 for other in greedy.issuers if other.seen()) == 3, "two places are free, and it has one of them")
         for answer in held:
