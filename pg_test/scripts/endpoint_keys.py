@@ -202,7 +202,7 @@ def written_by_hand(checks, cluster, db, endpoint):
     owner.query(f"UPDATE auth.jwks SET alg = 'EdDSA', expires_at = '2100-01-01' WHERE {mine} AND kid = 'e1'")
     checks.equal("stay", [issuer.outcome() in ("changed", "unchanged"), owner.value(f"SELECT alg || ' ' || expires_at::date FROM auth.jwks WHERE {mine} AND kid = 'e1'")],
                  [True, "EdDSA 2100-01-01"])
-    # What is stored already comes back: a saved table, and a replica.
+    # Rows that were stored before come back: a saved table, and a replica.
     owner.query(f"CREATE TEMP TABLE saved AS SELECT * FROM auth.jwks WHERE {mine}; BEGIN; DELETE FROM auth.jwks WHERE {mine};"
                 "INSERT INTO auth.jwks TABLE saved; COMMIT")
     checks.equal("saved rows", issuer.kids(), ["e1", "e2"])

@@ -9,7 +9,7 @@ from lib.endpoint import Endpoint, keys
 from lib.following import FetchingCluster, Issuer, folder, until
 from lib.pg import Checks
 
-# What the launcher writes for each process that it starts.
+# The launcher's line for each process that it starts.
 START = ' registering background worker "pg_auth_jwt refresh"'
 # A round starts one for each of these.
 DATABASES = "SELECT count(*) FROM pg_database WHERE datallowconn AND NOT datistemplate"

@@ -210,7 +210,7 @@ def documents(checks, cluster, db, endpoint):
         owner.query(f"SELECT auth.follow_url('{name}', '{endpoint.script(path, document)}', '{{app}}')")
         checks.equal(path, owner.query(f"SELECT outcome, detail FROM auth.refresh('{name}')"), [["changed", None]])
         owner.query(f"SELECT auth.unfollow('{name}')")
-    # Where no document of OpenID's is.
+    # Issuers without a document of OpenID's.
     own = endpoint.url
     endpoint.script("/.well-known/oauth-authorization-server", Answer(json.dumps({"issuer": own, "jwks_uri": f"{own}/documented"})))
     owner.query(f"SELECT auth.follow_url('{own}', audience => '{{app}}')")

@@ -11,7 +11,7 @@ from lib.endpoint import Answer, Endpoint, Held, keys
 from lib.following import FetchingCluster, Issuer, Stalled, folder, until
 from lib.pg import Checks
 
-# Of one database, and of the server.
+# Processes that fetch at once: of one database, and of the server.
 AT_ONCE, IN_ALL = 2, 3
 
 

@@ -17,7 +17,7 @@ COMMANDS = {
     "UPDATE": "WITH changed AS (UPDATE documents SET id = id WHERE id > 0 RETURNING 1) SELECT count(*) FROM changed",
     "DELETE": "WITH deleted AS (DELETE FROM documents WHERE id > 0 RETURNING 1) SELECT count(*) FROM deleted",
 }
-# What a new row may be: each combination of what the policies ask for.
+# New rows: each combination of what the policies ask for.
 NEW_ROWS = list(itertools.product(("u1", "u2"), ("true", "false")))
 EXPRESSIONS = (None, None, "true", "false", "owner = auth.user_id()", "published", "NULL::boolean",
                "auth.session() ->> 'tenant' IS NOT NULL")

@@ -105,7 +105,7 @@ def guarded(checks, cluster, what, db):
     checks.equal(f"{what}: the view's options", owner.value(OPTIONS), "{security_invoker=true,security_barrier=true}")
     checks.equal(f"{what}: the other extension", owner.query("SELECT extname FROM pg_extension WHERE extname ~ 'jwt'"), [["pg_auth_jwt"]])
     found = owner.query(clients.block("left_over", PAGE))
-    # What auth.lint says about the keys of this test is right, and the server may lack fixes.
+    # Findings about the keys of this test are right, and the server may lack fixes.
     checks.equal(f"{what}: left over", [row for row in found if row[0] not in (f"issuer {tokens.ISSUER}", "server")], [])
 
 

@@ -35,7 +35,7 @@ LEFT_BEHIND = doc_sql("docs/troubleshooting.md", "left_behind")
 WHOSE = doc_sql("docs/troubleshooting.md", "all_rows")
 
 
-# What is not about the mistake: a README's set-up has no pooler yet, and the server may lack fixes.
+# Findings that are not about the mistake: the README has no pooler yet, the server may lack fixes.
 OF_MISTAKES = "WHERE code NOT IN ('scope_not_stored', 'server_outdated')"
 
 

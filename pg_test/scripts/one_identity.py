@@ -96,7 +96,7 @@ INSERT INTO drafts SELECT * FROM memos;
 ALTER TABLE drafts ENABLE ROW LEVEL SECURITY;
 CREATE POLICY p ON drafts TO authenticated USING (helper.clearance() IS DISTINCT FROM 'low');
 
--- What reads a table without row security and without grants, for its caller, by helper functions.
+-- Functions and rules that read a table without row security and grants, for their caller, by helper functions.
 CREATE TABLE kept AS SELECT * FROM files;
 ALTER TABLE kept ADD PRIMARY KEY (id);
 CREATE FUNCTION of_definer() RETURNS SETOF kept LANGUAGE sql STABLE SECURITY DEFINER AS 'SELECT * FROM kept

@@ -101,7 +101,7 @@ def main():
         root = cluster.session(db, "postgres")
         with cluster.session(db, "owner_role") as owner:
             owner.query(SETUP)
-        # Whose functions and operators a careless search_path would call.
+        # Its functions and operators are what a careless search_path would call.
         root.query("""CREATE SCHEMA shadow; GRANT USAGE ON SCHEMA shadow TO PUBLIC;
             CREATE FUNCTION shadow.wrong(text, text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'an operator of the schema shadow'; END $$;
             CREATE OPERATOR shadow.= (LEFTARG = text, RIGHTARG = text, FUNCTION = shadow.wrong);

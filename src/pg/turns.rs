@@ -85,7 +85,7 @@ fn turn(database: u32, key: u64) -> pg_sys::LOCKTAG {
 pub struct Places {
     /// On the whole server.
     pub server: u32,
-    /// Of one database.
+    /// In one database.
     pub database: u32,
 }
 

@@ -1,4 +1,5 @@
-//! What `auth.jwt_session_init` tells a connection once: mistakes of the set-up that raise no error.
+//! Advice that `auth.jwt_session_init` gives a connection once: mistakes of the set-up that raise no
+//! error.
 //!
 //! Once, because the answer to a client's every sign-in would fill its log, and because looking costs
 //! more than signing in. `DISCARD ALL` does not repeat it: what is wrong is wrong for the role and the

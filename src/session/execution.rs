@@ -131,7 +131,7 @@ pub struct Frame {
     /// The query that is executed; NULL for the planner, which evaluates claim functions only for
     /// its estimates.
     query: *mut pg_sys::QueryDesc,
-    /// Where the executor sends the query's rows now; NULL while it does not.
+    /// The receiver of the query's rows; NULL while the executor sends none.
     receiver: *mut pg_sys::DestReceiver,
     /// Whether the query is being started with the rights of a SECURITY DEFINER function.
     begins_for_definer: bool,
@@ -426,7 +426,7 @@ pub fn refuse(caller: pg_sys::MemoryContext, refusal: Report) -> Report {
 ///
 /// # Errors
 ///
-/// Where the session's identity is another one than the execution's.
+/// If the session's identity is another one than the execution's.
 pub fn confirm(current: Option<&Rc<Identity>>, refusal: Option<Report>) -> Result<(), Report> {
     // SAFETY: reads a variable of the backend.
     let stack = unsafe { pg_sys::error_context_stack };

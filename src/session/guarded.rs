@@ -1,5 +1,5 @@
-//! Which queries guard rows by helper functions: claim functions in everything that runs inside of
-//! such a query count (see [`super::execution`]).
+//! Tells queries that guard rows by helper functions: claim functions in everything that runs inside
+//! of such a query count (see [`super::execution`]).
 //!
 //! The tables decide. `PlannedStmt.dependsOnRole` does not: Postgres does not set it for row
 //! security. Nor does the current role's right to bypass row security: inside of a SECURITY DEFINER

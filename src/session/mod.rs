@@ -111,7 +111,7 @@ pub fn with_identity<T>(
 ///
 /// # Errors
 ///
-/// Where it is another one, or the token is no longer good.
+/// If it is another one, or the token is no longer good.
 pub fn confirm_execution() -> Result<(), Report> {
     SESSION.with(|session| {
         let refusal = if session.is_resolved() {

@@ -134,7 +134,7 @@ fn admit_key(arguments: &Arguments) -> SqlResult {
     }
 }
 
-/// What is filled in.
+/// Columns that the trigger fills in.
 struct Filled {
     kid: Option<String>,
     alg: Option<String>,
@@ -248,7 +248,7 @@ fn agree(
 /// The relevant columns of the issuer's row of `auth.issuers`.
 struct IssuerRow {
     algorithms: AlgorithmSet,
-    /// Where its keys come from, if neither from `auth.init` nor from SQL.
+    /// The source of its keys, if that is neither `auth.init` nor SQL.
     source: Option<Source>,
 }
 

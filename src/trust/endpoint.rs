@@ -8,7 +8,7 @@ use crate::trust::kind::Kind;
 /// The column `source` of a row of `auth.issuers`, as `auth.follow_url` writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Where the keys are; where `discover`, the discovery document that names the place.
+    /// The URL of the keys; if `discover`, of the discovery document that names it.
     pub url: String,
     pub discover: bool,
 }
@@ -36,7 +36,7 @@ impl Endpoint {
         members.is_empty().then_some(Self { url, discover })
     }
 
-    /// What is stored in the column.
+    /// The column's JSON.
     pub fn to_json(&self) -> String {
         let kind = if self.discover {
             Kind::Discovery

@@ -1,10 +1,10 @@
-//! The kinds of source that the column `source` of `auth.issuers` can name. The constraint
-//! `source_known` of sql/tables.sql has them too.
+//! The kinds of source that the column `source` of `auth.issuers` can name. `auth.source_is_known` of
+//! sql/admission.sql has them too.
 
 use serde_json::{Map, Value};
 
-/// SQL for "the source of issuer `i` is an endpoint". What `Endpoint::from_json` does not read of
-/// these kinds, the constraint refuses.
+/// SQL for "the source of issuer `i` is an endpoint". The table's constraint refuses each source of
+/// these kinds that `Endpoint::from_json` does not read.
 pub const IS_ENDPOINT: &str = "(i.source OPERATOR(pg_catalog.->>) 'kind') \
      OPERATOR(pg_catalog.=) ANY ('{url,discovery}'::pg_catalog.text[])";
 

@@ -36,8 +36,8 @@ pub struct Answer {
     pub sight: Option<Sight>,
     /// How fetching them goes, where they are fetched.
     pub endpoint: Option<Seen>,
-    /// Whether the tables could be read. Where they are missing or altered, or do not stop to change,
-    /// that an issuer is not found means nothing.
+    /// Whether the tables could be read. If they are missing or altered, or do not stop changing, it
+    /// means nothing that an issuer is not found.
     pub is_read: bool,
 }
 

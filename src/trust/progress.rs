@@ -26,7 +26,7 @@ pub const CLAIM: Duration = Duration::from_secs(10);
 /// A text that is read of the row, such as an error, is no longer than this.
 const MAX_TEXT_BYTES: usize = 4_096;
 
-/// What a row of `auth.endpoints` says; as if there was none where it is missing.
+/// A row of `auth.endpoints`; empty if there is no row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     pub last_success: Option<UnixTime>,

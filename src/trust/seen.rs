@@ -8,7 +8,7 @@ use jwt_verify::UnixTime;
 use crate::trust::endpoint::Endpoint;
 use crate::trust::progress::Progress;
 
-/// What a backend knows of an issuer's endpoint.
+/// An issuer's endpoint, as a backend knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// The issuer's name in `auth.issuers`.
@@ -46,7 +46,7 @@ impl State {
 impl Seen {
     /// When the keys were fetched last; `None`: never, or at a time that cannot be told.
     ///
-    /// Where the clock was ahead then, `last_success` lies in the future, and the keys would count until long
+    /// If the clock was ahead then, `last_success` lies in the future, and the keys would count until long
     /// after that. The next claim corrects it; where none is made (fetching is off, on a standby), the date
     /// of the answer tells more, by the other server's clock.
     pub(super) fn fetched_at(&self, now: UnixTime) -> Option<UnixTime> {
@@ -58,7 +58,7 @@ impl Seen {
         self.row.answered.filter(|answered| *answered <= now)
     }
 
-    /// From when on the keys do not count; `None`: they were never fetched.
+    /// The time from which on the keys do not count; `None`: they were never fetched.
     pub fn valid_until(&self, now: UnixTime) -> Option<UnixTime> {
         self.row.last_success?;
         Some(match (self.max_stale, self.fetched_at(now)) {

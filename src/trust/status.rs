@@ -23,16 +23,16 @@ sql_function!(
     pg_auth_jwt_list_triggers,
     |arguments| {
         let text = |text: &str| encoding::to_server_lossy(text).as_bytes().into_datum();
-        let sights = tables::triggers();
-        arguments.return_rows(sights.iter().map(|sight| {
+        let found = tables::triggers();
+        arguments.return_rows(found.iter().map(|trigger| {
             [
-                text(sight.table.qualified_name()),
-                text(&sight.name),
-                sight.oid.into_datum(),
-                text(sight.needs.name()),
-                text(sight.state.name()),
-                sight.detail().as_deref().and_then(text),
-                sight.repair().as_deref().and_then(text),
+                text(trigger.table.qualified_name()),
+                text(&trigger.name),
+                trigger.oid.into_datum(),
+                text(trigger.needs.name()),
+                text(trigger.state.name()),
+                trigger.detail().as_deref().and_then(text),
+                trigger.repair().as_deref().and_then(text),
             ]
         }))?;
         Ok(None)

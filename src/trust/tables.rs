@@ -12,7 +12,7 @@ use crate::pg::encoding;
 use crate::pg::row::{Columns, Row};
 use crate::trust::index::{self, Name};
 use crate::trust::progress::{self, Progress};
-use crate::trust::triggers::{self, Faults, Sight, Watched};
+use crate::trust::triggers::{self, Faults, FoundTrigger, Watched};
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
 
@@ -219,15 +219,15 @@ pub fn find() -> Option<(pg_sys::Oid, pg_sys::Oid)> {
 }
 
 /// All required triggers of the extension's tables, as they are.
-pub fn triggers() -> Vec<Sight> {
-    let mut sights = Vec::new();
+pub fn triggers() -> Vec<FoundTrigger> {
+    let mut found = Vec::new();
     for watched in Watched::ALL {
         if let Some(table) = find_table(watched.name()).and_then(Table::open) {
             // SAFETY: the relation is open.
-            sights.extend(unsafe { triggers::sights(watched, table.0, None) });
+            found.extend(unsafe { triggers::found_triggers(watched, table.0, None) });
         }
     }
-    sights
+    found
 }
 
 /// The oid of another table of the extension's.

@@ -86,7 +86,7 @@ struct Function {
     name: &'static str,
     /// Its name in the library.
     symbol: &'static CStr,
-    /// What happens where it is not called.
+    /// The effect of its not being called.
     effect: &'static str,
 }
 
@@ -226,7 +226,7 @@ pub const SOURCE_TRUNCATE_TRIGGER: &str = "pg_auth_jwt_keys_truncated";
 
 /// How a required trigger was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum TriggerState {
     Good,
     /// Not ENABLE ALWAYS, as it must be.
     OriginOnly,
@@ -235,7 +235,7 @@ pub enum State {
     Missing,
 }
 
-impl State {
+impl TriggerState {
     /// As `auth.list_triggers` shows it.
     pub fn name(self) -> &'static str {
         match self {
@@ -250,28 +250,28 @@ impl State {
 
 /// A required trigger of a table as it was found.
 #[derive(PartialEq, Eq)]
-pub struct Sight {
+pub struct FoundTrigger {
     pub table: Watched,
     /// Its oid; `None` where it is missing.
     pub oid: Option<pg_sys::Oid>,
     /// Its name; the one that it should have, where it is missing.
     pub name: String,
     pub needs: Needs,
-    pub state: State,
+    pub state: TriggerState,
     effect: &'static str,
     /// The statement that creates it.
     definition: String,
 }
 
-impl Sight {
+impl FoundTrigger {
     /// The problem, as a sentence; `None` where there is none.
     pub fn detail(&self) -> Option<String> {
         let (state, when) = match self.state {
-            State::Good => return None,
-            State::OriginOnly => ("not ENABLE ALWAYS", " where replication writes them"),
-            State::ReplicaOnly => ("enabled for replication only", ""),
-            State::Disabled => ("disabled", ""),
-            State::Missing => ("missing", ""),
+            TriggerState::Good => return None,
+            TriggerState::OriginOnly => ("not ENABLE ALWAYS", " where replication writes them"),
+            TriggerState::ReplicaOnly => ("enabled for replication only", ""),
+            TriggerState::Disabled => ("disabled", ""),
+            TriggerState::Missing => ("missing", ""),
         };
         Some(format!("It is {state}, so {}{when}.", self.effect))
     }
@@ -279,13 +279,13 @@ impl Sight {
     /// The statements that mend it.
     pub fn repair(&self) -> Option<String> {
         let enable = match (self.state, self.needs) {
-            (State::Good, _) => return None,
-            (State::Missing, Needs::Origin) => return Some(format!("{};", self.definition)),
+            (TriggerState::Good, _) => return None,
+            (TriggerState::Missing, Needs::Origin) => return Some(format!("{};", self.definition)),
             (_, Needs::Always) => "ENABLE ALWAYS TRIGGER",
             (_, Needs::Origin) => "ENABLE TRIGGER",
         };
         let create = match self.state {
-            State::Missing => format!("{}; ", self.definition),
+            TriggerState::Missing => format!("{}; ", self.definition),
             _ => String::new(),
         };
         let (table, name) = (
@@ -298,7 +298,7 @@ impl Sight {
 
 /// The problems with triggers without which a session does not learn of changes.
 #[derive(PartialEq, Eq)]
-pub struct Faults(Vec<Sight>);
+pub struct Faults(Vec<FoundTrigger>);
 
 impl Faults {
     pub const fn none() -> Self {
@@ -315,10 +315,10 @@ impl Faults {
         let mut details = Vec::new();
         for table in Watched::ALL {
             for (is_missing, state) in [(false, "not ENABLE ALWAYS"), (true, "missing")] {
-                let found = self.0.iter().filter(|sight| {
-                    sight.table == table && (sight.state == State::Missing) == is_missing
+                let found = self.0.iter().filter(|trigger| {
+                    trigger.table == table && (trigger.state == TriggerState::Missing) == is_missing
                 });
-                let names: Vec<_> = found.map(|sight| sight.name.as_str()).collect();
+                let names: Vec<_> = found.map(|trigger| trigger.name.as_str()).collect();
                 let (noun, verb) = match names.len() {
                     0 => continue,
                     1 => ("Trigger", "is"),
@@ -328,7 +328,7 @@ impl Faults {
                 details.push(format!("{noun} {names} on {table} {verb} {state}."));
             }
         }
-        let repairs: Vec<_> = self.0.iter().filter_map(Sight::repair).collect();
+        let repairs: Vec<_> = self.0.iter().filter_map(FoundTrigger::repair).collect();
         errors::triggers_altered(&details.join(" "), &repairs.join(" "))
     }
 }
@@ -342,9 +342,9 @@ pub unsafe fn faults<const N: usize>(tables: [(Watched, pg_sys::Relation); N]) -
     let mut found = Vec::new();
     for (table, relation) in tables {
         // SAFETY: as the caller promises.
-        found.extend(unsafe { sights(table, relation, Some(Needs::Always)) });
+        found.extend(unsafe { found_triggers(table, relation, Some(Needs::Always)) });
     }
-    found.retain(|sight| sight.state != State::Good);
+    found.retain(|trigger| trigger.state != TriggerState::Good);
     Faults(found)
 }
 
@@ -354,11 +354,11 @@ pub unsafe fn faults<const N: usize>(tables: [(Watched, pg_sys::Relation); N]) -
 /// # Safety
 ///
 /// The relation must be open.
-pub unsafe fn sights(
+pub unsafe fn found_triggers(
     table: Watched,
     relation: pg_sys::Relation,
     needs: Option<Needs>,
-) -> Vec<Sight> {
+) -> Vec<FoundTrigger> {
     let wanted = table.needed().iter();
     let wanted = wanted.filter(|needed| needs.is_none_or(|needs| needed.needs == needs));
     // SAFETY: as the caller promises.
@@ -373,8 +373,8 @@ pub unsafe fn sights(
                 |found| encoding::from_server_lossy(&found.name),
             );
             let is_taken = || triggers.iter().any(|it| it.name == needed.name.as_bytes());
-            let state = found.map_or(State::Missing, |found| found.state(needed.needs));
-            Sight {
+            let state = found.map_or(TriggerState::Missing, |found| found.state(needed.needs));
+            FoundTrigger {
                 table,
                 oid: found.map(|found| found.oid),
                 name,
@@ -382,7 +382,7 @@ pub unsafe fn sights(
                 state,
                 effect: needed.function.effect,
                 definition: match state {
-                    State::Missing => definition(needed, table.qualified_name(), is_taken()),
+                    TriggerState::Missing => definition(needed, table.qualified_name(), is_taken()),
                     _ => String::new(),
                 },
             }
@@ -419,7 +419,7 @@ pub unsafe fn announce(relation: pg_sys::Relation) -> bool {
     let triggers = unsafe { triggers_of_table(relation) };
     triggers.is_some_and(|triggers| {
         SOURCE.iter().all(|needed| {
-            best(&triggers, needed).is_some_and(|it| it.state(needed.needs) == State::Good)
+            best(&triggers, needed).is_some_and(|it| it.state(needed.needs) == TriggerState::Good)
         })
     })
 }
@@ -456,12 +456,12 @@ struct Found {
 }
 
 impl Found {
-    fn state(&self, needs: Needs) -> State {
+    fn state(&self, needs: Needs) -> TriggerState {
         match (u32::from(self.enabled), needs) {
-            (ALWAYS, _) | (ORIGIN, Needs::Origin) => State::Good,
-            (ORIGIN, Needs::Always) => State::OriginOnly,
-            (REPLICA, _) => State::ReplicaOnly,
-            _ => State::Disabled,
+            (ALWAYS, _) | (ORIGIN, Needs::Origin) => TriggerState::Good,
+            (ORIGIN, Needs::Always) => TriggerState::OriginOnly,
+            (REPLICA, _) => TriggerState::ReplicaOnly,
+            _ => TriggerState::Disabled,
         }
     }
 }
@@ -518,7 +518,7 @@ fn best<'t>(triggers: &'t [Found], needed: &Needed) -> Option<&'t Found> {
     triggers
         .iter()
         .filter(|trigger| does_its_work(trigger, needed))
-        .min_by_key(|trigger| trigger.state(needed.needs) != State::Good)
+        .min_by_key(|trigger| trigger.state(needed.needs) != TriggerState::Good)
 }
 
 /// Whether a trigger, if it fires, does the same as the required one: with any name, for all its

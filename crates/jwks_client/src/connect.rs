@@ -42,7 +42,7 @@ impl Dial for SystemDial {
     }
 }
 
-/// What came of addresses none of which could be connected to.
+/// Result of a race that no address has won.
 #[derive(Debug)]
 pub(crate) struct Lost {
     /// Those that failed.

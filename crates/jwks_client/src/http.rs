@@ -129,7 +129,7 @@ impl Response {
         if encoding.iter().any(|value| is_encoded(value.as_bytes())) {
             return Err(failure::protocol(&self.host, "it has a Content-Encoding"));
         }
-        // What else it names would still be in the body, after the chunks are put together.
+        // Other codings that it names would still be in the body, after the chunks are put together.
         let mut codings = self.headers.get_all(header::TRANSFER_ENCODING).iter();
         if !codings.all(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked")) {
             let reason = "it has a Transfer-Encoding other than \"chunked\"";

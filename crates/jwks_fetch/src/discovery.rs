@@ -24,7 +24,7 @@ pub fn discovery_url(issuer: &str) -> Result<EndpointUrl, UrlError> {
     EndpointUrl::parse(&format!("{issuer}{WELL_KNOWN}"))
 }
 
-/// Where at an issuer's host its OAuth metadata is, with the issuer's path behind (RFC 8414 §3.1).
+/// Path of OAuth metadata at the issuer's host; the issuer's own path comes after it (RFC 8414 §3.1).
 const OAUTH_WELL_KNOWN: &str = "/.well-known/oauth-authorization-server";
 
 /// Returns the URL of an issuer's OAuth metadata, which may be there where no discovery document is.

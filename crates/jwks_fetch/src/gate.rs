@@ -267,17 +267,17 @@ pub enum HostListError {
     Entry {
         /// Quoted and shortened.
         entry: String,
-        /// What is wrong with it.
+        /// The fault.
         reason: EntryError,
     },
     /// The whole value is too long.
     TooLong,
 }
 
-/// What is wrong with an entry of `pg_auth_jwt.fetch_hosts`.
+/// Fault of an entry of `pg_auth_jwt.fetch_hosts`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryError {
-    /// Neither a host's name nor an address, with or without a port, nor a pattern.
+    /// It is no host's name, address or pattern, with or without a port.
     NotAHost,
     /// It begins with `https://`.
     HasScheme,

@@ -1,10 +1,10 @@
-//! What an answer is that is no JWK Set: for a message, and nothing else.
+//! Names an answer that is no JWK Set for what it is: for a message, and nothing else.
 
 use serde_json::{Map, Value};
 
 use crate::excerpt;
 
-/// What an answer looks like.
+/// Form of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// Nothing, or white space.
@@ -37,7 +37,7 @@ pub enum Shape {
 const SECRET: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
 impl Shape {
-    /// Of the text of an answer.
+    /// The form of an answer's text.
     #[must_use]
     pub fn of(text: &str) -> Self {
         if text.starts_with('\u{feff}') {

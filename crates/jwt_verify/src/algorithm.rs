@@ -82,7 +82,7 @@ impl Algorithm {
         self.row().key.key_type()
     }
 
-    /// What there is to know of the algorithm. A new one is a row here.
+    /// Row of the algorithm in the table of all. A new algorithm is a row here.
     pub(crate) const fn row(self) -> Row {
         use Check::{Beside, Provider};
         use SignatureLength::{Bytes, OfModulus};
@@ -114,7 +114,7 @@ impl Algorithm {
 #[derive(Clone, Copy)]
 pub(crate) struct Row {
     pub(crate) name: &'static str,
-    /// What it works with.
+    /// The kind of key that it takes.
     pub(crate) key: KeyKind,
     pub(crate) signature: SignatureLength,
     pub(crate) check: Check,
@@ -129,7 +129,7 @@ pub(crate) enum SignatureLength {
     OfModulus,
 }
 
-/// Who checks a signature.
+/// Code that checks a signature.
 #[derive(Clone, Copy)]
 pub(crate) enum Check {
     /// jsonwebtoken's crypto provider, which calls the algorithm so.
@@ -251,7 +251,7 @@ impl fmt::Display for AlgorithmSet {
 /// Algorithms of RFC 7518 §4 and §5 that encrypt: how their names begin.
 const OF_ENCRYPTION: [&str; 6] = ["RSA-OAEP", "RSA1_5", "ECDH-ES", "PBES2-", "dir", "A"];
 
-/// What to do about an `alg` that is none of [`Algorithm`], as a clause. `name` may be cut off.
+/// Advice on an `alg` that is none of [`Algorithm`], as a clause. `name` may be cut off.
 pub(crate) fn unsupported_advice(name: &str) -> String {
     let known = ["Ed25519"]
         .into_iter()

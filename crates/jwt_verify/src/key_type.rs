@@ -33,7 +33,7 @@ impl fmt::Display for KeyType {
     }
 }
 
-/// What a signature algorithm works with: narrower than the type, by the curve.
+/// Kind of key that a signature algorithm takes: narrower than the type, by the curve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeyKind {
     Rsa,

@@ -29,7 +29,7 @@ const STEPS: &[(&str, &str)] = &[
 /// A read of a claim.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Read {
-    /// As it is shown.
+    /// The text that is shown.
     shown: String,
     /// The claim, its member, and so on; empty for all claims.
     path: Vec<String>,
@@ -39,7 +39,7 @@ struct Read {
     of_one_claim: Option<(String, &'static str)>,
 }
 
-/// What a policy's expression reads with a token.
+/// Claims that a policy's expression reads with a token.
 pub struct Claims {
     /// A JSON object: reads, and their values.
     pub values: String,

@@ -117,7 +117,7 @@ pub fn next_due(client: &SpiClient, tried: &[Tag]) -> Result<Option<String>, Rep
     First::of(found).map_or(Ok(None), |row| row.text(1))
 }
 
-/// What is left to fetch in the database.
+/// Fetches that are left in the database.
 #[derive(Default)]
 pub struct Outlook {
     /// Whether an issuer is due that was not tried yet.

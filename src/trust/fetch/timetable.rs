@@ -184,7 +184,7 @@ mod tests {
         assert!(table.note(7, Some(1)));
         let counts = [true, true, true, false, true].map(|stuck| table.count_stuck(7, stuck));
         assert_eq!(counts, [1, 2, 3, 0, 1]);
-        // Of another database, or one without a line, nothing is known.
+        // Nothing is known of another database, or one without a line.
         assert_eq!(table.count_stuck(8, true), 0);
         assert!(table.note(7, None));
         assert!(table.note(9, Some(1)));

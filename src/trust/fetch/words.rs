@@ -1,4 +1,4 @@
-//! What is told of an endpoint's keys: to the owner, in the server's log, and to who sent a token.
+//! Sentences about an endpoint's keys: for the owner, the server's log, and the sender of a token.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ impl Seen {
         format!("keys of issuer \"{issuer}\" at {url} are {name}{remark}")
     }
 
-    /// What is wrong, in sentences; `None` where all is well. `auth.lint` knows by the first words of
+    /// The problems, as sentences; `None` if there are none. `auth.lint` knows by the first words of
     /// the first sentence why live keys are not fetched, so no text that is stored comes before.
     pub fn remark(&self, now: UnixTime) -> Option<String> {
         let url = self.endpoint.shown();

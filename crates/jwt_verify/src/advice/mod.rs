@@ -1,4 +1,4 @@
-//! What to do about an error, in sentences that may be told to whoever sent the token.
+//! Advice on an error, in sentences that may be told to the sender of the token.
 //!
 //! [`inspect`](crate::inspect()) shows the same sentences, beside what only the owner may know.
 
@@ -18,7 +18,7 @@ pub(crate) use form::tidy;
 pub struct Places {
     /// A clause: how to accept an issuer that is not known.
     pub add_issuer: &'static str,
-    /// Where the issuers and their rules are.
+    /// The place of the issuers and their rules.
     pub issuers: &'static str,
     /// A clause: what to do about a key that is not known.
     pub unknown_key: &'static str,
@@ -26,7 +26,7 @@ pub struct Places {
     pub no_keys: &'static str,
     /// A clause: how an expired key can be used again.
     pub expired_key: &'static str,
-    /// Where the issuer's keys are.
+    /// The place of the issuer's keys.
     pub keys: &'static str,
     /// A clause: how to get the keys that the issuer has now.
     pub present_keys: &'static str,
@@ -39,7 +39,7 @@ pub struct Places {
 /// A larger difference does not come from a wrong clock: the token is for another day.
 const LARGEST_SKEW: Duration = Duration::from_secs(15 * 60);
 
-/// Nobody means a date that is further away.
+/// A date that is further away is a mistake.
 pub(crate) const A_CENTURY: Duration = Duration::from_secs(100 * 366 * 86_400);
 
 const UNITS: &str = "times are in seconds since 1970, not in milliseconds";

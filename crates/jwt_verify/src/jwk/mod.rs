@@ -227,7 +227,7 @@ impl Material {
         }
     }
 
-    /// What jsonwebtoken checks with; `None` for a key of an algorithm that it does not know.
+    /// The key in jsonwebtoken's form; `None` if jsonwebtoken does not know its algorithm.
     pub(crate) fn decoding_key(&self) -> Option<&DecodingKey> {
         match self {
             Self::Rsa(_, key) | Self::P256(_, key) | Self::P384(_, key) => Some(key),
