@@ -22,10 +22,10 @@ CREATE FUNCTION auth.cascade_issuer() RETURNS trigger
 COMMENT ON FUNCTION auth.cascade_issuer() IS
     'trigger: deletes or renames what belongs to an issuer together with its row';
 
-CREATE FUNCTION auth.lease_changed() RETURNS trigger
+CREATE FUNCTION auth.endpoint_changed() RETURNS trigger
     LANGUAGE c VOLATILE PARALLEL UNSAFE
-    AS 'MODULE_PATHNAME', 'pg_auth_jwt_lease_changed';
-COMMENT ON FUNCTION auth.lease_changed() IS
+    AS 'MODULE_PATHNAME', 'pg_auth_jwt_endpoint_changed';
+COMMENT ON FUNCTION auth.endpoint_changed() IS
     'trigger: makes it known to every backend that fetched keys count for a shorter time';
 
 -- For everyone, as pg_trigger is.

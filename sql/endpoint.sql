@@ -8,31 +8,31 @@ CREATE TABLE auth.endpoints (
     url text NOT NULL,
     jwks_uri text,
     etag text,
-    etag_for text,
-    answered timestamptz,
-    modified timestamptz,
+    etag_digest text,
+    answer_date timestamptz,
+    last_modified timestamptz,
     last_success timestamptz,
     last_attempt timestamptz,
     outcome text
         CONSTRAINT outcome_known CHECK (
-            outcome OPERATOR(pg_catalog.=) ANY ('{changed,unchanged,older,failed}'::pg_catalog.text[])),
+            outcome OPERATOR(pg_catalog.=) ANY ('{changed,unchanged,outdated,failed}'::pg_catalog.text[])),
     failures integer NOT NULL DEFAULT 0
         CONSTRAINT failures_not_negative CHECK (failures OPERATOR(pg_catalog.>=) 0),
     last_error text,
     note text,
     next_attempt timestamptz,
-    early_after timestamptz,
-    early_wait integer NOT NULL DEFAULT 30
-        CONSTRAINT early_wait_positive CHECK (early_wait OPERATOR(pg_catalog.>) 0)
+    unknown_key_after timestamptz,
+    unknown_key_wait integer NOT NULL DEFAULT 30
+        CONSTRAINT unknown_key_wait_positive CHECK (unknown_key_wait OPERATOR(pg_catalog.>) 0)
 );
-COMMENT ON TABLE auth.endpoints IS 'how fetching the keys of each issuer goes whose keys are behind a URL';
+COMMENT ON TABLE auth.endpoints IS 'state of fetching, one row for each issuer with a URL';
 COMMENT ON COLUMN auth.endpoints.issuer IS 'whose keys they are';
-COMMENT ON COLUMN auth.endpoints.url IS 'the URL that the other columns are about';
+COMMENT ON COLUMN auth.endpoints.url IS 'the URL that is fetched';
 COMMENT ON COLUMN auth.endpoints.jwks_uri IS 'where the discovery document says that the keys are';
 COMMENT ON COLUMN auth.endpoints.etag IS 'the ETag of the last new answer';
-COMMENT ON COLUMN auth.endpoints.etag_for IS 'a digest of the rows as they were stored then: the ETag is sent while they are the same';
-COMMENT ON COLUMN auth.endpoints.answered IS 'the Date of the latest answer';
-COMMENT ON COLUMN auth.endpoints.modified IS 'the Last-Modified of the latest answer';
+COMMENT ON COLUMN auth.endpoints.etag_digest IS 'a digest of the rows as they were stored then: the ETag is sent while they are the same';
+COMMENT ON COLUMN auth.endpoints.answer_date IS 'the Date of the latest answer';
+COMMENT ON COLUMN auth.endpoints.last_modified IS 'the Last-Modified of the latest answer';
 COMMENT ON COLUMN auth.endpoints.last_success IS 'when the keys were last fetched; auth.issuers.max_stale counts from here';
 COMMENT ON COLUMN auth.endpoints.last_attempt IS 'when the last fetch began';
 COMMENT ON COLUMN auth.endpoints.outcome IS 'of the last fetch; NULL while it runs';
@@ -40,26 +40,26 @@ COMMENT ON COLUMN auth.endpoints.failures IS 'how many fetches failed since the 
 COMMENT ON COLUMN auth.endpoints.last_error IS 'why the last fetch failed';
 COMMENT ON COLUMN auth.endpoints.note IS 'what the last success left out, and why';
 COMMENT ON COLUMN auth.endpoints.next_attempt IS 'when the next fetch is due';
-COMMENT ON COLUMN auth.endpoints.early_after IS 'from when on a token with an unknown key id may cause a fetch';
-COMMENT ON COLUMN auth.endpoints.early_wait IS 'seconds between two such fetches';
-COMMENT ON CONSTRAINT outcome_known ON auth.endpoints IS 'as auth.refresh() returns it';
+COMMENT ON COLUMN auth.endpoints.unknown_key_after IS 'from when on a token with an unknown key id may cause a fetch';
+COMMENT ON COLUMN auth.endpoints.unknown_key_wait IS 'seconds between two such fetches';
+COMMENT ON CONSTRAINT outcome_known ON auth.endpoints IS 'outcomes of auth.refresh() that a finished fetch leaves';
 COMMENT ON CONSTRAINT failures_not_negative ON auth.endpoints IS 'a count';
-COMMENT ON CONSTRAINT early_wait_positive ON auth.endpoints IS 'a length of time';
+COMMENT ON CONSTRAINT unknown_key_wait_positive ON auth.endpoints IS 'a length of time';
 
 -- Where the owner shortens the time for which keys count, backends that know the keys are told. A
 -- refresh never makes last_success earlier, except where the clock was set back.
-CREATE TRIGGER lease_removed AFTER DELETE ON auth.endpoints
-    FOR EACH ROW EXECUTE FUNCTION auth.lease_changed();
-CREATE TRIGGER lease_shortened AFTER UPDATE ON auth.endpoints
-    FOR EACH ROW EXECUTE FUNCTION auth.lease_changed();
-CREATE TRIGGER leases_truncated AFTER TRUNCATE ON auth.endpoints
-    FOR EACH STATEMENT EXECUTE FUNCTION auth.lease_changed();
-COMMENT ON TRIGGER lease_removed ON auth.endpoints IS 'makes known to every backend that keys do not count any more';
-COMMENT ON TRIGGER lease_shortened ON auth.endpoints IS 'makes known to every backend that keys count for a shorter time';
-COMMENT ON TRIGGER leases_truncated ON auth.endpoints IS 'makes known to every backend that keys do not count any more';
-ALTER TABLE auth.endpoints ENABLE ALWAYS TRIGGER lease_removed;
-ALTER TABLE auth.endpoints ENABLE ALWAYS TRIGGER lease_shortened;
-ALTER TABLE auth.endpoints ENABLE ALWAYS TRIGGER leases_truncated;
+CREATE TRIGGER endpoints_deleted AFTER DELETE ON auth.endpoints
+    FOR EACH ROW EXECUTE FUNCTION auth.endpoint_changed();
+CREATE TRIGGER endpoints_changed AFTER UPDATE ON auth.endpoints
+    FOR EACH ROW EXECUTE FUNCTION auth.endpoint_changed();
+CREATE TRIGGER endpoints_truncated AFTER TRUNCATE ON auth.endpoints
+    FOR EACH STATEMENT EXECUTE FUNCTION auth.endpoint_changed();
+COMMENT ON TRIGGER endpoints_deleted ON auth.endpoints IS 'makes known to every backend that keys do not count any more';
+COMMENT ON TRIGGER endpoints_changed ON auth.endpoints IS 'makes known to every backend that keys count for a shorter time';
+COMMENT ON TRIGGER endpoints_truncated ON auth.endpoints IS 'makes known to every backend that keys do not count any more';
+ALTER TABLE auth.endpoints ENABLE ALWAYS TRIGGER endpoints_deleted;
+ALTER TABLE auth.endpoints ENABLE ALWAYS TRIGGER endpoints_changed;
+ALTER TABLE auth.endpoints ENABLE ALWAYS TRIGGER endpoints_truncated;
 
 CREATE TABLE auth.withdrawn_keys (
     issuer text COLLATE pg_catalog."C" NOT NULL,
@@ -92,17 +92,17 @@ COMMENT ON TRIGGER key_withdrawn ON auth.jwks IS
 COMMENT ON TRIGGER keys_withdrawn ON auth.jwks IS 'keeps deleted keys from being stored again';
 
 -- SECURITY DEFINER: a role that may note a key need not have a right on auth.jwks.
-CREATE FUNCTION auth.delete_banned() RETURNS trigger
+CREATE FUNCTION auth.delete_withdrawn() RETURNS trigger
     LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
-    AS 'MODULE_PATHNAME', 'pg_auth_jwt_delete_banned';
-COMMENT ON FUNCTION auth.delete_banned() IS
+    AS 'MODULE_PATHNAME', 'pg_auth_jwt_delete_withdrawn';
+COMMENT ON FUNCTION auth.delete_withdrawn() IS
     'trigger: deletes a key whose thumbprint is written into auth.withdrawn_keys';
 
 -- Not ENABLE ALWAYS either: a subscriber gets the deletion of the key itself.
-CREATE TRIGGER key_banned AFTER INSERT OR UPDATE ON auth.withdrawn_keys
-    FOR EACH ROW EXECUTE FUNCTION auth.delete_banned();
-COMMENT ON TRIGGER key_banned ON auth.withdrawn_keys IS 'deletes a key that is noted by hand';
+CREATE TRIGGER withdrawn_noted AFTER INSERT OR UPDATE ON auth.withdrawn_keys
+    FOR EACH ROW EXECUTE FUNCTION auth.delete_withdrawn();
+COMMENT ON TRIGGER withdrawn_noted ON auth.withdrawn_keys IS 'deletes a key that is noted by hand';
 
 SELECT pg_catalog.pg_extension_config_dump('auth.endpoints', '');
 SELECT pg_catalog.pg_extension_config_dump('auth.withdrawn_keys', '');

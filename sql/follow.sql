@@ -17,7 +17,7 @@ COMMENT ON FUNCTION auth.unfollow(text) IS
 
 CREATE FUNCTION auth.list_keys()
     RETURNS TABLE (
-        issuer text, source text, kid text, alg text, since timestamptz, valid_until timestamptz, state text,
+        issuer text, source text, kid text, alg text, created_at timestamptz, valid_until timestamptz, state text,
         last_success timestamptz, last_attempt timestamptz, failures integer, last_error text,
         next_attempt timestamptz)
     LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -30,10 +30,10 @@ COMMENT ON COLUMN auth.key_status.issuer IS 'the issuer''s name in auth.issuers'
 COMMENT ON COLUMN auth.key_status.source IS 'where the key comes from: a table, or a URL';
 COMMENT ON COLUMN auth.key_status.kid IS 'key id; NULL where the key has none, or the issuer no key';
 COMMENT ON COLUMN auth.key_status.alg IS 'the algorithms that the key takes; NULL for a key that cannot be used';
-COMMENT ON COLUMN auth.key_status.since IS 'when the key was made or stored, where the table says so';
+COMMENT ON COLUMN auth.key_status.created_at IS 'when the key was made or stored, where the table says so';
 COMMENT ON COLUMN auth.key_status.valid_until IS 'from when on the key is not used, grace included; NULL: never';
 COMMENT ON COLUMN auth.key_status.state IS
-    'live: changes are announced; polled: looked at once a second; missing: no key counts; locked: cannot be looked at now; stale: not fetched for longer than max_stale';
+    'live: of a table, its changes are announced; of a URL, it was fetched within max_stale; polled: looked at once a second; missing: no key counts; locked: cannot be looked at now; stale: not fetched for longer than max_stale';
 COMMENT ON COLUMN auth.key_status.last_success IS 'of an endpoint: when it was last fetched';
 COMMENT ON COLUMN auth.key_status.last_attempt IS 'of an endpoint: when a fetch was last tried';
 COMMENT ON COLUMN auth.key_status.failures IS 'of an endpoint: how many fetches failed since the last success';

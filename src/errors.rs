@@ -299,7 +299,7 @@ pub fn foreign_setting(name: &str) -> Report {
         sqlstate: SqlState(b"28J11"),
         message: "no session token".to_owned(),
         detail: Some(format!(
-            "Setting {name} is set, which pg_auth_jwt does not read, and pg_auth_jwt.foreign_settings \
+            "Setting {name} is set, which pg_auth_jwt does not read, and pg_auth_jwt.unverified_claims \
              is error."
         )),
         hint: Some(

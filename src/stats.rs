@@ -28,7 +28,7 @@ pub enum Event {
     Reread,
 }
 
-/// The kinds of events, as the view names them: a refusal by its SQLSTATE, 28J00 to 28J15.
+/// The kinds of events: a refusal has one for each SQLSTATE, 28J00 to 28J15.
 const KINDS: usize = 19;
 const FIRST_REFUSAL: usize = 3;
 
@@ -56,12 +56,16 @@ impl Event {
         }
     }
 
-    fn name(kind: usize) -> String {
+    /// The columns `event` and `sqlstate` of the view.
+    fn names(kind: usize) -> (&'static str, Option<String>) {
         match kind {
-            0 => "accepted".to_owned(),
-            1 => "cache hit".to_owned(),
-            2 => "keys reread".to_owned(),
-            kind => format!("28J{:02}", kind.saturating_sub(FIRST_REFUSAL)),
+            0 => ("accepted", None),
+            1 => ("cache_hit", None),
+            2 => ("keys_reread", None),
+            kind => (
+                "refused",
+                Some(format!("28J{:02}", kind.saturating_sub(FIRST_REFUSAL))),
+            ),
         }
     }
 }
@@ -218,9 +222,12 @@ impl<const PLACES: usize> Table<PLACES> {
             for (kind, (count, last)) in place.counts.iter().zip(&place.last).enumerate() {
                 let count = count.load(Ordering::Relaxed);
                 let last = Some(last.load(Ordering::Relaxed)).filter(|&last| last != NEVER);
-                let event = Event::name(kind);
+                let (event, sqlstate) = Event::names(kind);
                 let known = |line: &&mut Line| {
-                    line.scope == scope && line.issuer == issuer && line.event == event
+                    line.scope == scope
+                        && line.issuer == issuer
+                        && line.event == event
+                        && line.sqlstate == sqlstate
                 };
                 if count == 0 {
                     continue;
@@ -234,6 +241,7 @@ impl<const PLACES: usize> Table<PLACES> {
                         scope,
                         issuer: issuer.clone(),
                         event,
+                        sqlstate,
                         count,
                         last_at: last,
                     }),
@@ -319,7 +327,8 @@ fn places(name: &[u8]) -> impl Iterator<Item = &'static Place> {
 pub struct Line {
     pub scope: &'static str,
     pub issuer: Option<String>,
-    pub event: String,
+    pub event: &'static str,
+    pub sqlstate: Option<String>,
     pub count: u64,
     pub last_at: Option<pg_sys::TimestampTz>,
 }

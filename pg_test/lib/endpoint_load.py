@@ -68,7 +68,7 @@ class Load:
 
     def clock(self, _):
         session = self.cluster.session(self.db, "owner_role")
-        columns = ("last_success", "last_attempt", "next_attempt", "early_after", "answered")
+        columns = ("last_success", "last_attempt", "next_attempt", "unknown_key_after", "answer_date")
         shift = "UPDATE auth.endpoints SET " + ", ".join(f"{column} = {column} - {SHIFT}" for column in columns)
         while not self.stop.wait(STEP):
             session.query(shift)
@@ -124,7 +124,7 @@ class Load:
 
     def session(self):
         session = self.cluster.session(self.db)
-        session.query("SET pg_auth_jwt.refresh_wait = 200")
+        session.query("SET pg_auth_jwt.fetch_wait = 200")
         return session
 
     def judge(self):

@@ -46,7 +46,7 @@ class FetchingCluster(Cluster):
     def workers(self):
         """The process ids of those that fetch now."""
         with self.session("postgres", "postgres") as root:
-            return [int(pid) for (pid,) in root.query("SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'pg_auth_jwt refresh%'")]
+            return [int(pid) for (pid,) in root.query("SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'pg_auth_jwt fetch%'")]
 
     def places(self, db):
         """How many processes of the database have a place to fetch, as pg_locks shows them."""
@@ -155,7 +155,7 @@ class Stalled:
 
     def run(self, issuers):
         with self.cluster.session(self.db) as session:
-            session.query("SET pg_auth_jwt.refresh_wait = 0")
+            session.query("SET pg_auth_jwt.fetch_wait = 0")
             while not self.stop.is_set():
                 for issuer in issuers:
                     issuer.sign_in(session, 9)

@@ -14,7 +14,7 @@ WHO = "SELECT auth.user_id()"
 ORGANIZATION = {"id": "0b9d8c3e-6f0a-4f5e-9a51-3a1f6d0c7a11"}
 CLAIMS = {"sub": "7e2c41d5-93b8-4c6a-8f7d-d4b25e90bb22", "role": "r", "email": "e", "o": ORGANIZATION}
 SETTINGS = ["token", "scope", "cache_size", "audit_log", "evaluate_once", "require_token", "fetch_hosts",
-            "fetch_ca_file", "refresh_wait", "foreign_settings"]
+            "fetch_ca_file", "fetch_wait", "unverified_claims"]
 CLAIM_FUNCTIONS = {"user_id": CLAIMS["sub"], "uid": CLAIMS["sub"], "role": "r", "email": "e",
                    "organization": json.dumps(ORGANIZATION), "organization_id": ORGANIZATION["id"]}
 

@@ -55,7 +55,7 @@ def rotation(checks, cluster, db, endpoint):
 
     # By the setting, no session waits: the first statement asks, and a later one has the key.
     issuer.list(1, 2, 3)
-    issuer.change("early_after = NULL")
+    issuer.change("unknown_key_after = NULL")
     direct = cluster.session(db)
     direct.query(f"SET pg_auth_jwt.token = '{issuer.token(3)}'")
     checks.equal("a new key by the setting", direct.code(WHO), "28J03")
@@ -102,20 +102,20 @@ def no_fetch(checks, cluster, db, endpoint):
     checks.equal("an unknown key, where the token is for another issuer",
                  session.code("SELECT auth.jwt_session_init($1)", ed25519.token(9, "https://unknown.test.example")), "28J13")
     # Nor a new key id within 30 s of the one before.
-    issuer.change("early_after = now() + interval '30 s'")
+    issuer.change("unknown_key_after = now() + interval '30 s'")
     checks.equal("within 30 s", issuer.sign_in(session, 9), "28J03")
     checks.true("says what to do", "H" in issuer.error(session, 9).fields)
     checks.equal("none of them was a request", issuer.seen(), before)
     owner.query(f"UPDATE auth.issuers SET enabled = false WHERE issuer = '{issuer.name}'")
-    issuer.change("early_after = NULL, next_attempt = now() - interval '1 hour'")
+    issuer.change("unknown_key_after = NULL, next_attempt = now() - interval '1 hour'")
     checks.equal("disabled", issuer.sign_in(session, 9), "28J03")
     checks.equal("is not fetched", issuer.seen(), before)
     owner.query(f"UPDATE auth.issuers SET enabled = true WHERE issuer = '{issuer.name}'")
-    issuer.change("next_attempt = now() + interval '10 min', early_after = now() - interval '1 s'")
-    session.query("SET pg_auth_jwt.refresh_wait = 0")
+    issuer.change("next_attempt = now() + interval '10 min', unknown_key_after = now() - interval '1 s'")
+    session.query("SET pg_auth_jwt.fetch_wait = 0")
     checks.equal("without a wait, after 30 s", issuer.sign_in(session, 8), "28J03")
     checks.true("fetched behind it", endpoint.wait(issuer.path, before + 1))
-    until(lambda: issuer.state("early_after > now() + interval '20 s'") == "t", "the next early refresh is half a minute off")
+    until(lambda: issuer.state("unknown_key_after > now() + interval '20 s'") == "t", "the next early refresh is half a minute off")
     checks.equal("and not again", [issuer.sign_in(session, 7), issuer.seen()], ["28J03", before + 1])
 
 
@@ -138,9 +138,9 @@ def due(checks, cluster, db, endpoint):
     becomes_due("its time has come", "next_attempt = now() - interval '1 s'")
     becomes_due("no time is set", "next_attempt = NULL")
     becomes_due("the clock was a day ahead", "next_attempt = now() + interval '1 day', last_attempt = now() + interval '1 day', "
-                "last_success = now() + interval '1 day', answered = now() + interval '1 day', early_after = now() + interval '1 day'")
+                "last_success = now() + interval '1 day', answer_date = now() + interval '1 day', unknown_key_after = now() + interval '1 day'")
     becomes_due("the clock was a day behind", "next_attempt = now() - interval '1 day', last_attempt = now() - interval '1 day', "
-                "last_success = now() - interval '1 day', answered = now() - interval '1 day', early_after = now() - interval '1 day'")
+                "last_success = now() - interval '1 day', answer_date = now() - interval '1 day', unknown_key_after = now() - interval '1 day'")
     becomes_due("a fetch that crashed", "next_attempt = now() - interval '1 s', outcome = NULL, last_attempt = now() - interval '11 s'")
     becomes_due("at the end of time", "next_attempt = 'infinity'")
     becomes_due("before time", "next_attempt = '-infinity', last_attempt = '-infinity'")
@@ -189,7 +189,7 @@ def wrong_answers(checks, cluster, db, endpoint):
     for what, answer in wrong.items():
         failures = int(issuer.state("failures"))
         if what == "an unasked 304":
-            issuer.change("etag = NULL, etag_for = NULL")
+            issuer.change("etag = NULL, etag_digest = NULL")
         outcome, detail = issuer.script(answer).refresh()
         checks.equal(f"{what}: failed", outcome, "failed")
         checks.true(f"{what}: says why", detail and len(detail) < 1000 and detail.isprintable())

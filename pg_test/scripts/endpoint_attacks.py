@@ -87,9 +87,9 @@ def locked_tables(checks, cluster, db, endpoint):
 
 
 def long_leases(checks, cluster, db, endpoint):
-    """Ends of a lease that no timestamptz can hold."""
+    """Ends of trust that no timestamptz can hold."""
     owner, session = cluster.session(db, "owner_role"), cluster.session(db)
-    issuer = Issuer(owner, endpoint, "leases", keys(1))
+    issuer = Issuer(owner, endpoint, "ends", keys(1))
     issuer.outcome()
     for number, length in enumerate(("200 years", "1000000 years", "178000000 years"), 2):
         owner.query(f"UPDATE auth.issuers SET max_stale = '{length}'")
@@ -98,7 +98,7 @@ def long_leases(checks, cluster, db, endpoint):
         issuer.script(Answer("", 500))
         checks.equal(f"{length}: a failure", [issuer.outcome(), issuer.state("failures")], ["failed", "1"])
     owner.query("UPDATE auth.issuers SET max_stale = '7 days'")
-    for column in ("last_success", "last_attempt", "next_attempt", "early_after", "answered", "modified"):
+    for column in ("last_success", "last_attempt", "next_attempt", "unknown_key_after", "answer_date", "last_modified"):
         for number, value in enumerate(("infinity", "-infinity", "4714-11-24 00:00:00+00 BC", "294276-12-31 23:59:59.999999+00"), 1):
             issuer.list(number + 10)
             issuer.change(f"{column} = '{value}'")
@@ -181,16 +181,16 @@ def clock_set_back(checks, cluster, db, endpoint):
     issuer.outcome()
     issuer.script(Answer("", 500))
     for value in ("now() + interval '1 year'", "'infinity'"):
-        issuer.change(f"last_success = {value}, last_attempt = {value}, next_attempt = {value}, answered = {value}")
+        issuer.change(f"last_success = {value}, last_attempt = {value}, next_attempt = {value}, answer_date = {value}")
         issuer.outcome()
         checks.equal(f"{value}: the keys count no longer than from now", issuer.state("last_success BETWEEN now() - interval '1 min' AND now()"), "t")
         checks.true(f"{value}: for seven days", issuer.status("valid_until < now() + interval '8 days'") == "t")
     # The Date of an answer has whole seconds; the fetch began later in the same second.
-    for column in ("answered", "modified"):
-        header = {"answered": "Date", "modified": "Last-Modified"}[column]
+    for column in ("answer_date", "last_modified"):
+        header = {"answer_date": "Date", "last_modified": "Last-Modified"}[column]
         for number in range(2, 6):
             issuer.script(lambda _, number=number: keys(number, headers={header: http_date()}))
-            issuer.change("answered = NULL, modified = NULL, last_success = now() - interval '1 min'")
+            issuer.change("answer_date = NULL, last_modified = NULL, last_success = now() - interval '1 min'")
             issuer.change(f"{column} = now() + interval '1 day'")
             checks.equal(f"{column} ahead: a rotation ({number})", [issuer.outcome(), issuer.sign_in(session, number)], ["changed", None])
 
@@ -202,19 +202,19 @@ def asked_to_wait(checks, cluster, db, endpoint):
     issuer.outcome()
     for seconds, wait in ((3600, 3600), (10**9, 3600), (40, 40)):
         issuer.script(Answer("", 429, {"Retry-After": str(seconds)}))
-        issuer.change("early_after = NULL")
+        issuer.change("unknown_key_after = NULL")
         checks.equal(f"{seconds}: refused", issuer.outcome(), "failed")
-        checks.equal(f"{seconds}: no token asks before", issuer.state(f"early_after - last_attempt BETWEEN interval '{wait} s' AND interval '{wait + 8} s'"), "t")
+        checks.equal(f"{seconds}: no token asks before", issuer.state(f"unknown_key_after - last_attempt BETWEEN interval '{wait} s' AND interval '{wait + 8} s'"), "t")
         requests = issuer.seen()
         checks.equal(f"{seconds}: an unknown key", issuer.sign_in(session, 9), "28J03")
         until(lambda: not cluster.workers(), "no fetch runs")
         checks.equal(f"{seconds}: asks nothing", issuer.seen(), requests)
     issuer.list(1)
-    checks.equal("the endpoint answers again", [issuer.outcome(), issuer.state("early_after <= last_attempt + interval '30 s'")], ["unchanged", "t"])
+    checks.equal("the endpoint answers again", [issuer.outcome(), issuer.state("unknown_key_after <= last_attempt + interval '30 s'")], ["unchanged", "t"])
     # Without a wait that has begun there is none to shorten, or to begin.
-    issuer.change("early_after = NULL")
+    issuer.change("unknown_key_after = NULL")
     issuer.list(2)
-    checks.equal("a change that no token caused", [issuer.outcome(), issuer.state("early_after")], ["changed", None])
+    checks.equal("a change that no token caused", [issuer.outcome(), issuer.state("unknown_key_after")], ["changed", None])
 
 
 def edited_state(checks, cluster, db, endpoint):
@@ -241,12 +241,12 @@ def deleted_meanwhile(checks, cluster, db, endpoint):
         if state == "none":
             owner.query("DELETE FROM auth.endpoints")
         else:
-            issuer.change("early_after = NULL")
-        session.query("SET pg_auth_jwt.refresh_wait = 0")
+            issuer.change("unknown_key_after = NULL")
+        session.query("SET pg_auth_jwt.fetch_wait = 0")
         owner.query(f"BEGIN; DELETE FROM auth.issuers WHERE issuer = '{issuer.name}'")
         issuer.sign_in(session, 9)
         with cluster.session(db, "postgres") as root:
-            waiting = "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'pg_auth_jwt refresh%' AND wait_event_type = 'Lock'"
+            waiting = "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'pg_auth_jwt fetch%' AND wait_event_type = 'Lock'"
             until(lambda: root.value(waiting) == "1", "the process waits")
         owner.query("COMMIT")
         until(lambda: not cluster.workers(), "the process ends")
@@ -262,7 +262,7 @@ def main():
                      clock_set_back, asked_to_wait, edited_state, deleted_meanwhile):
             part(checks, cluster, cluster.create_db(f"test_{part.__name__}"), endpoint)
         log = cluster.log()
-        checks.equal("no process failed", re.findall("pg_auth_jwt refresh.*exited with exit code.*", log), [])
+        checks.equal("no process failed", re.findall("pg_auth_jwt fetch.*exited with exit code.*", log), [])
         checks.equal("no crash", re.findall("terminated by signal|PANIC:|TRAP:|panicked", log), [])
     checks.done("keys neither come back, nor count too long, nor fail to arrive in silence")
 

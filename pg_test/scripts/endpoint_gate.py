@@ -269,7 +269,7 @@ def lies(gate):
     gate.named(PUBLIC)
     gate.cluster.set(fetch_hosts="")
     gate.names.clear()
-    gate.owner.query("UPDATE auth.endpoints SET next_attempt = NULL, early_after = NULL")
+    gate.owner.query("UPDATE auth.endpoints SET next_attempt = NULL, unknown_key_after = NULL")
     outcome = gate.owner.query(refresh)
     gate.checks.true(f"not listed any more: {outcome}", outcome[0][0] in ("failed", "not_started"))
     gate.checks.equal("and nothing is asked", [gate.names.log("look-up"), gate.names.log("connect")], [[], []])

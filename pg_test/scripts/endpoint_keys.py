@@ -23,14 +23,14 @@ def older_answers(checks, cluster, db, endpoint):
         issuer.outcome()
         checks.equal(f"{header}: before", [issuer.sign_in(session, 2), issuer.sign_in(session, 3)], [None, None])
         issuer.script(keys(1, 2, headers={header: http_date(-4000)}))
-        checks.equal(f"{header}: an older answer", [issuer.outcome(), issuer.kids()], ["older", ["e2", "e3"]])
+        checks.equal(f"{header}: an older answer", [issuer.outcome(), issuer.kids()], ["outdated", ["e2", "e3"]])
         checks.equal(f"{header}: is no failure", issuer.state("failures"), "0")
         checks.true(f"{header}: asked again in a minute", 45 <= float(issuer.state("extract(epoch FROM next_attempt - last_attempt)")) <= 75)
         issuer.script(keys(2, 4, headers={header: http_date(-50)}))
         checks.equal(f"{header}: a newer one", [issuer.outcome(), issuer.kids()], ["changed", ["e2", "e4"]])
         # The server's clock was set back, or went wrong once.
         issuer.script(keys(5, headers={header: http_date(-4000)}))
-        checks.equal(f"{header}: older again", issuer.outcome(), "older")
+        checks.equal(f"{header}: older again", issuer.outcome(), "outdated")
         issuer.change("last_success = now() - interval '2 hours'")
         checks.equal(f"{header}: after an hour without a newer one", [issuer.outcome(), issuer.kids()], ["changed", ["e5"]])
         issuer.script(keys(6, headers={header: http_date(86400 * 365)}))
@@ -42,13 +42,13 @@ def older_answers(checks, cluster, db, endpoint):
         checks.equal(f"{header}: and what follows counts at once", [issuer.outcome(), issuer.kids()], ["changed", ["e7", "e9"]])
         for value in ("yesterday", "Thu, 01 Jan 1970 00:00:00 GMT", "Thu, 31 Dec 9999 23:59:59 GMT", ""):
             issuer.script(keys(8, headers={header: value}))
-            checks.true(f"{header}: {value!r} is survived", issuer.outcome() in ("changed", "unchanged", "older"))
+            checks.true(f"{header}: {value!r} is survived", issuer.outcome() in ("changed", "unchanged", "outdated"))
 
 
-def lease(checks, cluster, db, endpoint):
+def ends_of_trust(checks, cluster, db, endpoint):
     """How long keys count without an answer."""
     owner, session, cached = cluster.session(db, "owner_role"), cluster.session(db), cluster.session(db)
-    issuer = Issuer(owner, endpoint, "lease", keys(1))
+    issuer = Issuer(owner, endpoint, "ends", keys(1))
     issuer.outcome()
     checks.equal("seven days", owner.value(f"SELECT max_stale FROM auth.issuers WHERE issuer = '{issuer.name}'"), "7 days")
     checks.equal("before", [issuer.sign_in(cached, 1), cached.value(WHO)], [None, "u1"])
@@ -254,7 +254,7 @@ def main():
     checks = Checks()
     with folder() as place, FetchingCluster("endpoint_keys", place) as cluster, Endpoint(cluster.authority) as endpoint:
         cluster.allow(endpoint.host)
-        for part in (older_answers, lease, withdrawn_keys, written_by_hand, one_source):
+        for part in (older_answers, ends_of_trust, withdrawn_keys, written_by_hand, one_source):
             part(checks, cluster, cluster.create_db(f"test_{part.__name__}"), endpoint)
         checks.equal("no crash", re.findall("terminated by signal|PANIC:|TRAP:|panicked", cluster.log()), [])
     checks.done("fetched keys count as long as they may")

@@ -10,7 +10,7 @@ from lib.following import FetchingCluster, Issuer, folder, until
 from lib.pg import Checks
 
 # The launcher's line for each process that it starts.
-START = ' registering background worker "pg_auth_jwt refresh"'
+START = ' registering background worker "pg_auth_jwt fetch"'
 # A round starts one for each of these.
 DATABASES = "SELECT count(*) FROM pg_database WHERE datallowconn AND NOT datistemplate"
 # How often the good issuer is made due.

@@ -19,7 +19,7 @@ def under_way(cluster, endpoint, issuer):
     """Starts a fetch by signing in with an unknown key, and waits for its request."""
     before = issuer.seen()
     with cluster.session(issuer.db) as session:
-        session.query("SET pg_auth_jwt.refresh_wait = 0")
+        session.query("SET pg_auth_jwt.fetch_wait = 0")
         issuer.sign_in(session, 9)
     if not endpoint.wait(issuer.path, before + 1):
         raise SystemExit(f"{issuer.name} is not asked")
@@ -39,7 +39,7 @@ class Life:
             self.checks.equal("the first fetch", issuer.outcome(), "changed")
         if answers:
             issuer.script(*answers)
-        issuer.change("early_after = NULL, early_wait = 30")
+        issuer.change("unknown_key_after = NULL, unknown_key_wait = 30")
         return issuer
 
     def idle(self):
@@ -144,8 +144,8 @@ def waiting_sessions(life):
         held = Held(keys(1))
         issuer.script(held)
         session = life.cluster.session(issuer.db)
-        issuer.change("early_after = NULL, early_wait = 30, next_attempt = now() + interval '5 min'")
-        session.query("SET pg_auth_jwt.refresh_wait = 10000; SET statement_timeout = 1000")
+        issuer.change("unknown_key_after = NULL, unknown_key_wait = 30, next_attempt = now() + interval '5 min'")
+        session.query("SET pg_auth_jwt.fetch_wait = 10000; SET statement_timeout = 1000")
         life.checks.equal("a statement's time is over", issuer.sign_in(session, 9), "57014")
         life.checks.equal("and the session goes on", issuer.sign_in(session, 1), None)
         held.release()
@@ -153,7 +153,7 @@ def waiting_sessions(life):
         # Terminated, as an administrator would.
         under_way_again = life.issuer(keys(1, stall="head"), db=issuer.db)
         under_way(life.cluster, life.endpoint, under_way_again)
-        root.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type LIKE 'pg_auth_jwt refresh%'")
+        root.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type LIKE 'pg_auth_jwt fetch%'")
         life.idle()
         under_way_again.list(1, 2)
         under_way_again.change("last_attempt = now() - interval '11 s', next_attempt = now() - interval '1 s'")
@@ -176,7 +176,7 @@ def dropped_while_waited_for(life):
                 rows = issuer.owner.receive()
             except PgError as error:
                 rows = [[error.code]]
-            life.checks.equal(f"{call}, {change}", [row[-1] for row in rows], ["gone"])
+            life.checks.equal(f"{call}, {change}", [row[-1] for row in rows], ["unknown"])
             held.release()
             life.idle()
 
@@ -212,7 +212,7 @@ def owners(life):
                "client_encoding": "SJIS", "bytea_output": "escape", "extra_float_digits": "-15", "standard_conforming_strings": "off", "work_mem": "64", "client_min_messages": "error",
                "default_table_access_method": "heap", "synchronous_commit": "off", "plan_cache_mode": "force_generic_plan", "enable_indexscan": "off", "enable_seqscan": "off",
                "xmloption": "document", "array_nulls": "off", "transform_null_equals": "on", "quote_all_identifiers": "on", "lo_compat_privileges": "off", "jit_above_cost": "0",
-               "pg_auth_jwt.require_token": "on", "pg_auth_jwt.scope": "transaction", "pg_auth_jwt.refresh_wait": "0", "pg_auth_jwt.evaluate_once": "off",
+               "pg_auth_jwt.require_token": "on", "pg_auth_jwt.scope": "transaction", "pg_auth_jwt.fetch_wait": "0", "pg_auth_jwt.evaluate_once": "off",
                "pg_auth_jwt.fetch_hosts": "", "pg_auth_jwt.fetch_ca_file": "/nonexistent"}
     issuer.owner.query("SELECT auth.user_id()")
     without_library = life.cluster.session(db, "owner_role")
@@ -288,7 +288,7 @@ def no_free_process(life):
         life.checks.equal("a new one", error.code, "28J03")
         life.checks.true(f"says why: {error.fields.get('H')}", "max_worker_processes" in error.fields.get("H", "") + error.fields.get("D", ""))
         life.idle()
-        busy.change("early_after = NULL, early_wait = 30, last_attempt = NULL")
+        busy.change("unknown_key_after = NULL, unknown_key_wait = 30, last_attempt = NULL")
         life.checks.equal("when one is free again", until(lambda: busy.sign_in(session, 2) is None, "the new key is fetched"), True)
     life.cluster.configure(max_worker_processes=16)
 
@@ -302,7 +302,7 @@ def shutdowns(life):
         life.cluster.control("start")
         issuer.owner = life.cluster.session(issuer.db, "owner_role")
         issuer.list(1, 2)
-        issuer.change("last_attempt = now() - interval '11 s', early_after = NULL")
+        issuer.change("last_attempt = now() - interval '11 s', unknown_key_after = NULL")
         life.checks.equal(f"after {mode} shutdown", [issuer.outcome(), issuer.kids()], ["changed", ["e1", "e2"]])
 
 
@@ -393,7 +393,7 @@ def standby(life, place):
         monitor = session("postgres")
         until(lambda: monitor.value(f"SELECT pg_last_wal_replay_lsn() >= '{position}'") == "t", "the standby has caught up")
         before = issuer.seen()
-        issuer.change("next_attempt = now() - interval '1 hour', early_after = NULL")
+        issuer.change("next_attempt = now() - interval '1 hour', unknown_key_after = NULL")
         position = issuer.owner.value("SELECT pg_current_wal_flush_lsn()")
         until(lambda: monitor.value(f"SELECT pg_last_wal_replay_lsn() >= '{position}'") == "t", "the standby has caught up")
         user = session("authenticated")

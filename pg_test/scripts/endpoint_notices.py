@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What is said, and what becomes of keys, where fetching is hindered: keys that are banned by hand,
+"""What is said, and what becomes of keys, where fetching is hindered: keys that are withdrawn by hand,
 fetches that are due and do not begin, keys that become stale unfetched, triggers that are off; and
 what the launcher finds without being told."""
 
@@ -11,7 +11,7 @@ from lib.endpoint import Answer, Endpoint, Held, keys
 from lib.following import WHO, FetchingCluster, Issuer, folder, until
 from lib.pg import Checks
 
-NOTHING_DUE = "next_attempt = now() + interval '5 min', early_after = now() + interval '5 min'"
+NOTHING_DUE = "next_attempt = now() + interval '5 min', unknown_key_after = now() + interval '5 min'"
 
 
 def lint(session, pattern):
@@ -19,28 +19,28 @@ def lint(session, pattern):
     return [tuple(row) for row in session.query(f"SELECT level, code FROM auth.lint() AS l WHERE l::text ~ '{pattern}' ORDER BY code")]
 
 
-def banned_by_hand(checks, cluster, db, endpoint):
+def withdrawn_by_hand(checks, cluster, db, endpoint):
     """A row that is written into auth.withdrawn_keys ends the stored key at once."""
     owner = cluster.session(db, "owner_role")
-    issuer = Issuer(owner, endpoint, "banned", keys(1, 2, 3))
+    issuer = Issuer(owner, endpoint, "withdrawn", keys(1, 2, 3))
     issuer.outcome()
     user = cluster.session(db)
     checks.equal("before", [issuer.sign_in(user, 1), user.value(WHO)], [None, "u1"])
     ban = "INSERT INTO auth.withdrawn_keys (issuer, thumbprint) SELECT issuer, thumbprint FROM auth.jwks WHERE kid = '{}' AND issuer = '{}'"
     owner.query(ban.format("e1", issuer.name))
-    checks.equal("banned", [user.code(WHO), issuer.sign_in(user, 1), issuer.kids()], ["28J03", "28J03", ["e2", "e3"]])
+    checks.equal("withdrawn", [user.code(WHO), issuer.sign_in(user, 1), issuer.kids()], ["28J03", "28J03", ["e2", "e3"]])
     checks.equal("also after a fetch", [issuer.outcome(), issuer.kids(), issuer.sign_in(user, 2)], ["unchanged", ["e2", "e3"], None])
     thumbprint = owner.value(f"SELECT thumbprint FROM auth.jwks WHERE kid = 'e3' AND issuer = '{issuer.name}'")
     owner.query(f"BEGIN; INSERT INTO auth.withdrawn_keys (issuer, thumbprint) VALUES ('{issuer.name}', '{thumbprint}'); ROLLBACK")
     checks.equal("taken back", issuer.sign_in(user, 3), None)
-    # A key that is being stored while it is banned.
+    # A key that is being stored while it is withdrawn.
     issuer.list(2)
     issuer.outcome()
     held = Held(keys(2, 3))
     issuer.script(held)
-    issuer.change("early_after = NULL")
+    issuer.change("unknown_key_after = NULL")
     before = issuer.seen()
-    user.query("SET pg_auth_jwt.refresh_wait = 0")
+    user.query("SET pg_auth_jwt.fetch_wait = 0")
     issuer.sign_in(user, 9)
     checks.true("the fetch has begun", endpoint.wait(issuer.path, before + 1))
     owner.query(f"BEGIN; INSERT INTO auth.withdrawn_keys (issuer, thumbprint) VALUES ('{issuer.name}', '{thumbprint}')")
@@ -49,7 +49,7 @@ def banned_by_hand(checks, cluster, db, endpoint):
         until(lambda: root.value("SELECT count(*) FROM pg_locks WHERE NOT granted") != "0" or not cluster.workers(), "the answer waits")
     owner.query("COMMIT")
     until(lambda: not cluster.workers(), "the fetch has ended")
-    checks.equal("banned while it was being stored", issuer.kids(), ["e2"])
+    checks.equal("withdrawn while it was being stored", issuer.kids(), ["e2"])
     # TRUNCATE and DELETE note what they delete, and no more.
     owner.query("DELETE FROM auth.withdrawn_keys; TRUNCATE auth.jwks")
     checks.equal("truncated", owner.value(f"SELECT count(*) FROM auth.withdrawn_keys WHERE issuer = '{issuer.name}'"), "1")
@@ -59,7 +59,7 @@ def banned_by_hand(checks, cluster, db, endpoint):
 def triggers_off(checks, cluster, db, _):
     owner, root = cluster.session(db, "owner_role"), cluster.session(db, "postgres")
     checks.equal("all is well", lint(owner, "trigger"), [])
-    tables = {"key_withdrawn": "auth.jwks", "keys_withdrawn": "auth.jwks", "key_banned": "auth.withdrawn_keys"}
+    tables = {"key_withdrawn": "auth.jwks", "keys_withdrawn": "auth.jwks", "withdrawn_noted": "auth.withdrawn_keys"}
     for name, table in tables.items():
         for how in ("DISABLE TRIGGER", "ENABLE REPLICA TRIGGER"):
             if root.code(f"ALTER TABLE {table} {how} {name}"):
@@ -144,8 +144,8 @@ def not_listed(checks, cluster, db, endpoint):
     # One that these sessions have started may still run, and the next one would not wait for it.
     until(lambda: not cluster.workers(), "no process fetches")
     with cluster.session(db) as session:
-        session.query("SET pg_auth_jwt.refresh_wait = '20 s'")
-        issuer.change("early_after = NULL, next_attempt = NULL")
+        session.query("SET pg_auth_jwt.fetch_wait = '20 s'")
+        issuer.change("unknown_key_after = NULL, next_attempt = NULL")
         checks.equal("listed", issuer.sign_in(session, 1), None)
     owner.query(f"SELECT auth.unfollow('{issuer.name}')")
 
@@ -157,14 +157,14 @@ def clock_was_ahead(checks, cluster, db, endpoint):
     issuer = Issuer(owner, endpoint, "ahead", keys(1))
     issuer.outcome()
     cluster.allow()
-    ahead = f"last_success = now() + interval '1 year', {NOTHING_DUE}, answered = "
+    ahead = f"last_success = now() + interval '1 year', {NOTHING_DUE}, answer_date = "
     for answered, code, state in (("now() - interval '1 min'", None, "live"), ("now() - interval '8 days'", "28J03", "stale"), ("NULL", "28J03", "stale"),
                                   ("now() + interval '1 year'", "28J03", "stale")):
         issuer.change(ahead + answered)
         with cluster.session(db) as session:
             checks.equal(f"answered {answered}", [issuer.sign_in(session, 1), issuer.status()], [code, state])
     checks.true(f"key_status says why: {issuer.status('last_error')}", "lies in the future" in issuer.status("last_error"))
-    issuer.change("last_success = now() + interval '10 min', answered = NULL")
+    issuer.change("last_success = now() + interval '10 min', answer_date = NULL")
     with cluster.session(db) as session:
         checks.equal("a clock that was set by minutes", issuer.sign_in(session, 1), None)
     issuer.change(ahead + "NULL")
@@ -257,7 +257,7 @@ def main():
         with FetchingCluster("endpoint_notices", place) as cluster, Endpoint(cluster.authority) as endpoint:
             cluster.allow(endpoint.host)
             db = cluster.create_db("test")
-            for part in (banned_by_hand, triggers_off, not_begun, stale_unfetched, hidden_hosts, not_listed, clock_was_ahead, named_for_what_it_is, documents):
+            for part in (withdrawn_by_hand, triggers_off, not_begun, stale_unfetched, hidden_hosts, not_listed, clock_was_ahead, named_for_what_it_is, documents):
                 part(checks, cluster, db, endpoint)
             checks.equal("no crash", re.findall("terminated by signal|PANIC:|TRAP:|panicked", cluster.log()), [])
         launcher(checks, f"{place}/preloaded")

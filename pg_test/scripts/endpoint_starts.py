@@ -23,7 +23,7 @@ class Watch:
         self.thread = threading.Thread(target=self.run)
 
     def run(self):
-        query = "SELECT pid, query FROM pg_stat_activity WHERE backend_type = 'pg_auth_jwt refresh'"
+        query = "SELECT pid, query FROM pg_stat_activity WHERE backend_type = 'pg_auth_jwt fetch'"
         with self.cluster.session("postgres", "postgres") as root:
             while not self.stop.is_set():
                 rows = root.query(query)
@@ -50,7 +50,7 @@ def releases_the_lock(checks, cluster, db, endpoint):
     issuers = [Issuer(owner, endpoint, f"released{n}", keys(1)) for n in range(2)]
     for issuer in issuers:
         issuer.outcome()
-        issuer.change("early_after = NULL, last_attempt = now() - interval '1 min'")
+        issuer.change("unknown_key_after = NULL, last_attempt = now() - interval '1 min'")
     quiet(cluster)
     root = cluster.session(db, "postgres")
     root.query("CREATE FUNCTION public.no_claim() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''no claim''; END'")
@@ -65,7 +65,7 @@ def releases_the_lock(checks, cluster, db, endpoint):
             started = time.monotonic()
             while time.monotonic() < started + 4:
                 for issuer in issuers:
-                    session.query("SET pg_auth_jwt.refresh_wait = 0")
+                    session.query("SET pg_auth_jwt.fetch_wait = 0")
                     checks.equal("refused", issuer.sign_in(session, 9), "28J03")
                     session.query(release)
         quiet(cluster)
@@ -83,11 +83,11 @@ def says_what_is_true(checks, cluster, db, endpoint):
     owner = cluster.session(db, "owner_role")
     issuer = Issuer(owner, endpoint, "ended", keys(1))
     issuer.outcome()
-    issuer.change("early_after = NULL, last_attempt = now() - interval '1 min'")
+    issuer.change("unknown_key_after = NULL, last_attempt = now() - interval '1 min'")
     quiet(cluster)
     before = issuer.seen()
     with cluster.session(db) as session:
-        session.query("SET pg_auth_jwt.refresh_wait = '20 s'")
+        session.query("SET pg_auth_jwt.fetch_wait = '20 s'")
         hint = issuer.error(session, 9).fields["H"]
     checks.equal("it was fetched", issuer.seen(), before + 1)
     checks.true(f"the hint: {hint}", "auth.key_status" in hint)
@@ -100,11 +100,11 @@ def key_of_another_type(checks, cluster, db, endpoint):
              "y": "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU"}
     issuer = Issuer(owner, endpoint, "retyped", Answer(json.dumps({"keys": [curve]})))
     issuer.outcome()
-    issuer.change("early_after = NULL, last_attempt = now() - interval '1 min'")
+    issuer.change("unknown_key_after = NULL, last_attempt = now() - interval '1 min'")
     quiet(cluster)
     issuer.list(1)
     with cluster.session(db) as session:
-        session.query("SET pg_auth_jwt.refresh_wait = '20 s'")
+        session.query("SET pg_auth_jwt.fetch_wait = '20 s'")
         checks.equal("the key of the other type", issuer.sign_in(session, 1), None)
 
 
@@ -115,7 +115,7 @@ def two_at_once(checks, cluster, db, endpoint):
     issuers = [Issuer(owner, endpoint, f"stalls{n}", Answer("", stall="head")) for n in range(20)]
     with Watch(cluster) as watch:
         with cluster.session(db) as session:
-            session.query("SET pg_auth_jwt.refresh_wait = 0")
+            session.query("SET pg_auth_jwt.fetch_wait = 0")
             end = time.monotonic() + 6
             while time.monotonic() < end:
                 for issuer in issuers:
@@ -161,9 +161,9 @@ def leaves_a_place(checks, cluster, db, endpoint):
         until(lambda: stalled.places() == AT_ONCE, "its places are taken")
         for n in range(2, 8):
             issuer.list(n)
-            issuer.change("early_after = NULL")
+            issuer.change("unknown_key_after = NULL")
             with cluster.session(db) as session:
-                session.query("SET pg_auth_jwt.refresh_wait = '20 s'")
+                session.query("SET pg_auth_jwt.fetch_wait = '20 s'")
                 checks.equal(f"rotation {n}", issuer.sign_in(session, n), None)
         checks.equal("auth.refresh()", issuer.outcome(), "unchanged")
     checks.true(f"at once: {watch.most}", AT_ONCE <= watch.most <= IN_ALL)
@@ -180,9 +180,9 @@ def next_place_is_for_others(checks, cluster, db, endpoint):
     with Stalled(cluster, endpoint, "greedy", held[:4]) as greedy, Stalled(cluster, endpoint, "modest", held[4:]) as modest:
         until(lambda: (greedy.places(), modest.places()) == (2, 1), "all places are taken")
         issuer.list(2)
-        issuer.change("early_after = NULL")
+        issuer.change("unknown_key_after = NULL")
         session = cluster.session(db)
-        session.query("SET pg_auth_jwt.refresh_wait = '20 s'")
+        session.query("SET pg_auth_jwt.fetch_wait = '20 s'")
         checks.equal("none is free", issuer.sign_in(session, 2), "28J03")
         checks.equal("and none is fetched", issuer.seen(), 1)
         begun = [n for n, other in enumerate(greedy.issuers) if other.seen()]

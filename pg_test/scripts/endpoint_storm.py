@@ -39,7 +39,7 @@ def invented_keys(checks, cluster, db, endpoint):
     # that asked.
     held = Held(keys(1))
     issuer.script(held)
-    issuer.change("early_after = NULL, early_wait = 30, last_attempt = now() - interval '1 min'")
+    issuer.change("unknown_key_after = NULL, unknown_key_wait = 30, last_attempt = now() - interval '1 min'")
     before = issuer.seen()
     junk = [issuer.token(1, header={"kid": f"junk{n}"}) for n in range(CONNECTIONS)]
     codes = at_once(cluster, db, junk)
@@ -50,24 +50,24 @@ def invented_keys(checks, cluster, db, endpoint):
     until(lambda: not cluster.workers(), "the fetch has ended")
     codes = at_once(cluster, db, junk)
     checks.equal("again, right after it", [set(codes), issuer.seen()], [{"28J03"}, before + 1])
-    first = float(issuer.state("extract(epoch FROM early_after - last_attempt)"))
+    first = float(issuer.state("extract(epoch FROM unknown_key_after - last_attempt)"))
     checks.true(f"30 s from the attempt or more: {first}", first >= 29)
     # While it changes nothing, the time doubles, up to five minutes.
     waits = []
     issuer.script(keys(1))
     for n in range(6):
-        issuer.change("early_after = now() - interval '1 s', last_attempt = now() - interval '6 min'")
+        issuer.change("unknown_key_after = now() - interval '1 s', last_attempt = now() - interval '6 min'")
         checks.equal("after that time", set(at_once(cluster, db, junk[:5])), {"28J03"})
         checks.true("one more request", endpoint.wait(issuer.path, before + 2 + n))
         until(lambda: not cluster.workers(), "the fetch has ended")
-        waits.append(float(issuer.state("extract(epoch FROM early_after - last_attempt)")))
+        waits.append(float(issuer.state("extract(epoch FROM unknown_key_after - last_attempt)")))
     checks.equal("and no others", issuer.seen(), before + 7)
     checks.true(f"doubling: {waits}", waits[0] <= waits[1] <= waits[2] and 290 <= waits[-1] <= 330)
     issuer.list(1, 2)
-    issuer.change("early_after = now() - interval '1 s', last_attempt = now() - interval '6 min'")
+    issuer.change("unknown_key_after = now() - interval '1 s', last_attempt = now() - interval '6 min'")
     with cluster.session(db) as session:
         checks.equal("a real one", issuer.sign_in(session, 2), None)
-    back = float(issuer.state("extract(epoch FROM early_after - last_attempt)"))
+    back = float(issuer.state("extract(epoch FROM unknown_key_after - last_attempt)"))
     checks.true(f"half a minute again, after a change: {back}", 28 <= back <= 45)
 
 
@@ -75,14 +75,14 @@ def refused_anyway(checks, cluster, db, endpoint):
     owner = cluster.session(db, "owner_role")
     issuer = Issuer(owner, endpoint, "refused", keys(1))
     issuer.outcome()
-    issuer.change("early_after = NULL, early_wait = 30, last_attempt = now() - interval '1 min', next_attempt = now() + interval '5 min'")
+    issuer.change("unknown_key_after = NULL, unknown_key_wait = 30, last_attempt = now() - interval '1 min', next_attempt = now() + interval '5 min'")
     before = issuer.seen()
     bad = [issuer.token(9, seconds=-100 - n) for n in range(30)] + [issuer.token(9, aud=f"other{n}") for n in range(30)]
     bad += [issuer.token(9, nbf=2**40 + n) for n in range(30)] + [issuer.token(1)[:-4] + "AAAA"] * 10
     codes = at_once(cluster, db, bad)
     checks.true(f"all are refused: {set(codes)}", None not in codes)
     checks.equal("without a request", issuer.seen(), before)
-    checks.equal("an attempt is still free", issuer.state("early_after IS NULL OR early_after < now()"), "t")
+    checks.equal("an attempt is still free", issuer.state("unknown_key_after IS NULL OR unknown_key_after < now()"), "t")
 
 
 def rotation_under_load(checks, cluster, db, endpoint):
@@ -91,7 +91,7 @@ def rotation_under_load(checks, cluster, db, endpoint):
     owner = cluster.session(db, "owner_role")
     issuer = Issuer(owner, endpoint, "rotated", keys(1))
     issuer.outcome()
-    issuer.change("early_after = NULL, early_wait = 30")
+    issuer.change("unknown_key_after = NULL, unknown_key_wait = 30")
     before = issuer.seen()
     tokens = {1: [issuer.token(1, sub=f"u{n}") for n in range(50)], 2: [issuer.token(2, sub=f"u{n}") for n in range(50)]}
     current, stop, rotated = [1], threading.Event(), threading.Event()

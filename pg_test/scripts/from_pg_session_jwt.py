@@ -174,7 +174,7 @@ def left_over(checks, cluster):
 
 def settings(checks, cluster):
     owner = cluster.session("app_new", "owner_role")
-    owner.query(clients.block("foreign_settings", PAGE).replace("DATABASE app", "DATABASE app_new"))
+    owner.query(clients.block("unverified_claims", PAGE).replace("DATABASE app", "DATABASE app_new"))
     s = cluster.session("app_new", options="-c pg_session_jwt.jwk=x")
     checks.equal("a connection option as before", s.code("SELECT count(*) FROM notes"), "28J11")
     checks.equal("with a token", s.code("SELECT auth.jwt_session_init($1)", token()), None)

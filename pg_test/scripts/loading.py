@@ -68,7 +68,7 @@ def with_the_server(checks):
 def among_all_settings(checks, cluster, db):
     """Postgres lists all settings in the order of their names, ours among them, and finds each by
     its name."""
-    ours = [f"pg_auth_jwt.{name}" for name in ("audit_log", "cache_size", "evaluate_once", "foreign_settings", "require_token", "scope")]
+    ours = [f"pg_auth_jwt.{name}" for name in ("audit_log", "cache_size", "evaluate_once", "unverified_claims", "require_token", "scope")]
     others = ["a.a", "pg_auth.x", "PG_auth_jws.x", "pg_auth_jwt_.x", "zz.z"]
     for before in ([], others, ["pg_auth_jwt.scope"], [*others, "pg_auth_jwt.token", "pg_auth_jwt.audit_log"]):
         s = cluster.session(db, "postgres")
@@ -99,7 +99,7 @@ def becomes(get, wanted):
 USES = {"a claim": WHO, "claims": "SELECT auth.session()", "init": "SELECT auth.jwt_session_init('x')",
         "no token": "SELECT auth.jwt_session_init(NULL)"}
 UNREADABLE = {"scope": "Transactions", "audit_log": "failure", "cache_size": "lots", "evaluate_once": "maybe",
-              "require_token": "always", "foreign_settings": "warn"}
+              "require_token": "always", "unverified_claims": "warn"}
 
 
 def store(root, name, value, where):

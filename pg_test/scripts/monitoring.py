@@ -45,7 +45,7 @@ def main():
             return {row["issuer"]: row for row in ask("pg_auth_jwt_keys")}[issuer]
 
         def counts():
-            return {(row["issuer"], row["event"]): row["total"] for row in ask("pg_auth_jwt_tokens")}
+            return {(row["issuer"], row["sqlstate"] or row["event"]): row["total"] for row in ask("pg_auth_jwt_tokens")}
 
         good = tokens.token("u1")
         sent = [(good, None), (good[:-4] + "AAAA", "28J04"), (tokens.token("u1", key=1), "28J03"),
@@ -112,11 +112,11 @@ def main():
         checks.equal("triggers", ask("pg_auth_jwt_triggers"), [{"faulty": 0}])
         for broken, sql in enumerate(["ALTER TABLE auth.jwks ENABLE TRIGGER keys_changed", "DROP TRIGGER admit_key ON auth.jwks",
                                       "ALTER TABLE auth.issuers DISABLE TRIGGER issuers_truncated",
-                                      "ALTER TABLE auth.endpoints ENABLE TRIGGER lease_shortened"], start=1):
+                                      "ALTER TABLE auth.endpoints ENABLE TRIGGER endpoints_changed"], start=1):
             root.query(sql)
             checks.equal(sql, ask("pg_auth_jwt_triggers"), [{"faulty": broken}])
             checks.equal(f"{sql}: auth.lint", owner.value("SELECT count(*) FROM auth.lint() WHERE code = 'trigger_not_always'"), str(broken))
-        for broken, (table, name) in enumerate([("withdrawn_keys", "key_banned"), ("jwks", "keys_withdrawn"), ("issuers", "issuer_removed")], start=5):
+        for broken, (table, name) in enumerate([("withdrawn_keys", "withdrawn_noted"), ("jwks", "keys_withdrawn"), ("issuers", "issuer_removed")], start=5):
             root.query(f"ALTER TABLE auth.{table} DISABLE TRIGGER {name}")
             checks.equal(f"without {name}", ask("pg_auth_jwt_triggers"), [{"faulty": broken}])
         checks.equal("no more rights than these", monitoring.code("SELECT * FROM auth.jwks"), "42501")

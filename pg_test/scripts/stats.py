@@ -8,13 +8,16 @@ from lib import tokens
 from lib.pg import Checks, Cluster, PgError, SharedCluster
 
 INIT = "SELECT auth.jwt_session_init($1)"
-COUNTS = "SELECT issuer, event, count FROM auth.stats WHERE scope = '%s' ORDER BY issuer NULLS FIRST, event"
+COUNTS = "SELECT issuer, event, sqlstate, count FROM auth.stats WHERE scope = '%s'"
 
 LAST_USE = "SELECT max(last_at) FROM auth.stats WHERE issuer = '%s' AND event = 'accepted'"
 
 
 def counts(session, scope="backend"):
-    return {(issuer, event): int(count) for issuer, event, count in session.query(COUNTS % scope)}
+    """A refusal by its SQLSTATE, another event by its name."""
+    rows = session.query(COUNTS % scope)
+    assert all((event == "refused") == (sqlstate is not None) for _, event, sqlstate, _ in rows), rows
+    return {(issuer, sqlstate or event): int(count) for issuer, event, sqlstate, count in rows}
 
 
 def each_outcome(checks, cluster):
@@ -30,29 +33,29 @@ def each_outcome(checks, cluster):
                         (first[:-4] + "AAAA", "28J04"), ("x", "28J01"), ("x", "28J01")]:
         checks.equal(code, s.code(INIT, token), code)
     found = counts(s)
-    del found[(None, "keys reread")]
+    del found[(None, "keys_reread")]
     known = tokens.ISSUER
     wanted = {(known, "accepted"): 1, (known, "28J05"): 1, (known, "28J04"): 1, (None, "28J13"): 1, (None, "28J01"): 2}
-    checks.equal("each outcome", {key: n for key, n in found.items() if key[1] != "cache hit"}, wanted)
-    last = s.query(f"SELECT event, count(*), bool_and(last_at BETWEEN '{begun}' AND now()) FROM auth.stats GROUP BY event ORDER BY event")
-    checks.equal("when it was last", [row for row in last if row[0] not in ("cache hit", "keys reread")],
+    checks.equal("each outcome", {key: n for key, n in found.items() if key[1] != "cache_hit"}, wanted)
+    last = s.query(f"SELECT coalesce(sqlstate, event), count(*), bool_and(last_at BETWEEN '{begun}' AND now()) FROM auth.stats GROUP BY 1 ORDER BY 1")
+    checks.equal("when it was last", [row for row in last if row[0] not in ("cache_hit", "keys_reread")],
                  [[event, "1", "t"] for event in ("28J01", "28J04", "28J05", "28J13", "accepted")])
     checks.equal("not of events that are no verification",
-                 s.value("SELECT count(last_at) FROM auth.stats WHERE event IN ('cache hit', 'keys reread')"), "0")
-    before = counts(s).get((None, "cache hit"), 0)
+                 s.value("SELECT count(last_at) FROM auth.stats WHERE event IN ('cache_hit', 'keys_reread')"), "0")
+    before = counts(s).get((None, "cache_hit"), 0)
     for _ in range(5):
         s.execute(INIT, first)
-    checks.equal("used again", counts(s)[(None, "cache hit")] - before >= 5, True)
+    checks.equal("used again", counts(s)[(None, "cache_hit")] - before >= 5, True)
     checks.equal("verified once", counts(s)[(known, "accepted")], 1)
     earlier, start = s.value(LAST_USE % known), s.value("SELECT clock_timestamp()")
     checks.equal("a refusal is no use", s.code(INIT, tokens.token("u1", seconds=-5)), "28J05")
     checks.equal("nor is what was verified before", s.value(LAST_USE % known), earlier)
     s.execute(INIT, tokens.token("u2"))
     checks.equal("last use of an issuer", s.value(f"SELECT ({LAST_USE % known}) BETWEEN '{start}' AND now()"), "t")
-    before = counts(s)[(None, "keys reread")]
+    before = counts(s)[(None, "keys_reread")]
     owner.query("UPDATE auth.issuers SET leeway = '1 s'")
     s.execute(INIT, first)
-    checks.equal("reread", counts(s)[(None, "keys reread")], before + 1)
+    checks.equal("reread", counts(s)[(None, "keys_reread")], before + 1)
     checks.equal("another session has its own", counts(cluster.session(db)), {})
     checks.equal("not for everyone", cluster.session(db, "other_reader").code("SELECT * FROM auth.stats"), "42501")
     checks.equal("no server's", counts(s, "server"), {})

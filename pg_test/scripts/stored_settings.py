@@ -38,9 +38,9 @@ CALLS = {
     "keys_changed": "UPDATE auth.jwks SET expires_at = pg_catalog.now() WHERE issuer ~ 'loaded'; SELECT kid, expires_at = pg_catalog.now() FROM auth.jwks ORDER BY 1",
     "cascade_issuer": "UPDATE auth.issuers SET issuer = 'https://renamed.test.example' WHERE issuer ~ 'loaded';"
                       "DELETE FROM auth.issuers WHERE issuer ~ 'fetched'; SELECT issuer, kid FROM auth.jwks ORDER BY 1, 2",
-    "lease_changed": "UPDATE auth.endpoints SET last_success = pg_catalog.now() - interval '8 days'; SELECT issuer, state FROM auth.key_status ORDER BY 1, 2",
+    "endpoint_changed": "UPDATE auth.endpoints SET last_success = pg_catalog.now() - interval '8 days'; SELECT issuer, state FROM auth.key_status ORDER BY 1, 2",
     "note_withdrawn": "DELETE FROM auth.jwks WHERE issuer ~ 'fetched'; SELECT issuer, thumbprint FROM auth.withdrawn_keys",
-    "delete_banned": "INSERT INTO auth.withdrawn_keys (issuer, thumbprint) SELECT issuer, thumbprint FROM auth.jwks; SELECT count(*) FROM auth.jwks",
+    "delete_withdrawn": "INSERT INTO auth.withdrawn_keys (issuer, thumbprint) SELECT issuer, thumbprint FROM auth.jwks; SELECT count(*) FROM auth.jwks",
 }
 
 SETUP = f"""

@@ -162,7 +162,7 @@ def each_is_missed(checks, root):
     for table in sorted({row[0] for row in installed}):
         root.query(f"ALTER TABLE {table} DISABLE TRIGGER ALL; ALTER TABLE {table} ENABLE TRIGGER ALL")
     checks.equal("restored without triggers", sorted(root.query(NOT_GOOD)), sorted([row[1], "origin_only"] for row in installed if row[2] == "A"))
-    root.query("ALTER TABLE auth.endpoints ENABLE ALWAYS TRIGGER lease_shortened")
+    root.query("ALTER TABLE auth.endpoints ENABLE ALWAYS TRIGGER endpoints_changed")
     for row in root.query(LINT):
         root.query(row[2])
     checks.equal("mended", root.query(CATALOG), installed)

@@ -93,7 +93,8 @@ sql_function!(
             [
                 text(line.scope),
                 line.issuer.as_deref().and_then(text),
-                text(&line.event),
+                text(line.event),
+                line.sqlstate.as_deref().and_then(text),
                 i64::try_from(line.count).unwrap_or(i64::MAX).into_datum(),
                 // The datum of a timestamptz is that of a bigint.
                 line.last_at.into_datum(),

@@ -169,7 +169,7 @@ pub fn verify_patiently(token: &[u8]) -> Result<Rc<Identity>, Report> {
             .map(errors::sqlstate)
             .contains(&refused.sqlstate);
         let started = start::last().filter(|_| is_for_key);
-        let ended = started.and_then(|started| started.wait(settings::refresh_wait()));
+        let ended = started.and_then(|started| started.wait(settings::fetch_wait()));
         if ended.is_none() {
             return Err(refused);
         }

@@ -63,7 +63,7 @@ static REQUIRE_TOKEN: Setting = Setting::boolean(REQUIRE_TOKEN_NAME, c"off");
 
 /// Whether a claim function without a token raises an error where a setting is given in which other
 /// software keeps the user; ignored by default. See [`foreign`].
-static FOREIGN_SETTINGS: Setting = Setting::choice(
+static UNVERIFIED_CLAIMS: Setting = Setting::choice(
     FOREIGN_SETTINGS_NAME,
     &[c"ignore", c"error"],
     c"Available values: ignore, error.",
@@ -80,7 +80,7 @@ static FETCH_CA_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>
 
 /// How long `auth.jwt_session_init` waits for a fetch that it has started, in milliseconds; 1 s by
 /// default: most endpoints answer within that, and a login takes no longer.
-static REFRESH_WAIT: Setting = Setting::milliseconds(
+static FETCH_WAIT: Setting = Setting::milliseconds(
     REFRESH_WAIT_NAME,
     60_000,
     c"Available values: 0 to 60000 milliseconds.",
@@ -100,10 +100,10 @@ const CACHE_SIZE_NAME: &CStr = c"pg_auth_jwt.cache_size";
 const AUDIT_LOG_NAME: &CStr = c"pg_auth_jwt.audit_log";
 const EVALUATE_ONCE_NAME: &CStr = c"pg_auth_jwt.evaluate_once";
 const REQUIRE_TOKEN_NAME: &CStr = c"pg_auth_jwt.require_token";
-const FOREIGN_SETTINGS_NAME: &CStr = c"pg_auth_jwt.foreign_settings";
+const FOREIGN_SETTINGS_NAME: &CStr = c"pg_auth_jwt.unverified_claims";
 const FETCH_HOSTS_NAME: &CStr = c"pg_auth_jwt.fetch_hosts";
 const FETCH_CA_FILE_NAME: &CStr = c"pg_auth_jwt.fetch_ca_file";
-const REFRESH_WAIT_NAME: &CStr = c"pg_auth_jwt.refresh_wait";
+const REFRESH_WAIT_NAME: &CStr = c"pg_auth_jwt.fetch_wait";
 
 /// The names of all settings.
 const NAMES: [&CStr; 10] = [
@@ -530,9 +530,9 @@ fn text_of(setting: &'static GucSetting<Option<CString>>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// See [`REFRESH_WAIT`]. If it cannot be read, there is no wait.
-pub fn refresh_wait() -> Duration {
-    let milliseconds = REFRESH_WAIT.value().unwrap_or(0);
+/// See [`FETCH_WAIT`]. If it cannot be read, there is no wait.
+pub fn fetch_wait() -> Duration {
+    let milliseconds = FETCH_WAIT.value().unwrap_or(0);
     Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0))
 }
 
@@ -541,7 +541,7 @@ pub fn require_token() -> bool {
     REQUIRE_TOKEN.value() != Some(0)
 }
 
-/// See [`FOREIGN_SETTINGS`]. If it cannot be read, they are refused.
+/// See [`UNVERIFIED_CLAIMS`]. If it cannot be read, they are refused.
 pub fn refuses_foreign() -> bool {
-    FOREIGN_SETTINGS.value() != Some(0)
+    UNVERIFIED_CLAIMS.value() != Some(0)
 }

@@ -157,8 +157,8 @@ static SETTINGS: [&Setting; 7] = [
     &super::AUDIT_LOG,
     &super::EVALUATE_ONCE,
     &super::REQUIRE_TOKEN,
-    &super::FOREIGN_SETTINGS,
-    &super::REFRESH_WAIT,
+    &super::UNVERIFIED_CLAIMS,
+    &super::FETCH_WAIT,
 ];
 
 /// Defines the setting at index `I` of [`SETTINGS`].

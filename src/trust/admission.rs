@@ -35,10 +35,10 @@ sql_function!(
 );
 
 sql_function!(
-    /// `auth.lease_changed() RETURNS trigger`, after a change of `auth.endpoints`: announces a
+    /// `auth.endpoint_changed() RETURNS trigger`, after a change of `auth.endpoints`: announces a
     /// change of `auth.jwks` where fetched keys count for a shorter time. No backend heeds changes
     /// of rows of `auth.endpoints` itself, of which each refresh makes some.
-    pg_auth_jwt_lease_changed,
+    pg_auth_jwt_endpoint_changed,
     |arguments| {
         let trigger = arguments.trigger()?;
         let event = trigger.tg_event;

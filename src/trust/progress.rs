@@ -32,9 +32,9 @@ pub struct Progress {
     pub last_success: Option<UnixTime>,
     pub last_attempt: Option<UnixTime>,
     pub next_attempt: Option<UnixTime>,
-    pub early_after: Option<UnixTime>,
+    pub unknown_key_after: Option<UnixTime>,
     /// When the last answer was given, by the server's clock.
-    pub answered: Option<UnixTime>,
+    pub answer_date: Option<UnixTime>,
     pub outcome: Option<String>,
     pub failures: i32,
     pub last_error: Option<String>,
@@ -50,8 +50,8 @@ impl Progress {
             last_success: time("last_success"),
             last_attempt: time("last_attempt"),
             next_attempt: time("next_attempt"),
-            early_after: time("early_after"),
-            answered: time("answered"),
+            unknown_key_after: time("unknown_key_after"),
+            answer_date: time("answer_date"),
             outcome: text("outcome"),
             failures: row.integer("failures").unwrap_or(0),
             last_error: text("last_error"),
@@ -72,7 +72,7 @@ impl Progress {
 
     /// Whether a token with an unknown key id may cause a fetch.
     pub fn may_be_early(&self, now: UnixTime) -> bool {
-        is_due(self.early_after, now)
+        is_due(self.unknown_key_after, now)
     }
 }
 

@@ -55,7 +55,7 @@ impl Seen {
         if last <= now.saturating_add(schedule::LONGEST) {
             return Some(last);
         }
-        self.row.answered.filter(|answered| *answered <= now)
+        self.row.answer_date.filter(|answered| *answered <= now)
     }
 
     /// The time from which on the keys do not count; `None`: they were never fetched.

@@ -46,7 +46,7 @@ struct Line {
     source: String,
     kid: Option<String>,
     alg: Option<String>,
-    since: Option<pg_sys::TimestampTz>,
+    created_at: Option<pg_sys::TimestampTz>,
     valid_until: Option<pg_sys::TimestampTz>,
     state: &'static str,
     last_success: Option<pg_sys::TimestampTz>,
@@ -112,7 +112,7 @@ fn add_lines(lines: &mut Vec<Line>, issuer: String, inventory: &Inventory, are_a
     for key in &inventory.keys {
         let mut line = Line {
             kid: key.kid.clone(),
-            since: key.created_at.map(clock::to_postgres),
+            created_at: key.created_at.map(clock::to_postgres),
             valid_until: instant(limited(key.valid_until, end)),
             ..of_issuer.clone()
         };
@@ -151,7 +151,7 @@ impl Line {
             text(self.source),
             self.kid.and_then(text),
             self.alg.and_then(text),
-            self.since.into_datum(),
+            self.created_at.into_datum(),
             self.valid_until.into_datum(),
             text(self.state.to_owned()),
             self.last_success.into_datum(),

@@ -100,9 +100,9 @@ const KEYS_CHANGED: Function = Function {
     symbol: c"pg_auth_jwt_keys_changed",
     effect: "changes to keys are not announced",
 };
-const LEASE_CHANGED: Function = Function {
-    name: "lease_changed",
-    symbol: c"pg_auth_jwt_lease_changed",
+const ENDPOINT_CHANGED: Function = Function {
+    name: "endpoint_changed",
+    symbol: c"pg_auth_jwt_endpoint_changed",
     effect: "it is not announced that fetched keys count for a shorter time",
 };
 const CASCADE_ISSUER: Function = Function {
@@ -115,9 +115,9 @@ const NOTE_WITHDRAWN: Function = Function {
     symbol: c"pg_auth_jwt_note_withdrawn",
     effect: "a fetched key that is deleted by hand is stored again",
 };
-const DELETE_BANNED: Function = Function {
-    name: "delete_banned",
-    symbol: c"pg_auth_jwt_delete_banned",
+const DELETE_WITHDRAWN: Function = Function {
+    name: "delete_withdrawn",
+    symbol: c"pg_auth_jwt_delete_withdrawn",
     effect: "a key that is written into auth.withdrawn_keys counts until it is fetched again",
 };
 
@@ -208,11 +208,11 @@ const JWKS: [Needed; 5] = [
     origin("keys_withdrawn", BEFORE_TRUNCATE, NOTE_WITHDRAWN),
 ];
 const ENDPOINTS: [Needed; 3] = [
-    always("lease_removed", AFTER_DELETE, LEASE_CHANGED),
-    always("lease_shortened", AFTER_UPDATE, LEASE_CHANGED),
-    always("leases_truncated", AFTER_TRUNCATE, LEASE_CHANGED),
+    always("endpoints_deleted", AFTER_DELETE, ENDPOINT_CHANGED),
+    always("endpoints_changed", AFTER_UPDATE, ENDPOINT_CHANGED),
+    always("endpoints_truncated", AFTER_TRUNCATE, ENDPOINT_CHANGED),
 ];
-const WITHDRAWN_KEYS: [Needed; 1] = [origin("key_banned", AFTER_WRITE, DELETE_BANNED)];
+const WITHDRAWN_KEYS: [Needed; 1] = [origin("withdrawn_noted", AFTER_WRITE, DELETE_WITHDRAWN)];
 
 /// Those on a followed table, as `auth.follow` creates them.
 const SOURCE: [Needed; 2] = [

@@ -22,10 +22,10 @@ sql_function!(
 );
 
 sql_function!(
-    /// `auth.delete_banned() RETURNS trigger`, after a row of `auth.withdrawn_keys` was inserted or
+    /// `auth.delete_withdrawn() RETURNS trigger`, after a row of `auth.withdrawn_keys` was inserted or
     /// updated.
-    pg_auth_jwt_delete_banned,
-    |arguments| delete_banned(&arguments)
+    pg_auth_jwt_delete_withdrawn,
+    |arguments| delete_withdrawn(&arguments)
 );
 
 thread_local! {
@@ -121,7 +121,7 @@ fn note_withdrawn(arguments: &Arguments) -> SqlResult {
     Ok(Some(pg_sys::Datum::from(0)))
 }
 
-fn delete_banned(arguments: &Arguments) -> SqlResult {
+fn delete_withdrawn(arguments: &Arguments) -> SqlResult {
     let trigger = arguments.trigger()?;
     if REPLACING.get() {
         return Ok(Some(pg_sys::Datum::from(0)));

@@ -47,11 +47,11 @@ pub struct Before {
     pub failures: i32,
     pub last_success: Option<UnixTime>,
     /// From when on the keys do not count; `None`: no limit, or they were never fetched.
-    pub lease_end: Option<UnixTime>,
+    pub trust_end: Option<UnixTime>,
     pub last_attempt: Option<UnixTime>,
-    pub answered: Option<UnixTime>,
-    pub modified: Option<UnixTime>,
-    pub early_wait: Duration,
+    pub answer_date: Option<UnixTime>,
+    pub last_modified: Option<UnixTime>,
+    pub unknown_key_wait: Duration,
 }
 
 /// What tells an issuer, whose name can be of any length, to a process: the SHA-256 of the name.
@@ -206,8 +206,8 @@ pub fn take(client: &mut SpiClient, issuer: &str, reason: Reason) -> Result<Opti
     // a statement that may write.
     let found = client
         .update(
-            "SELECT e.url, e.etag, e.etag_for, e.failures, e.last_success, e.last_attempt, \
-                    e.next_attempt, e.early_after, e.early_wait, e.outcome, e.answered, e.modified \
+            "SELECT e.url, e.etag, e.etag_digest, e.failures, e.last_success, e.last_attempt, \
+                    e.next_attempt, e.unknown_key_after, e.unknown_key_wait, e.outcome, e.answer_date, e.last_modified \
              FROM auth.endpoints AS e WHERE e.issuer OPERATOR(pg_catalog.=) $1 FOR UPDATE",
             Some(1),
             &[argument(issuer)?],
@@ -220,7 +220,7 @@ pub fn take(client: &mut SpiClient, issuer: &str, reason: Reason) -> Result<Opti
     let progress = Progress {
         last_attempt: row.time(6)?,
         next_attempt: row.time(7)?,
-        early_after: row.time(8)?,
+        unknown_key_after: row.time(8)?,
         outcome: row.text(10)?,
         ..Progress::default()
     };
@@ -236,46 +236,47 @@ pub fn take(client: &mut SpiClient, issuer: &str, reason: Reason) -> Result<Opti
         return Ok(None);
     }
     let seconds = u64::try_from(row.integer(9)?.unwrap_or(0)).unwrap_or(0);
-    let early_wait = Duration::from_secs(seconds).clamp(schedule::MIN_EARLY, schedule::MAX_EARLY);
-    let (etag, etag_for) = (row.text(2)?, row.text(3)?);
+    let unknown_key_wait =
+        Duration::from_secs(seconds).clamp(schedule::MIN_EARLY, schedule::MAX_EARLY);
+    let (etag, etag_digest) = (row.text(2)?, row.text(3)?);
     let last_success = row.time(5)?;
     // Where the clock was set back, times that were noted before lie in the future. They become the
     // present, which limits how long the keys still count. Dates have whole seconds.
     let second = UnixTime::from_seconds(now.as_micros().div_euclid(1_000_000));
-    let lease_end = last_success
+    let trust_end = last_success
         .zip(max_stale)
         .map(|(last, length)| last.min(now).saturating_add(length));
     let before = if is_same {
         Before {
             failures: row.integer(4)?.unwrap_or(0).max(0),
             last_success,
-            lease_end,
+            trust_end,
             last_attempt: progress.last_attempt,
-            answered: row.time(11)?.map(|time| time.min(second)),
-            modified: row.time(12)?.map(|time| time.min(second)),
-            early_wait,
+            answer_date: row.time(11)?.map(|time| time.min(second)),
+            last_modified: row.time(12)?.map(|time| time.min(second)),
+            unknown_key_wait,
         }
     } else {
         Before {
             last_success,
-            lease_end,
-            early_wait: schedule::MIN_EARLY,
+            trust_end,
+            unknown_key_wait: schedule::MIN_EARLY,
             ..Before::default()
         }
     };
-    let is_current = is_same && etag_for.is_some() && digest(client, issuer)? == etag_for;
-    let early_after = match reason {
-        Reason::Early => Some(now.saturating_add(before.early_wait)),
-        Reason::Due | Reason::Asked => progress.early_after.filter(|_| is_same),
+    let is_current = is_same && etag_digest.is_some() && digest(client, issuer)? == etag_digest;
+    let unknown_key_after = match reason {
+        Reason::Early => Some(now.saturating_add(before.unknown_key_wait)),
+        Reason::Due | Reason::Asked => progress.unknown_key_after.filter(|_| is_same),
     };
-    let seconds = i32::try_from(before.early_wait.as_secs()).unwrap_or(i32::MAX);
+    let seconds = i32::try_from(before.unknown_key_wait.as_secs()).unwrap_or(i32::MAX);
     let arguments: [DatumWithOid; 9] = [
         argument(issuer)?,
         argument(&endpoint.url)?,
         time_argument(Some(now)),
         // Where this process is killed, the fetch is due again then.
         time_argument(Some(now.saturating_add(CLAIM))),
-        time_argument(early_after),
+        time_argument(unknown_key_after),
         seconds.into(),
         before.failures.into(),
         text_argument(etag.as_deref().filter(|_| is_same))?,
@@ -283,14 +284,14 @@ pub fn take(client: &mut SpiClient, issuer: &str, reason: Reason) -> Result<Opti
     ];
     let claimed = client.update(
         "UPDATE auth.endpoints AS e SET url = $2, last_attempt = $3, next_attempt = $4, \
-                early_after = $5, early_wait = $6, failures = $7, etag = $8, outcome = NULL, \
+                unknown_key_after = $5, unknown_key_wait = $6, failures = $7, etag = $8, outcome = NULL, \
                 jwks_uri = CASE WHEN e.url OPERATOR(pg_catalog.=) $2 THEN e.jwks_uri END, \
                 last_success = CASE WHEN e.last_success IS NOT NULL \
                     THEN least(e.last_success, $3) END, \
-                answered = CASE WHEN e.url OPERATOR(pg_catalog.=) $2 \
-                    AND e.answered IS NOT NULL THEN least(e.answered, $9) END, \
-                modified = CASE WHEN e.url OPERATOR(pg_catalog.=) $2 \
-                    AND e.modified IS NOT NULL THEN least(e.modified, $9) END \
+                answer_date = CASE WHEN e.url OPERATOR(pg_catalog.=) $2 \
+                    AND e.answer_date IS NOT NULL THEN least(e.answer_date, $9) END, \
+                last_modified = CASE WHEN e.url OPERATOR(pg_catalog.=) $2 \
+                    AND e.last_modified IS NOT NULL THEN least(e.last_modified, $9) END \
          WHERE e.issuer OPERATOR(pg_catalog.=) $1 RETURNING true",
         None,
         &arguments,

@@ -122,9 +122,9 @@ fn begin(
         client,
         "INSERT INTO auth.endpoints AS e (issuer, url) VALUES ($1, $2) \
          ON CONFLICT (issuer) DO UPDATE SET url = excluded.url, jwks_uri = NULL, etag = NULL, \
-         etag_for = NULL, answered = NULL, modified = NULL, last_attempt = NULL, outcome = NULL, \
-         failures = 0, last_error = NULL, note = NULL, next_attempt = NULL, early_after = NULL, \
-         early_wait = DEFAULT WHERE e.url OPERATOR(pg_catalog.<>) excluded.url",
+         etag_digest = NULL, answer_date = NULL, last_modified = NULL, last_attempt = NULL, outcome = NULL, \
+         failures = 0, last_error = NULL, note = NULL, next_attempt = NULL, unknown_key_after = NULL, \
+         unknown_key_wait = DEFAULT WHERE e.url OPERATOR(pg_catalog.<>) excluded.url",
         &arguments,
     )
 }

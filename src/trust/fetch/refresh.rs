@@ -126,13 +126,13 @@ fn refresh_one(seen: Seen, since: UnixTime) -> Line {
         Err(Miss::Running) => {
             let detail = "A fetch that began before has left no outcome so far. If its process was ended, \
                           another one can begin 10 seconds after it began.";
-            line("gone", Some(detail.to_owned()))
+            line("unknown", Some(detail.to_owned()))
         }
         Err(Miss::Gone) => {
             let detail = "The fetch has left no outcome: the issuer is not followed any more, or the \
                           extension was dropped, or this transaction, in which it was followed, is not \
                           committed; or the tables are locked. The server's log may tell more.";
-            line("gone", Some(detail.to_owned()))
+            line("unknown", Some(detail.to_owned()))
         }
     }
 }

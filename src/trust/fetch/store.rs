@@ -33,7 +33,7 @@ const MAX_STORED_CHARS: usize = 1_000;
 enum Stored {
     Changed,
     Unchanged,
-    Older,
+    Outdated,
     Failed,
 }
 
@@ -42,7 +42,7 @@ impl Stored {
         match self {
             Self::Changed => "changed",
             Self::Unchanged => "unchanged",
-            Self::Older => "older",
+            Self::Outdated => "outdated",
             Self::Failed => "failed",
         }
     }
@@ -258,7 +258,10 @@ fn is_older(claim: &Claim, answer: &Answer) -> bool {
     let seconds = |time: Option<i64>| time.map(UnixTime::from_seconds);
     let (modified, date) = (seconds(answer.last_modified), seconds(answer.date));
     let before = &claim.before;
-    let is_older = match (before.modified.zip(modified), before.answered.zip(date)) {
+    let is_older = match (
+        before.last_modified.zip(modified),
+        before.answer_date.zip(date),
+    ) {
         (Some((stored, new)), _) | (None, Some((stored, new))) => new < stored,
         (None, None) => false,
     };
@@ -313,18 +316,20 @@ fn succeeded(
         lossy_argument(note.as_deref())?,
         (stored == Stored::Changed).into(),
         // No later than the wait between early fetches asks for: the endpoint answers again.
-        time_argument(Some(claim.began.saturating_add(early_wait(claim, stored)))),
+        time_argument(Some(
+            claim.began.saturating_add(unknown_key_wait(claim, stored)),
+        )),
     ]);
     update(
         client,
         "last_success = $7, failures = 0, last_error = NULL, \
          etag = CASE WHEN $8 THEN $9 ELSE e.etag END, \
-         etag_for = CASE WHEN $8 THEN $10 ELSE e.etag_for END, \
-         answered = greatest(CASE WHEN $16 THEN NULL ELSE e.answered END, $11), \
-         modified = greatest(CASE WHEN $16 THEN NULL ELSE e.modified END, $12), \
+         etag_digest = CASE WHEN $8 THEN $10 ELSE e.etag_digest END, \
+         answer_date = greatest(CASE WHEN $16 THEN NULL ELSE e.answer_date END, $11), \
+         last_modified = greatest(CASE WHEN $16 THEN NULL ELSE e.last_modified END, $12), \
          jwks_uri = coalesce($13, e.jwks_uri), \
          note = CASE WHEN $14 THEN e.note ELSE $15 END, \
-         early_after = CASE WHEN e.early_after IS NOT NULL THEN least(e.early_after, $17) END",
+         unknown_key_after = CASE WHEN e.unknown_key_after IS NOT NULL THEN least(e.unknown_key_after, $17) END",
         &arguments,
     )?;
     if claim.before.failures > 0 {
@@ -335,7 +340,7 @@ fn succeeded(
 
 fn older(client: &mut SpiClient, claim: &Claim) -> Result<(), Report> {
     let next = sql::now().saturating_add(schedule::OLDER_ANSWER_RETRY);
-    let arguments = common(claim, Stored::Older, next)?;
+    let arguments = common(claim, Stored::Outdated, next)?;
     update(
         client,
         "note = 'The endpoint answered with older keys than before, which were not stored.'",
@@ -367,10 +372,10 @@ fn failed(
     ]);
     update(
         client,
-        "failures = $7, last_error = $8, early_after = greatest(e.early_after, $9)",
+        "failures = $7, last_error = $8, unknown_key_after = greatest(e.unknown_key_after, $9)",
         &arguments,
     )?;
-    let end = claim.before.lease_end;
+    let end = claim.before.trust_end;
     let was_stale = |at: Option<UnixTime>| at.zip(end).is_some_and(|(at, end)| end <= at);
     if was_stale(Some(now)) && !was_stale(claim.before.last_attempt) {
         log(
@@ -396,7 +401,7 @@ fn common(
     stored: Stored,
     next: UnixTime,
 ) -> Result<Vec<DatumWithOid<'static>>, Report> {
-    let wait = early_wait(claim, stored);
+    let wait = unknown_key_wait(claim, stored);
     Ok(vec![
         argument(&claim.issuer)?,
         time_argument(Some(claim.began)),
@@ -408,18 +413,18 @@ fn common(
 }
 
 /// The wait between early fetches from now on.
-fn early_wait(claim: &Claim, stored: Stored) -> Duration {
+fn unknown_key_wait(claim: &Claim, stored: Stored) -> Duration {
     match (stored, claim.reason) {
         (Stored::Changed, _) => schedule::MIN_EARLY,
-        (_, Reason::Early) => schedule::after_early(false, claim.before.early_wait),
-        (_, Reason::Due | Reason::Asked) => claim.before.early_wait,
+        (_, Reason::Early) => schedule::after_early(false, claim.before.unknown_key_wait),
+        (_, Reason::Due | Reason::Asked) => claim.before.unknown_key_wait,
     }
 }
 
 /// Updates the row of the claim.
 fn update(client: &mut SpiClient, set: &str, arguments: &[DatumWithOid]) -> Result<(), Report> {
     let statement = format!(
-        "UPDATE auth.endpoints AS e SET outcome = $4, next_attempt = $5, early_wait = $6, {set} \
+        "UPDATE auth.endpoints AS e SET outcome = $4, next_attempt = $5, unknown_key_wait = $6, {set} \
          WHERE e.issuer OPERATOR(pg_catalog.=) $1 AND e.last_attempt OPERATOR(pg_catalog.=) $2 \
          AND e.url OPERATOR(pg_catalog.=) $3"
     );

@@ -25,7 +25,7 @@ use crate::trust::sql;
 use crate::trust::tables;
 
 /// The process's name in `pg_stat_activity` and in the log.
-pub const NAME: &CStr = c"pg_auth_jwt refresh";
+pub const NAME: &CStr = c"pg_auth_jwt fetch";
 
 /// Its function, below.
 pub const FUNCTION: &CStr = c"pg_auth_jwt_refresh_main";

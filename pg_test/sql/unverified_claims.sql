@@ -1,4 +1,4 @@
--- pg_auth_jwt.foreign_settings: where there is no token, and a setting that another extension or
+-- pg_auth_jwt.unverified_claims: where there is no token, and a setting that another extension or
 -- PostgREST would read the user from, a claim function raises an error. It never reads one of them.
 \i fixtures/jose.sql
 SELECT auth.init(:'jwks', issuer => :'issuer', audience => '{my-app}');
@@ -15,10 +15,10 @@ GRANT SELECT ON posts TO authenticated;
 -- Ignored, which is the default: no user, and no row.
 SELECT set_config('request.jwt.claims', :'claims', false) <> '' AS set;
 SELECT auth.user_id() IS NULL AS nobody, (SELECT count(*) FROM posts) AS rows;
-SHOW pg_auth_jwt.foreign_settings;
+SHOW pg_auth_jwt.unverified_claims;
 
 -- An error, for each of the names, in any case.
-SET pg_auth_jwt.foreign_settings = error;
+SET pg_auth_jwt.unverified_claims = error;
 SELECT count(*) FROM posts;
 SELECT set_config('request.jwt.claims', '', false);
 SET "Request.JWT.claim.sub" = 'somebody';
@@ -80,7 +80,7 @@ SET min_parallel_table_scan_size = 0;
 SET pg_auth_jwt.evaluate_once = off;
 SET parallel_leader_participation = off;
 SELECT count(*) FROM posts WHERE owner <> 'y';
-RESET pg_auth_jwt.foreign_settings;
+RESET pg_auth_jwt.unverified_claims;
 SELECT count(*) FROM posts WHERE owner <> 'y';
 RESET pg_auth_jwt.evaluate_once;
 
@@ -89,9 +89,9 @@ RESET pg_auth_jwt.evaluate_once;
 \pset format unaligned
 SET request.jwt.claims = '{}';
 SELECT applies, detail FROM auth.explain_access('posts', NULL) WHERE subject = 'token';
-SET pg_auth_jwt.foreign_settings = 'error';
+SET pg_auth_jwt.unverified_claims = 'error';
 SELECT applies, detail FROM auth.explain_access('posts', NULL) WHERE subject = 'token';
 
 -- A value that cannot be read.
 \set VERBOSITY default
-SET pg_auth_jwt.foreign_settings = 'warn';
+SET pg_auth_jwt.unverified_claims = 'warn';
