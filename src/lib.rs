@@ -1,6 +1,6 @@
 //! Verifies JSON Web Tokens inside Postgres, so that row-level security can trust their claims.
 //!
-//! Imports go one way, which `scripts/lint` checks: this module → [`once`] → [`session`] →
+//! Imports go one way, which `scripts/lint` checks: this module → [`explain`], [`once`] → [`session`] →
 //! [`trust`] → [`settings`] → [`errors`], [`stats`], [`redaction`] → [`pg`].
 //!
 //! A claim function asks the [`session`] who the user is. The session verifies the value of
@@ -27,6 +27,7 @@
 ::pgrx::pg_module_magic!(name, version);
 
 mod errors;
+mod explain;
 mod once;
 mod pg;
 mod redaction;

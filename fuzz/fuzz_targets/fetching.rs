@@ -1,8 +1,8 @@
 //! Any text as a list of hosts, a URL, a header and an answer of an endpoint: a line each.
 #![no_main]
 
-use jwks_fetch::wire::{Answer, Request};
-use jwks_fetch::{AddressClass, EndpointUrl, HostList, discovery_url, headers, read_discovery};
+use jwks_rules::wire::{Answer, Request};
+use jwks_rules::{AddressClass, EndpointUrl, HostList, discovery_url, headers, read_discovery};
 
 libfuzzer_sys::fuzz_target!(|data: &str| {
     let mut lines = data.splitn(4, '\n');

@@ -7,7 +7,6 @@ pub mod clock;
 pub mod encoding;
 pub mod function;
 pub mod guard;
-pub mod library;
 pub mod report;
 pub mod row;
 pub mod row_security;

@@ -4,13 +4,12 @@
 //! results of verifying such values. Statics outlive DISCARD ALL and every transaction, so nothing
 //! here is used unless the setting, the keys and the clock still agree with it.
 
-mod access;
 mod advice;
 mod audit;
 pub mod claim_functions;
 mod execution;
 pub mod executor;
-mod functions;
+pub mod functions;
 mod guarded;
 pub mod identity;
 

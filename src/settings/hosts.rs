@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::panic::catch_unwind;
 
-use jwks_fetch::HostList;
+use jwks_rules::HostList;
 use pgrx::pg_sys;
 
 use crate::settings::text;

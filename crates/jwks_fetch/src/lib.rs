@@ -1,12 +1,28 @@
-//! The rules for fetching a JWK Set from an issuer's endpoint.
+//! The HTTPS client of pg_auth_jwt.
 //!
-//! The crate does no I/O and has no clock: it says which hosts and addresses may be contacted,
-//! when the next request is due, and what the headers of an answer mean. The library
-//! `pg_auth_jwt_fetch` does the request by these rules, in a process of its own; the extension
-//! starts that process. Both speak by the types in [`wire`].
+//! A library of its own, so that the extension's library, which every backend loads, has no HTTP and
+//! no TLS in it. The background worker that refreshes an issuer's keys loads it, by the functions in
+//! [`c_interface`]. One fetch is one thread: the worker stays able to answer an interrupt while a
+//! name server or an endpoint does not answer at all.
+//!
+//! What may be asked, and when, is decided in the crate `jwks_rules`.
+//!
+//! # What it relies on
+//!
+//! - The thread blocks all signals, so that Postgres's handlers run in the main thread alone.
+//! - `getaddrinfo` reads the locale and the environment (`RES_OPTIONS`, `LOCALDOMAIN`), and looking for
+//!   certificates reads `SSL_CERT_FILE` and `SSL_CERT_DIR`. So the main thread must not call `setlocale`,
+//!   `setenv` or `putenv` while a fetch runs. Postgres does so when a process connects to its database
+//!   and when `lc_messages` changes; the worker does neither then.
+//! - The process may end at any time: the thread holds nothing that outlives it.
+//! - The library stays loaded until then. Loading it runs the initialisers of Rust's standard library
+//!   (arguments) and of aws-lc (the processor's features), half a millisecond in all.
+//! - It has a copy of aws-lc, as the extension's library has. Neither exports it.
+//!
+//! An allocation that fails ends the process, as everywhere in Rust. What a fetch allocates is bounded
+//! by [`jwks_rules::limits`].
 
-#![forbid(unsafe_code)]
-#![deny(missing_docs)]
+#![deny(missing_docs, unsafe_code)]
 #![warn(
     clippy::arithmetic_side_effects,
     clippy::expect_used,
@@ -27,21 +43,19 @@
     )
 )]
 
-pub use address::{AddressClass, in_turn};
-pub use discovery::{DiscoveryError, discovery_url, is_discovery, metadata_url, read_discovery};
-pub use endpoint_url::{EndpointUrl, Scheme, UrlError};
-pub use gate::{EntryError, GateError, HostList, HostListError, Target};
-pub use shape::Shape;
+pub use connect::{Dial, SystemDial};
+pub use fetch::{fetch, fetch_by};
+pub use progress::{Phase, Progress};
+pub use resolver::{Lookup, SystemLookup};
 
-pub mod headers;
-pub mod limits;
-pub mod schedule;
-pub mod wire;
+pub mod c_interface;
 
-mod address;
-mod discovery;
-mod endpoint_url;
-#[doc(hidden)]
-pub mod excerpt;
-mod gate;
-mod shape;
+mod connect;
+mod failure;
+mod fetch;
+mod http;
+mod job;
+mod progress;
+mod resolver;
+mod roots;
+mod tls_reason;

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use jwks_fetch::schedule;
+use jwks_rules::schedule;
 use jwt_verify::UnixTime;
 use pgrx::datum::{DatumWithOid, IntoDatum};
 use pgrx::spi::SpiClient;
@@ -13,10 +13,10 @@ use pgrx::spi::SpiClient;
 use crate::errors;
 use crate::pg::encoding;
 use crate::pg::report::Report;
-use crate::trust::endpoint::Endpoint;
-use crate::trust::kind::IS_ENDPOINT;
-use crate::trust::progress::{CLAIM, Progress};
+use crate::trust::source::endpoint::Endpoint;
+use crate::trust::source::kind::IS_ENDPOINT;
 use crate::trust::sql::{self, First, argument, run, text_argument, time_argument};
+use crate::trust::tables::progress::{CLAIM, Progress};
 
 /// Why a process was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::ffi::CStr;
 use std::time::Duration;
 
-use jwks_fetch::schedule;
+use jwks_rules::schedule;
 use jwt_verify::UnixTime;
 use pgrx::pg_sys;
 
@@ -18,8 +18,8 @@ use crate::pg::worker::{self, Spec};
 use crate::settings;
 use crate::trust::fetch::timetable;
 use crate::trust::fetch::worker::{FUNCTION, NAME, extra_of_launcher};
-use crate::trust::progress::{self, CLAIM};
 use crate::trust::sql;
+use crate::trust::tables::progress::{self, CLAIM};
 
 const LAUNCHER: &CStr = c"pg_auth_jwt launcher";
 const LAUNCHER_FUNCTION: &CStr = c"pg_auth_jwt_launcher_main";

@@ -1,16 +1,16 @@
-//! Fetching of the keys of issuers whose source is an [`Endpoint`](crate::trust::endpoint::Endpoint).
+//! Fetching of the keys of issuers whose source is an [`Endpoint`](crate::trust::source::endpoint::Endpoint).
 //!
 //! The keys are rows of `auth.jwks`, so they are looked up as any others. [`start`] lets a backend
-//! start a fetch; [`worker`] is the process that does it, and [`store`] writes what it got;
-//! [`launcher`] is the process that starts fetches where no backend does. [`follow_url`] and
-//! [`refresh`] are SQL functions. [`seen`](crate::trust::seen) tells how long the keys count, and
-//! [`withdrawn`](crate::trust::withdrawn) keeps what was withdrawn by hand from coming back.
+//! start a fetch; [`worker`] is the process that does it, with the HTTPS client of the [`library`], and
+//! [`store`] writes what it got; [`launcher`] is the process that starts fetches where no backend does.
+//! [`refresh`] is `auth.refresh()`. [`seen`](crate::trust::lookup::seen) tells how long the keys count, and
+//! [`withdrawn`](crate::trust::store::withdrawn) keeps what was withdrawn by hand from coming back.
 //!
 //! Backends do no network I/O.
 
 mod claim;
-pub mod follow_url;
 pub mod launcher;
+mod library;
 pub mod refresh;
 pub mod start;
 mod store;

@@ -13,12 +13,12 @@ use crate::pg::worker;
 use crate::settings;
 use crate::trust::fetch::start::{self, Obstacle, Started};
 use crate::trust::fetch::worker::AT_ONCE;
-use crate::trust::inventory;
 use crate::trust::lookup;
-use crate::trust::progress::Progress;
-use crate::trust::seen::Seen;
+use crate::trust::lookup::inventory;
+use crate::trust::lookup::seen::Seen;
 use crate::trust::sql;
 use crate::trust::tables::Tables;
+use crate::trust::tables::progress::Progress;
 
 sql_function!(
     /// `auth.refresh(issuer text) RETURNS TABLE (issuer text, outcome text, detail text)`.

@@ -14,10 +14,10 @@ use crate::settings;
 use crate::trust::fetch::claim::{self, Reason};
 use crate::trust::fetch::worker::{AT_ONCE, FUNCTION, NAME, extra};
 use crate::trust::lookup;
-use crate::trust::progress::{CLAIM, Progress};
-use crate::trust::seen::Seen;
+use crate::trust::lookup::seen::Seen;
 use crate::trust::sql;
 use crate::trust::tables::Tables;
+use crate::trust::tables::progress::{CLAIM, Progress};
 
 /// How often the outcome is looked at, besides each time that the process starts and ends.
 const LOOK: Duration = Duration::from_millis(20);

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use jwks_fetch::schedule;
-use jwks_fetch::wire::{Answer, Outcome, Roots};
+use jwks_rules::schedule;
+use jwks_rules::wire::{Answer, Outcome, Roots};
 use jwt_verify::{AlgorithmSet, JwksEntry, UnixTime};
 use pgrx::datum::DatumWithOid;
 use pgrx::spi::SpiClient;
@@ -13,13 +13,13 @@ use crate::errors;
 use crate::pg::attempt::Failure;
 use crate::pg::encoding::ServerText;
 use crate::pg::report::{self, Report, SqlState};
-use crate::trust::admission::algorithms;
 use crate::trust::fetch::claim::{self, Claim, Reason};
 use crate::trust::fetch::usable;
-use crate::trust::init::KeyChanges;
-use crate::trust::lock;
 use crate::trust::sql::{self, First, argument, lossy_argument, run, text_argument, time_argument};
-use crate::trust::withdrawn::Replacing;
+use crate::trust::store::admission::algorithms;
+use crate::trust::store::changes::KeyChanges;
+use crate::trust::store::lock;
+use crate::trust::store::withdrawn::Replacing;
 
 /// How long an answer that is older than the stored one is not believed: another server of the same
 /// endpoint may have the newer one. After that the endpoint itself went back, or its clock.

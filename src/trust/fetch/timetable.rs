@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 
-use jwks_fetch::schedule;
+use jwks_rules::schedule;
 use jwt_verify::UnixTime;
 use pgrx::pg_sys;
 

@@ -2,8 +2,8 @@
 
 use std::panic::AssertUnwindSafe;
 
-use jwks_fetch::Shape;
-use jwks_fetch::limits::{MAX_BODY_BYTES, MAX_KEYS};
+use jwks_rules::Shape;
+use jwks_rules::limits::{MAX_BODY_BYTES, MAX_KEYS};
 use jwt_verify::{AlgorithmSet, JwksEntry, JwksError, Key, KeyError, KeyType};
 use pgrx::pg_sys;
 

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use jwks_fetch::{EndpointUrl, HostList};
+use jwks_rules::{EndpointUrl, HostList};
 use jwt_verify::UnixTime;
 
 use crate::errors;
-use crate::pg::library::FetchLibrary;
 use crate::pg::report::Report;
 use crate::settings;
+use crate::trust::fetch::library::FetchLibrary;
 use crate::trust::fetch::start::{self, Obstacle};
 use crate::trust::fetch::timetable;
-use crate::trust::seen::{Seen, State};
+use crate::trust::lookup::seen::{Seen, State};
 
 impl Seen {
     /// Why nothing is fetched, with this server's settings and files.

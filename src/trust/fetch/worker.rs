@@ -6,19 +6,19 @@
 use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
-use jwks_fetch::limits;
-use jwks_fetch::wire::{Answer, Failure, FailureKind, Request, VERSION};
+use jwks_rules::limits;
+use jwks_rules::wire::{Answer, Failure, FailureKind, Request, VERSION};
 use pgrx::pg_sys;
 use pgrx::spi::{Spi, SpiClient};
 
 use crate::pg::attempt;
 use crate::pg::guard;
-use crate::pg::library::FetchLibrary;
 use crate::pg::report::Report;
 use crate::pg::turns::Places;
 use crate::pg::worker::{self, EXTRA_BYTES};
 use crate::settings;
 use crate::trust::fetch::claim::{self, Claim, Reason, Tag};
+use crate::trust::fetch::library::FetchLibrary;
 use crate::trust::fetch::store;
 use crate::trust::fetch::timetable;
 use crate::trust::sql;

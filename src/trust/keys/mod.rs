@@ -1,0 +1,517 @@
+//! The keys that this backend has found in the tables `auth.issuers` and `auth.jwks`, and their
+//! freshness.
+//!
+//! A change to either table makes Postgres send a relcache invalidation to every backend at commit
+//! (a trigger requests it, see sql/tables.sql). The callback below only sets a flag; the keys are
+//! looked up again at their next use.
+
+mod news;
+
+use std::cell::{Cell, RefCell};
+use std::ffi::{c_int, c_void};
+use std::ops::Deref;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use jwt_verify::{Keyring, UnixTime, Wanted};
+use lru::LruCache;
+use pgrx::pg_sys;
+
+use crate::pg::report;
+use crate::trust::fetch::start;
+use crate::trust::lookup::seen::Seen;
+use crate::trust::lookup::{self, Answer, Sight, State};
+use crate::trust::tables::Tables;
+use crate::trust::tables::triggers::Faults;
+use crate::trust::tables::watched;
+
+/// How many keys are kept: those of the tokens that reach one backend, at about 2 KiB each. Beyond
+/// this, the least recently used keys are looked up again when a token needs them.
+const MAX_KEPT: usize = 256;
+
+/// The longest names, together, for which keys are kept: a token chooses them freely where its
+/// issuer is `*`. Keys with longer names are looked up each time.
+const MAX_NAMES_BYTES: usize = 1_024;
+
+/// How long keys of a followed table are used where no trigger announces its changes.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// For how long keys that are known go on where the followed table is locked, by a migration for example,
+/// from the last time at which they were known to be in it. A key that was withdrawn right before the
+/// lock lives on for so long at most.
+const MAX_LOCKED: Duration = Duration::from_secs(120);
+
+/// For how long a login waits for a locked table of which it knows no key, and how often it tries.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_RETRY: Duration = Duration::from_millis(10);
+
+/// Set when the tables may have changed since the keys were found.
+static STALE: AtomicBool = AtomicBool::new(true);
+
+/// Set while there may be, among what was found, what this very transaction has written: another one does
+/// not see it, and a trigger that announces it may come too late, or never.
+static UNCOMMITTED: AtomicBool = AtomicBool::new(false);
+
+/// The tables in which it was found; 0 while there are none.
+static ISSUERS: AtomicU32 = AtomicU32::new(0);
+static JWKS: AtomicU32 = AtomicU32::new(0);
+
+/// `auth.endpoints`, once it was needed: only a change of its triggers is announced for it.
+static ENDPOINTS: AtomicU32 = AtomicU32::new(0);
+
+/// Set where a change to the tables may send no invalidation, because one of their triggers was
+/// altered: then keys are only used for the statement in which they were found.
+static UNANNOUNCED: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    static FOUND: Found = Found {
+        generation: Cell::new(Generation(0)),
+        opened_in: Cell::new(None),
+        endpoints_opened_in: Cell::new(None),
+        keys: RefCell::new(LruCache::unbounded()),
+        kept: Cell::new(0),
+    };
+    /// The last warnings in this session: of the tables of issuers and keys, and of the one of
+    /// endpoints.
+    static WARNED_OF: [RefCell<Faults>; 2] = const { [const { RefCell::new(Faults::none()) }; 2] };
+}
+
+/// Counts how often all found keys became doubtful.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Generation(u64);
+
+struct Found {
+    generation: Cell<Generation>,
+    /// When the tables were last opened and their triggers checked.
+    opened_in: Cell<Option<Generation>>,
+    /// As above, of `auth.endpoints`.
+    endpoints_opened_in: Cell<Option<Generation>>,
+    keys: RefCell<LruCache<Names, (Keys, Generation)>>,
+    /// The number of keys in it.
+    kept: Cell<usize>,
+}
+
+/// The keys in the tables for tokens that name one issuer and key id.
+#[derive(Clone)]
+pub struct Keys(Rc<FoundKeys>);
+
+struct FoundKeys {
+    names: Names,
+    keyring: Keyring,
+    /// The state of the source, where the keys are followed in a table.
+    sight: Option<Sight>,
+    /// How fetching them goes, where they are fetched.
+    endpoint: Option<Seen>,
+    /// Whether the tables could be read.
+    is_read: bool,
+    /// From this time on they must be looked up again, even without an announced change.
+    due: Cell<UnixTime>,
+    /// When they were last known to be what the tables hold.
+    confirmed: Cell<UnixTime>,
+    /// How many changes of followed tables had been announced then.
+    changes: Cell<u64>,
+}
+
+impl Keys {
+    fn new(names: Names, answer: Answer) -> Self {
+        Self(Rc::new(FoundKeys {
+            names,
+            keyring: answer.keyring,
+            sight: answer.sight,
+            endpoint: answer.endpoint,
+            is_read: answer.is_read,
+            due: Cell::new(UnixTime::MAX),
+            confirmed: Cell::new(UnixTime::MIN),
+            changes: Cell::new(0),
+        }))
+    }
+
+    /// Whether they must be looked up again at that time.
+    #[inline]
+    pub fn are_due(&self, now: UnixTime) -> bool {
+        let due = self.0.due.get();
+        // A clock that was set back makes no second longer.
+        due <= now || (due != UnixTime::MAX && now < self.0.confirmed.get())
+    }
+
+    /// Notes that nothing was announced until that time, if they are among those whose changes are.
+    pub fn confirm(&self, now: UnixTime) {
+        if self.0.due.get() == UnixTime::MAX {
+            self.0.confirmed.set(now);
+        }
+    }
+
+    /// The state of the source, where the keys are followed.
+    pub fn sight(&self) -> Option<&Sight> {
+        self.0.sight.as_ref()
+    }
+
+    /// How fetching them goes, where they are fetched.
+    pub fn endpoint(&self) -> Option<&Seen> {
+        self.0.endpoint.as_ref()
+    }
+
+    /// Whether the tables could be read; else nothing is known of any issuer.
+    pub fn are_read(&self) -> bool {
+        self.0.is_read
+    }
+
+    /// Records that they were looked up at that time and were still the same; `changes` of followed tables
+    /// had been announced before.
+    fn looked_up(&self, now: UnixTime, changes: u64) {
+        self.0.changes.set(changes);
+        let is_polled = matches!(&self.0.sight, Some(sight) if sight.state != State::Live);
+        self.0.due.set(match &self.0.endpoint {
+            Some(endpoint) => endpoint.due(now),
+            None if is_polled => now.saturating_add(POLL_INTERVAL),
+            None => UnixTime::MAX,
+        });
+        self.0.confirmed.set(now);
+    }
+
+    /// Notes that they could not be looked up at that time, when that was the answer. False, where they were
+    /// last known to be good too long ago: a session that was idle may have missed that they were
+    /// withdrawn; where a change was announced since, which may have withdrawn them; and where the issuer is
+    /// no more what it was, which has nothing to do with the lock.
+    fn go_on(&self, now: UnixTime, answer: &Answer) -> bool {
+        let place = |sight: &Option<Sight>| {
+            let sight = sight.as_ref()?;
+            Some((sight.issuer.clone(), sight.source.clone()))
+        };
+        if self.0.changes.get() != watched::changes()
+            || !self.0.keyring.has_rules_of(&answer.keyring)
+            || place(&self.0.sight) != place(&answer.sight)
+        {
+            return false;
+        }
+        self.0.due.set(UnixTime::MIN);
+        let confirmed = self.0.confirmed.get();
+        // A clock that was set back ends it too.
+        confirmed <= now && now < confirmed.saturating_add(MAX_LOCKED)
+    }
+
+    fn are_the_same(&self, answer: &Answer) -> bool {
+        self.0.keyring == answer.keyring
+            && self.0.sight == answer.sight
+            && self.0.endpoint == answer.endpoint
+            && self.0.is_read == answer.is_read
+    }
+}
+
+impl Deref for Keys {
+    type Target = Keyring;
+
+    fn deref(&self) -> &Keyring {
+        &self.0.keyring
+    }
+}
+
+/// An owned [`Wanted`].
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Names {
+    issuer: Option<Box<str>>,
+    key_id: Option<Box<str>>,
+}
+
+impl Names {
+    fn of(wanted: Wanted) -> Self {
+        Self {
+            issuer: wanted.issuer.map(Box::from),
+            key_id: wanted.key_id.map(Box::from),
+        }
+    }
+
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            issuer: self.issuer.as_deref(),
+            key_id: self.key_id.as_deref(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let length = |name: &Option<Box<str>>| name.as_ref().map_or(0, |name| name.len());
+        length(&self.issuer).saturating_add(length(&self.key_id))
+    }
+}
+
+/// What a table's name means, and who may read it, without that the table itself changes: the names of
+/// schemas and roles, and who is a member of which.
+const NAMING_CACHES: [pg_sys::SysCacheIdentifier::Type; 3] = {
+    use pg_sys::SysCacheIdentifier::{AUTHMEMROLEMEM, AUTHOID, NAMESPACEOID};
+    [NAMESPACEOID, AUTHOID, AUTHMEMROLEMEM]
+};
+
+/// Asks Postgres to call the callbacks below; once per backend, for there is no way to take it back.
+pub fn register_invalidation_callbacks() {
+    // SAFETY: the callbacks live as long as the library, which is never unloaded.
+    unsafe {
+        pg_sys::CacheRegisterRelcacheCallback(Some(relation_changed), pg_sys::Datum::from(0));
+        for cache in NAMING_CACHES {
+            pg_sys::CacheRegisterSyscacheCallback(
+                cache as _,
+                Some(naming_changed),
+                pg_sys::Datum::from(0),
+            );
+        }
+        pg_sys::RegisterXactCallback(Some(transaction_ended), std::ptr::null_mut());
+        pg_sys::RegisterSubXactCallback(Some(subtransaction_ended), std::ptr::null_mut());
+    }
+}
+
+/// Postgres may call this at almost any point of the backend's work, so it only sets a flag.
+unsafe extern "C-unwind" fn relation_changed(_arg: pg_sys::Datum, relation: pg_sys::Oid) {
+    let oid = relation.to_u32();
+    // Without an oid: every relation may have changed.
+    let is_watched = oid == 0 || watched::contain(relation);
+    if is_watched {
+        watched::count_change();
+    }
+    let is_ours = |table: &AtomicU32| oid == table.load(Ordering::Relaxed);
+    if is_watched || is_ours(&ISSUERS) || is_ours(&JWKS) || is_ours(&ENDPOINTS) {
+        STALE.store(true, Ordering::Relaxed);
+    }
+}
+
+/// As above.
+unsafe extern "C-unwind" fn naming_changed(_: pg_sys::Datum, _: c_int, _: u32) {
+    STALE.store(true, Ordering::Relaxed);
+}
+
+unsafe extern "C-unwind" fn transaction_ended(event: pg_sys::XactEvent::Type, _: *mut c_void) {
+    use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PREPARE};
+    // What is prepared is no more committed than what is rolled back.
+    let is_undone = matches!(event, XACT_EVENT_ABORT | XACT_EVENT_PREPARE);
+    if is_undone || event == XACT_EVENT_COMMIT {
+        let was_uncommitted = UNCOMMITTED.swap(false, Ordering::Relaxed);
+        if was_uncommitted && is_undone {
+            STALE.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn subtransaction_ended(
+    event: pg_sys::SubXactEvent::Type,
+    _: pg_sys::SubTransactionId,
+    _: pg_sys::SubTransactionId,
+    _: *mut c_void,
+) {
+    if event == pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB && UNCOMMITTED.load(Ordering::Relaxed)
+    {
+        STALE.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whether the tables may have changed since [`renew`] was called.
+#[inline]
+pub fn are_stale() -> bool {
+    STALE.load(Ordering::Relaxed)
+}
+
+/// Processes what other backends have committed. A statement that takes no new lock would otherwise
+/// see none of it, so the session calls this once per statement.
+pub fn accept_invalidations() {
+    if UNANNOUNCED.load(Ordering::Relaxed) {
+        STALE.store(true, Ordering::Relaxed);
+    }
+    // SAFETY: Postgres itself calls it whenever it locks a relation, which a function may do.
+    unsafe { pg_sys::AcceptInvalidationMessages() }
+}
+
+/// Marks all found keys as doubtful: they are looked up again before their next use.
+pub fn renew() {
+    FOUND.with(|found| {
+        let Generation(count) = found.generation.get();
+        found.generation.set(Generation(count.wrapping_add(1)));
+    });
+    // From here on an invalidation counts: whatever is looked up after this sees the changes that
+    // were announced before it.
+    STALE.store(false, Ordering::Relaxed);
+}
+
+/// The point in time for keys that are found now.
+pub fn generation() -> Generation {
+    FOUND.with(|found| found.generation.get())
+}
+
+/// The keys for a token that names these, at the statement's time. They equal the tables' present
+/// content only if [`are_stale`] is false.
+pub fn find(wanted: Wanted, now: UnixTime) -> Keys {
+    FOUND.with(|found| found.find(Names::of(wanted), now))
+}
+
+/// These keys, if the tables have not changed since they were found.
+pub fn renewed(keys: &Keys, now: UnixTime) -> Option<Keys> {
+    let found = FOUND.with(|found| found.find(keys.0.names.clone(), now));
+    let are_the_same = Rc::ptr_eq(&found.0, &keys.0) || found.0.keyring == keys.0.keyring;
+    are_the_same.then_some(found)
+}
+
+/// As [`find`], with other issuers or keys as advice where the token's issuer or key is not known.
+pub fn find_for_advice(wanted: Wanted) -> Keys {
+    let answer = FOUND.with(|found| {
+        let tables = found.open();
+        tables.map(|tables| lookup::keyring_for_advice(&tables, wanted))
+    });
+    Keys::new(Names::of(wanted), answer.unwrap_or_default())
+}
+
+impl Found {
+    fn find(&self, names: Names, now: UnixTime) -> Keys {
+        let generation = self.generation.get();
+        let known = self.keys.borrow_mut().get(&names).cloned();
+        if let Some((keys, found_in)) = &known
+            && *found_in == generation
+            && !keys.are_due(now)
+        {
+            keys.confirm(now);
+            return keys.clone();
+        }
+        let known = known.map(|(keys, _)| keys);
+        let changes = watched::changes();
+        let mut answer = self.look_up(&names);
+        if answer.is_locked() {
+            match known {
+                Some(keys) if keys.go_on(now, &answer) => return keys,
+                _ => answer = self.look_up_patiently(&names),
+            }
+        }
+        if let Some(sight) = &answer.sight {
+            news::tell(sight);
+        }
+        if let Some(seen) = &answer.endpoint {
+            news::tell_of_endpoint(seen, now);
+            start::if_due(seen, now);
+        }
+        // Unchanged keys stay the same objects: keys that were admitted need not be admitted again.
+        let keys = match known {
+            Some(keys) if keys.are_the_same(&answer) => keys,
+            _ => Keys::new(names, answer),
+        };
+        keys.looked_up(now, changes);
+        self.keep(&keys, generation);
+        keys
+    }
+
+    fn look_up(&self, names: &Names) -> Answer {
+        // SAFETY: reads a variable of the backend.
+        if unsafe { pg_sys::GetTopTransactionIdIfAny() } != pg_sys::InvalidTransactionId {
+            UNCOMMITTED.store(true, Ordering::Relaxed);
+        }
+        let Some(tables) = self.open() else {
+            return Answer::default();
+        };
+        let answer = lookup::keyring(&tables, names.wanted());
+        self.check_endpoints(&tables);
+        answer
+    }
+
+    /// Checks the triggers of `auth.endpoints`, where the look-up needed it.
+    fn check_endpoints(&self, tables: &Tables) {
+        let generation = Some(self.generation.get());
+        if self.endpoints_opened_in.get() == generation {
+            return;
+        }
+        if let Some((oid, faults)) = tables.endpoint_trigger_faults() {
+            ENDPOINTS.store(oid.to_u32(), Ordering::Relaxed);
+            if !faults.is_empty() {
+                UNANNOUNCED.store(true, Ordering::Relaxed);
+            }
+            self.endpoints_opened_in.set(generation);
+            WARNED_OF.with(|[_, endpoints]| warn_of(endpoints, faults));
+        }
+    }
+
+    /// Tries again for a while where the followed table is locked: most locks are short.
+    fn look_up_patiently(&self, names: &Names) -> Answer {
+        let start = Instant::now();
+        loop {
+            let answer = self.look_up(names);
+            if !answer.is_locked() || start.elapsed() >= LOCK_PATIENCE {
+                return answer;
+            }
+            // SAFETY: sleeps; then raises an error if the client or an operator cancelled
+            // meanwhile.
+            unsafe { pg_sys::pg_usleep(LOCK_RETRY.as_micros() as _) };
+            pgrx::check_for_interrupts!();
+        }
+    }
+
+    /// Opens the tables; `None` where there are none.
+    fn open(&self) -> Option<Tables> {
+        let generation = self.generation.get();
+        if self.opened_in.get() == Some(generation) {
+            let oids = [&ISSUERS, &JWKS].map(|oid| pg_sys::Oid::from(oid.load(Ordering::Relaxed)));
+            let tables = Tables::reopen(oids);
+            // Unless a change was announced during the wait for the locks.
+            if tables.is_some() && !are_stale() {
+                return tables;
+            }
+        }
+        let Some(tables) = Tables::open() else {
+            // No extension in this database (any more): no keys. This result stays doubtful,
+            // because no invalidation would announce tables that are created later.
+            STALE.store(true, Ordering::Relaxed);
+            return None;
+        };
+        let [issuers, jwks] = tables.oids();
+        if [issuers.to_u32(), jwks.to_u32()]
+            != [
+                ISSUERS.load(Ordering::Relaxed),
+                JWKS.load(Ordering::Relaxed),
+            ]
+        {
+            ISSUERS.store(issuers.to_u32(), Ordering::Relaxed);
+            JWKS.store(jwks.to_u32(), Ordering::Relaxed);
+            // Earlier invalidations of these tables were not noticed.
+            self.keys.borrow_mut().clear();
+            self.kept.set(0);
+        }
+        let faults = tables.trigger_faults();
+        UNANNOUNCED.store(!faults.is_empty(), Ordering::Relaxed);
+        self.opened_in.set(Some(generation));
+        WARNED_OF.with(|[keys, _]| warn_of(keys, faults));
+        Some(tables)
+    }
+
+    /// Keeps the keys that were found. An empty result is not kept: tokens may name any number of
+    /// keys that do not exist.
+    fn keep(&self, keys: &Keys, generation: Generation) {
+        let FoundKeys { names, keyring, .. } = &*keys.0;
+        let mut kept = self.keys.borrow_mut();
+        if let Some((_, (former, _))) = kept.pop_entry(names) {
+            self.kept
+                .set(self.kept.get().saturating_sub(former.key_count()));
+        }
+        if keyring.is_empty() || names.bytes() > MAX_NAMES_BYTES {
+            return;
+        }
+        let mut count = self.kept.get().saturating_add(keyring.key_count());
+        kept.put(names.clone(), (keys.clone(), generation));
+        while count > MAX_KEPT && kept.len() > 1 {
+            let Some((_, (oldest, _))) = kept.pop_lru() else {
+                break;
+            };
+            count = count.saturating_sub(oldest.key_count());
+        }
+        self.kept.set(count);
+    }
+}
+
+/// Warns of triggers that do not announce every change: once, until another problem with them
+/// occurs.
+fn warn_of(warned_of: &RefCell<Faults>, faults: Faults) {
+    // Parallel workers leave the warning to their leader.
+    // SAFETY: reads a variable of the backend.
+    if unsafe { pg_sys::ParallelWorkerNumber } >= 0 {
+        return;
+    }
+    if *warned_of.borrow() == faults {
+        return;
+    }
+    let warning = (!faults.is_empty()).then(|| faults.warning());
+    warned_of.replace(faults);
+    if let Some(warning) = warning {
+        report::warning(&warning);
+    }
+}

@@ -1,0 +1,74 @@
+//! One line in the server's log when a session sees a source in another state than before.
+
+use std::cell::RefCell;
+use std::num::NonZeroUsize;
+
+use jwt_verify::UnixTime;
+use lru::LruCache;
+use pgrx::pg_sys;
+
+use crate::pg::report;
+use crate::trust::lookup::seen::{self as endpoint, Seen};
+use crate::trust::lookup::{Sight, State};
+
+/// For how many sources the last state is kept; more than a server is likely to have, at few
+/// bytes each.
+const MAX_SOURCES: NonZeroUsize = NonZeroUsize::new(1_000).expect("not 0");
+
+thread_local! {
+    /// By issuer.
+    static SEEN: RefCell<LruCache<Box<str>, Known>> = RefCell::new(LruCache::new(MAX_SOURCES));
+}
+
+/// The state of a source.
+#[derive(Clone, PartialEq, Eq)]
+enum Known {
+    Table(State),
+    Endpoint(endpoint::State),
+}
+
+/// Logs the state of a followed table if it is new: another one than before, or a first one in which
+/// the table cannot be used. A lock is not logged, because it is temporary.
+pub fn tell(sight: &Sight) {
+    if sight.state == State::Locked {
+        return;
+    }
+    let is_first_news = matches!(sight.state, State::Missing(_));
+    if is_news(
+        &sight.issuer,
+        Known::Table(sight.state.clone()),
+        is_first_news,
+    ) {
+        report::log_to_server(&sight.log_line());
+    }
+}
+
+/// As [`tell`], of an endpoint. That keys were never fetched is no news: it is so for a moment
+/// wherever an endpoint is followed for the first time, and then a fetch fails, which is logged.
+pub fn tell_of_endpoint(seen: &Seen, now: UnixTime) {
+    let state = seen.state(now);
+    if state == endpoint::State::Missing {
+        return;
+    }
+    let is_first_news = state == endpoint::State::Stale;
+    if is_news(&seen.issuer, Known::Endpoint(state), is_first_news) {
+        report::log_to_server(&seen.log_line(state));
+    }
+}
+
+/// Whether the issuer's source was in another state before; notes the new one. Of a source that was
+/// not seen before, as `is_first_news` says.
+fn is_news(issuer: &str, state: Known, is_first_news: bool) -> bool {
+    // Parallel workers leave the line to their leader.
+    // SAFETY: reads a variable of the backend.
+    if unsafe { pg_sys::ParallelWorkerNumber } >= 0 {
+        return false;
+    }
+    SEEN.with_borrow_mut(|seen| match seen.get_mut(issuer) {
+        Some(known) => std::mem::replace(known, state.clone()) != state,
+        None => {
+            seen.put(issuer.into(), state);
+            is_first_news
+        }
+    })
+}

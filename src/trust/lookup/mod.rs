@@ -1,0 +1,475 @@
+//! Looks up a token's issuer, with its rules, and the keys that the token may be signed with.
+
+pub mod inventory;
+pub mod seen;
+
+use std::time::Duration;
+
+use jwt_verify::limits::MAX_KEYS_TRIED;
+use jwt_verify::{AlgorithmSet, Keyring, Policy, Wanted};
+use pgrx::PgMemoryContexts;
+
+use crate::errors;
+use crate::pg::clock::{self, StatementId};
+use crate::pg::report::Report;
+use crate::pg::row::{NotUtf8, Row};
+use crate::trust::lookup::seen::{self as endpoint, Seen};
+use crate::trust::source::endpoint::Endpoint;
+use crate::trust::source::fault::Fault;
+use crate::trust::source::open::{NotOpened, OpenSource};
+use crate::trust::source::table::Source;
+use crate::trust::sql::length;
+use crate::trust::tables::stored::{OddRow, StoredKey};
+use crate::trust::tables::watched;
+use crate::trust::tables::{Look, Tables};
+
+/// The row whose rules apply to tokens of any issuer, or of none.
+pub const ANY_ISSUER: &str = "*";
+
+/// How many keys of an issuer are listed in an inventory: those who write to a followed table
+/// must not be able to exhaust the server's memory.
+pub const MAX_LISTED: usize = 20_000;
+
+/// How many issuers, or keys of an issuer, are read to be named in advice.
+const MAX_ADVISED: usize = 1_000;
+
+/// What was found.
+#[derive(Default)]
+pub struct Answer {
+    pub keyring: Keyring,
+    /// The state of the source, where the keys are followed in a table.
+    pub sight: Option<Sight>,
+    /// How fetching them goes, where they are fetched.
+    pub endpoint: Option<Seen>,
+    /// Whether the tables could be read. If they are missing or altered, or do not stop changing, it
+    /// means nothing that an issuer is not found.
+    pub is_read: bool,
+}
+
+impl Answer {
+    /// Whether the source could not be read.
+    pub fn is_locked(&self) -> bool {
+        matches!(&self.sight, Some(sight) if sight.state == State::Locked)
+    }
+}
+
+/// A look at a followed table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sight {
+    /// The issuer's name in `auth.issuers`.
+    pub issuer: Box<str>,
+    /// `None` where the row's source cannot be parsed.
+    pub source: Option<Source>,
+    pub state: State,
+}
+
+/// The state of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Every change is announced.
+    Live,
+    /// No trigger announces changes: the keys found are used for a second.
+    Polled,
+    /// None of its rows is used.
+    Missing(Fault),
+    /// It could not be read, because another session has locked it.
+    Locked,
+}
+
+impl Sight {
+    /// The name of the source's table.
+    pub fn source_name(&self) -> String {
+        self.source
+            .as_ref()
+            .map_or_else(|| "?".to_owned(), Source::qualified_name)
+    }
+
+    /// A sentence about the state; `None` where all is well.
+    pub fn remark(&self) -> Option<String> {
+        match &self.state {
+            State::Live => None,
+            State::Polled => Some(format!(
+                "No trigger announces changes of table {}, so it is looked at once a second.",
+                self.source_name()
+            )),
+            State::Missing(fault) => Some(fault.detail(self.source.as_ref())),
+            State::Locked => Some(format!("Table {} is locked.", self.source_name())),
+        }
+    }
+
+    /// The line for the server's log.
+    pub fn log_line(&self) -> String {
+        let issuer = errors::shorten(&self.issuer);
+        let name = self.source_name();
+        let state = self.state.name();
+        let remark = self
+            .remark()
+            .map_or_else(String::new, |remark| format!(" {remark}"));
+        format!("keys of issuer \"{issuer}\" in table {name} are {state}.{remark}")
+    }
+
+    /// For a token without a key in the source.
+    /// `has_row`: there is a row with the token's key id.
+    pub fn refusal(&self, error: &jwt_verify::Error, has_row: bool) -> Report {
+        match &self.state {
+            State::Live | State::Polled => {
+                let is_odd = has_row && matches!(error, jwt_verify::Error::UnknownKey { .. });
+                let remark = is_odd.then(|| {
+                    format!(
+                        "Table {} has a row of this key id, and its key cannot be used.",
+                        self.source_name()
+                    )
+                });
+                errors::key_not_followed(error, remark)
+            }
+            State::Missing(_) | State::Locked => errors::key_not_followed(error, self.remark()),
+        }
+    }
+}
+
+impl State {
+    /// As `auth.key_status` shows it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Polled => "polled",
+            Self::Missing(_) => "missing",
+            Self::Locked => "locked",
+        }
+    }
+}
+
+/// The keyring for a token that names these, as [`Wanted`] describes it.
+pub fn keyring(tables: &Tables, wanted: Wanted) -> Answer {
+    in_a_context(|| {
+        with_source(tables, wanted, |look, issuer, source| {
+            find(look, issuer, source, wanted)
+        })
+    })
+}
+
+/// As [`keyring`]; with other issuers where the token's is not known, and with other keys of the
+/// issuer where the token's is not, as advice for [`jwt_verify::inspect_with`].
+pub fn keyring_for_advice(tables: &Tables, wanted: Wanted) -> Answer {
+    in_a_context(|| {
+        with_source(tables, wanted, |look, issuer, source| {
+            let mut answer = find(look, issuer, source, wanted);
+            if !answer.keyring.is_empty() {
+                return answer;
+            }
+            match issuer {
+                Some(issuer) => add_keys(&mut answer, look, issuer, source, None, MAX_ADVISED),
+                None => look.issuers(&[], MAX_ADVISED, |row| {
+                    if let Ok(Some(name)) = row.text("issuer") {
+                        answer.keyring.add_issuer(&name, policy(row));
+                    }
+                }),
+            }
+            answer
+        })
+    })
+}
+
+/// How often the tables are read again where others change the issuer's source meanwhile.
+const MAX_ATTEMPTS: usize = 10;
+
+/// Calls `read` with the tables at one moment and the issuer that applies to the token, with its
+/// source opened where it has one.
+///
+/// The source is opened, and watched, before the snapshot is taken with which both the issuer and
+/// its keys are read. So no rule is combined with keys of another moment, and a change that the
+/// snapshot does not show is noticed.
+pub fn with_source<T: Default>(
+    tables: &Tables,
+    wanted: Wanted,
+    mut read: impl FnMut(&Look, Option<&Issuer>, Option<&Attempt>) -> T,
+) -> T {
+    let mut attempt: Option<Attempt> = None;
+    for _ in 0..MAX_ATTEMPTS {
+        let outcome = tables.look(|look| {
+            let issuer = issuer_of(look, wanted);
+            match issuer.as_ref().map(|issuer| &issuer.origin) {
+                Some(Origin::Followed(source)) => match &attempt {
+                    Some(open @ Attempt::Table { source: tried, .. }) if tried == source => {
+                        Ok(read(look, issuer.as_ref(), Some(open)))
+                    }
+                    _ => Err(Some(source.clone())),
+                },
+                Some(Origin::Endpoint(endpoint, max_stale)) => {
+                    let name = issuer.as_ref().map_or("", |issuer| issuer.name);
+                    let is_enabled = issuer.as_ref().is_some_and(|issuer| issuer.policy.enabled);
+                    match look.endpoint(name) {
+                        Some(row) => {
+                            let seen = Attempt::Endpoint(Seen {
+                                issuer: name.into(),
+                                endpoint: endpoint.clone(),
+                                is_enabled,
+                                max_stale: *max_stale,
+                                row,
+                            });
+                            Ok(read(look, issuer.as_ref(), Some(&seen)))
+                        }
+                        None => Err(None),
+                    }
+                }
+                Some(Origin::Rows) | None => Ok(read(look, issuer.as_ref(), None)),
+            }
+        });
+        match outcome {
+            Ok(answer) => return answer,
+            Err(Some(source)) => attempt = Some(Attempt::new(source)),
+            Err(None) => tables.open_endpoints(),
+        }
+    }
+    T::default()
+}
+
+/// The source that an issuer's row names.
+pub enum Attempt {
+    /// A table, and whether it could be opened.
+    Table {
+        source: Option<Box<Source>>,
+        opened: Result<OpenSource, NotOpened>,
+    },
+    /// An endpoint: the keys are in `auth.jwks`.
+    Endpoint(Seen),
+}
+
+impl Attempt {
+    fn new(source: Option<Box<Source>>) -> Self {
+        let opened = match &source {
+            Some(source) => source.open(),
+            None => Err(Fault::Unreadable.into()),
+        };
+        if let Ok(open) = &opened {
+            watched::add(open.oid());
+        }
+        Self::Table { source, opened }
+    }
+
+    /// What was seen of a table.
+    pub fn sight(&self, issuer: &str) -> Option<Sight> {
+        let Self::Table { source, opened } = self else {
+            return None;
+        };
+        Some(Sight {
+            issuer: issuer.into(),
+            source: source.as_deref().cloned(),
+            state: match opened {
+                Ok(open) if open.is_announced => State::Live,
+                Ok(_) => State::Polled,
+                Err(NotOpened::Locked) => State::Locked,
+                Err(NotOpened::Fault(fault)) => State::Missing(fault.clone()),
+            },
+        })
+    }
+
+    /// What was seen of an endpoint.
+    pub fn endpoint(&self) -> Option<&Seen> {
+        match self {
+            Self::Endpoint(seen) => Some(seen),
+            Self::Table { .. } => None,
+        }
+    }
+}
+
+/// All memory that is palloc'd during this is in a context that is freed at the end.
+pub fn in_a_context<T>(read: impl FnOnce() -> T) -> T {
+    let mut context = PgMemoryContexts::new("pg_auth_jwt keys");
+    // SAFETY: nothing that outlives the context is palloc'd in it.
+    unsafe { context.switch_to(|_| read()) }
+}
+
+/// An issuer's row of `auth.issuers`.
+pub struct Issuer<'w> {
+    pub name: &'w str,
+    pub policy: Policy,
+    pub origin: Origin,
+}
+
+/// Where an issuer's keys are.
+pub enum Origin {
+    /// In `auth.jwks`.
+    Rows,
+    /// In a followed table; `None` where the row's `source` cannot be read.
+    Followed(Option<Box<Source>>),
+    /// In `auth.jwks` for that long after they were last fetched from there; `None`: for ever.
+    Endpoint(Endpoint, Option<Duration>),
+}
+
+fn find(look: &Look, issuer: Option<&Issuer>, source: Option<&Attempt>, wanted: Wanted) -> Answer {
+    let mut answer = Answer {
+        is_read: issuer.is_some() || look.has_issuers(),
+        ..Answer::default()
+    };
+    if let Some(issuer) = issuer {
+        answer
+            .keyring
+            .add_issuer(issuer.name, issuer.policy.clone());
+        let limit = MAX_KEYS_TRIED.saturating_add(1);
+        add_keys(&mut answer, look, issuer, source, wanted.key_id, limit);
+    }
+    answer
+}
+
+/// Adds at most `limit` keys of the issuer, those with this key id where it is given.
+fn add_keys(
+    answer: &mut Answer,
+    look: &Look,
+    issuer: &Issuer,
+    source: Option<&Attempt>,
+    key_id: Option<&str>,
+    limit: usize,
+) {
+    let keyring = &mut answer.keyring;
+    let counts = |seen: &Seen| seen.state(StatementId::current().time()) == endpoint::State::Live;
+    let limit = match source.and_then(Attempt::endpoint) {
+        Some(seen) if !counts(seen) => 0,
+        _ => limit,
+    };
+    stored_keys(look, issuer, source, key_id, limit, |_, key| {
+        // A malformed row is no key, and does not affect others.
+        if let Ok(key) = key {
+            keyring.add_key(
+                issuer.name,
+                key.kid.as_deref(),
+                key.alg.as_deref(),
+                &key.jwk,
+                key.valid_until,
+            );
+        }
+    });
+    answer.sight = source.and_then(|attempt| attempt.sight(issuer.name));
+    answer.endpoint = source.and_then(|attempt| attempt.endpoint().cloned());
+}
+
+/// Calls `see` with the key ids and keys of at most `limit` rows of the issuer, those with this key
+/// id where it is given. Fetched keys are read whether they count or not.
+pub fn stored_keys(
+    look: &Look,
+    issuer: &Issuer,
+    source: Option<&Attempt>,
+    key_id: Option<&str>,
+    limit: usize,
+    mut see: impl FnMut(Option<&str>, Result<StoredKey, OddRow>),
+) {
+    match source {
+        Some(Attempt::Table { opened, .. }) => {
+            if let Ok(open) = opened {
+                open.keys(look, key_id, limit, see);
+            }
+        }
+        Some(Attempt::Endpoint(_)) | None => {
+            let mut names = vec![("issuer", issuer.name)];
+            names.extend(key_id.map(|kid| ("kid", kid)));
+            look.keys(&names, limit, |row| match row.text("kid") {
+                Ok(kid) => see(kid.as_deref(), stored_key(row, kid.clone())),
+                Err(NotUtf8) => see(None, Err(OddRow::NotUtf8)),
+            });
+        }
+    }
+}
+
+/// The key of a row of `auth.jwks`.
+fn stored_key(row: &Row, kid: Option<String>) -> Result<StoredKey, OddRow> {
+    let unreadable = |NotUtf8| OddRow::NotUtf8;
+    Ok(StoredKey {
+        kid,
+        jwk: row.json("jwk").map_err(unreadable)?.ok_or(OddRow::NoKey)?,
+        alg: row.text("alg").map_err(unreadable)?,
+        valid_until: row.timestamp("expires_at").map(clock::from_postgres),
+        created_at: row.timestamp("created_at").map(clock::from_postgres),
+    })
+}
+
+/// The issuer that applies to the token.
+fn issuer_of<'w>(look: &Look, wanted: Wanted<'w>) -> Option<Issuer<'w>> {
+    let exact = wanted.issuer.and_then(|name| issuer(look, name));
+    exact.or_else(|| issuer(look, ANY_ISSUER))
+}
+
+/// The issuer of this name.
+pub fn issuer<'w>(look: &Look, name: &'w str) -> Option<Issuer<'w>> {
+    let mut found = Vec::new();
+    look.issuers(&[("issuer", name)], 2, |row| {
+        found.push((policy(row), origin(row)));
+    });
+    // Two are possible where the primary key was dropped: then neither is used.
+    let is_only = found.len() == 1;
+    let (mut policy, origin) = found.pop()?;
+    policy.enabled &= is_only;
+    Some(Issuer {
+        name,
+        policy,
+        origin,
+    })
+}
+
+/// Where the keys of a row of `auth.issuers` are. In tables of versions without the column nothing
+/// is followed.
+pub fn origin(row: &Row) -> Origin {
+    match row.json("source") {
+        Ok(None) => Origin::Rows,
+        Ok(Some(json)) => match Endpoint::from_json(&json) {
+            Some(endpoint) => Origin::Endpoint(endpoint, max_stale(row)),
+            None => Origin::Followed(Source::from_json(&json).map(Box::new)),
+        },
+        Err(NotUtf8) => Origin::Followed(None),
+    }
+}
+
+/// How long the issuer's keys are trusted after they were last fetched; `None`: for ever. Where the
+/// column is missing, they are not trusted.
+fn max_stale(row: &Row) -> Option<Duration> {
+    if !row.has("max_stale", pgrx::pg_sys::INTERVALOID) {
+        return Some(Duration::ZERO);
+    }
+    row.interval("max_stale").map(|interval| length(&interval))
+}
+
+/// How fetching the keys of the issuer of exactly this name goes; `None` where they are not
+/// fetched.
+pub fn endpoint(tables: &Tables, name: &str) -> Option<Seen> {
+    let wanted = Wanted {
+        issuer: Some(name),
+        key_id: None,
+    };
+    in_a_context(|| {
+        with_source(tables, wanted, |_, issuer, source| {
+            issuer.filter(|issuer| issuer.name == name)?;
+            source?.endpoint().cloned()
+        })
+    })
+}
+
+/// The rules of a row of `auth.issuers`. A rule that cannot be read is not left out: the issuer is
+/// then not used.
+pub fn policy(row: &Row) -> Policy {
+    read_policy(row).unwrap_or_else(|NotUtf8| Policy {
+        enabled: false,
+        ..Policy::default()
+    })
+}
+
+fn read_policy(row: &Row) -> Result<Policy, NotUtf8> {
+    let defaults = Policy::default();
+    let algorithms = match row.strings("algorithms")? {
+        None => Some(AlgorithmSet::ASYMMETRIC),
+        // The table admits only known names. If one is unknown all the same, the issuer is not
+        // used, because a guess could allow too much.
+        Some(names) => AlgorithmSet::from_names(names.iter().map(String::as_str)).ok(),
+    };
+    Ok(Policy {
+        enabled: row.boolean("enabled").unwrap_or(false) && algorithms.is_some(),
+        audience: row.strings("audience")?,
+        algorithms: algorithms.unwrap_or(AlgorithmSet::ASYMMETRIC),
+        required_claims: row
+            .strings("required_claims")?
+            .unwrap_or(defaults.required_claims),
+        leeway: row
+            .interval("leeway")
+            .map_or(defaults.leeway, |i| length(&i)),
+        max_age: row.interval("max_age").map(|i| length(&i)),
+        token_types: row.strings("token_types")?,
+    })
+}

@@ -1,0 +1,91 @@
+//! State of an endpoint's keys, as a backend judges it: its issuer's rules, and its row of `auth.endpoints`.
+
+use std::time::Duration;
+
+use jwks_rules::schedule;
+use jwt_verify::UnixTime;
+
+use crate::trust::source::endpoint::Endpoint;
+use crate::trust::tables::progress::Progress;
+
+/// An issuer's endpoint, as a backend knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The issuer's name in `auth.issuers`.
+    pub issuer: Box<str>,
+    pub endpoint: Endpoint,
+    /// Whether the issuer is; if not, nothing is fetched for it.
+    pub is_enabled: bool,
+    /// `auth.issuers.max_stale`; `None`: the keys count for ever.
+    pub max_stale: Option<Duration>,
+    pub row: Progress,
+}
+
+/// The state of an endpoint's keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// They were fetched, and count.
+    Live,
+    /// They were fetched too long ago, and do not count.
+    Stale,
+    /// They were never fetched.
+    Missing,
+}
+
+impl State {
+    /// As `auth.key_status` shows it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Stale => "stale",
+            Self::Missing => "missing",
+        }
+    }
+}
+
+impl Seen {
+    /// When the keys were fetched last; `None`: never, or at a time that cannot be told.
+    ///
+    /// If the clock was ahead then, `last_success` lies in the future, and the keys would count until long
+    /// after that. The next claim corrects it; where none is made (fetching is off, on a standby), the date
+    /// of the answer tells more, by the other server's clock.
+    pub fn fetched_at(&self, now: UnixTime) -> Option<UnixTime> {
+        let last = self.row.last_success?;
+        // As far as any plan is from the present; a clock that was set by seconds is none of this.
+        if last <= now.saturating_add(schedule::LONGEST) {
+            return Some(last);
+        }
+        self.row.answer_date.filter(|answered| *answered <= now)
+    }
+
+    /// The time from which on the keys do not count; `None`: they were never fetched.
+    pub fn valid_until(&self, now: UnixTime) -> Option<UnixTime> {
+        self.row.last_success?;
+        Some(match (self.max_stale, self.fetched_at(now)) {
+            (None, _) => UnixTime::MAX,
+            (Some(length), Some(fetched)) => fetched.saturating_add(length),
+            (Some(_), None) => UnixTime::MIN,
+        })
+    }
+
+    /// The state of the keys.
+    pub fn state(&self, now: UnixTime) -> State {
+        match self.valid_until(now) {
+            None => State::Missing,
+            Some(end) if end <= now => State::Stale,
+            Some(_) => State::Live,
+        }
+    }
+
+    /// When the row must be read again: where the keys cease to count, and where a fetch is due,
+    /// for then a process has to be started, unless that was just tried.
+    pub fn due(&self, now: UnixTime) -> UnixTime {
+        /// How often a backend tries to start a fetch that is due.
+        const RETRY: Duration = Duration::from_secs(1);
+        let retry = now.saturating_add(RETRY);
+        let next = self.row.next_attempt.filter(|_| !self.row.is_due(now));
+        let next = next.map_or(retry, |next| next.max(retry));
+        let end = self.valid_until(now).filter(|end| *end > now);
+        end.map_or(next, |end| end.min(next))
+    }
+}

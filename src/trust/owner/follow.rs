@@ -1,0 +1,506 @@
+//! `auth.follow` and `auth.unfollow`: an issuer's keys are read in the table where the issuer keeps
+//! them.
+
+use std::time::Duration;
+
+use pgrx::datum::{DatumWithOid, FromDatum, Interval};
+use pgrx::prelude::*;
+use pgrx::spi::SpiClient;
+
+use crate::errors;
+use crate::pg::clock::StatementId;
+use crate::pg::encoding::{self, ServerText};
+use crate::pg::function::{Arguments, SqlResult, sql_function};
+use crate::pg::report::{self, Report};
+use crate::trust::lookup::MAX_LISTED;
+use crate::trust::lookup::inventory;
+use crate::trust::source::endpoint::Endpoint;
+use crate::trust::source::fault::Fault;
+use crate::trust::source::open;
+use crate::trust::source::table::{self, Choice, Choices, MEMBERS, Source};
+use crate::trust::sql::{self, argument, run};
+use crate::trust::store::lock;
+use crate::trust::store::withdrawn::Replacing;
+use crate::trust::tables::triggers;
+use crate::trust::tables::{self, IsLocked, Table, Tables};
+
+sql_function!(
+    /// `auth.follow(source regclass, issuer text, audience text[], grace interval, columns jsonb) RETURNS
+    /// integer`.
+    pg_auth_jwt_follow,
+    |arguments| follow(&arguments)
+);
+
+sql_function!(
+    /// `auth.unfollow(issuer text) RETURNS boolean`.
+    pg_auth_jwt_unfollow,
+    |arguments| {
+        let issuer = arguments
+            .text(0)?
+            .ok_or_else(|| errors::argument_is_null("issuer"))?;
+        Ok(unfollow(&issuer)?.into_datum())
+    }
+);
+
+fn follow(arguments: &Arguments) -> SqlResult {
+    let table = arguments
+        .datum(0)
+        .ok_or_else(|| errors::argument_is_null("source"))?;
+    let table = pg_sys::Oid::from(table.value() as u32);
+    let issuer = arguments
+        .text(1)?
+        .ok_or_else(|| errors::argument_is_null("issuer"))?;
+    let grace = grace(arguments)?;
+    let choices = choices(arguments)?;
+    let source = examine(table, grace, choices)?;
+
+    Spi::connect_mut(|client| {
+        let _snapshot = lock::lock_tables("auth.follow()")?;
+        let audience = || {
+            let datum = arguments.datum(2);
+            // SAFETY: the argument is declared text[], and stays in place until the call is over.
+            datum
+                .map(|datum| unsafe { DatumWithOid::new(datum, pg_sys::TEXTARRAYOID) })
+                .unwrap_or_else(|| DatumWithOid::null_oid(pg_sys::TEXTARRAYOID))
+        };
+        let stored = Stored::read(client, &issuer, audience())?;
+        if !stored.has_audience {
+            return Err(errors::audience_required());
+        }
+        {
+            let _replacing = Replacing::begin();
+            remove_keys(client, &issuer)?;
+        }
+        if stored.table() != Some(&source) || stored.has_other_audience {
+            run(
+                client,
+                "INSERT INTO auth.issuers AS i (issuer, audience, source) \
+                 VALUES ($1, $2, $3::pg_catalog.jsonb) ON CONFLICT (issuer) DO UPDATE \
+                 SET audience = coalesce(excluded.audience, i.audience), source = excluded.source",
+                &[argument(&issuer)?, audience(), argument(&source.to_json())?],
+            )?;
+        }
+        match &stored.place {
+            Some(Place::Table(former)) if former.table_name() != source.table_name() => {
+                remove_triggers(client, former)?;
+            }
+            Some(Place::Endpoint(_)) => forget_endpoint(client, &issuer)?,
+            _ => {}
+        }
+        if source.columns.get(table::EXPIRES_AT) == Some(&Choice::ByDefault) {
+            report::notice(&errors::keys_do_not_expire(&source.qualified_name()));
+        }
+        add_triggers(client, &source)?;
+        warn_of_other_writers(client, table, &source)
+    })?;
+    Ok(trusted_keys(&issuer)?.into_datum())
+}
+
+/// Stops following, and returns whether the issuer was followed.
+fn unfollow(issuer: &str) -> Result<bool, Report> {
+    Spi::connect_mut(|client| {
+        let _snapshot = lock::lock_tables("auth.unfollow()")?;
+        let no_audience = DatumWithOid::null_oid(pg_sys::TEXTARRAYOID);
+        let stored = Stored::read(client, issuer, no_audience)?;
+        if !stored.is_followed {
+            return Ok(false);
+        }
+        run(
+            client,
+            "UPDATE auth.issuers AS i SET source = NULL WHERE i.issuer OPERATOR(pg_catalog.=) $1",
+            &[argument(issuer)?],
+        )?;
+        match &stored.place {
+            Some(Place::Table(source)) => remove_triggers(client, source)?,
+            Some(Place::Endpoint(_)) => {
+                let _replacing = Replacing::begin();
+                remove_keys(client, issuer)?;
+                forget_endpoint(client, issuer)?;
+            }
+            None => {}
+        }
+        Ok(true)
+    })
+}
+
+fn grace(arguments: &Arguments) -> Result<Duration, Report> {
+    let datum = arguments
+        .datum(3)
+        .ok_or_else(|| errors::argument_is_null("grace"))?;
+    // SAFETY: the argument is declared interval.
+    let grace = unsafe { Interval::from_datum(datum, false) }
+        .ok_or_else(|| errors::argument_is_null("grace"))?;
+    let is_negative = grace.months() < 0 || grace.days() < 0 || grace.micros() < 0;
+    if is_negative {
+        return Err(errors::negative_interval("grace"));
+    }
+    // Stored in whole seconds.
+    Ok(Duration::from_secs(sql::length(&grace).as_secs()))
+}
+
+fn choices(arguments: &Arguments) -> Result<Choices, Report> {
+    let Some(json) = arguments.json(4)? else {
+        return Ok(std::array::from_fn(|_| Choice::ByDefault));
+    };
+    let known = || MEMBERS.map(|member| member.name).join(", ");
+    match serde_json::from_str(&json) {
+        Ok(serde_json::Value::Object(members)) => table::choices(&members)
+            .map_err(|member| errors::columns_not_acceptable(Some(&member), &known())),
+        _ => Err(errors::columns_not_acceptable(None, &known())),
+    }
+}
+
+/// The source to store for the table, if it may be followed, and by the current role.
+fn examine(oid: pg_sys::Oid, grace: Duration, choices: Choices) -> Result<Source, Report> {
+    let table = Table::open(oid).ok_or_else(|| errors::no_such_relation(oid.to_u32()))?;
+    let (schema, name) = table.names();
+    let refuse = |fault: Fault| fault.report(&name);
+    let owner = open::check_kind(&table).map_err(refuse)?;
+    open::check_public(&table).map_err(refuse)?;
+    let columns = table.columns();
+    let mapped = open::resolve(&columns, &choices).map_err(refuse)?;
+    // SAFETY: reads a variable of the backend.
+    let caller = unsafe { pg_sys::GetUserId() };
+    for role in [Some(caller), tables::extension_owner()] {
+        let role = role.ok_or_else(errors::no_tables)?;
+        open::check_readable(&table, &columns, &mapped, role).map_err(refuse)?;
+    }
+    // What makes the rules stricter today must be there tomorrow.
+    let mut pinned = choices;
+    for ((choice, column), member) in pinned.iter_mut().zip(mapped).zip(&MEMBERS) {
+        if let Some(column) = column.filter(|_| member.is_pinned()) {
+            *choice = Choice::Named(column);
+        }
+    }
+    Ok(Source {
+        schema,
+        table: name,
+        owner: open::role_name(owner).unwrap_or_default(),
+        owner_id: Some(open::role_id(owner)),
+        grace,
+        columns: pinned,
+    })
+}
+
+/// Forgets how fetching the issuer's keys went, and which were withdrawn by hand.
+fn forget_endpoint(client: &mut SpiClient, issuer: &str) -> Result<(), Report> {
+    for statement in [
+        "DELETE FROM auth.endpoints AS e WHERE e.issuer OPERATOR(pg_catalog.=) $1",
+        "DELETE FROM auth.withdrawn_keys AS w WHERE w.issuer OPERATOR(pg_catalog.=) $1",
+    ] {
+        run(client, statement, &[argument(issuer)?])?;
+    }
+    Ok(())
+}
+
+/// Where an issuer's keys come from.
+pub enum Place {
+    Table(Box<Source>),
+    Endpoint(Endpoint),
+}
+
+impl Place {
+    fn from_json(json: &str) -> Option<Self> {
+        let endpoint = Endpoint::from_json(json).map(Self::Endpoint);
+        endpoint.or_else(|| Source::from_json(json).map(|source| Self::Table(Box::new(source))))
+    }
+}
+
+/// The relevant columns of the issuer's row of `auth.issuers`.
+#[derive(Default)]
+pub struct Stored {
+    is_followed: bool,
+    /// Also `None` where it cannot be read.
+    pub place: Option<Place>,
+    /// Whether an audience is, or will be, checked.
+    pub has_audience: bool,
+    /// Whether an audience is given that differs from the row's.
+    pub has_other_audience: bool,
+}
+
+impl Stored {
+    fn table(&self) -> Option<&Source> {
+        match &self.place {
+            Some(Place::Table(source)) => Some(source),
+            _ => None,
+        }
+    }
+
+    /// Reads it; as if nothing was there where there is no such issuer.
+    ///
+    /// # Errors
+    ///
+    /// Where the table cannot be read.
+    pub fn read(client: &SpiClient, issuer: &str, audience: DatumWithOid) -> Result<Self, Report> {
+        // One row, also where the issuer has none.
+        let row = client
+            .select(
+                "SELECT i.source IS NOT NULL, i.source::pg_catalog.text, \
+                        coalesce($2, i.audience) IS NOT NULL, \
+                        $2 IS NOT NULL AND i.audience IS DISTINCT FROM $2 \
+                 FROM (SELECT) AS one LEFT JOIN auth.issuers AS i \
+                 ON i.issuer OPERATOR(pg_catalog.=) $1",
+                Some(1),
+                &[argument(issuer)?, audience],
+            )
+            .map_err(errors::spi)?
+            .first();
+        let truth = |column| row.get::<bool>(column).map_err(errors::spi);
+        let source: Option<ServerText> = row.get(2).map_err(errors::spi)?;
+        Ok(Self {
+            is_followed: truth(1)?.unwrap_or_default(),
+            place: source.and_then(|ServerText(json)| Place::from_json(&json)),
+            has_audience: truth(3)?.unwrap_or_default(),
+            has_other_audience: truth(4)?.unwrap_or_default(),
+        })
+    }
+}
+
+/// Keys that were stored by `auth.init` or SQL are replaced by those of the table.
+pub fn remove_keys(client: &mut SpiClient, issuer: &str) -> Result<(), Report> {
+    let count = client
+        .select(
+            "SELECT 1 FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1",
+            None,
+            &[argument(issuer)?],
+        )
+        .map_err(errors::spi)?
+        .len();
+    // A statement that may write gets a transaction id, even if it writes nothing.
+    if count > 0 {
+        run(
+            client,
+            "DELETE FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1",
+            &[argument(issuer)?],
+        )?;
+        report::notice(&errors::keys_removed(count));
+    }
+    Ok(())
+}
+
+/// The statements that create the triggers which announce changes of the table.
+fn trigger_statements(source: &Source) -> [String; 5] {
+    let table = source.qualified_name();
+    let (row, truncate) = (
+        triggers::SOURCE_ROW_TRIGGER,
+        triggers::SOURCE_TRUNCATE_TRIGGER,
+    );
+    [
+        format!(
+            "CREATE TRIGGER {row} AFTER INSERT OR UPDATE OR DELETE ON {table} \
+             FOR EACH ROW EXECUTE FUNCTION auth.keys_changed()"
+        ),
+        format!(
+            "CREATE TRIGGER {truncate} AFTER TRUNCATE ON {table} \
+             FOR EACH STATEMENT EXECUTE FUNCTION auth.keys_changed()"
+        ),
+        format!(
+            "ALTER TABLE {table} ENABLE ALWAYS TRIGGER {row}, ENABLE ALWAYS TRIGGER {truncate}"
+        ),
+        // So that DROP EXTENSION drops them too.
+        format!("ALTER TRIGGER {row} ON {table} DEPENDS ON EXTENSION pg_auth_jwt"),
+        format!("ALTER TRIGGER {truncate} ON {table} DEPENDS ON EXTENSION pg_auth_jwt"),
+    ]
+}
+
+/// Creates the triggers where they are missing or wrong and the current role may; otherwise says
+/// how to create them.
+fn add_triggers(client: &mut SpiClient, source: &Source) -> Result<(), Report> {
+    let Some(state) = TriggerState::of(source) else {
+        return Ok(());
+    };
+    if state.announce {
+        return Ok(());
+    }
+    if !state.is_owner || !may_use_function(client, None)? {
+        let owner = pgrx::spi::quote_identifier(&source.owner);
+        let grant = (!may_use_function(client, Some(&source.owner))?)
+            .then(|| format!("GRANT EXECUTE ON FUNCTION auth.keys_changed() TO {owner};"));
+        report::notice(&errors::changes_not_announced(
+            &source.qualified_name(),
+            grant.as_deref(),
+            &trigger_statements(source).join("; "),
+        ));
+        return Ok(());
+    }
+    drop_triggers(client, source, &state)?;
+    for statement in trigger_statements(source) {
+        run_with_names(client, &statement)?;
+    }
+    Ok(())
+}
+
+/// Runs a statement with names in it, which may be of any characters.
+fn run_with_names(client: &mut SpiClient, statement: &str) -> Result<(), Report> {
+    let statement = encoding::to_server(statement).ok_or_else(errors::not_in_server_encoding)?;
+    client
+        .update(statement.as_c_str(), None, &[])
+        .map(drop)
+        .map_err(errors::spi)
+}
+
+/// Removes the triggers from a table that no issuer follows any more.
+pub fn remove_triggers(client: &mut SpiClient, source: &Source) -> Result<(), Report> {
+    let is_used = client
+        .select(
+            "SELECT 1 FROM auth.issuers AS i \
+             WHERE i.source OPERATOR(pg_catalog.->>) 'schema' OPERATOR(pg_catalog.=) $1 \
+             AND i.source OPERATOR(pg_catalog.->>) 'table' OPERATOR(pg_catalog.=) $2",
+            Some(1),
+            &[argument(&source.schema)?, argument(&source.table)?],
+        )
+        .map(|rows| !rows.is_empty())
+        .map_err(errors::spi)?;
+    // An issuer must not be able to keep itself by a lock.
+    let state = match source.find().map(Table::open_unless_locked) {
+        None | Some(Ok(None)) => return Ok(()),
+        Some(Ok(Some(table))) => Some(TriggerState::of_table(&table)),
+        Some(Err(IsLocked)) => None,
+    };
+    match state {
+        Some(state) if is_used || state.names.is_empty() => Ok(()),
+        Some(state) if state.is_owner && lock_to_alter(source) => {
+            drop_triggers(client, source, &state)
+        }
+        _ => {
+            report::notice(&errors::triggers_left(&source.qualified_name()));
+            Ok(())
+        }
+    }
+}
+
+/// Takes the lock that dropping a trigger needs until the transaction's end, if it is to be had at once.
+fn lock_to_alter(source: &Source) -> bool {
+    const MODE: pg_sys::LOCKMODE = pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE;
+    source.find().is_some_and(|oid| {
+        // SAFETY: plain values. What is locked and not altered is released at the transaction's end.
+        let is_locked = unsafe { pg_sys::ConditionalLockRelationOid(oid, MODE) };
+        is_locked && source.find() == Some(oid)
+    })
+}
+
+fn drop_triggers(
+    client: &mut SpiClient,
+    source: &Source,
+    state: &TriggerState,
+) -> Result<(), Report> {
+    for name in &state.names {
+        let table = source.qualified_name();
+        run_with_names(client, &format!("DROP TRIGGER {name} ON {table}"))?;
+    }
+    Ok(())
+}
+
+/// Our triggers on a table.
+struct TriggerState {
+    /// Whether they announce every change.
+    announce: bool,
+    /// The names of the existing ones.
+    names: Vec<&'static str>,
+    /// Whether the current role owns the table, and so may alter it.
+    is_owner: bool,
+}
+
+impl TriggerState {
+    /// `None` where the table no longer exists. The table is closed again, because otherwise it
+    /// could not be altered.
+    fn of(source: &Source) -> Option<Self> {
+        Some(Self::of_table(&Table::open(source.find()?)?))
+    }
+
+    fn of_table(table: &Table) -> Self {
+        let relation = table.relation();
+        // SAFETY: the relation is open.
+        unsafe {
+            let owner = (*(*relation).rd_rel).relowner;
+            Self {
+                announce: triggers::announce(relation),
+                names: triggers::names_of_ours(relation),
+                is_owner: pg_sys::has_privs_of_role(pg_sys::GetUserId(), owner),
+            }
+        }
+    }
+}
+
+/// Whether the role (`None`: the current one) may create triggers that announce changes.
+fn may_use_function(client: &SpiClient, role: Option<&str>) -> Result<bool, Report> {
+    let role = role.map_or_else(|| Ok(DatumWithOid::null_oid(pg_sys::TEXTOID)), argument)?;
+    client
+        .select(
+            "SELECT pg_catalog.has_function_privilege( \
+                 coalesce($1, current_user), 'auth.keys_changed()', 'EXECUTE')",
+            Some(1),
+            &[role],
+        )
+        .and_then(|rows| rows.first().get_one::<bool>())
+        .map(Option::unwrap_or_default)
+        .map_err(errors::spi)
+}
+
+/// Names the roles that can write to the table: each can issue keys. The owner of the table can
+/// anyway, and so can the extension's owner, who may write `auth.jwks`.
+fn warn_of_other_writers(
+    client: &SpiClient,
+    table: pg_sys::Oid,
+    source: &Source,
+) -> Result<(), Report> {
+    let roles: Option<ServerText> = client
+        .select(
+            "SELECT pg_catalog.string_agg(DISTINCT pg_catalog.quote_ident(r.rolname), ', ') \
+             FROM pg_catalog.pg_class AS c \
+             CROSS JOIN LATERAL ( \
+                 SELECT a.grantee, a.privilege_type FROM pg_catalog.aclexplode(c.relacl) AS a \
+                 UNION ALL \
+                 SELECT a.grantee, a.privilege_type FROM pg_catalog.pg_attribute AS t, \
+                        pg_catalog.aclexplode(t.attacl) AS a \
+                 WHERE t.attrelid OPERATOR(pg_catalog.=) c.oid) AS g \
+             JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) g.grantee \
+             WHERE c.oid OPERATOR(pg_catalog.=) $1 AND r.oid OPERATOR(pg_catalog.<>) c.relowner \
+             AND r.oid OPERATOR(pg_catalog.<>) ALL ( \
+                 SELECT e.extowner FROM pg_catalog.pg_extension AS e \
+                 WHERE e.extname OPERATOR(pg_catalog.=) 'pg_auth_jwt') \
+             AND g.privilege_type OPERATOR(pg_catalog.=) \
+                 ANY ('{INSERT,UPDATE,DELETE,TRUNCATE,TRIGGER}'::pg_catalog.text[])",
+            Some(1),
+            &[table.into()],
+        )
+        .and_then(|rows| rows.first().get_one())
+        .map_err(errors::spi)?;
+    if let Some(ServerText(roles)) = roles {
+        report::warning(&errors::other_writers(&source.qualified_name(), &roles));
+    }
+    Ok(())
+}
+
+/// The number of keys of the table that are trusted now. Reports the rows that are not keys.
+fn trusted_keys(issuer: &str) -> Result<i32, Report> {
+    let tables = Tables::open().ok_or_else(errors::no_tables)?;
+    let now = StatementId::current().time();
+    let Some(inventory) = inventory::inventory(&tables, issuer) else {
+        return Ok(0);
+    };
+    let mut trusted = 0_i32;
+    let mut reasons = Vec::new();
+    for key in inventory.keys {
+        match key.takes {
+            Ok(_) if key.valid_until.is_some_and(|end| end <= now) => {}
+            Ok(_) => trusted = trusted.saturating_add(1),
+            Err(reason) => {
+                let name = key.kid.map_or_else(
+                    || "NULL".to_owned(),
+                    |kid| format!("{:?}", errors::shorten(&kid)),
+                );
+                reasons.push((name, reason));
+            }
+        }
+    }
+    let table = inventory.sight.map(|sight| sight.source_name());
+    let table = table.unwrap_or_default();
+    if !inventory.is_complete {
+        report::warning(&errors::not_all_rows(&table, MAX_LISTED));
+    }
+    if !reasons.is_empty() {
+        report::warning(&errors::odd_rows(&table, &reasons));
+    }
+    Ok(trusted)
+}

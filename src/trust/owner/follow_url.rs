@@ -1,0 +1,158 @@
+//! `auth.follow_url`: an issuer's keys are fetched from a URL.
+
+use std::time::Duration;
+
+use jwks_rules::{EndpointUrl, HostList, discovery_url};
+use pgrx::datum::DatumWithOid;
+use pgrx::prelude::*;
+use pgrx::spi::SpiClient;
+
+use crate::errors;
+use crate::pg::function::{Arguments, SqlResult, sql_function};
+use crate::pg::report::{self, Report};
+use crate::settings;
+use crate::trust::fetch::timetable;
+use crate::trust::lookup::ANY_ISSUER;
+use crate::trust::owner::follow::{self, Place, Stored};
+use crate::trust::source::endpoint::Endpoint;
+use crate::trust::sql::{self, argument, run};
+use crate::trust::store::lock;
+use crate::trust::store::withdrawn::Replacing;
+
+sql_function!(
+    /// `auth.follow_url(issuer text, url text, audience text[]) RETURNS void`.
+    pg_auth_jwt_follow_url,
+    |arguments| follow_url(&arguments)
+);
+
+/// How soon the launcher looks for the first fetch.
+const SOON: Duration = Duration::from_secs(2);
+
+fn follow_url(arguments: &Arguments) -> SqlResult {
+    let issuer = arguments
+        .text(0)?
+        .ok_or_else(|| errors::argument_is_null("issuer"))?;
+    let given = arguments.text(1)?;
+    let (endpoint, url) = examine(&issuer, given.as_deref())?;
+    Spi::connect_mut(|client| {
+        let _snapshot = lock::lock_tables("auth.follow_url()")?;
+        let audience = || {
+            let datum = arguments.datum(2);
+            // SAFETY: the argument is declared text[], and stays in place until the call is over.
+            datum
+                .map(|datum| unsafe { DatumWithOid::new(datum, pg_sys::TEXTARRAYOID) })
+                .unwrap_or_else(|| DatumWithOid::null_oid(pg_sys::TEXTARRAYOID))
+        };
+        let stored = Stored::read(client, &issuer, audience())?;
+        let former = match &stored.place {
+            Some(Place::Endpoint(former)) => Some(former),
+            _ => None,
+        };
+        // Keys that were fetched stay until those of another URL are there.
+        if former.is_none() {
+            let _replacing = Replacing::begin();
+            follow::remove_keys(client, &issuer)?;
+        }
+        if former != Some(&endpoint) || stored.has_other_audience {
+            let arguments = [
+                argument(&issuer)?,
+                audience(),
+                argument(&endpoint.to_json())?,
+            ];
+            run(
+                client,
+                "INSERT INTO auth.issuers AS i (issuer, audience, source) \
+                 VALUES ($1, $2, $3::pg_catalog.jsonb) ON CONFLICT (issuer) DO UPDATE \
+                 SET audience = coalesce(excluded.audience, i.audience), source = excluded.source",
+                &arguments,
+            )?;
+        }
+        begin(client, &issuer, &endpoint, former.is_some())?;
+        if let Some(Place::Table(table)) = &stored.place {
+            follow::remove_triggers(client, table)?;
+        }
+        if !stored.has_audience {
+            report::notice(&errors::audience_of_url_not_checked(&issuer));
+        }
+        Ok::<(), Report>(())
+    })?;
+    warn_of_gate(url);
+    // For the launcher, some seconds after this is committed, as it mostly is at once.
+    // SAFETY: reads a variable of the backend.
+    let database = unsafe { pg_sys::MyDatabaseId };
+    timetable::note(database, Some(sql::now().saturating_add(SOON)));
+    // As PG_RETURN_VOID.
+    Ok(Some(pg_sys::Datum::from(0)))
+}
+
+/// The endpoint that the arguments name.
+fn examine(issuer: &str, url: Option<&str>) -> Result<(Endpoint, EndpointUrl), Report> {
+    let parsed = match url {
+        Some(url) => EndpointUrl::parse(url),
+        None if issuer == ANY_ISSUER => return Err(errors::no_discovery_of_any()),
+        None => discovery_url(issuer),
+    };
+    let parsed =
+        parsed.map_err(|error| errors::url_not_acceptable(&error.to_string(), url.is_none()))?;
+    // In its normal form, so that two spellings of one URL are one.
+    let endpoint = Endpoint::new(parsed.as_str());
+    if endpoint.discover && issuer == ANY_ISSUER {
+        return Err(errors::no_discovery_of_any());
+    }
+    Ok((endpoint, parsed))
+}
+
+/// The row of `auth.endpoints`, of which the first fetch is due at once. Of the same URL it stays;
+/// of another one, what the new URL says nothing about is forgotten.
+fn begin(
+    client: &mut SpiClient,
+    issuer: &str,
+    endpoint: &Endpoint,
+    was_fetched: bool,
+) -> Result<(), Report> {
+    let arguments = [argument(issuer)?, argument(&endpoint.url)?];
+    if !was_fetched {
+        run(
+            client,
+            "DELETE FROM auth.endpoints AS e WHERE e.issuer OPERATOR(pg_catalog.=) $1",
+            &[argument(issuer)?],
+        )?;
+    }
+    run(
+        client,
+        "INSERT INTO auth.endpoints AS e (issuer, url) VALUES ($1, $2) \
+         ON CONFLICT (issuer) DO UPDATE SET url = excluded.url, jwks_uri = NULL, etag = NULL, \
+         etag_digest = NULL, answer_date = NULL, last_modified = NULL, last_attempt = NULL, outcome = NULL, \
+         failures = 0, last_error = NULL, note = NULL, next_attempt = NULL, unknown_key_after = NULL, \
+         unknown_key_wait = DEFAULT WHERE e.url OPERATOR(pg_catalog.<>) excluded.url",
+        &arguments,
+    )
+}
+
+/// Warns where the URL could not be fetched with the present settings. That is no error: a database
+/// is restored, or prepared, on servers with other settings.
+fn warn_of_gate(url: EndpointUrl) {
+    let hosts = settings::fetch_hosts();
+    let entry = url.entry();
+    if let Err(error) = HostList::read(&hosts).admit(url) {
+        // The setting is not for everyone to read.
+        let may_know = hosts.trim().is_empty() || may_read_settings();
+        let hosts = may_know.then_some(hosts.as_str());
+        report::warning(&errors::host_not_admitted(
+            &error.to_string(),
+            hosts,
+            &entry,
+        ));
+    }
+}
+
+/// Whether the caller may read settings that are for superusers.
+fn may_read_settings() -> bool {
+    // SAFETY: looks into the catalog of roles.
+    unsafe {
+        pg_sys::has_privs_of_role(
+            pg_sys::GetUserId(),
+            pg_sys::Oid::from(pg_sys::ROLE_PG_READ_ALL_SETTINGS),
+        )
+    }
+}

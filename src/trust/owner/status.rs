@@ -1,0 +1,164 @@
+//! The state of each issuer's keys, for the view `auth.key_status`, and of the triggers of the key
+//! tables.
+
+use jwt_verify::UnixTime;
+use pgrx::prelude::*;
+
+use crate::errors;
+use crate::pg::clock::{self, StatementId};
+use crate::pg::encoding;
+use crate::pg::function::{Arguments, SqlResult, sql_function};
+use crate::trust::lookup::inventory::{self, Inventory};
+use crate::trust::lookup::{MAX_LISTED, State};
+use crate::trust::tables::{self, Tables};
+
+sql_function!(
+    /// `auth.list_keys()`: the rows of the view `auth.key_status`.
+    pg_auth_jwt_list_keys,
+    |arguments| list_keys(&arguments)
+);
+
+sql_function!(
+    /// `auth.list_triggers()`: the triggers that the key tables need.
+    pg_auth_jwt_list_triggers,
+    |arguments| {
+        let text = |text: &str| encoding::to_server_lossy(text).as_bytes().into_datum();
+        let found = tables::triggers();
+        arguments.return_rows(found.iter().map(|trigger| {
+            [
+                text(trigger.table.qualified_name()),
+                text(&trigger.name),
+                trigger.oid.into_datum(),
+                text(trigger.needs.name()),
+                text(trigger.state.name()),
+                trigger.detail().as_deref().and_then(text),
+                trigger.repair().as_deref().and_then(text),
+            ]
+        }))?;
+        Ok(None)
+    }
+);
+
+/// A row of the view.
+#[derive(Clone, Default)]
+struct Line {
+    issuer: String,
+    source: String,
+    kid: Option<String>,
+    alg: Option<String>,
+    created_at: Option<pg_sys::TimestampTz>,
+    valid_until: Option<pg_sys::TimestampTz>,
+    state: &'static str,
+    last_success: Option<pg_sys::TimestampTz>,
+    last_attempt: Option<pg_sys::TimestampTz>,
+    failures: Option<i32>,
+    last_error: Option<String>,
+    next_attempt: Option<pg_sys::TimestampTz>,
+}
+
+fn list_keys(arguments: &Arguments) -> SqlResult {
+    let tables = Tables::open().ok_or_else(errors::no_tables)?;
+    let are_announced = tables.trigger_faults().is_empty();
+    let mut lines = Vec::new();
+    for name in inventory::issuer_names(&tables) {
+        if let Some(inventory) = inventory::inventory(&tables, &name) {
+            add_lines(&mut lines, name, &inventory, are_announced);
+        }
+    }
+    drop(tables);
+    arguments.return_rows(lines.into_iter().map(Line::into_datums))?;
+    Ok(None)
+}
+
+/// A line for each key; for an issuer without keys, a line without a key.
+fn add_lines(lines: &mut Vec<Line>, issuer: String, inventory: &Inventory, are_announced: bool) {
+    let now = StatementId::current().time();
+    let instant = |time: Option<UnixTime>| time.map(clock::to_postgres);
+    let end = inventory.endpoint.as_ref().map(|seen| {
+        // Keys that were never fetched do not count at any time.
+        seen.valid_until(now).unwrap_or(UnixTime::MIN)
+    });
+    let of_issuer = match (&inventory.endpoint, &inventory.sight) {
+        (Some(seen), _) => Line {
+            issuer,
+            source: seen.endpoint.url.clone(),
+            state: seen.state(now).name(),
+            last_success: instant(seen.row.last_success),
+            last_attempt: instant(seen.row.last_attempt),
+            failures: Some(seen.row.failures),
+            last_error: seen.remark(now),
+            next_attempt: instant(seen.row.next_attempt),
+            ..Line::default()
+        },
+        (None, Some(sight)) => Line {
+            issuer,
+            source: sight.source_name(),
+            state: sight.state.name(),
+            last_error: sight.remark(),
+            ..Line::default()
+        },
+        (None, None) => Line {
+            issuer,
+            source: "auth.jwks".to_owned(),
+            state: if are_announced {
+                State::Live
+            } else {
+                State::Polled
+            }
+            .name(),
+            ..Line::default()
+        },
+    };
+    for key in &inventory.keys {
+        let mut line = Line {
+            kid: key.kid.clone(),
+            created_at: key.created_at.map(clock::to_postgres),
+            valid_until: instant(limited(key.valid_until, end)),
+            ..of_issuer.clone()
+        };
+        match &key.takes {
+            Ok(algorithms) => line.alg = Some(algorithms.to_string()),
+            Err(reason) => line.last_error = Some(errors::sentence(reason)),
+        }
+        lines.push(line);
+    }
+    if !inventory.is_complete {
+        lines.push(Line {
+            last_error: Some(format!(
+                "There are more than {MAX_LISTED} rows, and the others are not listed."
+            )),
+            ..of_issuer.clone()
+        });
+    }
+    if inventory.keys.is_empty() {
+        lines.push(of_issuer);
+    }
+}
+
+/// Until when a key counts: not beyond the end of all keys of its issuer, if there is one.
+fn limited(own: Option<UnixTime>, of_all: Option<UnixTime>) -> Option<UnixTime> {
+    let of_all = of_all.filter(|end| *end != UnixTime::MAX);
+    own.into_iter().chain(of_all).min()
+}
+
+impl Line {
+    /// In the order of the view's columns.
+    fn into_datums(self) -> [Option<pg_sys::Datum>; 12] {
+        // The datum of a bytea is that of a text of the same bytes.
+        let text = |text: String| encoding::to_server_lossy(&text).into_bytes().into_datum();
+        [
+            text(self.issuer),
+            text(self.source),
+            self.kid.and_then(text),
+            self.alg.and_then(text),
+            self.created_at.into_datum(),
+            self.valid_until.into_datum(),
+            text(self.state.to_owned()),
+            self.last_success.into_datum(),
+            self.last_attempt.into_datum(),
+            self.failures.into_datum(),
+            self.last_error.and_then(text),
+            self.next_attempt.into_datum(),
+        ]
+    }
+}

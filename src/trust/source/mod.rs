@@ -1,0 +1,7 @@
+//! Values of `auth.issuers.source` and what they lead to: a [`table`] that is followed, or an [`endpoint`] with a URL.
+
+pub mod endpoint;
+pub mod fault;
+pub mod kind;
+pub mod open;
+pub mod table;

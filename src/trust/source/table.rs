@@ -1,0 +1,208 @@
+//! A followed table, as `auth.issuers.source` names it, and the purposes of its columns.
+
+use std::time::Duration;
+
+use pgrx::pg_sys;
+use serde_json::{Map, Value};
+
+use crate::pg::row::{INSTANT_TYPES, JSON_TYPES, NAME_TYPES};
+use crate::trust::source::kind::Kind;
+
+/// The purpose of a column of a followed table.
+pub struct Member {
+    /// Its name in the argument `columns` of `auth.follow`.
+    pub name: &'static str,
+    /// The names of the column in Better Auth and similar software; the table may have at most one
+    /// of them.
+    pub defaults: &'static [&'static str],
+    pub types: &'static [pg_sys::Oid],
+    /// The types in words.
+    pub types_in_words: &'static str,
+    pub presence: Presence,
+}
+
+/// Whether a table must have a column.
+#[derive(PartialEq)]
+pub enum Presence {
+    /// Without it there is no key.
+    Required,
+    /// It may be absent. Once it is mapped it makes the rules stricter, so it must not disappear.
+    Optional,
+    /// It is shown and has no effect.
+    Informative,
+}
+
+pub const KID: usize = 0;
+pub const PUBLIC_KEY: usize = 1;
+pub const EXPIRES_AT: usize = 2;
+pub const ALG: usize = 3;
+pub const REVOKED_AT: usize = 4;
+pub const CREATED_AT: usize = 5;
+
+/// The constants above are indexes into it.
+pub const MEMBERS: [Member; 6] = [
+    Member {
+        name: "kid",
+        defaults: &["id", "kid"],
+        types: &NAME_TYPES,
+        types_in_words: "text, varchar, uuid, smallint, integer or bigint",
+        presence: Presence::Required,
+    },
+    Member {
+        name: "public_key",
+        defaults: &["publicKey", "public_key"],
+        types: &JSON_TYPES,
+        types_in_words: "text, varchar, json or jsonb",
+        presence: Presence::Required,
+    },
+    Member {
+        name: "expires_at",
+        defaults: &["expiresAt", "expires_at"],
+        types: &INSTANT_TYPES,
+        types_in_words: "timestamp with or without time zone",
+        presence: Presence::Optional,
+    },
+    Member {
+        name: "alg",
+        defaults: &["alg"],
+        types: &[pg_sys::TEXTOID, pg_sys::VARCHAROID],
+        types_in_words: "text or varchar",
+        presence: Presence::Optional,
+    },
+    Member {
+        name: "revoked_at",
+        defaults: &["revokedAt", "revoked_at"],
+        types: &INSTANT_TYPES,
+        types_in_words: "timestamp with or without time zone",
+        presence: Presence::Optional,
+    },
+    Member {
+        name: "created_at",
+        defaults: &["createdAt", "created_at"],
+        types: &INSTANT_TYPES,
+        types_in_words: "timestamp with or without time zone",
+        presence: Presence::Informative,
+    },
+];
+
+impl Member {
+    /// Whether the column must stay, once it is mapped.
+    pub fn is_pinned(&self) -> bool {
+        self.presence != Presence::Informative
+    }
+}
+
+/// The column for a [`Member`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The one that has a default name, if there is one.
+    ByDefault,
+    /// None, even if a column has a default name.
+    NotUsed,
+    /// This one, which must be there.
+    Named(String),
+}
+
+/// For each of [`MEMBERS`].
+pub type Choices = [Choice; MEMBERS.len()];
+
+/// For each of [`MEMBERS`], its column if it has one.
+pub type Mapped = [Option<String>; MEMBERS.len()];
+
+/// The column `source` of a row of `auth.issuers`, as `auth.follow` writes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    pub schema: String,
+    pub table: String,
+    /// The role that owned the table when it was followed.
+    pub owner: String,
+    /// Tells that role from others of the name, see [`role_id`].
+    pub owner_id: Option<String>,
+    /// How long a key counts after it has expired; whole seconds.
+    pub grace: Duration,
+    pub columns: Choices,
+}
+
+impl Source {
+    /// From the column's JSON; `None` where it is not what [`to_json`](Self::to_json) writes.
+    pub fn from_json(json: &str) -> Option<Self> {
+        let mut members = Kind::members(json)?;
+        if Kind::take(&mut members)? != Kind::Table {
+            return None;
+        }
+        let mut text = |name: &str| match members.remove(name)? {
+            Value::String(text) => Some(text),
+            _ => None,
+        };
+        let (schema, table, owner) = (text("schema")?, text("table")?, text("owner")?);
+        let owner_id = text("owner_id");
+        let grace = Duration::from_secs(members.remove("grace")?.as_u64()?);
+        let columns = choices(members.remove("columns")?.as_object()?).ok()?;
+        members.is_empty().then_some(Self {
+            schema,
+            table,
+            owner,
+            owner_id,
+            grace,
+            columns,
+        })
+    }
+
+    /// What is stored in the column.
+    pub fn to_json(&self) -> String {
+        let mut columns = Map::new();
+        for (member, choice) in MEMBERS.iter().zip(&self.columns) {
+            match choice {
+                Choice::ByDefault => continue,
+                Choice::NotUsed => columns.insert(member.name.to_owned(), Value::Null),
+                Choice::Named(column) => {
+                    columns.insert(member.name.to_owned(), Value::from(column.as_str()))
+                }
+            };
+        }
+        let text = |text: &String| Value::from(text.as_str());
+        let owner_id = self.owner_id.as_ref().map(|id| ("owner_id", text(id)));
+        let members = [
+            ("schema", text(&self.schema)),
+            ("table", text(&self.table)),
+            ("owner", text(&self.owner)),
+            ("grace", Value::from(self.grace.as_secs())),
+            ("columns", Value::from(columns)),
+        ];
+        Kind::Table.with(members.into_iter().chain(owner_id))
+    }
+
+    /// The table's schema and name.
+    pub fn table_name(&self) -> (&str, &str) {
+        (&self.schema, &self.table)
+    }
+
+    /// The table's name, qualified and quoted as SQL wants it.
+    pub fn qualified_name(&self) -> String {
+        [&self.schema, &self.table]
+            .map(pgrx::spi::quote_identifier)
+            .join(".")
+    }
+}
+
+/// The object `columns` that `auth.follow` takes and stores.
+///
+/// # Errors
+///
+/// The name of the first member that is unknown, or neither a string nor null.
+pub fn choices(members: &Map<String, Value>) -> Result<Choices, String> {
+    let mut choices = std::array::from_fn(|_| Choice::ByDefault);
+    for (name, value) in members {
+        let place = MEMBERS.iter().position(|member| member.name == name);
+        let choice = match value {
+            Value::String(column) => Choice::Named(column.clone()),
+            Value::Null => Choice::NotUsed,
+            _ => return Err(name.clone()),
+        };
+        match place.and_then(|place| choices.get_mut(place)) {
+            Some(place) => *place = choice,
+            None => return Err(name.clone()),
+        }
+    }
+    Ok(choices)
+}

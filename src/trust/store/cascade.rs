@@ -1,0 +1,109 @@
+//! The trigger function of `auth.issuers` that deletes, or renames, what belongs to an issuer
+//! together with its row, as foreign keys with CASCADE would. There are none, because a parallel
+//! restore loads the tables in any order.
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use crate::errors;
+use crate::pg::function::{Arguments, SqlResult, sql_function};
+use crate::pg::report::Report;
+use crate::pg::row::{Columns, Row};
+use crate::trust::sql::{argument, run};
+use crate::trust::store::withdrawn::Replacing;
+use crate::trust::tables::Tables;
+use crate::trust::tables::index::Name;
+
+sql_function!(
+    /// `auth.cascade_issuer() RETURNS trigger`, after a row of `auth.issuers` was deleted or the
+    /// table truncated, and before a row is updated.
+    pg_auth_jwt_cascade_issuer,
+    |arguments| cascade_issuer(&arguments)
+);
+
+/// Keys and state of fetching without an issuer count for nothing. Those of the new name are left
+/// over from another time, and go; keys that were withdrawn under either name stay withdrawn.
+const RENAMES: [&str; 6] = [
+    "DELETE FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $2",
+    "UPDATE auth.jwks AS k SET issuer = $2 WHERE k.issuer OPERATOR(pg_catalog.=) $1",
+    "DELETE FROM auth.endpoints AS e WHERE e.issuer OPERATOR(pg_catalog.=) $2",
+    "UPDATE auth.endpoints AS e SET issuer = $2 WHERE e.issuer OPERATOR(pg_catalog.=) $1",
+    "INSERT INTO auth.withdrawn_keys (issuer, thumbprint, withdrawn_at) \
+         SELECT $2, w.thumbprint, w.withdrawn_at FROM auth.withdrawn_keys AS w \
+         WHERE w.issuer OPERATOR(pg_catalog.=) $1 ON CONFLICT DO NOTHING",
+    "DELETE FROM auth.withdrawn_keys AS w WHERE w.issuer OPERATOR(pg_catalog.=) $1",
+];
+
+const DELETIONS: [&str; 3] = [
+    "DELETE FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1",
+    "DELETE FROM auth.endpoints AS e WHERE e.issuer OPERATOR(pg_catalog.=) $1",
+    "DELETE FROM auth.withdrawn_keys AS w WHERE w.issuer OPERATOR(pg_catalog.=) $1",
+];
+
+const TRUNCATIONS: [&str; 3] = [
+    "DELETE FROM auth.jwks",
+    "DELETE FROM auth.endpoints",
+    "DELETE FROM auth.withdrawn_keys",
+];
+
+fn cascade_issuer(arguments: &Arguments) -> SqlResult {
+    let trigger = arguments.trigger()?;
+    if trigger.tg_event & pg_sys::TRIGGER_EVENT_ROW == 0 {
+        write(&TRUNCATIONS, &[])?;
+        refuse_unseen_keys(&[])?;
+        return Ok(Some(pg_sys::Datum::from(0)));
+    }
+    // SAFETY: a row trigger has an open relation.
+    let name = |tuple| unsafe {
+        let relation = trigger.tg_relation;
+        let columns = Columns::of(relation);
+        Row::new(&columns, (*relation).rd_att, tuple).text("issuer")
+    };
+    let old = name(trigger.tg_trigtuple)?;
+    if trigger.tg_event & pg_sys::TRIGGER_EVENT_OPMASK != pg_sys::TRIGGER_EVENT_UPDATE {
+        if let Some(old) = old {
+            write(&DELETIONS, &[&old])?;
+            refuse_unseen_keys(&[("issuer", &old)])?;
+        }
+        return Ok(Some(pg_sys::Datum::from(0)));
+    }
+    if let (Some(old), Some(new)) = (old, name(trigger.tg_newtuple)?)
+        && old != new
+    {
+        write(&RENAMES, &[&old, &new])?;
+        refuse_unseen_keys(&[("issuer", &old)])?;
+    }
+    Ok(Some(pg_sys::Datum::from(trigger.tg_newtuple)))
+}
+
+/// Runs each statement, with the names as its parameters. Nothing of it counts as done by hand:
+/// deleted keys are not noted as withdrawn, and keys of a fetched issuer may get its new name.
+fn write(statements: &[&str], names: &[&str]) -> Result<(), Report> {
+    let _replacing = Replacing::begin();
+    Spi::connect_mut(|client| {
+        for statement in statements {
+            let arguments = names.iter().map(|name| argument(name));
+            let arguments = arguments.collect::<Result<Vec<_>, _>>()?;
+            run(client, statement, &arguments)?;
+        }
+        Ok(())
+    })
+}
+
+/// Refuses to leave a key behind, which would count again once the issuer is known again: one that
+/// was committed after this transaction's snapshot, if that is older than the statement. A foreign
+/// key finds it too.
+fn refuse_unseen_keys(names: &[Name]) -> Result<(), Report> {
+    // SAFETY: reads a variable of the backend.
+    let is_fresh = unsafe { pg_sys::XactIsoLevel } < pg_sys::XACT_REPEATABLE_READ as i32;
+    let tables = if is_fresh { None } else { Tables::open() };
+    let is_left = tables.is_some_and(|tables| {
+        let mut is_left = false;
+        tables.look(|look| look.keys(names, 1, |_| is_left = true));
+        is_left
+    });
+    if is_left {
+        return Err(errors::not_serializable());
+    }
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! The difference between the keys that are stored for an issuer and those that it has now.
+
+use std::collections::{HashMap, HashSet};
+
+use jwt_verify::JwksEntry;
+use pgrx::prelude::*;
+use pgrx::spi::SpiClient;
+
+use crate::errors;
+use crate::pg::encoding::ServerText;
+use crate::pg::report::Report;
+use crate::trust::sql::{argument, run};
+use crate::trust::store::withdrawn::Replacing;
+
+/// The columns that a key keeps when it is stored again: of its rows, the earliest.
+#[derive(Clone, Copy, Default)]
+struct Times {
+    created_at: Option<TimestampWithTimeZone>,
+    expires_at: Option<TimestampWithTimeZone>,
+}
+
+impl Times {
+    fn add(
+        &mut self,
+        created_at: Option<TimestampWithTimeZone>,
+        expires_at: Option<TimestampWithTimeZone>,
+    ) {
+        self.created_at = self.created_at.into_iter().chain(created_at).min();
+        self.expires_at = self.expires_at.into_iter().chain(expires_at).min();
+    }
+}
+
+/// How an issuer's stored keys differ from a set of wanted ones. A key is told by its thumbprint, and has
+/// a row for each of its names; if one of these is another one, all are stored again.
+pub struct KeyChanges {
+    /// Stored as they are wanted.
+    unchanged: HashSet<String>,
+    /// To be deleted, and maybe stored again.
+    replaced: HashMap<String, Times>,
+    /// Whether a wanted one is not stored.
+    is_any_new: bool,
+}
+
+/// The rows of one key.
+#[derive(Default)]
+struct StoredRows {
+    jwks: HashSet<String>,
+    times: Times,
+}
+
+impl KeyChanges {
+    /// Compares them. The JSON of the wanted keys must be as `jsonb` writes it.
+    ///
+    /// # Errors
+    ///
+    /// Where the table cannot be read.
+    pub fn find(client: &SpiClient, issuer: &str, wanted: &[JwksEntry]) -> Result<Self, Report> {
+        let mut stored: HashMap<String, StoredRows> = HashMap::new();
+        for row in client
+            .select(
+                "SELECT k.thumbprint, k.jwk::pg_catalog.text, k.created_at, k.expires_at \
+                 FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1",
+                None,
+                &[argument(issuer)?],
+            )
+            .map_err(errors::spi)?
+        {
+            let text = |column| -> Result<String, Report> {
+                let text: Option<ServerText> = row.get(column).map_err(errors::spi)?;
+                Ok(text.map_or_else(String::new, |text| text.0))
+            };
+            let rows = stored.entry(text(1)?).or_default();
+            rows.jwks.insert(text(2)?);
+            rows.times.add(
+                row.get(3).map_err(errors::spi)?,
+                row.get(4).map_err(errors::spi)?,
+            );
+        }
+        let mut wanted_jwks: HashMap<&str, HashSet<&str>> = HashMap::new();
+        for (thumbprint, entry) in by_thumbprint(wanted) {
+            wanted_jwks
+                .entry(thumbprint)
+                .or_default()
+                .insert(&entry.jwk);
+        }
+        // All texts were written by jsonb, which writes equal values in the same way.
+        let is_unchanged = |thumbprint: &str, rows: &StoredRows| {
+            wanted_jwks.get(thumbprint).is_some_and(|wanted| {
+                wanted.len() == rows.jwks.len() && wanted.iter().all(|jwk| rows.jwks.contains(*jwk))
+            })
+        };
+        let (unchanged, replaced): (HashMap<_, _>, HashMap<_, _>) = stored
+            .into_iter()
+            .partition(|(thumbprint, rows)| is_unchanged(thumbprint, rows));
+        Ok(Self {
+            is_any_new: wanted_jwks
+                .keys()
+                .any(|thumbprint| !unchanged.contains_key(*thumbprint)),
+            unchanged: unchanged.into_keys().collect(),
+            replaced: replaced
+                .into_iter()
+                .map(|(thumbprint, rows)| (thumbprint, rows.times))
+                .collect(),
+        })
+    }
+
+    /// Whether the stored keys are the wanted ones.
+    pub fn is_empty(&self) -> bool {
+        self.replaced.is_empty() && !self.is_any_new
+    }
+
+    /// The thumbprints of the keys that are to be deleted and not stored again.
+    pub fn gone(&self, wanted: &[JwksEntry]) -> Vec<&str> {
+        let wanted: HashSet<&str> = by_thumbprint(wanted).map(|(name, _)| name).collect();
+        let replaced = self.replaced.keys().map(String::as_str);
+        replaced.filter(|name| !wanted.contains(name)).collect()
+    }
+
+    /// Deletes stored keys that are not in the set, and inserts keys of the set that are not
+    /// stored. Writes nothing for keys that are both.
+    ///
+    /// # Errors
+    ///
+    /// Where the table cannot be written, or refuses a key.
+    pub fn apply(
+        &self,
+        client: &mut SpiClient,
+        issuer: &str,
+        wanted: &[JwksEntry],
+    ) -> Result<(), Report> {
+        // All deletions come first: a kid may have moved from one key to another.
+        if !self.replaced.is_empty() {
+            // Thumbprints are ASCII, which is the same in every encoding.
+            let thumbprints: Vec<&str> = self.replaced.keys().map(String::as_str).collect();
+            let _replacing = Replacing::begin();
+            run(
+                client,
+                "DELETE FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1 \
+                 AND k.thumbprint OPERATOR(pg_catalog.=) ANY ($2)",
+                &[argument(issuer)?, thumbprints.into()],
+            )?;
+        }
+        // In the order of the set, so that two databases with the same set have the same dump.
+        for (thumbprint, entry) in by_thumbprint(wanted) {
+            if self.unchanged.contains(thumbprint) {
+                continue;
+            }
+            let known = self.replaced.get(thumbprint);
+            run(
+                client,
+                "INSERT INTO auth.jwks (issuer, jwk, created_at, expires_at) \
+                 VALUES ($1, $2::pg_catalog.jsonb, coalesce($3, pg_catalog.now()), $4)",
+                &[
+                    argument(issuer)?,
+                    argument(&entry.jwk)?,
+                    known.and_then(|key| key.created_at).into(),
+                    known.and_then(|key| key.expires_at).into(),
+                ],
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// The usable ones of the set, with their thumbprints.
+fn by_thumbprint(wanted: &[JwksEntry]) -> impl Iterator<Item = (&str, &JwksEntry)> {
+    wanted
+        .iter()
+        .filter_map(|entry| Some((entry.key.as_ref().ok()?.thumbprint(), entry)))
+}

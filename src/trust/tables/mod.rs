@@ -1,0 +1,555 @@
+//! The extension's two tables, read as Postgres reads its own catalogs: always with a fresh
+//! snapshot in every isolation level (so a withdrawn key is never used), without SQL, search_path
+//! or privileges of the caller, and in parallel workers too.
+
+pub mod index;
+pub mod progress;
+pub mod stored;
+pub mod triggers;
+pub mod watched;
+
+use std::cell::OnceCell;
+use std::ffi::CStr;
+
+use pgrx::datum::{Array, FromDatum};
+use pgrx::pg_sys;
+
+use crate::pg::encoding;
+use crate::pg::row::{Columns, Row};
+use crate::trust::tables::index::Name;
+use crate::trust::tables::progress::Progress;
+use crate::trust::tables::triggers::{Faults, FoundTrigger, Watched};
+
+const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+
+/// How often the tables are looked up where others drop, rename or replace them meanwhile.
+const MAX_ATTEMPTS: usize = 10;
+
+/// The columns of the first version's tables, which the rules need: each can make a rule stricter.
+/// So if one is missing or has another type, nothing of that table is used. Columns of later
+/// versions must be optional, and other columns are ignored.
+const ISSUER_COLUMNS: [(&str, pg_sys::Oid); 8] = [
+    ("issuer", pg_sys::TEXTOID),
+    ("audience", pg_sys::TEXTARRAYOID),
+    ("algorithms", pg_sys::TEXTARRAYOID),
+    ("required_claims", pg_sys::TEXTARRAYOID),
+    ("leeway", pg_sys::INTERVALOID),
+    ("max_age", pg_sys::INTERVALOID),
+    ("token_types", pg_sys::TEXTARRAYOID),
+    ("enabled", pg_sys::BOOLOID),
+];
+
+/// As above, for the keys.
+pub const KEY_COLUMNS: [(&str, pg_sys::Oid); 6] = [
+    ("issuer", pg_sys::TEXTOID),
+    ("kid", pg_sys::TEXTOID),
+    ("jwk", pg_sys::JSONBOID),
+    ("alg", pg_sys::TEXTOID),
+    ("thumbprint", pg_sys::TEXTOID),
+    ("expires_at", pg_sys::TIMESTAMPTZOID),
+];
+
+/// Both tables, open and locked (ACCESS SHARE) until this is dropped.
+pub struct Tables {
+    issuers: Table,
+    jwks: Table,
+    /// `auth.endpoints`, once it was needed; `None` inside where there is none.
+    endpoints: OnceCell<Option<Table>>,
+}
+
+impl Tables {
+    /// Opens the tables that the extension owns: those in a schema of the same name that another
+    /// role made are not used. `None` where there are none (any more).
+    pub fn open() -> Option<Self> {
+        let mut found = find()?;
+        for _ in 0..MAX_ATTEMPTS {
+            // As RangeVarGetRelidExtended in src/backend/catalog/namespace.c: during the wait for a
+            // lock, the table may be dropped, renamed or removed from the extension. Once it is
+            // locked this is impossible, so it is looked up again if any invalidation was processed
+            // meanwhile.
+            let before = invalidations();
+            let opened = Table::open(found.0).zip(Table::open(found.1));
+            let still = if opened.is_some() && invalidations() == before {
+                found
+            } else {
+                find()?
+            };
+            if let Some((issuers, jwks)) = opened.filter(|_| still == found) {
+                return Some(Self::of(issuers, jwks));
+            }
+            found = still;
+        }
+        None
+    }
+
+    /// The tables' oids, as invalidations name them.
+    pub fn oids(&self) -> [pg_sys::Oid; 2] {
+        [self.issuers.oid(), self.jwks.oid()]
+    }
+
+    /// The problems with the triggers that announce changes to other backends.
+    pub fn trigger_faults(&self) -> Faults {
+        let tables = [
+            (Watched::Issuers, self.issuers.0),
+            (Watched::Jwks, self.jwks.0),
+        ];
+        // SAFETY: both relations are open.
+        unsafe { triggers::faults(tables) }
+    }
+
+    /// As above, of `auth.endpoints`, and that table's oid; `None` where it was not needed, or
+    /// there is none.
+    pub fn endpoint_trigger_faults(&self) -> Option<(pg_sys::Oid, Faults)> {
+        let table = self.endpoints.get()?.as_ref()?;
+        // SAFETY: the relation is open.
+        let faults = unsafe { triggers::faults([(Watched::Endpoints, table.0)]) };
+        Some((table.oid(), faults))
+    }
+
+    /// Opens them by their known oids, for which no invalidation has come since. `None` where one
+    /// no longer exists.
+    pub fn reopen([issuers, jwks]: [pg_sys::Oid; 2]) -> Option<Self> {
+        let (issuers, jwks) = Table::open(issuers).zip(Table::open(jwks))?;
+        Some(Self::of(issuers, jwks))
+    }
+
+    fn of(issuers: Table, jwks: Table) -> Self {
+        Self {
+            issuers,
+            jwks,
+            endpoints: OnceCell::new(),
+        }
+    }
+
+    /// Opens `auth.endpoints`, if it exists and belongs to the extension. To be called before
+    /// [`look`](Self::look), so that what is looked at is not older than the lock.
+    pub fn open_endpoints(&self) {
+        self.endpoints
+            .get_or_init(|| find_table(c"endpoints").and_then(Table::open));
+    }
+
+    /// Calls `look` with both tables as they are now: one snapshot for both, so that a commit
+    /// between the two cannot combine an old rule with a new key.
+    pub fn look<T>(&self, look: impl FnOnce(&Look) -> T) -> T {
+        // SAFETY: the relations are open and locked. The snapshot stays registered until all tuples
+        // were read, because detoasting needs a registered one (since Postgres 18 the catalog
+        // snapshot itself is not enough). If an error ends this early, Postgres releases it.
+        unsafe {
+            let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetCatalogSnapshot(self.jwks.oid()));
+            let outcome = look(&Look {
+                tables: self,
+                snapshot,
+            });
+            pg_sys::UnregisterSnapshot(snapshot);
+            outcome
+        }
+    }
+}
+
+/// The tables at one moment.
+pub struct Look<'t> {
+    tables: &'t Tables,
+    /// Registered.
+    snapshot: pg_sys::Snapshot,
+}
+
+impl Look<'_> {
+    /// Calls `see` with at most `limit` rows of `auth.issuers`: those whose columns equal these
+    /// texts.
+    pub fn issuers(&self, names: &[Name], limit: usize, see: impl FnMut(&Row)) {
+        let table = &self.tables.issuers;
+        // SAFETY: the snapshot is registered.
+        unsafe { table.find(&ISSUER_COLUMNS, names, limit, self.snapshot, see) }
+    }
+
+    /// Whether `auth.issuers` has the columns that are read.
+    pub fn has_issuers(&self) -> bool {
+        let table = &self.tables.issuers;
+        table.is_ordinary() && table.columns().have(&ISSUER_COLUMNS)
+    }
+
+    /// As above, of `auth.jwks`.
+    pub fn keys(&self, names: &[Name], limit: usize, see: impl FnMut(&Row)) {
+        let table = &self.tables.jwks;
+        // SAFETY: the snapshot is registered.
+        unsafe { table.find(&KEY_COLUMNS, names, limit, self.snapshot, see) }
+    }
+
+    /// The issuer's row of `auth.endpoints`, as it would be if there was none yet where there is
+    /// none.
+    /// `None`: that table has not been opened.
+    pub fn endpoint(&self, issuer: &str) -> Option<Progress> {
+        let opened = self.tables.endpoints.get()?;
+        let mut found = Progress::default();
+        if let Some(table) = opened {
+            let names = [("issuer", issuer)];
+            // SAFETY: the snapshot is registered.
+            unsafe {
+                table.find(&progress::COLUMNS, &names, 1, self.snapshot, |row| {
+                    found = Progress::read(row);
+                });
+            }
+        }
+        Some(found)
+    }
+
+    /// As above, of another table.
+    ///
+    /// # Safety
+    ///
+    /// It must be an ordinary table, and `columns` its own.
+    pub unsafe fn rows(
+        &self,
+        table: &Table,
+        columns: &Columns,
+        names: &[Name],
+        limit: usize,
+        see: impl FnMut(&Row),
+    ) {
+        // SAFETY: as the caller promises; the snapshot is registered.
+        unsafe { table.scan(columns, names, limit, self.snapshot, see) }
+    }
+}
+
+/// How many invalidations this backend has processed.
+pub fn invalidations() -> u64 {
+    // SAFETY: reads a variable of the backend.
+    unsafe { pg_sys::SharedInvalidMessageCounter }
+}
+
+/// The oids of `auth.issuers` and `auth.jwks`, if both exist and belong to the extension.
+pub fn find() -> Option<(pg_sys::Oid, pg_sys::Oid)> {
+    let (extension, schema) = Extension::find().zip(schema())?;
+    let issuers = extension.table(schema, c"issuers")?;
+    Some((issuers, extension.table(schema, c"jwks")?))
+}
+
+/// All required triggers of the extension's tables, as they are.
+pub fn triggers() -> Vec<FoundTrigger> {
+    let mut found = Vec::new();
+    for watched in Watched::ALL {
+        if let Some(table) = find_table(watched.name()).and_then(Table::open) {
+            // SAFETY: the relation is open.
+            found.extend(unsafe { triggers::found_triggers(watched, table.0, None) });
+        }
+    }
+    found
+}
+
+/// The oid of another table of the extension's.
+fn find_table(name: &CStr) -> Option<pg_sys::Oid> {
+    let (extension, schema) = Extension::find().zip(schema())?;
+    extension.table(schema, name)
+}
+
+/// The oid of the schema `auth`, where there is one.
+fn schema() -> Option<pg_sys::Oid> {
+    // SAFETY: a look-up in the system catalogs by a constant name.
+    let schema = unsafe { pg_sys::get_namespace_oid(c"auth".as_ptr(), true) };
+    (schema != pg_sys::InvalidOid).then_some(schema)
+}
+
+/// The extension's row of `pg_extension`.
+struct Extension {
+    oid: pg_sys::Oid,
+    owner: pg_sys::Oid,
+    /// The tables whose rows pg_dump takes along, in `extconfig`. Only an extension's own script can
+    /// put a table there, and Postgres takes it out with the table's membership.
+    dumped: Vec<pg_sys::Oid>,
+}
+
+impl Extension {
+    /// `None` where it is not in this database.
+    fn find() -> Option<Self> {
+        // SAFETY: a scan of a system catalog, as get_extension_oid in
+        // src/backend/commands/extension.c; each tuple is looked at before the next one is fetched. What
+        // an error leaves open is Postgres's to release. The table has few rows, and to open its index
+        // for the first time in a connection costs more than to look at them.
+        unsafe {
+            let relation = pg_sys::table_open(pg_sys::ExtensionRelationId, LOCK);
+            let mut key = pg_sys::ScanKeyData::default();
+            pg_sys::ScanKeyInit(
+                &raw mut key,
+                pg_sys::Anum_pg_extension_extname as pg_sys::AttrNumber,
+                pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
+                pg_sys::Oid::from(pg_sys::F_NAMEEQ),
+                pg_sys::Datum::from(c"pg_auth_jwt".as_ptr()),
+            );
+            let scan = pg_sys::systable_beginscan(
+                relation,
+                pg_sys::InvalidOid,
+                false,
+                std::ptr::null_mut(),
+                1,
+                &raw mut key,
+            );
+            let tuple = pg_sys::systable_getnext(scan);
+            let found = (!tuple.is_null()).then(|| {
+                let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_extension>();
+                let mut is_null = false;
+                let dumped = pg_sys::heap_getattr(
+                    tuple,
+                    pg_sys::Anum_pg_extension_extconfig as i32,
+                    (*relation).rd_att,
+                    &mut is_null,
+                );
+                let dumped = Array::<pg_sys::Oid>::from_datum(dumped, is_null);
+                Self {
+                    oid: (*form).oid,
+                    owner: (*form).extowner,
+                    dumped: dumped.iter().flat_map(Array::iter).flatten().collect(),
+                }
+            });
+            pg_sys::systable_endscan(scan);
+            pg_sys::table_close(relation, LOCK);
+            found
+        }
+    }
+
+    /// The table of that name in that schema, if it belongs to the extension.
+    fn table(&self, schema: pg_sys::Oid, name: &CStr) -> Option<pg_sys::Oid> {
+        let mut dumped = self.dumped.iter().copied();
+        dumped
+            .find(|oid| is_called(*oid, schema, name))
+            .or_else(|| self.member(schema, name))
+    }
+
+    /// The table of that name, if it is a member of the extension by the catalog of dependencies. One
+    /// that was taken out of the extension and put back is no longer among those that are dumped.
+    #[cold]
+    fn member(&self, schema: pg_sys::Oid, name: &CStr) -> Option<pg_sys::Oid> {
+        // SAFETY: look-ups in the system catalogs; each takes and returns plain values.
+        unsafe {
+            let oid = pg_sys::get_relname_relid(name.as_ptr(), schema);
+            (oid != pg_sys::InvalidOid
+                && pg_sys::getExtensionOfObject(pg_sys::RelationRelationId, oid) == self.oid)
+                .then_some(oid)
+        }
+    }
+}
+
+/// Whether the relation has that name, in that schema.
+fn is_called(relation: pg_sys::Oid, schema: pg_sys::Oid, name: &CStr) -> bool {
+    // SAFETY: the tuple is one of pg_class, and is released once nothing of it is used any more; its
+    // name is NUL-terminated.
+    unsafe {
+        let cache = pg_sys::SysCacheIdentifier::RELOID as i32;
+        let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(relation));
+        if tuple.is_null() {
+            return false;
+        }
+        let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_class>();
+        let is_called =
+            (*form).relnamespace == schema && CStr::from_ptr((*form).relname.data.as_ptr()) == name;
+        pg_sys::ReleaseSysCache(tuple);
+        is_called
+    }
+}
+
+/// Whether the catalog `pg_inherits` has a child of the relation.
+fn has_children(parent: pg_sys::Oid) -> bool {
+    // As in src/include/catalog/pg_inherits.h: the catalog, its index by parent, and the column.
+    const INHERITS: pg_sys::Oid = pg_sys::Oid::from_u32(2611);
+    const INHERITS_PARENT_INDEX: pg_sys::Oid = pg_sys::Oid::from_u32(2187);
+    const ANUM_INHPARENT: pg_sys::AttrNumber = 2;
+    // SAFETY: a scan of a system catalog, as find_inheritance_children in
+    // src/backend/catalog/pg_inherits.c. What an error leaves open is Postgres's to release.
+    unsafe {
+        let relation = pg_sys::table_open(INHERITS, LOCK);
+        let mut key = pg_sys::ScanKeyData::default();
+        pg_sys::ScanKeyInit(
+            &raw mut key,
+            ANUM_INHPARENT,
+            pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
+            pg_sys::Oid::from(pg_sys::F_OIDEQ),
+            pg_sys::Datum::from(parent),
+        );
+        let scan = pg_sys::systable_beginscan(
+            relation,
+            INHERITS_PARENT_INDEX,
+            true,
+            std::ptr::null_mut(),
+            1,
+            &raw mut key,
+        );
+        let has_one = !pg_sys::systable_getnext(scan).is_null();
+        pg_sys::systable_endscan(scan);
+        pg_sys::table_close(relation, LOCK);
+        has_one
+    }
+}
+
+/// The role that owns the extension; `None` where there is no extension.
+pub fn extension_owner() -> Option<pg_sys::Oid> {
+    Extension::find().map(|extension| extension.owner)
+}
+
+/// A relation, open and locked (ACCESS SHARE) until this is dropped.
+pub struct Table(pg_sys::Relation);
+
+impl Table {
+    /// `None` where it no longer exists.
+    pub fn open(oid: pg_sys::Oid) -> Option<Self> {
+        // SAFETY: takes and returns plain values; the relation stays open until it is closed.
+        let relation = unsafe { pg_sys::try_relation_open(oid, LOCK) };
+        // Not `then_some`, which would create a value from NULL and drop it.
+        (!relation.is_null()).then(|| Self(relation))
+    }
+
+    /// As [`open`](Self::open), but does not wait for the lock.
+    pub fn open_unless_locked(oid: pg_sys::Oid) -> Result<Option<Self>, IsLocked> {
+        // SAFETY: plain values. Two locks are held while it is open, and one is released here.
+        unsafe {
+            if !pg_sys::ConditionalLockRelationOid(oid, LOCK) {
+                return Err(IsLocked);
+            }
+            let table = Self::open(oid);
+            pg_sys::UnlockRelationOid(oid, LOCK);
+            Ok(table)
+        }
+    }
+
+    /// The open relation.
+    pub fn relation(&self) -> pg_sys::Relation {
+        self.0
+    }
+
+    /// Its columns.
+    pub fn columns(&self) -> Columns {
+        // SAFETY: the relation is open.
+        unsafe { Columns::of(self.0) }
+    }
+
+    /// The names of its schema and its own; "?" for a schema that was dropped meanwhile.
+    pub fn names(&self) -> (String, String) {
+        // SAFETY: the relation is open, and its name NUL-terminated; the schema's is NULL, or palloc'd
+        // and NUL-terminated.
+        unsafe {
+            let form = (*self.0).rd_rel;
+            let schema = pg_sys::get_namespace_name((*form).relnamespace);
+            let name = |name| encoding::from_server_lossy(CStr::from_ptr(name).to_bytes());
+            let schema = if schema.is_null() {
+                "?".to_owned()
+            } else {
+                name(schema)
+            };
+            (schema, name((*form).relname.data.as_ptr()))
+        }
+    }
+
+    /// Its oid, as invalidations name it.
+    pub fn oid(&self) -> pg_sys::Oid {
+        // SAFETY: the relation is open.
+        unsafe { (*self.0).rd_id }
+    }
+
+    /// Whether it is an ordinary table: no view, and not partitioned.
+    pub fn is_ordinary(&self) -> bool {
+        // SAFETY: the relation is open.
+        unsafe { (*(*self.0).rd_rel).relkind as u8 == pg_sys::RELKIND_RELATION }
+    }
+
+    /// Whether a column of it is written by way of a table that it inherits from, or is a partition of.
+    pub fn is_inheriting(&self) -> bool {
+        // SAFETY: the relation is open. Without the columns, a look into pg_inherits would have to open
+        // that table in each new connection.
+        unsafe { (*(*self.0).rd_rel).relispartition || Columns::of(self.0).are_inherited() }
+    }
+
+    /// Whether tables inherit from it, or are partitions of it.
+    pub fn has_children(&self) -> bool {
+        // SAFETY: the relation is open.
+        unsafe {
+            // Postgres clears this only in ANALYZE, long after the last child is gone.
+            (*(*self.0).rd_rel).relhassubclass && has_children(self.oid())
+        }
+    }
+
+    /// Shows `see` at most `limit` rows whose columns equal these texts, if the relation is an ordinary
+    /// table and has the columns that are needed. Neither goes without saying: its owner may alter the
+    /// table, or put a view of its name in its place.
+    ///
+    /// # Safety
+    ///
+    /// `snapshot` must be registered.
+    unsafe fn find(
+        &self,
+        needed: &[(&str, pg_sys::Oid)],
+        names: &[Name],
+        limit: usize,
+        snapshot: pg_sys::Snapshot,
+        see: impl FnMut(&Row),
+    ) {
+        let columns = self.columns();
+        if self.is_ordinary() && columns.have(needed) {
+            // SAFETY: as the caller promises.
+            unsafe { self.scan(&columns, names, limit, snapshot, see) }
+        }
+    }
+
+    /// Calls `see` with at most `limit` rows whose columns equal these texts.
+    ///
+    /// # Safety
+    ///
+    /// The relation must be an ordinary table, `columns` its own, and `snapshot` registered.
+    unsafe fn scan(
+        &self,
+        columns: &Columns,
+        names: &[Name],
+        limit: usize,
+        snapshot: pg_sys::Snapshot,
+        mut see: impl FnMut(&Row),
+    ) {
+        let relation = self.0;
+        // SAFETY: the relation is open and locked, and the snapshot registered, as the caller
+        // promises; each tuple is read before the next one is fetched. The scan keys outlive the
+        // scan.
+        unsafe {
+            let Some(mut path) = index::plan(relation, columns, names) else {
+                return;
+            };
+            let index = path.index.as_ref().map(index::LockedIndex::oid);
+            let scan = pg_sys::systable_beginscan(
+                relation,
+                index.unwrap_or(pg_sys::InvalidOid),
+                index.is_some(),
+                snapshot,
+                path.keys.len() as i32,
+                path.keys.as_mut_ptr(),
+            );
+            let mut seen: usize = 0;
+            while seen < limit {
+                let tuple = pg_sys::systable_getnext(scan);
+                if tuple.is_null() {
+                    break;
+                }
+                let row = Row::new(columns, (*relation).rd_att, tuple);
+                // Compares the characters, in addition to the comparison of the scan.
+                let is_wanted = names.iter().all(|(column, wanted)| {
+                    // No character takes more than 4 bytes in any encoding.
+                    let limit = wanted.len().saturating_mul(4);
+                    matches!(row.name(column, limit), Ok(Some(text)) if text == *wanted)
+                });
+                if is_wanted {
+                    seen = seen.saturating_add(1);
+                    see(&row);
+                }
+            }
+            pg_sys::systable_endscan(scan);
+        }
+    }
+}
+
+/// Another session holds, or waits for, a lock that excludes readers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IsLocked;
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        // While an error unwinds, Postgres releases open relations and locks.
+        if !std::thread::panicking() {
+            // SAFETY: it was opened with this lock, and is not used after this.
+            unsafe { pg_sys::relation_close(self.0, LOCK) }
+        }
+    }
+}
