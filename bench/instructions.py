@@ -23,8 +23,10 @@ class Counting:
         self.cluster.as_pg("pg_ctl", "stop", "-s", "-D", "data", "-m", "fast")
         wrapper = f"{self.cluster.dir}/counted"
         with open(wrapper, "w") as file:
-            file.write('#!/bin/bash\nunset RUST_BACKTRACE\nmkdir -p counts\nexec valgrind -q --tool=callgrind --trace-children=yes '
-                       f'--callgrind-out-file={self.counts}/%p "{self.postgres()}" "$@"\n')
+            file.write(
+                "#!/bin/bash\nunset RUST_BACKTRACE\nmkdir -p counts\nexec valgrind -q --tool=callgrind --trace-children=yes "
+                f'--callgrind-out-file={self.counts}/%p "{self.postgres()}" "$@"\n'
+            )
         os.chmod(wrapper, 0o755)
         self.cluster.as_pg("pg_ctl", "start", "-s", "-w", "-t", "120", "-D", "data", "-l", "log", "-p", wrapper)
         return self

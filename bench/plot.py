@@ -44,14 +44,19 @@ def bars(title, note, unit, groups, top, base=None):
         drawn.append(text(10, y + 15, common, font_style="italic", fill=OURS if ours else FAINT))
         y += 22
         for name, number in values:
-            drawn += [text(LEFT - 8, y + 13, name, text_anchor="end"),
-                      f'<rect x="{LEFT}" y="{y}" width="{max(number * scale, 1):.1f}" height="17" fill="{OURS if ours else OTHERS}"/>',
-                      text(LEFT + number * scale + 6, y + 13, f"{number:.2f}{unit}")]
+            drawn += [
+                text(LEFT - 8, y + 13, name, text_anchor="end"),
+                f'<rect x="{LEFT}" y="{y}" width="{max(number * scale, 1):.1f}" height="17" fill="{OURS if ours else OTHERS}"/>',
+                text(LEFT + number * scale + 6, y + 13, f"{number:.2f}{unit}"),
+            ]
             y += 22
     if base:
         number, name = base
         x = LEFT + number * scale
-        drawn += [line(f"M{x:.1f} {begin + 20}V{y}", stroke_dasharray="3 3"), text(x, begin + 15, name, fill=FAINT, text_anchor="middle")]
+        drawn += [
+            line(f"M{x:.1f} {begin + 20}V{y}", stroke_dasharray="3 3"),
+            text(x, begin + 15, name, fill=FAINT, text_anchor="middle"),
+        ]
     return drawn, y + 26
 
 
@@ -62,10 +67,16 @@ def lines(title, note, across_name, across, series, top, to_scale=False):
     left, height = 70, 150
     most = max(number for _, _, numbers in series for number in numbers)
     width, base = WIDTH - left - 290, top + 8 + height
-    at = [left + (number / across[-1] if to_scale else index / (len(across) - 1)) * width for index, number in enumerate(across)]
-    drawn += [line(f"M{left} {top + 8}V{base}H{left + width}"),
-              text(left - 6, top + 14, f"{most:,.0f}", text_anchor="end"), text(left - 6, base + 4, "0", text_anchor="end"),
-              text(left + width / 2, base + 36, across_name, fill=FAINT, text_anchor="middle")]
+    at = [
+        left + (number / across[-1] if to_scale else index / (len(across) - 1)) * width
+        for index, number in enumerate(across)
+    ]
+    drawn += [
+        line(f"M{left} {top + 8}V{base}H{left + width}"),
+        text(left - 6, top + 14, f"{most:,.0f}", text_anchor="end"),
+        text(left - 6, base + 4, "0", text_anchor="end"),
+        text(left + width / 2, base + 36, across_name, fill=FAINT, text_anchor="middle"),
+    ]
     labelled = [index for index in range(len(across)) if index == 0 or at[index] - at[index - 1] > 30]
     drawn += [text(at[index], base + 18, f"{across[index]:,}", text_anchor="middle") for index in labelled]
     placed = []
@@ -86,32 +97,67 @@ def lines(title, note, across_name, across, series, top, to_scale=False):
 
 def panels(figures):
     """Functions from a start to a drawing and its end."""
-    scans, connections, transactions, sizes = (figures[part] for part in ("scans", "connections", "transactions", "sizes"))
+    scans, connections, transactions, sizes = (
+        figures[part] for part in ("scans", "connections", "transactions", "sizes")
+    )
     yield lambda top: bars(
         "How long it takes to read 1,000,000 rows through a row-level security policy",
-        "As a multiple of the time with a constant in the policy: owner = '0b9d8c3e-…'. Shorter is better.", "×",
-        [("pg_auth_jwt: USING (…), the claims of a verified token", True,
-          [(name, ratio) for name, ratio, kind in scans if kind == "ours"]),
-         ("The least that a function called for each row takes", False,
-          [(name, ratio) for name, ratio, kind in scans if kind == "each row"]),
-         ("Claims in a setting, which any SQL on the connection can change", False,
-          [(name, ratio) for name, ratio, kind in scans if kind == "setting"])],
-        top, base=(1, "a constant"))
+        "As a multiple of the time with a constant in the policy: owner = '0b9d8c3e-…'. Shorter is better.",
+        "×",
+        [
+            (
+                "pg_auth_jwt: USING (…), the claims of a verified token",
+                True,
+                [(name, ratio) for name, ratio, kind in scans if kind == "ours"],
+            ),
+            (
+                "The least that a function called for each row takes",
+                False,
+                [(name, ratio) for name, ratio, kind in scans if kind == "each row"],
+            ),
+            (
+                "Claims in a setting, which any SQL on the connection can change",
+                False,
+                [(name, ratio) for name, ratio, kind in scans if kind == "setting"],
+            ),
+        ],
+        top,
+        base=(1, "a constant"),
+    )
     yield lambda top: bars(
         "How long it takes to connect and to have the first statements answered",
-        "Milliseconds, without a pooler. The extension's library is loaded at its first use, or has been since the server was started.", " ms",
-        [("Without the extension", False, connections["without"]),
-         ("pg_auth_jwt, loaded at its first use", True, connections["at first use"]),
-         ("pg_auth_jwt, loaded with the server by shared_preload_libraries", True, connections["with the server"])], top)
+        "Milliseconds, without a pooler. The extension's library is loaded at its first use, or has been since the server was started.",
+        " ms",
+        [
+            ("Without the extension", False, connections["without"]),
+            ("pg_auth_jwt, loaded at its first use", True, connections["at first use"]),
+            ("pg_auth_jwt, loaded with the server by shared_preload_libraries", True, connections["with the server"]),
+        ],
+        top,
+    )
     yield lambda top: lines(
         "How many short transactions a second, in connections that stay",
         "BEGIN; sign in; SELECT one row by its key; COMMIT. Both ways to sign in at the same time, on two cores. Higher is better.",
-        "connections of each", transactions["across"],
-        [("set_config(…): nothing is verified", False, transactions["set_config"]),
-         ("auth.jwt_session_init($1): a token seen before", True, transactions["jwt_session_init"])], top)
+        "connections of each",
+        transactions["across"],
+        [
+            ("set_config(…): nothing is verified", False, transactions["set_config"]),
+            ("auth.jwt_session_init($1): a token seen before", True, transactions["jwt_session_init"]),
+        ],
+        top,
+    )
     yield lambda top: lines(
-        "How long it takes to verify a token, by its length", "Microseconds, HS256. Lower is better.", "bytes of the token", sizes["across"],
-        [("the first time in a connection", True, sizes["first"]), ("seen before in that connection", True, sizes["seen"])], top, to_scale=True)
+        "How long it takes to verify a token, by its length",
+        "Microseconds, HS256. Lower is better.",
+        "bytes of the token",
+        sizes["across"],
+        [
+            ("the first time in a connection", True, sizes["first"]),
+            ("seen before in that connection", True, sizes["seen"]),
+        ],
+        top,
+        to_scale=True,
+    )
 
 
 def draw(figures):
@@ -120,9 +166,16 @@ def draw(figures):
         more, top = panel(top)
         drawn += more
     with open(DRAWING, "w") as file:
-        file.write("\n".join([
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{top}" font-family="sans-serif" font-size="12">',
-            '<rect width="100%" height="100%" fill="white"/>', *drawn, "</svg>\n"]))
+        file.write(
+            "\n".join(
+                [
+                    f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{top}" font-family="sans-serif" font-size="12">',
+                    '<rect width="100%" height="100%" fill="white"/>',
+                    *drawn,
+                    "</svg>\n",
+                ]
+            )
+        )
 
 
 def known():

@@ -118,7 +118,9 @@ def scans(cluster, db, results):
     reader = cluster.session(db)
     reader.query("SET max_parallel_workers_per_gather = 0; SET jit = off")
     reader.execute("SELECT auth.jwt_session_init($1)", tokens.token(ALICE))
-    reader.execute("SELECT set_config('request.jwt.claims', $1, false), set_config('app.user', $2, false)", CLAIMS, ALICE)
+    reader.execute(
+        "SELECT set_config('request.jwt.claims', $1, false), set_config('app.user', $2, false)", CLAIMS, ALICE
+    )
 
     policies = {
         "constant": f"owner = '{ALICE}'",
@@ -148,9 +150,12 @@ def scans(cluster, db, results):
 
     ms = Rounds(measure, list(policies))
     against = {name: "constant uuid" for name in policies if policies[name].startswith("uid")}
-    goals = {name: 1.1 for name in policies if "auth." in name and "Supabase" not in name and "for each row" not in name}
-    results.section(f"A scan of {ROWS:,} rows under the policy `USING (owner = …)`",
-                    ("policy", "against", "ratio", "goal", "ms"))
+    goals = {
+        name: 1.1 for name in policies if "auth." in name and "Supabase" not in name and "for each row" not in name
+    }
+    results.section(
+        f"A scan of {ROWS:,} rows under the policy `USING (owner = …)`", ("policy", "against", "ratio", "goal", "ms")
+    )
     for name in policies:
         base = against.get(name, "constant")
         ratio = "" if "constant" in name else f"{ms.ratio(name, base):.2f}×"
@@ -161,11 +166,25 @@ def scans(cluster, db, results):
         "each row": ["a C function that returns a text it has, called for each row"],
         "setting": [name for name in policies if "current_setting" in name or "Supabase" in name],
     }
-    results.figures["scans"] = [(DRAWN_AS.get(name, policies[name].replace("SELECT", "select")), ms.ratio(name, against.get(name, "constant")), kind)
-                                for kind, names in drawn.items() for name in names]
-    call = ms.difference("auth.user_id(), called for each row", "a C function that returns a text it has, called for each row") * 1e6 / ROWS
-    results.section("A call for each row, against one of a C function that returns a text it has",
-                    ("more for each call", "goal"))
+    results.figures["scans"] = [
+        (
+            DRAWN_AS.get(name, policies[name].replace("SELECT", "select")),
+            ms.ratio(name, against.get(name, "constant")),
+            kind,
+        )
+        for kind, names in drawn.items()
+        for name in names
+    ]
+    call = (
+        ms.difference(
+            "auth.user_id(), called for each row", "a C function that returns a text it has, called for each row"
+        )
+        * 1e6
+        / ROWS
+    )
+    results.section(
+        "A call for each row, against one of a C function that returns a text it has", ("more for each call", "goal")
+    )
     results.row(f"{call:+.0f} ns", "≤ 40 ns")
     owner.close()
     reader.close()
@@ -206,11 +225,18 @@ def indexes(cluster, db, results):
         return statistics.median(taken)
 
     ms = Rounds(measure, list(policies))
-    results.section("300,000 rows with an index on the policy's column, of which the user owns 300", ("policy", "against", "ratio", "goal", "ms"))
+    results.section(
+        "300,000 rows with an index on the policy's column, of which the user owns 300",
+        ("policy", "against", "ratio", "goal", "ms"),
+    )
     for name in policies:
         base = "constant = tenant_id" if "tenant" in name else "constant = owner"
         goal = "" if name.endswith("off") else "≤ 1.1×"
-        results.row(f"`{name}`", *((f"`{base}`", f"{ms.ratio(name, base):.2f}×", goal) if name != base else ("", "", "")), f"{ms[name]:.3f}")
+        results.row(
+            f"`{name}`",
+            *((f"`{base}`", f"{ms.ratio(name, base):.2f}×", goal) if name != base else ("", "", "")),
+            f"{ms[name]:.3f}",
+        )
     owner.close()
     reader.close()
 
@@ -228,9 +254,11 @@ def create_bare_function(cluster, db):
 def skew(cluster, db, results):
     """One user who owns nine tenths of a table, and one who owns as much as most."""
     owner = skewed.make(cluster, db)
-    results.section(f"{skewed.ROWS:,} rows of `docs`, of which `heavy` owns {skewed.USERS['heavy']:,} and a thousand others {skewed.USERS['u5']} "
-                    "each: `auth.user_id()` against the same with `evaluate_once` off, that is Postgres's own plan",
-                    ("statement", "as", "ratio", "goal", "ms", "ms, off", "pages", "pages, off", "plan", "plan, off"))
+    results.section(
+        f"{skewed.ROWS:,} rows of `docs`, of which `heavy` owns {skewed.USERS['heavy']:,} and a thousand others {skewed.USERS['u5']} "
+        "each: `auth.user_id()` against the same with `evaluate_once` off, that is Postgres's own plan",
+        ("statement", "as", "ratio", "goal", "ms", "ms, off", "pages", "pages, off", "plan", "plan, off"),
+    )
     for statement in (skewed.ALL, skewed.SOME, skewed.JOINED, skewed.PAGE, skewed.INDEX):
         if statement == skewed.INDEX:
             owner.query(statement)
@@ -249,8 +277,15 @@ def skew(cluster, db, results):
             measure("on")
             rounds = ROUNDS if measure("on") >= 1 else 40 * ROUNDS
             ms = Rounds(measure, list(sessions), rounds)
-            results.row(f"`{statement}`{note}", f"`{user}`", f"{ms.ratio('on', 'off'):.2f}×", "≤ 1.05×", *(f"{ms[once]:.3f}" for once in sessions),
-                        *(f"{runs[once].pages:,}" for once in sessions), *(runs[once].nodes[0] for once in sessions))
+            results.row(
+                f"`{statement}`{note}",
+                f"`{user}`",
+                f"{ms.ratio('on', 'off'):.2f}×",
+                "≤ 1.05×",
+                *(f"{ms[once]:.3f}" for once in sessions),
+                *(f"{runs[once].pages:,}" for once in sessions),
+                *(runs[once].nodes[0] for once in sessions),
+            )
             for session in sessions.values():
                 session.close()
     owner.close()
@@ -262,9 +297,25 @@ def pgbench(cluster, db, script, clients=1, seconds=3, variables=(), user="authe
     with open(path, "w") as file:
         file.write(script)
     os.chmod(path, 0o644)
-    out = cluster.client("pgbench", "-n", "-U", user, "-M", "prepared", "-c", str(clients), "-j", "1",
-                         "-T", str(seconds), *(f"-D{name}={value}" for name, value in variables), "-f", path, db,
-                         stderr=subprocess.DEVNULL)
+    out = cluster.client(
+        "pgbench",
+        "-n",
+        "-U",
+        user,
+        "-M",
+        "prepared",
+        "-c",
+        str(clients),
+        "-j",
+        "1",
+        "-T",
+        str(seconds),
+        *(f"-D{name}={value}" for name, value in variables),
+        "-f",
+        path,
+        db,
+        stderr=subprocess.DEVNULL,
+    )
     return out
 
 
@@ -298,13 +349,17 @@ def transactions(cluster, db, results):
                   ALTER ROLE pooled SET session_preload_libraries = 'pg_auth_jwt'""")
     root.close()
     names = {"token": ":token", "claims": ":claims", "id": ":id"}
-    scripts = {name: ("\\set id random(1, 1000)\n" + ";\n".join(("BEGIN", call, ROW, "COMMIT")) + ";\n").format(**names)
-               for name, call in TRANSACTIONS.items()}
+    scripts = {
+        name: ("\\set id random(1, 1000)\n" + ";\n".join(("BEGIN", call, ROW, "COMMIT")) + ";\n").format(**names)
+        for name, call in TRANSACTIONS.items()
+    }
     users = {"jwt_session_init": "pooled", "set_config": "authenticated"}
     variables = (("token", tokens.token(ALICE)), ("claims", CLAIMS))
-    results.section("The pooled transaction `BEGIN; SELECT auth.jwt_session_init($1, true); SELECT …; COMMIT` with a token seen before, "
-                    "against the same with `set_config('request.jwt.claims', $1, true)`, both at the same time, each on so many connections",
-                    ("connections of each", "rate", "goal", "per second", "set_config per second"))
+    results.section(
+        "The pooled transaction `BEGIN; SELECT auth.jwt_session_init($1, true); SELECT …; COMMIT` with a token seen before, "
+        "against the same with `set_config('request.jwt.claims', $1, true)`, both at the same time, each on so many connections",
+        ("connections of each", "rate", "goal", "per second", "set_config per second"),
+    )
     across = (1, 2, 4, 8, 16)
     curves = {name: [] for name in scripts}
     for clients in across:
@@ -313,15 +368,21 @@ def transactions(cluster, db, results):
             # Alternating within the same seconds, so that other load on the machine affects both.
             order = list(scripts) if turn % 2 else list(reversed(scripts))
             with ThreadPoolExecutor() as pool:
-                runs = {name: pool.submit(pgbench, cluster, db, scripts[name], clients, 1, variables, user=users[name], name=name)
-                        for name in order}
+                runs = {
+                    name: pool.submit(
+                        pgbench, cluster, db, scripts[name], clients, 1, variables, user=users[name], name=name
+                    )
+                    for name in order
+                }
             measured = {name: tps(run.result()) for name, run in runs.items()}
             ratios.append(measured["jwt_session_init"] / measured["set_config"])
             for name in scripts:
                 rates[name].append(measured[name])
         for name in scripts:
             curves[name].append(statistics.median(rates[name]))
-        results.row(clients, f"{statistics.median(ratios):.2f}×", "≥ 0.97×", *(f"{curves[name][-1]:,.0f}" for name in scripts))
+        results.row(
+            clients, f"{statistics.median(ratios):.2f}×", "≥ 0.97×", *(f"{curves[name][-1]:,.0f}" for name in scripts)
+        )
     results.figures["transactions"] = {"across": across, **curves}
 
 
@@ -345,30 +406,51 @@ def instructions(cluster, db, results):
                 for n, params in enumerate(((), (argument,), (turn % 1000 + 1,), ())):
                     session.send(session.bind(params, f"s{n}"), session.run(), session.SYNC)
                     session.receive()
+
         return use
 
     def planned(once, times):
         """Without a claim function, and planned each time."""
+
         def use(session):
             session.query(f"SELECT auth.user_id(); SET pg_auth_jwt.evaluate_once = {once}")
             for turn in range(times):
                 session.query(ROW.format(id=turn % 1000 + 1))
+
         return use
 
     with Counting(cluster) as counting:
         # The first connection makes files for those that come.
         counting.of(db, lambda session: session.query("SELECT 1"))
-        each = {name: (counting.of(db, transaction(call, 1500)) - counting.of(db, transaction(call, 500))) / 1000
-                for name, call in TRANSACTIONS.items()}
-        plain = {once: (counting.of(db, planned(once, 1500)) - counting.of(db, planned(once, 500))) / 1000 for once in ("on", "off")}
-        first = {sql: counting.of(db, lambda session: session.execute(sql, *params)) for sql, params in (
-            ("SELECT 1", ()), ("SELECT auth.user_id()", ()), ("SELECT auth.jwt_session_init($1)", (given["token"],)))}
-    results.section("The backend's instructions (callgrind): a transaction, a statement without claim functions, and what a new connection's first statement takes more than `SELECT 1`",
-                    ("what", "against", "ratio", "instructions", "more"))
+        each = {
+            name: (counting.of(db, transaction(call, 1500)) - counting.of(db, transaction(call, 500))) / 1000
+            for name, call in TRANSACTIONS.items()
+        }
+        plain = {
+            once: (counting.of(db, planned(once, 1500)) - counting.of(db, planned(once, 500))) / 1000
+            for once in ("on", "off")
+        }
+        first = {
+            sql: counting.of(db, lambda session: session.execute(sql, *params))
+            for sql, params in (
+                ("SELECT 1", ()),
+                ("SELECT auth.user_id()", ()),
+                ("SELECT auth.jwt_session_init($1)", (given["token"],)),
+            )
+        }
+    results.section(
+        "The backend's instructions (callgrind): a transaction, a statement without claim functions, and what a new connection's first statement takes more than `SELECT 1`",
+        ("what", "against", "ratio", "instructions", "more"),
+    )
     ours, theirs = each.values()
     results.row("`jwt_session_init`", "`set_config`", f"{ours / theirs:.3f}×", f"{ours:,.0f}", f"{ours - theirs:+,.0f}")
-    results.row(f"`{ROW.format(id='…')}`, planned each time", "`evaluate_once` off", f"{plain['on'] / plain['off']:.3f}×", f"{plain['on']:,.0f}",
-                f"{plain['on'] - plain['off']:+,.0f}")
+    results.row(
+        f"`{ROW.format(id='…')}`, planned each time",
+        "`evaluate_once` off",
+        f"{plain['on'] / plain['off']:.3f}×",
+        f"{plain['on']:,.0f}",
+        f"{plain['on'] - plain['off']:+,.0f}",
+    )
     for sql, count in list(first.items())[1:]:
         results.row(f"`{sql}`", "`SELECT 1`", "", "", f"{count - first['SELECT 1']:+,}")
 
@@ -377,17 +459,33 @@ def connections(cluster, db, results):
     """A new connection and its first statements, until they are answered; by a server that loads
     the library at its first use, and by one that has loaded it."""
     create_bare_function(cluster, db)
-    nothing, bare, who, init = "SELECT 1", "SELECT bare_user_id()", "SELECT auth.user_id()", "SELECT auth.jwt_session_init($1)"
+    nothing, bare, who, init = (
+        "SELECT 1",
+        "SELECT bare_user_id()",
+        "SELECT auth.user_id()",
+        "SELECT auth.jwt_session_init($1)",
+    )
     put, get = "SELECT set_config('request.jwt.claims', $1, false)", "SELECT current_setting('request.jwt.claims')"
-    at_first_use = {nothing: [nothing], f"`{bare}`, a C function": [bare], f"`{put}`, then `{get}`": [put, get],
-                    f"`{who}`": [who], f"`{init}`": [init], f"`{init}`, then `{who}`": [init, who]}
+    at_first_use = {
+        nothing: [nothing],
+        f"`{bare}`, a C function": [bare],
+        f"`{put}`, then `{get}`": [put, get],
+        f"`{who}`": [who],
+        f"`{init}`": [init],
+        f"`{init}`, then `{who}`": [init, who],
+    }
     arguments = {init: [tokens.token(ALICE)], put: [CLAIMS]}
-    with Cluster("bench_preloaded", shared_buffers="512MB", autovacuum="off", shared_preload_libraries="pg_auth_jwt") as preloaded:
+    with Cluster(
+        "bench_preloaded", shared_buffers="512MB", autovacuum="off", shared_preload_libraries="pg_auth_jwt"
+    ) as preloaded:
         preloaded.create_db(db)
         preloaded.session(db, "owner_role").query(tokens.setup())
         note = ", `shared_preload_libraries`"
         parts = {name: (cluster, statements) for name, statements in at_first_use.items()}
-        parts |= {f"`{nothing}`{note}": (preloaded, [nothing]), f"`{init}`, then `{who}`{note}": (preloaded, [init, who])}
+        parts |= {
+            f"`{nothing}`{note}": (preloaded, [nothing]),
+            f"`{init}`, then `{who}`{note}": (preloaded, [init, who]),
+        }
 
         def milliseconds(name):
             server, statements = parts[name]
@@ -403,31 +501,49 @@ def connections(cluster, db, results):
 
         cpu = {name: [] for name in parts}
         ms = Rounds(milliseconds, list(parts), 400)
-    results.section("A new connection and its first statements: until they are answered, and the backend's own time",
-                    ("statements", "against `SELECT 1`", "more", "goal", "ms in all", "more of the backend's CPU time"))
+    results.section(
+        "A new connection and its first statements: until they are answered, and the backend's own time",
+        ("statements", "against `SELECT 1`", "more", "goal", "ms in all", "more of the backend's CPU time"),
+    )
     for name in parts:
-        against = ("", "") if name == nothing else (f"{ms.ratio(name, nothing):.2f}×", f"{ms.difference(name, nothing):+.2f} ms")
+        against = (
+            ("", "")
+            if name == nothing
+            else (f"{ms.ratio(name, nothing):.2f}×", f"{ms.difference(name, nothing):+.2f} ms")
+        )
         own = statistics.median(value - other for value, other in zip(cpu[name], cpu[nothing]))
-        results.row(name if name.startswith("`") else f"`{name}`", *against, "≤ 0.5 ms" if who in name and init in name else "", f"{ms[name]:.2f}",
-                    "" if name == nothing else f"{own:+.2f} ms")
+        results.row(
+            name if name.startswith("`") else f"`{name}`",
+            *against,
+            "≤ 0.5 ms" if who in name and init in name else "",
+            f"{ms[name]:.2f}",
+            "" if name == nothing else f"{own:+.2f} ms",
+        )
     drawn = {
-        "without": {nothing: nothing, "SELECT a C function that returns a text it has": f"`{bare}`, a C function",
-                    "SELECT set_config(…); SELECT current_setting(…)": f"`{put}`, then `{get}`"},
+        "without": {
+            nothing: nothing,
+            "SELECT a C function that returns a text it has": f"`{bare}`, a C function",
+            "SELECT set_config(…); SELECT current_setting(…)": f"`{put}`, then `{get}`",
+        },
         "at first use": {who: f"`{who}`", f"{init}; {who}": f"`{init}`, then `{who}`"},
         "with the server": {nothing: f"`{nothing}`{note}", f"{init}; {who}": f"`{init}`, then `{who}`{note}"},
     }
-    results.figures["connections"] = {kind: [(name, ms[part]) for name, part in names.items()] for kind, names in drawn.items()}
+    results.figures["connections"] = {
+        kind: [(name, ms[part]) for name, part in names.items()] for kind, names in drawn.items()
+    }
 
 
 def verifications(session, token, count, cache_size=0):
     """Microseconds of one."""
     session.query(f"SET pg_auth_jwt.cache_size = {cache_size}")
     session.query(f"SELECT auth.verify('{token}')")
-    return float(session.value(f"""
+    return float(
+        session.value(f"""
         WITH t AS MATERIALIZED (SELECT clock_timestamp() AS began),
              v AS MATERIALIZED (SELECT count(auth.verify(CASE WHEN i > 0 AND began IS NOT NULL THEN '{token}' END))
                                   FROM t, generate_series(1, {count}) i)
-        SELECT extract(epoch FROM clock_timestamp() - began) * 1e6 / {count} FROM v, t"""))
+        SELECT extract(epoch FROM clock_timestamp() - began) * 1e6 / {count} FROM v, t""")
+    )
 
 
 def keys(cluster, _db, results):
@@ -453,14 +569,30 @@ def keys(cluster, _db, results):
             return verifications(session, token, 4_000)
 
     us = Rounds(verify, sizes, 45)
-    results.section("Lookup among keys and issuers (HS256, cache off)", ("keys", "issuers", "ratio", "goal", "µs a verification"))
+    results.section(
+        "Lookup among keys and issuers (HS256, cache off)", ("keys", "issuers", "ratio", "goal", "µs a verification")
+    )
     for which in sizes:
-        results.row(f"{which[0]:,}", f"{which[1]:,}", f"{us.ratio(which, sizes[0]):.2f}×", "≤ 1.1×" if which[0] > 1 else "", f"{us[which]:.1f}")
+        results.row(
+            f"{which[0]:,}",
+            f"{which[1]:,}",
+            f"{us.ratio(which, sizes[0]):.2f}×",
+            "≤ 1.1×" if which[0] > 1 else "",
+            f"{us[which]:.1f}",
+        )
 
     change = f"UPDATE auth.issuers SET leeway = leeway WHERE issuer = '{tokens.ISSUER}'"
     in_words = {which: (f"{which[0]:,}", f"{which[1]:,}") for which in sizes}
-    connections_among_keys(cluster, results, "What keys and issuers cost a connection (HS256), against one key", ("keys", "issuers"), in_words,
-                           name, dict.fromkeys(sizes, token), dict.fromkeys(sizes, change))
+    connections_among_keys(
+        cluster,
+        results,
+        "What keys and issuers cost a connection (HS256), against one key",
+        ("keys", "issuers"),
+        in_words,
+        name,
+        dict.fromkeys(sizes, token),
+        dict.fromkeys(sizes, change),
+    )
 
 
 def followed(cluster, _db, results):
@@ -481,11 +613,24 @@ def followed(cluster, _db, results):
             session.query("VACUUM ANALYZE followed_keys")
     all_of_them = (stored, *sizes)
     token = {which: tokens.token(ALICE) if which == stored else tokens.followed_token(ALICE) for which in all_of_them}
-    change = {which: f"UPDATE auth.issuers SET leeway = leeway WHERE issuer = '{tokens.ISSUER}'" if which == stored
-              else "UPDATE followed_keys SET id = id WHERE id = 'k0'" for which in all_of_them}
+    change = {
+        which: f"UPDATE auth.issuers SET leeway = leeway WHERE issuer = '{tokens.ISSUER}'"
+        if which == stored
+        else "UPDATE followed_keys SET id = id WHERE id = 'k0'"
+        for which in all_of_them
+    }
     in_words = {which: ("`auth.jwks`", "1") if which == stored else ("followed", f"{which:,}") for which in all_of_them}
-    connections_among_keys(cluster, results, "What keys in a followed table cost a connection (HS256), against one key in it",
-                           ("table", "keys"), in_words, name, token, change, one=1)
+    connections_among_keys(
+        cluster,
+        results,
+        "What keys in a followed table cost a connection (HS256), against one key in it",
+        ("table", "keys"),
+        in_words,
+        name,
+        token,
+        change,
+        one=1,
+    )
 
 
 def connections_among_keys(cluster, results, title, columns, in_words, name, token, change, one=None):
@@ -559,14 +704,39 @@ def connections_among_keys(cluster, results, title, columns, in_words, name, tok
     crowd.busy = {}
     together = Rounds(crowd, sizes)
     busy = lambda which: statistics.median(crowd.busy[which][1:])
-    results.section(f"{title}: private memory and time of a new connection's first token; the first use of a known token after a change; "
-                    "the same by 200 connections at once, and their CPU",
-                    (*columns, "ratios", "goal", "first token, KiB", "ms", "first use after a change, ms", "200 connections, ms", "ms of CPU"))
+    results.section(
+        f"{title}: private memory and time of a new connection's first token; the first use of a known token after a change; "
+        "the same by 200 connections at once, and their CPU",
+        (
+            *columns,
+            "ratios",
+            "goal",
+            "first token, KiB",
+            "ms",
+            "first use after a change, ms",
+            "200 connections, ms",
+            "ms of CPU",
+        ),
+    )
     kib = {which: statistics.median(values[1:]) for which, values in connect.memory.items()}
     for which in sizes:
-        ratios = (kib[which] / kib[one], new.ratio(which, one), use.ratio(which, one), together.ratio(which, one), busy(which) / busy(one))
-        results.row(*in_words[which], "" if which == one else ", ".join(f"{ratio:.2f}×" for ratio in ratios),
-                    "" if which == one else "≤ 1.2×", f"{kib[which]:.0f}", f"{new[which]:.2f}", f"{use[which]:.2f}", f"{together[which]:.0f}", f"{busy(which):.0f}")
+        ratios = (
+            kib[which] / kib[one],
+            new.ratio(which, one),
+            use.ratio(which, one),
+            together.ratio(which, one),
+            busy(which) / busy(one),
+        )
+        results.row(
+            *in_words[which],
+            "" if which == one else ", ".join(f"{ratio:.2f}×" for ratio in ratios),
+            "" if which == one else "≤ 1.2×",
+            f"{kib[which]:.0f}",
+            f"{new[which]:.2f}",
+            f"{use[which]:.2f}",
+            f"{together[which]:.0f}",
+            f"{busy(which):.0f}",
+        )
     for session in (*sessions.values(), *admins.values()):
         session.close()
 
@@ -583,7 +753,11 @@ def sizes(cluster, db, results):
         results.row(f"{len(token):,}", f"{first:.1f}", f"{seen:.1f}")
         lengths.append(len(token))
         curve.append((first, seen))
-    results.figures["sizes"] = {"across": lengths, "first": [first for first, _ in curve], "seen": [seen for _, seen in curve]}
+    results.figures["sizes"] = {
+        "across": lengths,
+        "first": [first for first, _ in curve],
+        "seen": [seen for _, seen in curve],
+    }
     admin.close()
 
 
@@ -611,10 +785,17 @@ def memory(cluster, db, results):
 
 def verifier(_cluster, _db, results):
     """The verifier crate alone."""
-    run = subprocess.run(["cargo", "bench", "-q", "-p", "jwt_verify", "--bench", "verify", "--", "--ratios"], cwd=ROOT, check=True, text=True,
-                         stdout=subprocess.PIPE)
-    results.section("The first verification of a token, against the bare signature check of the same library",
-                    ("algorithm", "ratio", "goal", "µs", "µs, bare"))
+    run = subprocess.run(
+        ["cargo", "bench", "-q", "-p", "jwt_verify", "--bench", "verify", "--", "--ratios"],
+        cwd=ROOT,
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+    )
+    results.section(
+        "The first verification of a token, against the bare signature check of the same library",
+        ("algorithm", "ratio", "goal", "µs", "µs, bare"),
+    )
     for line in run.stdout.splitlines():
         alg, ratio, whole, bare = line.split()
         results.row(alg, f"{float(ratio):.2f}×", "≤ 1.2×", f"{int(whole) / 1e3:.1f}", f"{int(bare) / 1e3:.1f}")
@@ -638,7 +819,9 @@ def write(results):
             lines += ["", f"### {title}", "", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
             lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
         parts[part] = "\n".join(lines) + "\n\n"
-    tables = "".join(f"<!-- part: {part.__name__} -->\n{parts[part.__name__]}" for part in PARTS if part.__name__ in parts)
+    tables = "".join(
+        f"<!-- part: {part.__name__} -->\n{parts[part.__name__]}" for part in PARTS if part.__name__ in parts
+    )
     with open(path, "w") as file:
         file.write(f"{head}{begin}\n{tables}{end}{rest}")
 

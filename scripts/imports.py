@@ -24,7 +24,7 @@ def without_tests(text):
         while depth and at < len(text):
             depth += {"{": 1, "}": -1}.get(text[at], 0)
             at += 1
-        text = text[:found.start()] + text[at:]
+        text = text[: found.start()] + text[at:]
     return text
 
 
@@ -83,7 +83,7 @@ def imports(source):
 
 def is_inside(module, target):
     """Whether one is the mod.rs of a folder, and the other is in that folder."""
-    return module == target[:len(module)] or target == module[:len(target)]
+    return module == target[: len(module)] or target == module[: len(target)]
 
 
 def circle(arrows):
@@ -111,9 +111,12 @@ def circles(arrows):
         rooms = {}
         for module, targets in arrows.items():
             if module[:depth] == folder and len(module) > depth:
-                to = rooms.setdefault(module[:depth + 1], set())
-                to.update(target[:depth + 1] for target in targets
-                          if target[:depth] == folder and len(target) > depth and target[:depth + 1] != module[:depth + 1])
+                to = rooms.setdefault(module[: depth + 1], set())
+                to.update(
+                    target[: depth + 1]
+                    for target in targets
+                    if target[:depth] == folder and len(target) > depth and target[: depth + 1] != module[: depth + 1]
+                )
         yield "rooms of " + ("::".join(("crate", *folder))), circle(rooms)
 
 

@@ -121,12 +121,12 @@ way = {"psycopg": Threads, "sqlalchemy": SQLAlchemy, "django": Django, "asyncpg"
 
 
 def bodies(rows):
-    return sorted(body for body, in rows)
+    return sorted(body for (body,) in rows)
 
 
 def pieces(token):
     """What is looked for, because a message may quote less than the whole token."""
-    return [token[at:at + 16] for at in range(len(token) - 15)]
+    return [token[at : at + 16] for at in range(len(token) - 15)]
 
 
 def refusal(token, work=None):
@@ -138,11 +138,20 @@ def refusal(token, work=None):
             way.notes(token)
     except Exception as error:
         status, log = answer(error)
-        texts = {"log": log, "message": str(error), "printed": "".join(traceback.format_exception(error)), "hidden": repr(vars(error))}
+        texts = {
+            "log": log,
+            "message": str(error),
+            "printed": "".join(traceback.format_exception(error)),
+            "hidden": repr(vars(error)),
+        }
         return {
-            "status": status, "log": log, "kind": type(error).__name__,
-            **{side: getattr(of, "sqlstate", None)
-               for side, of in (("code", error), ("orig", getattr(error, "orig", None)), ("cause", error.__cause__))},
+            "status": status,
+            "log": log,
+            "kind": type(error).__name__,
+            **{
+                side: getattr(of, "sqlstate", None)
+                for side, of in (("code", error), ("orig", getattr(error, "orig", None)), ("cause", error.__cause__))
+            },
             "leaks": [side for side, text in texts.items() if any(piece in text for piece in pieces(token))],
         }
 

@@ -63,12 +63,23 @@ class App:
         self.socket = f"{self.dir}/socket"
         config = {
             "socket": self.socket,
-            "database": {"host": cluster.dir, "port": 5432, "user": user, "database": dbname, **config.pop("database", {})},
+            "database": {
+                "host": cluster.dir,
+                "port": 5432,
+                "user": user,
+                "database": dbname,
+                **config.pop("database", {}),
+            },
             "options": {"baseURL": base_url, **(options or {})},
             **config,
         }
-        self.process = subprocess.Popen([node, "app.mjs", json.dumps(config)], cwd=folder, text=True, stdout=subprocess.PIPE,
-                                        env={**os.environ, "TZ": timezone})
+        self.process = subprocess.Popen(
+            [node, "app.mjs", json.dumps(config)],
+            cwd=folder,
+            text=True,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "TZ": timezone},
+        )
         if not self.process.stdout.readline():
             raise SystemExit("Better Auth does not start")
 
@@ -131,15 +142,29 @@ class Client:
         """What the authorization code flow ends in, for a user who consents."""
         verifier = "v" * 60
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
-        query = {"response_type": "code", "client_id": self.id, "redirect_uri": self.redirect_uri, "scope": "openid", "state": "a state",
-                 "code_challenge": challenge, "code_challenge_method": "S256", **more}
+        query = {
+            "response_type": "code",
+            "client_id": self.id,
+            "redirect_uri": self.redirect_uri,
+            "scope": "openid",
+            "state": "a state",
+            "code_challenge": challenge,
+            "code_challenge_method": "S256",
+            **more,
+        }
         where = self.app.request(f"/oauth2/authorize?{urlencode(query)}", cookie=user.cookie).headers["location"]
         if where.startswith("/consent?"):
             body = {"accept": True, "oauth_query": where.split("?")[1]}
             where = self.app.request("/oauth2/consent", body, cookie=user.cookie).json()["url"]
         code = parse_qs(urlsplit(where).query)["code"][0]
         secret = base64.b64encode(f"{self.id}:{self.secret}".encode()).decode()
-        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": self.redirect_uri, "code_verifier": verifier, **more}
+        form = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": self.redirect_uri,
+            "code_verifier": verifier,
+            **more,
+        }
         return self.app.request("/oauth2/token", form=urlencode(form), Authorization=f"Basic {secret}").json()
 
 

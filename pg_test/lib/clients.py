@@ -12,8 +12,13 @@ from .pg import shell
 from .pooler import Pooler
 
 # What a request gets that is refused for its token.
-REFUSED = {"expired": [401, "28J05"], "forged": [401, "28J04"], "malformed": [401, "28J01"], "unknown key": [503, "28J03"],
-           "unknown issuer": [401, "28J13"]}
+REFUSED = {
+    "expired": [401, "28J05"],
+    "forged": [401, "28J04"],
+    "malformed": [401, "28J01"],
+    "unknown key": [503, "28J03"],
+    "unknown issuer": [401, "28J13"],
+}
 FAILED = {"of a statement": [500, "22012"], "no token": [500, "28J11"], "another token in a query": [500, "28J12"]}
 NOT_REFUSED = {"status": 200, "log": "", "code": None, "cause": None, "leaks": [], "kind": None}
 
@@ -30,9 +35,13 @@ def block(name, file="docs/clients.md"):
 def request_tokens():
     """As run.mjs and run.py take them."""
     alice = tokens.token("alice")
-    refused = {"expired": tokens.token("alice", -1), "forged": alice[:-6] + "AAAAAA", "malformed": alice.replace(".", "!"),
-               "unknown key": tokens.token("alice", key=1),
-               "unknown issuer": tokens.token("alice", iss="https://other.test.example")}
+    refused = {
+        "expired": tokens.token("alice", -1),
+        "forged": alice[:-6] + "AAAAAA",
+        "malformed": alice.replace(".", "!"),
+        "unknown key": tokens.token("alice", key=1),
+        "unknown issuer": tokens.token("alice", iss="https://other.test.example"),
+    }
     return {"alice": alice, "bob": tokens.token("bob"), "refused": refused}
 
 
@@ -47,7 +56,10 @@ def database(cluster):
     db = cluster.create_db("clients")
     guard = "\n".join(line for line in block("guard_text", "README.md").splitlines() if "CREATE ROLE" not in line)
     cluster.session(db, "owner_role").query(
-        tokens.setup(0) + guard + "INSERT INTO notes (owner, body) VALUES ('alice', 'alice 1'), ('alice', 'alice 2'), ('bob', 'bob 1')")
+        tokens.setup(0)
+        + guard
+        + "INSERT INTO notes (owner, body) VALUES ('alice', 'alice 1'), ('alice', 'alice 2'), ('bob', 'bob 1')"
+    )
     return db
 
 
@@ -55,8 +67,14 @@ def play(checks, cluster, db, command, name, leaks, code, kind=None):
     """Runs a client directly and behind PgBouncer. `leaks` are the sides of an error that have the
     token, `code` the side that has the SQLSTATE, and `kind` the class, where that is checked."""
     for way, environ in ways(cluster, db):
-        run = subprocess.run([*command, name, json.dumps(request_tokens())], check=False, env=environ, text=True,
-                             capture_output=True, timeout=60)
+        run = subprocess.run(
+            [*command, name, json.dumps(request_tokens())],
+            check=False,
+            env=environ,
+            text=True,
+            capture_output=True,
+            timeout=60,
+        )
         checks.equal(f"{name}, {way}: tokens in the server's log", TOKEN.findall(cluster.log()), [])
         if run.returncode:
             print(run.stderr, file=sys.stderr)
@@ -79,8 +97,17 @@ def ways(cluster, db, address=""):
     with Pooler(cluster, db, "transaction", 2, address) as pooler:
         for way, folder, port in (("direct", cluster.dir, "5432"), ("PgBouncer", pooler.dir, "6432")):
             host = address or folder
-            yield way, {**os.environ, "PGHOST": host, "PGPORT": port, "PGUSER": "authenticated", "PGDATABASE": db,
-                        "DATABASE_URL": f"host={host} port={port} user=authenticated dbname={db}"}
+            yield (
+                way,
+                {
+                    **os.environ,
+                    "PGHOST": host,
+                    "PGPORT": port,
+                    "PGUSER": "authenticated",
+                    "PGDATABASE": db,
+                    "DATABASE_URL": f"host={host} port={port} user=authenticated dbname={db}",
+                },
+            )
 
 
 def judge(checks, what, seen, leaks, code, kind):
@@ -99,7 +126,9 @@ def judge(checks, what, seen, leaks, code, kind):
         checks.equal(f"{what}: {why}", (got or NOT_REFUSED)["status"], 500)
         if why == "no such function":
             checks.equal(f"{what}: {why}: where the token is", got["leaks"], leaks)
-    checks.equal(f"{what}: the application's own error", seen["failed"]["of the application"]["log"], " of the application")
+    checks.equal(
+        f"{what}: the application's own error", seen["failed"]["of the application"]["log"], " of the application"
+    )
     checks.equal(f"{what}: crossings", seen["crossings"][:3], [])
     checks.true(f"{what}: requests at once", seen["requests"] >= 200)
     checks.equal(f"{what}: afterwards, without a token", seen["nobody"], [])

@@ -8,8 +8,8 @@ import time
 
 from .tokens import base64url
 
-P = 2**255 - 19                                                    # the field's prime
-L = 2**252 + 27742317777372353535851937790883648493                # the order of the base point
+P = 2**255 - 19  # the field's prime
+L = 2**252 + 27742317777372353535851937790883648493  # the order of the base point
 D = -121665 * pow(121666, -1, P) % P
 BASE_Y = 4 * pow(5, -1, P) % P
 BASE_X = 15112221349535400772501151409588531511454012693041857206046113283949847762202
@@ -86,8 +86,10 @@ def fetched_row(issuer, number):
     """The statement that stores a key of an issuer whose keys are fetched, as a dump has it: with
     its thumbprint."""
     stored = key(number)
-    return (f"INSERT INTO auth.jwks (issuer, kid, jwk, thumbprint) VALUES ('{issuer}', '{stored.kid}', "
-            f"'{json.dumps(stored.jwk())}', '{stored.thumbprint()}')")
+    return (
+        f"INSERT INTO auth.jwks (issuer, kid, jwk, thumbprint) VALUES ('{issuer}', '{stored.kid}', "
+        f"'{json.dumps(stored.jwk())}', '{stored.thumbprint()}')"
+    )
 
 
 def token(number, issuer, sub="u1", seconds=3600, header=None, **claims):

@@ -29,8 +29,25 @@ class Authority:
         self._openssl(self.pem, self.key, f"/CN={name}", "basicConstraints=critical,CA:TRUE")
 
     def _openssl(self, pem, key, subject, *extensions, signed_by=()):
-        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
-                   "-subj", subject, "-keyout", key, "-out", pem, *signed_by]
+        command = [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "30",
+            "-subj",
+            subject,
+            "-keyout",
+            key,
+            "-out",
+            pem,
+            *signed_by,
+        ]
         for extension in extensions:
             command += ["-addext", extension]
         subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
@@ -41,8 +58,14 @@ class Authority:
         self.count += 1
         base = f"{self.folder}/{self.count}"
         kinds = ",".join(("IP:" if name.replace(".", "").isdigit() or ":" in name else "DNS:") + name for name in names)
-        self._openssl(f"{base}.pem", f"{base}.key", f"/CN={names[0][:60]}", "basicConstraints=critical,CA:FALSE",
-                      f"subjectAltName={kinds}", signed_by=("-CA", self.pem, "-CAkey", self.key))
+        self._openssl(
+            f"{base}.pem",
+            f"{base}.key",
+            f"/CN={names[0][:60]}",
+            "basicConstraints=critical,CA:FALSE",
+            f"subjectAltName={kinds}",
+            signed_by=("-CA", self.pem, "-CAkey", self.key),
+        )
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(f"{base}.pem", f"{base}.key")
         return context
@@ -69,12 +92,21 @@ class Answer:
         body = b"" if head_only else self.body
         if self.chunked:
             headers.setdefault("Transfer-Encoding", "chunked")
-            body = b"".join(b"%x\r\n%b\r\n" % (len(body[at:at + 8192]), body[at:at + 8192]) for at in range(0, len(body), 8192)) + b"0\r\n\r\n"
+            body = (
+                b"".join(
+                    b"%x\r\n%b\r\n" % (len(body[at : at + 8192]), body[at : at + 8192])
+                    for at in range(0, len(body), 8192)
+                )
+                + b"0\r\n\r\n"
+            )
         elif not head_only:
             headers.setdefault("Content-Length", str(len(body)))
-        lines = [f"HTTP/1.1 {self.status} Answer", *(f"{name}: {value}" for name, value in headers.items() if value is not None)]
+        lines = [
+            f"HTTP/1.1 {self.status} Answer",
+            *(f"{name}: {value}" for name, value in headers.items() if value is not None),
+        ]
         if self.close is not None:
-            body = body[:self.close]
+            body = body[: self.close]
         return "\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1") + body
 
 
@@ -109,7 +141,9 @@ class Request:
         lines = head.decode("latin-1").split("\r\n")
         self.at, self.lines = time.monotonic(), lines
         self.method, self.path, self.version = (lines[0].split(" ") + ["", "", ""])[:3]
-        self.headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+        self.headers = {
+            name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])
+        }
 
 
 class Endpoint:
@@ -244,7 +278,7 @@ class Endpoint:
             self._hold(connection)
         elif answer.stall == "body":
             whole = answer.bytes()
-            connection.sendall(whole[:len(whole) - len(answer.body) // 2])
+            connection.sendall(whole[: len(whole) - len(answer.body) // 2])
             self._hold(connection)
         elif answer.stall == "drip":
             for byte in answer.bytes():

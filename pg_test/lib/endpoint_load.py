@@ -26,9 +26,20 @@ STEP = 0.1
 SHIFT = f"interval '{STEP * (FASTER - 1)} s'"
 # A fifth of the hour, so that it runs out once in a while.
 MAX_STALE = "12 min"
-WRONG = [Answer("", 500), Answer("", 503, {"Retry-After": "120"}), Answer("<html>"), Answer("{}"), Answer('{"keys": []}'),
-         keys(90, status=500), Answer(ed25519.jwks(90), 203), Answer(json.dumps({"keys": [ed25519.key(90).private_jwk()]})),
-         keys(90, close=30), keys(90, stall="head"), keys(90, stall="body"), Answer("x" * 400000)]
+WRONG = [
+    Answer("", 500),
+    Answer("", 503, {"Retry-After": "120"}),
+    Answer("<html>"),
+    Answer("{}"),
+    Answer('{"keys": []}'),
+    keys(90, status=500),
+    Answer(ed25519.jwks(90), 203),
+    Answer(json.dumps({"keys": [ed25519.key(90).private_jwk()]})),
+    keys(90, close=30),
+    keys(90, stall="head"),
+    keys(90, stall="body"),
+    Answer("x" * 400000),
+]
 
 
 class Load:
@@ -39,16 +50,18 @@ class Load:
         self.owner.query(f"UPDATE auth.issuers SET max_stale = '{MAX_STALE}'")
         self.issuer.outcome()
         self.good = {frozenset({"e1", "e2"})}
-        self.withdrawn = {}    # since when
+        self.withdrawn = {}  # since when
         self.newest = 2
         self.stop, self.problems, self.counts = threading.Event(), [], collections.Counter()
-        self.seen = []         # (from, until, stored keys, whether they are young enough)
-        self.outcomes = []     # (key id, from, until, SQLSTATE, whether by a new session)
-        self.memory = []       # of a session that signs in all the time, in KiB
+        self.seen = []  # (from, until, stored keys, whether they are young enough)
+        self.outcomes = []  # (key id, from, until, SQLSTATE, whether by a new session)
+        self.memory = []  # of a session that signs in all the time, in KiB
 
     def run(self, seconds, readers=4):
-        threads = [threading.Thread(target=self.guard, args=(part, n)) for n, part in
-                   enumerate([self.clock, self.watch, *[self.read] * readers])]
+        threads = [
+            threading.Thread(target=self.guard, args=(part, n))
+            for n, part in enumerate([self.clock, self.watch, *[self.read] * readers])
+        ]
         for thread in threads:
             thread.start()
         end = time.monotonic() + seconds
@@ -97,8 +110,10 @@ class Load:
 
     def watch(self, _):
         session = self.cluster.session(self.db, "owner_role")
-        query = ("SELECT clock_timestamp(), (SELECT array_to_string(array_agg(kid), ',') FROM auth.jwks), "
-                 f"last_success + interval '{MAX_STALE}' > clock_timestamp() FROM auth.endpoints")
+        query = (
+            "SELECT clock_timestamp(), (SELECT array_to_string(array_agg(kid), ',') FROM auth.jwks), "
+            f"last_success + interval '{MAX_STALE}' > clock_timestamp() FROM auth.endpoints"
+        )
         while not self.stop.wait(0.005):
             before = time.monotonic()
             ((_, kids, counts),) = session.query(query)
@@ -135,10 +150,16 @@ class Load:
         begins, ends = ([look[n] for look in self.seen] for n in (0, 1))
         for kid, start, end, code, is_new in self.outcomes:
             # From a little before to a little after: what was stored when is only known to a look.
-            looks = self.seen[bisect.bisect_left(ends, start - 0.3):bisect.bisect_right(begins, end + 0.3)]
+            looks = self.seen[bisect.bisect_left(ends, start - 0.3) : bisect.bisect_right(begins, end + 0.3)]
             known = {kid in look[2] for look in looks}
             young = {look[3] for look in looks}
             self.counts["accepted" if code is None else code] += 1
-            right = (True in known and (True in young or not is_new)) if code is None else code == "28J03" and (False in known or False in young)
+            right = (
+                (True in known and (True in young or not is_new))
+                if code is None
+                else code == "28J03" and (False in known or False in young)
+            )
             if looks and not right:
-                self.problems.append(f"{kid}: {code}, where stored was {[(sorted(look[2]), look[3]) for look in looks][:5]}")
+                self.problems.append(
+                    f"{kid}: {code}, where stored was {[(sorted(look[2]), look[3]) for look in looks][:5]}"
+                )

@@ -38,7 +38,10 @@ class FetchingCluster(Cluster):
                 root.query(f"ALTER SYSTEM SET pg_auth_jwt.{name} = '{value}'")
             root.query("SELECT pg_reload_conf()")
             # The server reads its files before it tells its processes, of which this is one.
-            until(lambda: all(root.value(f"SHOW pg_auth_jwt.{name}") == str(value) for name, value in settings.items()), f"{settings}")
+            until(
+                lambda: all(root.value(f"SHOW pg_auth_jwt.{name}") == str(value) for name, value in settings.items()),
+                f"{settings}",
+            )
 
     def allow(self, *hosts):
         self.set(fetch_hosts=" ".join(hosts))
@@ -46,13 +49,23 @@ class FetchingCluster(Cluster):
     def workers(self):
         """The process ids of those that fetch now."""
         with self.session("postgres", "postgres") as root:
-            return [int(pid) for (pid,) in root.query("SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'pg_auth_jwt fetch%'")]
+            return [
+                int(pid)
+                for (pid,) in root.query(
+                    "SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'pg_auth_jwt fetch%'"
+                )
+            ]
 
     def places(self, db):
         """How many processes of the database have a place to fetch, as pg_locks shows them."""
         with self.session("postgres", "postgres") as root:
-            return int(root.value("SELECT count(*) FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database "
-                                  "WHERE l.locktype = 'advisory' AND l.objsubid = 5 AND d.datname = $1", db))
+            return int(
+                root.value(
+                    "SELECT count(*) FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database "
+                    "WHERE l.locktype = 'advisory' AND l.objsubid = 5 AND d.datname = $1",
+                    db,
+                )
+            )
 
     def configure(self, **settings):
         """In postgresql.conf, for the next start."""
@@ -124,7 +137,9 @@ class Issuer:
         self.owner.query(f"UPDATE auth.endpoints SET {change} WHERE issuer = '{self.name}'")
 
     def kids(self):
-        return [kid for (kid,) in self.owner.query(f"SELECT kid FROM auth.jwks WHERE issuer = '{self.name}' ORDER BY kid")]
+        return [
+            kid for (kid,) in self.owner.query(f"SELECT kid FROM auth.jwks WHERE issuer = '{self.name}' ORDER BY kid")
+        ]
 
     def token(self, key, **claims):
         return ed25519.token(key, self.name, **{"aud": AUDIENCE, **claims})

@@ -25,8 +25,13 @@ def failures(bob):
         "of a statement": ["SELECT 1 / 0"],
         "no such function": ["?"],
         "no token": ["SET LOCAL pg_auth_jwt.require_token = on", "SELECT auth.jwt_session_init(NULL)", READ],
-        "another token in a query": ["SET LOCAL pg_auth_jwt.evaluate_once = off", "DECLARE c CURSOR FOR SELECT auth.user_id() FROM notes",
-                                     "FETCH 1 FROM c", f"SELECT auth.jwt_session_init('{bob}')", "FETCH 1 FROM c"],
+        "another token in a query": [
+            "SET LOCAL pg_auth_jwt.evaluate_once = off",
+            "DECLARE c CURSOR FOR SELECT auth.user_id() FROM notes",
+            "FETCH 1 FROM c",
+            f"SELECT auth.jwt_session_init('{bob}')",
+            "FETCH 1 FROM c",
+        ],
         "of the connection": ["SELECT pg_terminate_backend(pg_backend_pid())"],
     }
 
@@ -73,8 +78,12 @@ class Client:
             return sorted(bytes.fromhex(field).decode() for field in fields)
         status, *texts = fields
         log, code, kind, message, printed = (bytes.fromhex(text).decode() for text in texts)
-        pieces = [token[at:at + 16] for at in range(len(token) - 15)]
-        leaks = [side for side, text in (("log", log), ("message", message), ("printed", printed)) if any(piece in text for piece in pieces)]
+        pieces = [token[at : at + 16] for at in range(len(token) - 15)]
+        leaks = [
+            side
+            for side, text in (("log", log), ("message", message), ("printed", printed))
+            if any(piece in text for piece in pieces)
+        ]
         return {"status": int(status), "log": log, "code": code, "kind": kind, "leaks": leaks}
 
 
@@ -83,16 +92,20 @@ def scenario(command, environ, given):
     alice, bob, refused = given["alice"], given["bob"], given["refused"]
     failing = {what: (alice, INSERT, *statements) for what, statements in failures(bob).items()}
     with Client(command, environ) as client:
+
         def one(*request):
-            answer, = client.all([request])
+            (answer,) = client.all([request])
             return answer
 
         def error(*request):
             answer = one(*request)
             return answer if isinstance(answer, dict) else None
 
-        seen = {"own": [one(alice), one(bob)], "refused": {why: error(token) for why, token in refused.items()},
-                "failed": {what: error(*request) for what, request in failing.items()}}
+        seen = {
+            "own": [one(alice), one(bob)],
+            "refused": {why: error(token) for why, token in refused.items()},
+            "failed": {what: error(*request) for what, request in failing.items()},
+        }
         # The connection that was lost may be given to one more request.
         error(alice)
         wanted = dict(zip((alice, bob), seen["own"]))
@@ -100,11 +113,19 @@ def scenario(command, environ, given):
         requests = []
         for number in range(240):
             user = (alice, bob)[number // 3 % 2]
-            requests += [(user,), {0: (refused["expired"],), 1: (user, INSERT, "SELECT 1 / 0"), 2: ("-", READ)}.get(number % 8, (user, READ))]
+            requests += [
+                (user,),
+                {0: (refused["expired"],), 1: (user, INSERT, "SELECT 1 / 0"), 2: ("-", READ)}.get(
+                    number % 8, (user, READ)
+                ),
+            ]
         answers = client.all(requests)
         seen["requests"] = len(requests)
-        seen["crossings"] = [number for number, (request, answer) in enumerate(zip(requests, answers))
-                             if not isinstance(answer, dict) and answer != wanted.get(request[0], [])]
+        seen["crossings"] = [
+            number
+            for number, (request, answer) in enumerate(zip(requests, answers))
+            if not isinstance(answer, dict) and answer != wanted.get(request[0], [])
+        ]
         # The expired tokens and the failing statements, and no others.
         errors = [answer["log"] for answer in answers if isinstance(answer, dict)]
         seen["crossings"] += [log for log in errors if log[:5] not in ("28J05", "22012")]

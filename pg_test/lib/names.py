@@ -14,7 +14,10 @@ class Names:
         self.folder = folder
         os.makedirs(folder)
         library = f"{folder}/names.so"
-        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", library, f"{HERE}/lib/names.c", "-ldl"], check=True)
+        subprocess.run(
+            ["cc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", library, f"{HERE}/lib/names.c", "-ldl"],
+            check=True,
+        )
         shell('chown -R "$PG_USER" "$1" && chmod 755 "$1"', folder)
         self.environ = {"LD_PRELOAD": library, "TEST_NAMES": folder}
 

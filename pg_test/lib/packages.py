@@ -15,7 +15,8 @@ from .pg import HERE, shell
 # What npm and pip say where no registry answers.
 UNREACHABLE = re.compile(
     r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ENOTCACHED"
-    r"|\(from versions: none\)|Could not resolve host|Couldn't connect to server")
+    r"|\(from versions: none\)|Could not resolve host|Couldn't connect to server"
+)
 NODE = 20
 
 
@@ -43,7 +44,9 @@ def install_once(checks, folder, pinned, files, command, env):
         os.makedirs(folder)
         for file in files:
             shutil.copy(f"{HERE}/{file}", folder)
-        run = subprocess.run(command, check=False, cwd=folder, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        run = subprocess.run(
+            command, check=False, cwd=folder, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
         if run.returncode:
             if UNREACHABLE.search(run.stdout):
                 missing(checks, f"{os.path.basename(command[0])} reaches no registry")
@@ -55,7 +58,11 @@ def node(checks):
     """Node.js, npm, and an environment whose PATH has both."""
     environ = {**os.environ, "PATH": shell("echo $PATH")}
     program = shutil.which("node", path=environ["PATH"])
-    version = subprocess.run([program, "--version"], text=True, stdout=subprocess.PIPE, check=True).stdout if program else "v0"
+    version = (
+        subprocess.run([program, "--version"], text=True, stdout=subprocess.PIPE, check=True).stdout
+        if program
+        else "v0"
+    )
     npm = shutil.which("npm", path=environ["PATH"])
     if int(version[1:].split(".")[0]) < NODE or not npm:
         missing(checks, f"needs Node.js {NODE} and npm")
@@ -73,8 +80,22 @@ def from_npm(checks, name, source):
 def from_pypi(checks, name, requirements):
     """The folder with the packages that pg_test's file `requirements` pins, in packages/. Wheels
     are for one version of Python, so each version has a folder."""
-    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--only-binary", ":all:", "--root-user-action=ignore",
-               "--disable-pip-version-check", "--target", "packages", "-r", f"{HERE}/{requirements}"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "--root-user-action=ignore",
+        "--disable-pip-version-check",
+        "--target",
+        "packages",
+        "-r",
+        f"{HERE}/{requirements}",
+    ]
     return install(checks, f"{name}_{sys.implementation.cache_tag}", requirements, [], command, os.environ)
 
 
@@ -90,8 +111,15 @@ def with_cargo(checks, name, source, files):
             out.write(text)
     toolchain = shell('use_installed_rust; echo "${RUSTUP_TOOLCHAIN-}"')
     environ = {**os.environ, **({"RUSTUP_TOOLCHAIN": toolchain} if toolchain else {})}
-    run = subprocess.run(["cargo", "build", "--quiet", "--locked", "--target-dir", "target"], check=False, cwd=folder, env=environ, text=True,
-                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    run = subprocess.run(
+        ["cargo", "build", "--quiet", "--locked", "--target-dir", "target"],
+        check=False,
+        cwd=folder,
+        env=environ,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     if run.returncode:
         if UNREACHABLE.search(run.stdout):
             missing(checks, "cargo reaches no registry")

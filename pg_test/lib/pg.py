@@ -144,9 +144,9 @@ class Session:
     def _row(body):
         row, at = [], 2
         for _ in range(struct.unpack("!h", body[:2])[0]):
-            length = struct.unpack("!i", body[at:at + 4])[0]
+            length = struct.unpack("!i", body[at : at + 4])[0]
             at += 4
-            row.append(None if length < 0 else body[at:at + length].decode())
+            row.append(None if length < 0 else body[at : at + length].decode())
             at += max(length, 0)
         return row
 
@@ -165,8 +165,18 @@ class Cluster:
         self.script("stop")
         if standby_of:
             shell('make_cluster_dir "$1"', self.name)
-            self.as_pg("pg_basebackup", "-h", standby_of.dir, "-U", "postgres", "-D", f"{self.dir}/data", "-R",
-                       "--checkpoint=fast", "--no-sync")
+            self.as_pg(
+                "pg_basebackup",
+                "-h",
+                standby_of.dir,
+                "-U",
+                "postgres",
+                "-D",
+                f"{self.dir}/data",
+                "-R",
+                "--checkpoint=fast",
+                "--no-sync",
+            )
             with open(f"{self.dir}/data/postgresql.conf", "a") as conf:
                 conf.write(f"unix_socket_directories = '{self.dir}'\n")
         self.script("start", *(f"{key}={value}" for key, value in settings.items()))

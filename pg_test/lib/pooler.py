@@ -129,9 +129,18 @@ class Client(threading.Thread):
         token = tokens.token(user)
         if self.random.random() < 0.3:
             # As a pipelining driver does.
-            s.send(s.parse("BEGIN"), s.bind(), s.run(),
-                   s.parse(f"SELECT auth.jwt_session_init($1{self.is_local})"), s.bind([token]), s.run(),
-                   s.parse(READ), s.bind(), s.run(), s.SYNC)
+            s.send(
+                s.parse("BEGIN"),
+                s.bind(),
+                s.run(),
+                s.parse(f"SELECT auth.jwt_session_init($1{self.is_local})"),
+                s.bind([token]),
+                s.run(),
+                s.parse(READ),
+                s.bind(),
+                s.run(),
+                s.SYNC,
+            )
             self.check("pipeline", s.receive()[1:], user)
         else:
             s.query("BEGIN")

@@ -14,8 +14,12 @@ class Signer:
     """For the length of a `with`."""
 
     def __init__(self, checks):
-        self.process = subprocess.Popen([packages.node(checks)[0], f"{HERE}/lib/signer.mjs"], text=True,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.process = subprocess.Popen(
+            [packages.node(checks)[0], f"{HERE}/lib/signer.mjs"],
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
 
     def __enter__(self):
         return self

@@ -59,12 +59,15 @@ class Run:
 
     def __init__(self, found, statement):
         lines = found.query(f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT json) {statement}")
-        explained = json.loads("\n".join(line for line, in lines))[0]
+        explained = json.loads("\n".join(line for (line,) in lines))[0]
         plan = explained["Plan"]
         nodes = list(self.walk(plan))
         self.expected = next(node["Plan Rows"] for node in nodes if node.get("Relation Name") == "docs")
-        self.nodes = [f"{node['Node Type']} {node.get('Index Name') or node.get('Relation Name') or ''}".strip()
-                      for node in nodes if re.search("Scan|Join|Loop", node["Node Type"])]
+        self.nodes = [
+            f"{node['Node Type']} {node.get('Index Name') or node.get('Relation Name') or ''}".strip()
+            for node in nodes
+            if re.search("Scan|Join|Loop", node["Node Type"])
+        ]
         self.pages = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
         self.ms = explained["Execution Time"]
 

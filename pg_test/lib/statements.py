@@ -14,8 +14,11 @@ from lib.pg import PgError
 CLAIMS = {"tenant": "t1", "age": "7", "email": "u1@example.com", "role": "authenticated", "orgs": ["t1", "t2"]}
 # The session's tokens: among them none, the same token again, and one with another tenant.
 USERS = {
-    "u1": {"tenant": "t1"}, "u2": {"tenant": "t2"}, "u3": {"tenant": "t1"},
-    "0b9d8c3e-6f0a-4f5e-9a51-3a1f6d0c7a11": {"tenant": "t0"}, None: {},
+    "u1": {"tenant": "t1"},
+    "u2": {"tenant": "t2"},
+    "u3": {"tenant": "t1"},
+    "0b9d8c3e-6f0a-4f5e-9a51-3a1f6d0c7a11": {"tenant": "t0"},
+    None: {},
 }
 COLUMNS = ("id", "owner", "tenant", "n")
 TABLES = ("a", "b", "p", "va", "vb")
@@ -80,26 +83,55 @@ class Statements:
 
     def text(self):
         return self.one(
-            "auth.user_id()", "auth.user_id()", "(auth.session() ->> 'sub')", "(auth.session() ->> 'tenant')", "lower(auth.user_id())",
-            "auth.uid()::text", "coalesce(auth.email(), 'u2')", "me()", "(SELECT auth.user_id())", "(SELECT auth.session() ->> 'tenant')",
-            "(SELECT upper(auth.user_id()))", "('u' || length(auth.user_id()))", "(auth.session() #>> '{orgs,0}')", "auth.role()",
+            "auth.user_id()",
+            "auth.user_id()",
+            "(auth.session() ->> 'sub')",
+            "(auth.session() ->> 'tenant')",
+            "lower(auth.user_id())",
+            "auth.uid()::text",
+            "coalesce(auth.email(), 'u2')",
+            "me()",
+            "(SELECT auth.user_id())",
+            "(SELECT auth.session() ->> 'tenant')",
+            "(SELECT upper(auth.user_id()))",
+            "('u' || length(auth.user_id()))",
+            "(auth.session() #>> '{orgs,0}')",
+            "auth.role()",
             "CASE WHEN auth.session() ? 'age' THEN auth.session() ->> 'tenant' ELSE auth.user_id() END",
-            "CASE auth.role() WHEN 'authenticated' THEN auth.user_id() ELSE 'none' END", "(auth.jwt() ->> 'email')",
-            "(SELECT (SELECT auth.user_id()))", "GREATEST(auth.user_id(), 'u2')", "NULLIF(auth.user_id(), 'u3')",
-            "(string_to_array(auth.session() ->> 'sub', ','))[1]", "format('%s', auth.user_id())")
+            "CASE auth.role() WHEN 'authenticated' THEN auth.user_id() ELSE 'none' END",
+            "(auth.jwt() ->> 'email')",
+            "(SELECT (SELECT auth.user_id()))",
+            "GREATEST(auth.user_id(), 'u2')",
+            "NULLIF(auth.user_id(), 'u3')",
+            "(string_to_array(auth.session() ->> 'sub', ','))[1]",
+            "format('%s', auth.user_id())",
+        )
 
     def number(self):
         return self.one(
-            "length(auth.user_id())", "(auth.session() ->> 'age')::int", "(SELECT (auth.session() ->> 'age')::int)",
-            "(SELECT length(auth.user_id()))", "jsonb_array_length(auth.session() -> 'orgs')",
-            "coalesce((auth.session() ->> 'none')::int, 3)", "count_teams(auth.user_id())", "CASE WHEN auth.uid() IS NULL THEN 2 ELSE 3 END")
+            "length(auth.user_id())",
+            "(auth.session() ->> 'age')::int",
+            "(SELECT (auth.session() ->> 'age')::int)",
+            "(SELECT length(auth.user_id()))",
+            "jsonb_array_length(auth.session() -> 'orgs')",
+            "coalesce((auth.session() ->> 'none')::int, 3)",
+            "count_teams(auth.user_id())",
+            "CASE WHEN auth.uid() IS NULL THEN 2 ELSE 3 END",
+        )
 
     def truth(self):
         """A condition on claims alone."""
         return self.one(
-            "auth.user_id() = 'u1'", "auth.uid() IS NULL", "auth.session() ? 'age'", "auth.user_id() IS NOT NULL", "(SELECT auth.role() = 'authenticated')",
-            "auth.session() @> '{\"tenant\": \"t1\"}'", "coalesce(auth.user_id() LIKE 'u%', false)", f"({self.text()} <> {self.text()})",
-            f"({self.number()} > {self.number()})")
+            "auth.user_id() = 'u1'",
+            "auth.uid() IS NULL",
+            "auth.session() ? 'age'",
+            "auth.user_id() IS NOT NULL",
+            "(SELECT auth.role() = 'authenticated')",
+            'auth.session() @> \'{"tenant": "t1"}\'',
+            "coalesce(auth.user_id() LIKE 'u%', false)",
+            f"({self.text()} <> {self.text()})",
+            f"({self.number()} > {self.number()})",
+        )
 
     def raises(self):
         """Raises for most tokens, wherever it is evaluated. (Not a sub-select: Postgres evaluates
@@ -122,54 +154,84 @@ class Statements:
         """A condition on a row of the alias."""
         text, number = self.text, self.number
         simple = (
-            lambda: f"{self.string(alias)} = {text()}", lambda: f"{text()} = {self.string(alias)}", lambda: f"{self.string(alias)} <> {text()}",
-            lambda: f"(SELECT {text()} = {self.string(alias)})", lambda: f"(SELECT {self.string(alias)} = {text()} AND {self.truth()})",
+            lambda: f"{self.string(alias)} = {text()}",
+            lambda: f"{text()} = {self.string(alias)}",
+            lambda: f"{self.string(alias)} <> {text()}",
+            lambda: f"(SELECT {text()} = {self.string(alias)})",
+            lambda: f"(SELECT {self.string(alias)} = {text()} AND {self.truth()})",
             lambda: f"(SELECT {number()} > {self.int(alias)})",
-            lambda: f"{self.string(alias)} = ANY (ARRAY[{text()}, {text()}])", lambda: f"{self.string(alias)} IN ({text()}, 't2', {text()})",
-            lambda: f"{self.string(alias)} IS DISTINCT FROM {text()}", lambda: f"{self.int(alias)} < {number()}",
-            lambda: f"{self.int(alias)} % 5 = {number()}", lambda: f"({alias}.owner, {alias}.n) > ({text()}, {number()})",
-            lambda: f"coalesce({self.string(alias)}, {text()}) = {text()}", lambda: f"is_mine({alias}.owner)", lambda: self.truth(),
-            lambda: f"{self.string(alias)} BETWEEN {text()} AND {text()} || 'z'", lambda: f"{self.string(alias)} || {text()} <> {text()}",
+            lambda: f"{self.string(alias)} = ANY (ARRAY[{text()}, {text()}])",
+            lambda: f"{self.string(alias)} IN ({text()}, 't2', {text()})",
+            lambda: f"{self.string(alias)} IS DISTINCT FROM {text()}",
+            lambda: f"{self.int(alias)} < {number()}",
+            lambda: f"{self.int(alias)} % 5 = {number()}",
+            lambda: f"({alias}.owner, {alias}.n) > ({text()}, {number()})",
+            lambda: f"coalesce({self.string(alias)}, {text()}) = {text()}",
+            lambda: f"is_mine({alias}.owner)",
+            lambda: self.truth(),
+            lambda: f"{self.string(alias)} BETWEEN {text()} AND {text()} || 'z'",
+            lambda: f"{self.string(alias)} || {text()} <> {text()}",
             lambda: f"{self.string(alias)} = ANY (ARRAY(SELECT jsonb_array_elements_text(auth.session() -> 'orgs')))",
             lambda: f"{alias}.tenant = ANY (string_to_array(auth.session() ->> 'tenant', ',')::varchar[])",
-            lambda: f"auth.session() -> 'orgs' ? {alias}.tenant", lambda: f"{alias}.n = {self.random.randrange(6)}",
+            lambda: f"auth.session() -> 'orgs' ? {alias}.tenant",
+            lambda: f"{alias}.n = {self.random.randrange(6)}",
             lambda: f"CASE WHEN {alias}.n > 1000 THEN {self.raises()} = {alias}.id ELSE {self.string(alias)} = {text()} END",
             lambda: f"CASE WHEN {alias}.n > 1000 THEN (SELECT {self.raises()} = {alias}.id) ELSE {self.string(alias)} = {text()} END",
             lambda: f"({alias}.n > 1000 AND {alias}.id = CASE WHEN {alias}.n > 1000 THEN {self.raises()} END)",
-            lambda: f"{self.string(alias)} LIKE {text()} || '%'", lambda: f"{alias}.n IN (SELECT teams({text()}))",
+            lambda: f"{self.string(alias)} LIKE {text()} || '%'",
+            lambda: f"{alias}.n IN (SELECT teams({text()}))",
         )
         if depth <= 0 or self.chance(0.5):
             return self.one(*simple)
+
         def some():
             return self.condition(alias, depth - 1)
+
         return self.one(
-            lambda: f"({some()} OR {some()})", lambda: f"({some()} AND {some()})", lambda: f"NOT ({some()})", lambda: f"({some()}) IS NOT TRUE",
+            lambda: f"({some()} OR {some()})",
+            lambda: f"({some()} AND {some()})",
+            lambda: f"NOT ({some()})",
+            lambda: f"({some()}) IS NOT TRUE",
             lambda: f"CASE WHEN {some()} THEN {some()} ELSE {some()} END",
-            lambda: f"EXISTS ({self.inner(alias, depth - 1)})", lambda: f"NOT EXISTS ({self.inner(alias, depth - 1)})",
-            lambda: f"{alias}.id IN ({self.inner(alias, depth - 1, 'id')})", lambda: f"{alias}.id NOT IN ({self.inner(alias, depth - 1, 'id')})",
+            lambda: f"EXISTS ({self.inner(alias, depth - 1)})",
+            lambda: f"NOT EXISTS ({self.inner(alias, depth - 1)})",
+            lambda: f"{alias}.id IN ({self.inner(alias, depth - 1, 'id')})",
+            lambda: f"{alias}.id NOT IN ({self.inner(alias, depth - 1, 'id')})",
             lambda: f"({some()} OR {alias}.id IN ({self.inner(alias, depth - 1, 'id', 0)}))",
             lambda: f"{self.string(alias)} = (SELECT max(s.owner) FROM ({self.inner(alias, depth - 1, 'owner')}) s)",
             lambda: f"{self.string(alias)} >= ALL ({self.inner(alias, depth - 1, 'owner')})",
-            lambda: f"EXISTS (SELECT FROM members m WHERE m.team = {alias}.n AND m.who = {self.text()})")
+            lambda: f"EXISTS (SELECT FROM members m WHERE m.team = {alias}.n AND m.who = {self.text()})",
+        )
 
     def inner(self, outer, depth, column="id", correlated=0.6):
         """A sub-select, perhaps with a condition on the outer row."""
         alias = self.alias()
         where = [self.condition(alias, depth)]
         if self.chance(correlated):
-            where.append(self.one(f"{alias}.id = {outer}.id", f"{alias}.n = {outer}.n", f"{alias}.owner = {outer}.owner"))
+            where.append(
+                self.one(f"{alias}.id = {outer}.id", f"{alias}.n = {outer}.n", f"{alias}.owner = {outer}.owner")
+            )
         return f"SELECT {alias}.{column} FROM {self.one(*TABLES)} {alias} WHERE {' AND '.join(where)}"
 
     def value(self, alias):
         """An expression to select from a row."""
         return self.one(
-            lambda: self.column(alias), lambda: self.column(alias), self.text, self.number, lambda: f"({self.truth()})",
-            lambda: f"{self.string(alias)} || {self.text()}", lambda: f"{self.int(alias)} + {self.number()}",
+            lambda: self.column(alias),
+            lambda: self.column(alias),
+            self.text,
+            self.number,
+            lambda: f"({self.truth()})",
+            lambda: f"{self.string(alias)} || {self.text()}",
+            lambda: f"{self.int(alias)} + {self.number()}",
             lambda: f"CASE WHEN {self.condition(alias, 1)} THEN {self.text()} END",
             lambda: f"CASE WHEN {alias}.n > {self.one(1000, 1000, 3)} THEN {self.raises()} END",
-            lambda: f"(SELECT max(s.id) FROM ({self.inner(alias, 1)}) s)", lambda: f"coalesce({self.string(alias)}, {self.text()})",
-            lambda: f"row_to_json({alias})::text || {self.text()}", lambda: f"ROW({alias}.id, {self.text()})::text",
-            lambda: f"({self.condition(alias, 0)})", lambda: f"EXISTS ({self.inner(alias, 1)})")
+            lambda: f"(SELECT max(s.id) FROM ({self.inner(alias, 1)}) s)",
+            lambda: f"coalesce({self.string(alias)}, {self.text()})",
+            lambda: f"row_to_json({alias})::text || {self.text()}",
+            lambda: f"ROW({alias}.id, {self.text()})::text",
+            lambda: f"({self.condition(alias, 0)})",
+            lambda: f"EXISTS ({self.inner(alias, 1)})",
+        )
 
     def relation(self, depth):
         """A relation to select from, with its alias."""
@@ -177,9 +239,16 @@ class Statements:
         if depth <= 0 or self.chance(0.6):
             return f"{self.one(*TABLES)} {alias}", alias
         source, inside = self.relation(depth - 1)
-        columns = [f"{inside}.id", self.one(f"{inside}.owner", self.text()), f"{inside}.tenant", self.one(f"{inside}.n", f"{inside}.n", self.number())]
+        columns = [
+            f"{inside}.id",
+            self.one(f"{inside}.owner", self.text()),
+            f"{inside}.tenant",
+            self.one(f"{inside}.n", f"{inside}.n", self.number()),
+        ]
         named = ", ".join(f"{value} AS {name}" for value, name in zip(columns, COLUMNS))
-        end = self.one("", "", " OFFSET 0", f" ORDER BY {inside}.id, {', '.join(COLUMNS[1:])} LIMIT {self.random.randrange(1, 40)}")
+        end = self.one(
+            "", "", " OFFSET 0", f" ORDER BY {inside}.id, {', '.join(COLUMNS[1:])} LIMIT {self.random.randrange(1, 40)}"
+        )
         query = f"SELECT {named} FROM {source} WHERE {self.condition(inside, 1)}{end}"
         if self.chance(0.25):
             source, other = self.relation(0)
@@ -194,12 +263,18 @@ class Statements:
         while self.chance(0.4) and len(aliases) < 3:
             source, alias = f"{source} ", self.one(*aliases)
             other, added = self.relation(depth - 1)
-            on = self.one(f"{alias}.id = {added}.id", f"{alias}.id = {added}.id", f"{alias}.owner = {added}.owner AND {alias}.n = {added}.n")
+            on = self.one(
+                f"{alias}.id = {added}.id",
+                f"{alias}.id = {added}.id",
+                f"{alias}.owner = {added}.owner AND {alias}.n = {added}.n",
+            )
             kind = self.one("JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "LATERAL")
             if kind == "LATERAL":
                 inside = self.alias()
-                other = (f"LATERAL (SELECT {inside}.id, {self.one(f'{inside}.owner', self.text())} AS owner, {inside}.tenant, {inside}.n FROM {self.one(*TABLES)} {inside} "
-                         f"WHERE {inside}.id = {alias}.id AND {self.condition(inside, 1)}{self.one('', ' OFFSET 0')}) {added}")
+                other = (
+                    f"LATERAL (SELECT {inside}.id, {self.one(f'{inside}.owner', self.text())} AS owner, {inside}.tenant, {inside}.n FROM {self.one(*TABLES)} {inside} "
+                    f"WHERE {inside}.id = {alias}.id AND {self.condition(inside, 1)}{self.one('', ' OFFSET 0')}) {added}"
+                )
                 source += f"{self.one('JOIN', 'LEFT JOIN')} {other} ON {self.one('true', self.truth())}"
             else:
                 if kind != "FULL JOIN":
@@ -211,7 +286,9 @@ class Statements:
     def query(self, depth=2):
         source, aliases = self.joined(depth)
         alias = self.one(*aliases)
-        where = f"WHERE {self.condition(alias)}" + (f" AND {self.condition(self.one(*aliases))}" if self.chance(0.4) else "")
+        where = f"WHERE {self.condition(alias)}" + (
+            f" AND {self.condition(self.one(*aliases))}" if self.chance(0.4) else ""
+        )
         shape = self.random.randrange(12)
         if shape < 5:
             values = ", ".join(self.value(self.one(*aliases)) for _ in range(self.random.randrange(1, 4)))
@@ -219,14 +296,35 @@ class Statements:
         if shape == 5:
             return f"SELECT count(*), {self.one('max', 'min')}({self.text()}), sum({self.number()}), string_agg(DISTINCT {alias}.owner || {self.text()}, ',') FILTER (WHERE {self.condition(alias, 1)}) FROM {source} {where}"
         if shape == 6:
-            keys = [self.value(alias) if self.chance(0.3) else self.column(alias), self.one(self.text(), f"({self.string(alias)} = {self.text()})"), f"{alias}.n"]
-            sets = self.one(f"ROLLUP ({keys[0]}, {keys[1]})", f"GROUPING SETS (({keys[1]}), ({keys[2]}), ())", f"CUBE ({keys[1]}, {keys[2]})", f"{keys[1]}, {keys[2]}", keys[1])
+            keys = [
+                self.value(alias) if self.chance(0.3) else self.column(alias),
+                self.one(self.text(), f"({self.string(alias)} = {self.text()})"),
+                f"{alias}.n",
+            ]
+            sets = self.one(
+                f"ROLLUP ({keys[0]}, {keys[1]})",
+                f"GROUPING SETS (({keys[1]}), ({keys[2]}), ())",
+                f"CUBE ({keys[1]}, {keys[2]})",
+                f"{keys[1]}, {keys[2]}",
+                keys[1],
+            )
             having = self.one("", "", f" HAVING count(*) > {self.number()}", f" HAVING {self.truth()}")
             return f"SELECT {keys[1]}, count(*), max({alias}.id), {self.text()} FROM {source} {where} GROUP BY {sets}{having}"
         if shape == 7:
-            window = self.one(f"PARTITION BY {alias}.owner = {self.text()}", f"PARTITION BY {self.text()}", f"PARTITION BY {alias}.n")
-            call = self.one("row_number()", f"lag({alias}.owner, 1, {self.text()})", f"count(*) FILTER (WHERE {self.condition(alias, 0)})", f"nth_value({self.text()}, 2)")
-            return f"SELECT {alias}.id, {call} OVER ({window} ORDER BY {alias}.id, {alias}::text) FROM {source} {where}" if len(aliases) == 1 else f"SELECT {alias}.id FROM {source} {where}"
+            window = self.one(
+                f"PARTITION BY {alias}.owner = {self.text()}", f"PARTITION BY {self.text()}", f"PARTITION BY {alias}.n"
+            )
+            call = self.one(
+                "row_number()",
+                f"lag({alias}.owner, 1, {self.text()})",
+                f"count(*) FILTER (WHERE {self.condition(alias, 0)})",
+                f"nth_value({self.text()}, 2)",
+            )
+            return (
+                f"SELECT {alias}.id, {call} OVER ({window} ORDER BY {alias}.id, {alias}::text) FROM {source} {where}"
+                if len(aliases) == 1
+                else f"SELECT {alias}.id FROM {source} {where}"
+            )
         if shape == 8:
             cte = self.alias()
             materialized = self.one("", "MATERIALIZED", "MATERIALIZED", "NOT MATERIALIZED")
@@ -235,8 +333,10 @@ class Statements:
             return f"WITH {cte} AS {materialized} ({inside}) SELECT {cte}::text FROM {cte} WHERE {self.truth()}{again}"
         if shape == 9:
             cte = self.alias()
-            return (f"WITH RECURSIVE {cte} (id, owner, tenant, n) AS (SELECT {alias}.id, {alias}.owner, {alias}.tenant, {alias}.n FROM {source} {where} UNION SELECT x.id, {self.one('x.owner', self.text())}, x.tenant, x.n "
-                    f"FROM {cte} JOIN {self.one('a', 'b', 'p')} x ON x.id = {cte}.id + 7 AND {self.condition('x', 1)}) SELECT * FROM {cte} WHERE {self.condition(cte, 1)}")
+            return (
+                f"WITH RECURSIVE {cte} (id, owner, tenant, n) AS (SELECT {alias}.id, {alias}.owner, {alias}.tenant, {alias}.n FROM {source} {where} UNION SELECT x.id, {self.one('x.owner', self.text())}, x.tenant, x.n "
+                f"FROM {cte} JOIN {self.one('a', 'b', 'p')} x ON x.id = {cte}.id + 7 AND {self.condition('x', 1)}) SELECT * FROM {cte} WHERE {self.condition(cte, 1)}"
+            )
         if shape == 10:
             return f"SELECT {alias}.id, {alias}.owner, {alias}.tenant, {alias}.n FROM {source} {where} ORDER BY {self.one('', f'{alias}.owner = {self.text()}, ')}1, 2, 3, 4 {self.one('', f'LIMIT {self.number()}', 'LIMIT 20', 'OFFSET 2 LIMIT 7')}"
         return f"SELECT {self.value(alias)}::text FROM {source} {where} {self.one('UNION', 'UNION ALL', 'EXCEPT', 'INTERSECT')} SELECT {self.text()}::text {self.one('', 'FROM b')}"
@@ -247,7 +347,9 @@ class Statements:
         base = {"va": "a", "vb": "b"}.get(table, table)
         returning = self.one("", f" RETURNING t.id, {self.value('t')}", f" RETURNING t.*, {self.text()}")
         source, other = self.relation(1)
-        join = f"t.id = {other}.id" if "UNION" not in source and "SELECT" not in source else f"t.id = {other}.id AND false"
+        join = (
+            f"t.id = {other}.id" if "UNION" not in source and "SELECT" not in source else f"t.id = {other}.id AND false"
+        )
         statement = self.one(
             lambda: f"UPDATE {table} t SET n = {self.one(self.number(), 't.n + 1')}{self.one('', f', tenant = {self.text()}')} WHERE {self.condition('t')}{returning}",
             lambda: f"UPDATE {table} t SET owner = {self.text()} WHERE {self.condition('t')}{returning}",
@@ -258,11 +360,11 @@ class Statements:
             lambda: f"INSERT INTO {table} AS t VALUES (6000, {self.text()}, {self.text()}, {self.number()}), (6001, {self.text()}, 't1', 2){returning}",
             lambda: f"INSERT INTO {table} AS t VALUES (6000, {self.text()}, {self.text()}, {self.number()}){returning}",
             lambda: f"INSERT INTO {self.one('a', 'b')} AS t SELECT {other}.id, {self.text()}, {other}.tenant, {self.number()} FROM {self.one('a', 'b', 'va')} {other} WHERE {self.condition(other, 1)} "
-                    f"ON CONFLICT (id) DO {self.one('NOTHING', f'UPDATE SET n = {self.number()}, owner = {self.text()} WHERE {self.condition(chr(116), 1)}')}{returning}",
+            f"ON CONFLICT (id) DO {self.one('NOTHING', f'UPDATE SET n = {self.number()}, owner = {self.text()} WHERE {self.condition(chr(116), 1)}')}{returning}",
             lambda: f"WITH d AS (DELETE FROM {base} t WHERE {self.condition('t')} RETURNING t.*) SELECT d.*, {self.text()} FROM d WHERE {self.condition('d', 1)}",
             lambda: f"MERGE INTO {base} t USING (SELECT id, max(owner) AS owner, max(tenant) AS tenant, max(n) AS n FROM b WHERE {self.condition('b', 1)} GROUP BY id) s ON t.id = s.id "
-                    f"WHEN MATCHED AND {self.condition('t', 1)} THEN UPDATE SET n = {self.number()} WHEN MATCHED AND {self.condition('s', 1)} THEN DELETE "
-                    f"WHEN NOT MATCHED AND {self.condition('s', 1)} THEN INSERT (id, owner, tenant, n) VALUES (s.id + 7000, {self.text()}, s.tenant, {self.number()})",
+            f"WHEN MATCHED AND {self.condition('t', 1)} THEN UPDATE SET n = {self.number()} WHEN MATCHED AND {self.condition('s', 1)} THEN DELETE "
+            f"WHEN NOT MATCHED AND {self.condition('s', 1)} THEN INSERT (id, owner, tenant, n) VALUES (s.id + 7000, {self.text()}, s.tenant, {self.number()})",
         )
         return [statement, f"TABLE {base}"]
 
@@ -276,19 +378,40 @@ class Statements:
             lambda: f"UPDATE {table} t SET tenant = {self.one(self.text(), 't.tenant')} WHERE {self.condition('t')} RETURNING t.*, {self.text()}",
             lambda: f"UPDATE {table} t SET tenant = t.tenant FROM {self.one('a', 'b')} s WHERE s.id = t.id AND {self.condition('t', 1)} AND {self.condition('s', 1)} RETURNING t.*",
             lambda: f"DELETE FROM {table} t WHERE {self.condition('t')} RETURNING t.*, {self.text()}",
-            lambda: f"SELECT t.*, {self.text()}, {self.value('t')} FROM {table} t WHERE {self.condition('t')}{order} FOR UPDATE OF t")
+            lambda: f"SELECT t.*, {self.text()}, {self.value('t')} FROM {table} t WHERE {self.condition('t')}{order} FOR UPDATE OF t",
+        )
 
     def policy(self):
         return self.condition("t", self.one(0, 1, 2)).replace("t.", "")
 
     def settings(self):
         """Settings of the planner."""
-        chosen = [f"SET enable_{name} = {self.one('on', 'on', 'off')}" for name in
-                  ("seqscan", "indexscan", "indexonlyscan", "bitmapscan", "hashjoin", "mergejoin", "nestloop", "hashagg", "sort", "material", "memoize", "parallel_hash",
-                   "partitionwise_join", "partitionwise_aggregate", "incremental_sort", "partition_pruning")]
+        chosen = [
+            f"SET enable_{name} = {self.one('on', 'on', 'off')}"
+            for name in (
+                "seqscan",
+                "indexscan",
+                "indexonlyscan",
+                "bitmapscan",
+                "hashjoin",
+                "mergejoin",
+                "nestloop",
+                "hashagg",
+                "sort",
+                "material",
+                "memoize",
+                "parallel_hash",
+                "partitionwise_join",
+                "partitionwise_aggregate",
+                "incremental_sort",
+                "partition_pruning",
+            )
+        ]
         if self.chance(0.4):
-            chosen.append("SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET min_parallel_index_scan_size = 0;"
-                          f"SET parallel_leader_participation = {self.one('on', 'off')}")
+            chosen.append(
+                "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET min_parallel_index_scan_size = 0;"
+                f"SET parallel_leader_participation = {self.one('on', 'off')}"
+            )
         if self.chance(0.8):  # makes these few rows as costly as many: for a few, mere calls stay calls
             chosen.append("SET cpu_tuple_cost = 1;")
         # Compiling takes a hundred times as long as such a statement.
@@ -333,13 +456,19 @@ class Pair:
 
 def outcome_after(other, session, statement):
     """Its result after the commit of another session's changes, for which it may have to wait."""
-    other.query("BEGIN; UPDATE a SET n = 100, owner = 'u1' WHERE id % 4 = 0; UPDATE a SET tenant = 't1', n = n + 1 WHERE id % 5 = 1;"
-                "UPDATE b SET n = n + 1 WHERE id % 3 = 0; UPDATE b SET owner = 'u1' WHERE id % 7 = 0; UPDATE p SET n = 100, tenant = 't1' WHERE id % 4 = 0")
+    other.query(
+        "BEGIN; UPDATE a SET n = 100, owner = 'u1' WHERE id % 4 = 0; UPDATE a SET tenant = 't1', n = n + 1 WHERE id % 5 = 1;"
+        "UPDATE b SET n = n + 1 WHERE id % 3 = 0; UPDATE b SET owner = 'u1' WHERE id % 7 = 0; UPDATE p SET n = 100, tenant = 't1' WHERE id % 4 = 0"
+    )
     session.query("BEGIN")
     session.begin_query(statement)
     waits = f"SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = {session.backend}"
     deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and not select.select([session.socket], [], [], 0.002)[0] and other.value(waits) != "t":
+    while (
+        time.monotonic() < deadline
+        and not select.select([session.socket], [], [], 0.002)[0]
+        and other.value(waits) != "t"
+    ):
         other.query("SELECT pg_stat_clear_snapshot()")
     other.query("COMMIT")
     try:
@@ -383,10 +512,21 @@ def fuzz(cluster, db, checks, seed, seconds=None, count=None, first=0):
         elif kind < 14:
             steps = source.change()
         elif kind < 16:
-            steps = [f"DECLARE c SCROLL CURSOR FOR SELECT * FROM ({source.query()}) q ORDER BY q::text", "FETCH 3 FROM c", "FETCH BACKWARD 2 FROM c", "FETCH LAST FROM c",
-                     "FETCH BACKWARD 3 FROM c", "MOVE FIRST FROM c", "FETCH ALL FROM c"]
+            steps = [
+                f"DECLARE c SCROLL CURSOR FOR SELECT * FROM ({source.query()}) q ORDER BY q::text",
+                "FETCH 3 FROM c",
+                "FETCH BACKWARD 2 FROM c",
+                "FETCH LAST FROM c",
+                "FETCH BACKWARD 3 FROM c",
+                "MOVE FIRST FROM c",
+                "FETCH ALL FROM c",
+            ]
         elif kind < 18:
-            steps = [f"SET LOCAL plan_cache_mode = {source.one('force_generic_plan', 'force_custom_plan', 'auto')}", f"PREPARE q AS {source.query()}", "EXECUTE q"]
+            steps = [
+                f"SET LOCAL plan_cache_mode = {source.one('force_generic_plan', 'force_custom_plan', 'auto')}",
+                f"PREPARE q AS {source.query()}",
+                "EXECUTE q",
+            ]
             for again in source.random.choices(list(USERS), k=2):
                 token = tokens.token(again, **{**CLAIMS, **USERS[again]}) if again else ""
                 steps += [f"SET LOCAL pg_auth_jwt.token = '{token}'", "EXECUTE q"]

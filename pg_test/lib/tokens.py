@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Mints HS256 tokens, for tests that need many users or tokens that run out in seconds.
 
-  tokens.py setup                 SQL that makes the issuer and its keys k0 to k3
-  tokens.py token SUB [SECONDS]   a token, valid for an hour or that many seconds
-  tokens.py rows COUNT            COUNT lines "sub<TAB>token" for COPY, users u1 to uCOUNT
-  tokens.py sql                   the function test_token(sub, seconds), which mints in the database
+tokens.py setup                 SQL that makes the issuer and its keys k0 to k3
+tokens.py token SUB [SECONDS]   a token, valid for an hour or that many seconds
+tokens.py rows COUNT            COUNT lines "sub<TAB>token" for COPY, users u1 to uCOUNT
+tokens.py sql                   the function test_token(sub, seconds), which mints in the database
 """
 
 import base64
@@ -53,8 +53,10 @@ def token(sub, seconds=3600, key=0, space="", **claims):
 
 def setup(*keys):
     """No leeway, so that a token expires exactly at its exp."""
-    return (f"INSERT INTO auth.issuers (issuer, algorithms, leeway) VALUES ('{ISSUER}', '{{HS256}}', '0 s');"
-            f"SELECT auth.init('{jwks(*(keys or range(KEYS)))}', issuer => '{ISSUER}');")
+    return (
+        f"INSERT INTO auth.issuers (issuer, algorithms, leeway) VALUES ('{ISSUER}', '{{HS256}}', '0 s');"
+        f"SELECT auth.init('{jwks(*(keys or range(KEYS)))}', issuer => '{ISSUER}');"
+    )
 
 
 FOLLOWED = "https://followed.test.example"
@@ -68,11 +70,13 @@ def followed_token(sub, key=0, **claims):
 def follow(*keys, table="public.followed_keys"):
     """A table as Better Auth makes it, with these keys, that is followed."""
     rows = ", ".join(f"('k{key}', '{public_part(key)}', 'private')" for key in keys)
-    return (f"""CREATE TABLE {table} (id text PRIMARY KEY, "publicKey" text NOT NULL, "privateKey" text NOT NULL,
+    return (
+        f"""CREATE TABLE {table} (id text PRIMARY KEY, "publicKey" text NOT NULL, "privateKey" text NOT NULL,
                 "createdAt" timestamptz NOT NULL DEFAULT now(), "expiresAt" timestamptz);"""
-            f"INSERT INTO {table} VALUES {rows};"
-            f"INSERT INTO auth.issuers (issuer, algorithms, leeway) VALUES ('{FOLLOWED}', '{{HS256}}', '0 s');"
-            f"SELECT auth.follow('{table}', '{FOLLOWED}', '{{{AUDIENCE}}}');")
+        f"INSERT INTO {table} VALUES {rows};"
+        f"INSERT INTO auth.issuers (issuer, algorithms, leeway) VALUES ('{FOLLOWED}', '{{HS256}}', '0 s');"
+        f"SELECT auth.follow('{table}', '{FOLLOWED}', '{{{AUDIENCE}}}');"
+    )
 
 
 def sql():
@@ -102,10 +106,16 @@ END $$;
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["setup"]: print(setup())
-        case ["token", sub]: print(token(sub))
-        case ["token", sub, seconds]: print(token(sub, float(seconds)))
+        case ["setup"]:
+            print(setup())
+        case ["token", sub]:
+            print(token(sub))
+        case ["token", sub, seconds]:
+            print(token(sub, float(seconds)))
         case ["rows", count]:
-            for n in range(1, int(count) + 1): print(f"u{n}\t{token(f'u{n}')}")
-        case ["sql"]: print(sql())
-        case _: sys.exit(__doc__)
+            for n in range(1, int(count) + 1):
+                print(f"u{n}\t{token(f'u{n}')}")
+        case ["sql"]:
+            print(sql())
+        case _:
+            sys.exit(__doc__)

@@ -7,7 +7,11 @@ import jwt
 
 given = json.load(sys.stdin)
 client = jwt.PyJWKClient(given["url"])
-options = {"issuer": given["issuer"], "audience": given["audience"]} if given["issuer"] else {"options": {"verify_aud": False}}
+options = (
+    {"issuer": given["issuer"], "audience": given["audience"]}
+    if given["issuer"]
+    else {"options": {"verify_aud": False}}
+)
 
 
 def accepts(token):

@@ -2,7 +2,6 @@
 """pg_auth_jwt.audit_log: one line for each verification, none for each row or statement, with what
 is needed to find the token and nothing of the token itself."""
 
-
 from lib import tokens
 from lib.pg import Checks, Cluster
 
@@ -26,7 +25,9 @@ def main():
         def lines(what, *wanted):
             """The audit lines since the last call."""
             nonlocal seen
-            log = [line for line in cluster.log().splitlines() if line.startswith(("LOG:  token ", "LOG:  00000: token "))]
+            log = [
+                line for line in cluster.log().splitlines() if line.startswith(("LOG:  token ", "LOG:  00000: token "))
+            ]
             checks.equal(what, [line.removeprefix("LOG:  ") for line in log[seen:]], list(wanted))
             seen = len(log)
 

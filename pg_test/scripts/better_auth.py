@@ -17,7 +17,6 @@ LINT = "SELECT code, object FROM auth.lint() WHERE code NOT IN ('scope_not_store
 API = "https://api.test.example"
 
 
-
 def doc_sql(name):
     """From the documentation."""
     return shell('"$ROOT/pg_test/doc_sql" docs/operations.md "$1"', name)
@@ -52,13 +51,24 @@ class Site:
         self.app_role, self.reader = self.session(role), self.session()
         if schema != "public":
             self.owner.query(f"GRANT CREATE ON DATABASE {self.db} TO {role}")
-            self.app_role.query(f"CREATE SCHEMA {schema}; GRANT USAGE ON SCHEMA {schema} TO owner_role; SET search_path = {schema}")
+            self.app_role.query(
+                f"CREATE SCHEMA {schema}; GRANT USAGE ON SCHEMA {schema} TO owner_role; SET search_path = {schema}"
+            )
             self.config["database"] = {"options": f"-c search_path={schema}"}
         with self.app(migrate=True, **config):
             pass
 
     def app(self, **config):
-        return App(self.test.installation, self.cluster, self.db, self.role, BASE, adapter=self.adapter, **self.config, **config)
+        return App(
+            self.test.installation,
+            self.cluster,
+            self.db,
+            self.role,
+            BASE,
+            adapter=self.adapter,
+            **self.config,
+            **config,
+        )
 
     def session(self, user="authenticated"):
         return self.cluster.session(self.db, user)
@@ -79,14 +89,19 @@ class Site:
 
     def announce(self):
         """Has the extension hear of changes at once, as the NOTICE says."""
-        hint = next(notice["H"] for notice in reversed(self.owner.notices) if "changes announced" in notice.get("H", ""))
-        grant, triggers = re.fullmatch(r"To have changes announced, run, as the owner of the extension: (.*) then "
-                                       r"let the table's owner run: (.*)", hint).groups()
+        hint = next(
+            notice["H"] for notice in reversed(self.owner.notices) if "changes announced" in notice.get("H", "")
+        )
+        grant, triggers = re.fullmatch(
+            r"To have changes announced, run, as the owner of the extension: (.*) then "
+            r"let the table's owner run: (.*)",
+            hint,
+        ).groups()
         self.owner.query(grant)
         self.app_role.query(triggers)
 
     def states(self):
-        return [state for state, in self.owner.query("SELECT DISTINCT state FROM auth.key_status ORDER BY 1")]
+        return [state for (state,) in self.owner.query("SELECT DISTINCT state FROM auth.key_status ORDER BY 1")]
 
     def equal(self, what, got, wanted):
         self.checks.equal(f"{self.name}: {what}", got, wanted)
@@ -132,7 +147,7 @@ class Site:
         return users
 
     def kids(self):
-        return sorted(kid for kid, in self.app_role.query("SELECT id FROM jwks"))
+        return sorted(kid for (kid,) in self.app_role.query("SELECT id FROM jwks"))
 
 
 class Test:
@@ -149,21 +164,35 @@ class Test:
                 with site.app() as app:
                     alice, _ = site.works(app)
                     token = alice.token()
-                site.equal("keys", site.owner.query("SELECT kid, alg, state FROM auth.key_status"), [[site.kids()[0], "EdDSA", "live"]])
+                site.equal(
+                    "keys",
+                    site.owner.query("SELECT kid, alg, state FROM auth.key_status"),
+                    [[site.kids()[0], "EdDSA", "live"]],
+                )
                 site.equal("auth.lint finds", site.owner.query(LINT), [])
                 header, claims = better_auth.decode(token)
                 site.equal("header", header, {"alg": "EdDSA", "kid": site.kids()[0]})
                 site.equal("claims", [claims[name] for name in ("iss", "aud", "sub")], [BASE, BASE, alice.id])
                 if role == "app":
                     private = {"kysely": '"privateKey"', "drizzle": "private_key"}[adapter]
-                    site.equal("the private keys, to the extension's owner", site.owner.code(f"SELECT {private} FROM jwks"), "42501")
+                    site.equal(
+                        "the private keys, to the extension's owner",
+                        site.owner.code(f"SELECT {private} FROM jwks"),
+                        "42501",
+                    )
 
     def algorithms(self):
         """Better Auth goes on with the key that it has, so each one is taken away."""
         site = Site(self, "algorithms")
         site.follow()
         old = None
-        for config in ({"alg": "EdDSA", "crv": "Ed25519"}, {"alg": "ES256"}, {"alg": "RS256"}, {"alg": "PS256"}, {"alg": "ES512"}):
+        for config in (
+            {"alg": "EdDSA", "crv": "Ed25519"},
+            {"alg": "ES256"},
+            {"alg": "RS256"},
+            {"alg": "PS256"},
+            {"alg": "ES512"},
+        ):
             with site.app(jwt={"jwks": {"keyPairConfig": config}}) as app:
                 user = app.sign_in("alice") if old else app.sign_up("alice")
                 token = user.token()
@@ -193,7 +222,9 @@ class Test:
             site.equal("before", reader.value("SELECT auth.user_id()"), alice.id)
             site.app_role.query(f"DELETE FROM jwks WHERE id = '{better_auth.decode(first)[0]['kid']}'")
             site.equal(f"{isolation}: after", reader.code("SELECT auth.user_id()"), "28J03")
-            site.equal(f"{isolation}: signing in again", [site.verdict(first), site.verdict(second)], ["28J03", alice.id])
+            site.equal(
+                f"{isolation}: signing in again", [site.verdict(first), site.verdict(second)], ["28J03", alice.id]
+            )
             site.app_role.query("INSERT INTO jwks SELECT * FROM kept ON CONFLICT DO NOTHING")
             site.equal(f"{isolation}: back", site.verdict(first), alice.id)
         site.app_role.query("TRUNCATE jwks")
@@ -203,8 +234,11 @@ class Test:
         """An expired key counts until the grace is over. `timestamp` is UTC, wherever server and
         application are."""
         east, west = "Pacific/Auckland", "America/Los_Angeles"
-        for name, adapter, timezone, zone in (("expiry", "kysely", east, west), ("expiry_west", "drizzle", east, west),
-                                              ("expiry_east", "drizzle", west, east)):
+        for name, adapter, timezone, zone in (
+            ("expiry", "kysely", east, west),
+            ("expiry_west", "drizzle", east, west),
+            ("expiry_east", "drizzle", west, east),
+        ):
             site = Site(self, name, adapter)
             site.owner.query(f"ALTER DATABASE {site.db} SET TimeZone = '{zone}'")
             site.follow(grace="1 hour")
@@ -217,11 +251,17 @@ class Test:
             kid = better_auth.decode(token)[0]["kid"]
             site.equal("just expired", site.verdict(token), alice.id)
             now = {"kysely": "now()", "drizzle": "now() AT TIME ZONE 'UTC'"}[adapter]
-            for age, wanted in (("59 minutes 50 seconds", alice.id), ("1 hour 1 second", "28J03"), ("59 minutes", alice.id)):
+            for age, wanted in (
+                ("59 minutes 50 seconds", alice.id),
+                ("1 hour 1 second", "28J03"),
+                ("59 minutes", alice.id),
+            ):
                 site.app_role.query(f"UPDATE jwks SET {EXPIRES[adapter]} = {now} - interval '{age}' WHERE id = '{kid}'")
                 site.equal(f"expired {age} ago", site.verdict(token), wanted)
         # Without a change that anybody announces.
-        site.app_role.query(f"UPDATE jwks SET expires_at = now() AT TIME ZONE 'UTC' - interval '59 minutes 54 seconds' WHERE id = '{kid}'")
+        site.app_role.query(
+            f"UPDATE jwks SET expires_at = now() AT TIME ZONE 'UTC' - interval '59 minutes 54 seconds' WHERE id = '{kid}'"
+        )
         site.reader.query("BEGIN")
         site.reader.execute("SELECT auth.jwt_session_init($1)", token)
         while (got := site.reader.code("SELECT auth.user_id()")) is None:
@@ -231,7 +271,11 @@ class Test:
     def rotation(self):
         """Keys change all the time, and clients work; two processes of Better Auth make keys side
         by side."""
-        for what, role, announced in (("announced", "app", True), ("not_announced", "app", False), ("one_role", "owner_role", True)):
+        for what, role, announced in (
+            ("announced", "app", True),
+            ("not_announced", "app", False),
+            ("one_role", "owner_role", True),
+        ):
             site = Site(self, f"rotation_{what}", role=role)
             strangers = Site(self, f"rotation_{what}_strangers")
             site.follow(announced)
@@ -277,10 +321,16 @@ class Test:
             id_token = client.tokens(alice)["id_token"]
             header, claims = better_auth.decode(id_token)
             site.equal("ID token's header", header, {"alg": "EdDSA", "kid": site.kids()[0]})
-            site.equal("ID token's claims", [claims[name] for name in ("iss", "aud", "sub")], [BASE, client.id, alice.id])
+            site.equal(
+                "ID token's claims", [claims[name] for name in ("iss", "aud", "sub")], [BASE, client.id, alice.id]
+            )
             site.equal("ID token for another client", site.verdict(id_token), "28J08")
             access = client.tokens(alice, resource=API)["access_token"]
-            site.equal("access token's header", better_auth.decode(access)[0], {"alg": "EdDSA", "kid": site.kids()[0], "typ": "at+jwt"})
+            site.equal(
+                "access token's header",
+                better_auth.decode(access)[0],
+                {"alg": "EdDSA", "kid": site.kids()[0], "typ": "at+jwt"},
+            )
             site.equal("access token for another resource", site.verdict(access), "28J08")
             access = client.tokens(alice, resource=BASE)["access_token"]
             site.equal("access token for this database", site.verdict(access), alice.id)
@@ -300,8 +350,11 @@ class Test:
             alice = app.sign_in("alice")
             cookie = dict(pair.split("=", 1) for pair in alice.cookie.split("; "))["__Secure-better-auth.session_data"]
             header, claims = better_auth.decode(cookie)
-            site.equal("session cookie", [header["kid"], header["typ"], claims["iss"], claims["sub"]],
-                       [site.kids()[0], "better-auth.session-cache+jwt", BASE, alice.id])
+            site.equal(
+                "session cookie",
+                [header["kid"], header["typ"], claims["iss"], claims["sub"]],
+                [site.kids()[0], "better-auth.session-cache+jwt", BASE, alice.id],
+            )
             site.equal("session cookie is no token for the database", site.verdict(cookie), "28J01")
             site.owner.query("UPDATE auth.issuers SET token_types = NULL")
             site.equal("nor where no type is looked at", site.verdict(cookie), "28J08")
@@ -323,6 +376,7 @@ class Test:
     def claims(self):
         """They are the user's row: also what users say of themselves, unless it is kept from
         them."""
+
         def fields(**role):
             return {"options": {"user": {"additionalFields": {"role": {"type": "string", "required": False, **role}}}}}
 
@@ -378,7 +432,14 @@ class Test:
                 site.works(app)
             sql = "SELECT format_type(atttypid, -1) FROM pg_attribute WHERE attrelid = 'jwks'::regclass AND attname = 'id'"
             site.equal("type of id", site.app_role.value(sql), of_id)
-        fields = {"publicKey": "pub", "privateKey": "priv", "createdAt": "made", "expiresAt": "ends", "alg": "algorithm", "crv": "curve"}
+        fields = {
+            "publicKey": "pub",
+            "privateKey": "priv",
+            "createdAt": "made",
+            "expiresAt": "ends",
+            "alg": "algorithm",
+            "crv": "curve",
+        }
         jwt = {"schema": {"jwks": {"modelName": "signing_key", "fields": fields}}}
         site = Site(self, "renamed_columns", role="owner_role", app={"jwt": jwt})
         site.follow(source="signing_key", columns='{"public_key": "pub", "expires_at": "ends", "alg": "algorithm"}')

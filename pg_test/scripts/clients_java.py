@@ -26,7 +26,9 @@ def main():
     # a random one keeps the port 5432 free for others.
     address = "127." + ".".join(str(random.randint(1, 254)) for _ in range(3))
     with Cluster("clients_java", listen_addresses=address) as cluster:
-        clients.play_lines(checks, cluster, clients.database(cluster), ["java", "-cp", path, "Play"], "JDBC", leaks=[], address=address)
+        clients.play_lines(
+            checks, cluster, clients.database(cluster), ["java", "-cp", path, "Play"], "JDBC", leaks=[], address=address
+        )
     checks.done("JDBC and HikariCP, as docs/clients.md has them")
 
 

@@ -19,7 +19,9 @@ CLIENTS = {
 def main():
     checks = Checks()
     folder, node = packages.from_npm(checks, "clients_node", "clients")
-    clients.write_blocks(folder, {"js_errors": "errors.mjs", "js_pool": "pool.mjs", **{name: f"{name}.mjs" for name in CLIENTS}})
+    clients.write_blocks(
+        folder, {"js_errors": "errors.mjs", "js_pool": "pool.mjs", **{name: f"{name}.mjs" for name in CLIENTS}}
+    )
     shutil.copy(f"{HERE}/clients/run.mjs", folder)
     with Cluster("clients_node") as cluster:
         db = clients.database(cluster)

@@ -17,11 +17,23 @@ def main():
     # Making the client needs no engine, but looks for the one that migrations need, and would
     # download it.
     environ = {**os.environ, "PRISMA_SCHEMA_ENGINE_BINARY": "/bin/true", "CHECKPOINT_DISABLE": "1"}
-    subprocess.run([node, "node_modules/prisma/build/index.js", "generate", "--schema", "schema.prisma"], check=True, cwd=folder, env=environ,
-                   stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [node, "node_modules/prisma/build/index.js", "generate", "--schema", "schema.prisma"],
+        check=True,
+        cwd=folder,
+        env=environ,
+        stdout=subprocess.DEVNULL,
+    )
     with Cluster("clients_prisma") as cluster:
-        clients.play_lines(checks, cluster, clients.database(cluster), [node, f"{folder}/play.mjs"], "Prisma", leaks=[],
-                           kind="PrismaClientKnownRequestError")
+        clients.play_lines(
+            checks,
+            cluster,
+            clients.database(cluster),
+            [node, f"{folder}/play.mjs"],
+            "Prisma",
+            leaks=[],
+            kind="PrismaClientKnownRequestError",
+        )
     checks.done("Prisma, as docs/clients.md has it")
 
 

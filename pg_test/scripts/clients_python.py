@@ -20,7 +20,11 @@ CLIENTS = {
 def main():
     checks = Checks()
     folder = packages.from_pypi(checks, "clients_python", "clients/requirements.txt")
-    blocks = {"python_errors": "errors.py", "django_settings": "django_settings.py", **{name: f"{name}_client.py" for name in CLIENTS}}
+    blocks = {
+        "python_errors": "errors.py",
+        "django_settings": "django_settings.py",
+        **{name: f"{name}_client.py" for name in CLIENTS},
+    }
     clients.write_blocks(folder, blocks)
     shutil.copy(f"{HERE}/clients/run.py", folder)
     os.environ["PYTHONPATH"] = f"{folder}/packages"

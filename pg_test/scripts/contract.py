@@ -13,10 +13,26 @@ from lib.pg import HERE, Checks, Cluster, shell
 WHO = "SELECT auth.user_id()"
 ORGANIZATION = {"id": "0b9d8c3e-6f0a-4f5e-9a51-3a1f6d0c7a11"}
 CLAIMS = {"sub": "7e2c41d5-93b8-4c6a-8f7d-d4b25e90bb22", "role": "r", "email": "e", "o": ORGANIZATION}
-SETTINGS = ["token", "scope", "cache_size", "audit_log", "evaluate_once", "require_token", "fetch_hosts",
-            "fetch_ca_file", "fetch_wait", "unverified_claims"]
-CLAIM_FUNCTIONS = {"user_id": CLAIMS["sub"], "uid": CLAIMS["sub"], "role": "r", "email": "e",
-                   "organization": json.dumps(ORGANIZATION), "organization_id": ORGANIZATION["id"]}
+SETTINGS = [
+    "token",
+    "scope",
+    "cache_size",
+    "audit_log",
+    "evaluate_once",
+    "require_token",
+    "fetch_hosts",
+    "fetch_ca_file",
+    "fetch_wait",
+    "unverified_claims",
+]
+CLAIM_FUNCTIONS = {
+    "user_id": CLAIMS["sub"],
+    "uid": CLAIMS["sub"],
+    "role": "r",
+    "email": "e",
+    "organization": json.dumps(ORGANIZATION),
+    "organization_id": ORGANIZATION["id"],
+}
 
 # What a newer version may add.
 UPDATE = """
@@ -43,27 +59,37 @@ def frozen(checks, cluster, db):
     checks.equal("jwt_session_init", s.code("SELECT frozen.jwt_session_init($1, false)", token), None)
     for function, wanted in CLAIM_FUNCTIONS.items():
         checks.equal(function, s.value(f"SELECT frozen.{function}()"), wanted)
-    checks.equal("claims", s.value("SELECT frozen.session() = frozen.jwt() AND frozen.jwt() = frozen.verify($1)", token), "t")
-    checks.equal("inspect", s.value("SELECT bool_and(ok AND step <> '' AND detail <> '') FROM frozen.inspect($1)", token), "t")
+    checks.equal(
+        "claims", s.value("SELECT frozen.session() = frozen.jwt() AND frozen.jwt() = frozen.verify($1)", token), "t"
+    )
+    checks.equal(
+        "inspect", s.value("SELECT bool_and(ok AND step <> '' AND detail <> '') FROM frozen.inspect($1)", token), "t"
+    )
     checks.equal("refused", s.code("SELECT frozen.verify('x')"), "28J01")
     s.query("CREATE TABLE frozen_keys (id text, public_key text)")
     followed = "SELECT frozen.follow('frozen_keys', 'https://followed.example', '{a}')"
     checks.equal("follow", s.value(followed), "0")
-    checks.equal("list_keys", s.value("SELECT source FROM frozen.list_keys() WHERE issuer ~ 'followed'"), "public.frozen_keys")
+    checks.equal(
+        "list_keys", s.value("SELECT source FROM frozen.list_keys() WHERE issuer ~ 'followed'"), "public.frozen_keys"
+    )
     checks.equal("unfollow", s.value("SELECT frozen.unfollow('https://followed.example')"), "t")
     checks.equal("STRICT", s.value("SELECT frozen.verify(NULL)"), None)
-    root.query("CREATE TABLE frozen.jwks (LIKE auth.jwks INCLUDING DEFAULTS);"
-               "CREATE TRIGGER a BEFORE INSERT ON frozen.jwks FOR EACH ROW EXECUTE FUNCTION frozen.admit_key();"
-               "CREATE TRIGGER b AFTER INSERT ON frozen.jwks FOR EACH ROW EXECUTE FUNCTION frozen.keys_changed();"
-               f"INSERT INTO frozen.jwks (issuer, jwk) VALUES ('{tokens.ISSUER}', '{json.dumps(tokens.jwk(2))}')")
+    root.query(
+        "CREATE TABLE frozen.jwks (LIKE auth.jwks INCLUDING DEFAULTS);"
+        "CREATE TRIGGER a BEFORE INSERT ON frozen.jwks FOR EACH ROW EXECUTE FUNCTION frozen.admit_key();"
+        "CREATE TRIGGER b AFTER INSERT ON frozen.jwks FOR EACH ROW EXECUTE FUNCTION frozen.keys_changed();"
+        f"INSERT INTO frozen.jwks (issuer, jwk) VALUES ('{tokens.ISSUER}', '{json.dumps(tokens.jwk(2))}')"
+    )
     checks.equal("triggers", root.value("SELECT kid || ' ' || length(thumbprint) FROM frozen.jwks"), "k2 43")
     for setting in SETTINGS:
         checks.equal(setting, root.code(f"SHOW pg_auth_jwt.{setting}"), None)
 
     # Whether the list is complete can only be checked with the script that it was taken from.
     if root.value("SELECT extversion FROM pg_extension WHERE extname = 'pg_auth_jwt'") == "0.1.0":
-        symbols = ("SELECT DISTINCT prosrc FROM pg_proc WHERE pronamespace = '%s'::regnamespace AND prolang = "
-                   "(SELECT oid FROM pg_language WHERE lanname = 'c') ORDER BY 1")
+        symbols = (
+            "SELECT DISTINCT prosrc FROM pg_proc WHERE pronamespace = '%s'::regnamespace AND prolang = "
+            "(SELECT oid FROM pg_language WHERE lanname = 'c') ORDER BY 1"
+        )
         checks.equal("the list", root.query(symbols % "frozen"), root.query(symbols % "auth"))
     root.query("DROP SCHEMA frozen CASCADE")
 
@@ -71,14 +97,18 @@ def frozen(checks, cluster, db):
 def updated(checks, cluster, db):
     """ALTER EXTENSION ... UPDATE, and a new file of the library, under a session at work."""
     owner, root = cluster.session(db, "owner_role"), cluster.session(db, "postgres")
-    owner.query("CREATE TABLE things AS SELECT 'u' || n % 3 AS owner FROM generate_series(1, 9) n;"
-                "ALTER TABLE things ENABLE ROW LEVEL SECURITY;"
-                "CREATE POLICY own ON things TO authenticated USING (owner = auth.user_id());"
-                "GRANT SELECT ON things TO authenticated")
+    owner.query(
+        "CREATE TABLE things AS SELECT 'u' || n % 3 AS owner FROM generate_series(1, 9) n;"
+        "ALTER TABLE things ENABLE ROW LEVEL SECURITY;"
+        "CREATE POLICY own ON things TO authenticated USING (owner = auth.user_id());"
+        "GRANT SELECT ON things TO authenticated"
+    )
     s = cluster.session(db)
     s.execute("SELECT auth.jwt_session_init($1)", tokens.token("u1"))
-    s.query("SET plan_cache_mode = force_generic_plan; PREPARE things AS SELECT DISTINCT owner FROM things;"
-            "CREATE FUNCTION pg_temp.who() RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN auth.user_id(); END'")
+    s.query(
+        "SET plan_cache_mode = force_generic_plan; PREPARE things AS SELECT DISTINCT owner FROM things;"
+        "CREATE FUNCTION pg_temp.who() RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN auth.user_id(); END'"
+    )
     readings = [WHO, "EXECUTE things", "SELECT pg_temp.who()"]
 
     def reads(what, wanted):

@@ -46,8 +46,9 @@ KEYS = "SELECT * FROM auth.jwks ORDER BY issuer, thumbprint"
 FOLLOWS = f"SELECT DISTINCT state FROM auth.key_status WHERE issuer = '{tokens.FOLLOWED}'"
 
 
-OWNER_GRANTS = subprocess.run([f"{HERE}/doc_sql", "docs/security.md", "new_owner"], check=True, text=True,
-                              stdout=subprocess.PIPE).stdout
+OWNER_GRANTS = subprocess.run(
+    [f"{HERE}/doc_sql", "docs/security.md", "new_owner"], check=True, text=True, stdout=subprocess.PIPE
+).stdout
 
 
 def look(check, cluster, db, saved, by_superuser):
@@ -89,7 +90,11 @@ def hand_over(check, cluster, db, jwks):
     check("new owner", heir.value(init), "3")
     check("their grant", heir.code("GRANT EXECUTE ON FUNCTION auth.verify(text) TO authenticated"), None)
     check("as granted", s.code("SELECT auth.verify('x')"), "28J01")
-    check("policy", s.code("SELECT auth.jwt_session_init($1)", ALICE) or s.query("SELECT title FROM posts WHERE title = 'hers'"), [["hers"]])
+    check(
+        "policy",
+        s.code("SELECT auth.jwt_session_init($1)", ALICE) or s.query("SELECT title FROM posts WHERE title = 'hers'"),
+        [["hers"]],
+    )
     check("drop", heir.code("BEGIN; DROP EXTENSION pg_auth_jwt CASCADE; ROLLBACK"), None)
 
 
@@ -109,7 +114,9 @@ def main():
         source.as_pg("pg_dump", "-h", source.dir, "-U", "owner_role", "-Fc", "-f", custom, db)
         source.as_pg("pg_dump", "-h", source.dir, "-U", "postgres", "-f", plain, db)
         source.as_pg("pg_dumpall", "-h", source.dir, "-U", "postgres", "--roles-only", "-f", roles)
-        target.client("psql", "-Xq", "-f", roles, "postgres", stderr=subprocess.DEVNULL)  # Has the role postgres already.
+        target.client(
+            "psql", "-Xq", "-f", roles, "postgres", stderr=subprocess.DEVNULL
+        )  # Has the role postgres already.
 
         def restored(what, restore, by_superuser=False):
             target.psql("-c", f"CREATE DATABASE {what} OWNER owner_role", "postgres")
@@ -131,12 +138,17 @@ def main():
             # nothing else; they have no privileges until they are given theirs.
             printed = target.client("psql", "-Xq", "-f", plain, to, stderr=subprocess.STDOUT)
             errors = sorted(line.split("ERROR:  ")[1] for line in printed.splitlines() if "ERROR:" in line)
-            checks.equal("refused to a superuser", errors,
-                         ["permission denied for function verify", "permission denied for table issuers"])
+            checks.equal(
+                "refused to a superuser",
+                errors,
+                ["permission denied for function verify", "permission denied for table issuers"],
+            )
             owner = target.session(to, "owner_role")
             for sql in (KEYS, f"SELECT auth.init('{json.dumps(JOSE['jwks'])}')", "DELETE FROM auth.issuers"):
                 checks.equal(f"by_superuser: {sql:.20}", owner.code(sql), "42501")
-            checks.equal("by_superuser: token", target.session(to).code("SELECT auth.jwt_session_init($1)", ALICE), None)
+            checks.equal(
+                "by_superuser: token", target.session(to).code("SELECT auth.jwt_session_init($1)", ALICE), None
+            )
             target.psql("-c", OWNER_GRANTS.replace("new_owner", "owner_role"), to)
             owner.query(GRANTS)
 
@@ -145,7 +157,12 @@ def main():
         restored("into_owners", into_owners, by_superuser=True)
         restored("by_superuser", by_superuser, by_superuser=True)
         target.psql("-c", "CREATE ROLE heir LOGIN", "postgres")
-        hand_over(lambda check, *of: checks.equal(f"handed over: {check}", *of), target, "into_owners", json.dumps(JOSE["jwks"]))
+        hand_over(
+            lambda check, *of: checks.equal(f"handed over: {check}", *of),
+            target,
+            "into_owners",
+            json.dumps(JOSE["jwks"]),
+        )
     checks.done("dumps restored in four ways, and the extension handed over")
 
 

@@ -29,7 +29,9 @@ def jwk(kid):
 
 def database(cluster, encoding):
     name = "enc_" + encoding.lower()
-    cluster.client("createdb", "-T", "template0", "-E", encoding, "--lc-collate=C", "--lc-ctype=C", "-O", "owner_role", name)
+    cluster.client(
+        "createdb", "-T", "template0", "-E", encoding, "--lc-collate=C", "--lc-ctype=C", "-O", "owner_role", name
+    )
     convertible = encoding in NAMES
     session = cluster.session(name, "owner_role", client_encoding="UTF8" if convertible else encoding)
     session.query("CREATE EXTENSION pg_auth_jwt")
@@ -55,19 +57,42 @@ def convertible(checks, cluster, encoding, name, other):
     s.query(f"INSERT INTO auth.jwks (issuer, jwk) VALUES ('{iss}', '{jwk(name)}')")
     check("plain DML", verdict(s, iss, name, name), "u1")
     before = s.value("SELECT xmin FROM auth.jwks")
-    check("the same key again", s.value(f"SELECT auth.init('{jwk(name)}', issuer => '{iss}', audience => '{{{name}}}')"), "1")
+    check(
+        "the same key again",
+        s.value(f"SELECT auth.init('{jwk(name)}', issuer => '{iss}', audience => '{{{name}}}')"),
+        "1",
+    )
     check("unchanged input writes nothing", s.value("SELECT xmin FROM auth.jwks"), before)
     s.query(f"DELETE FROM auth.jwks; SELECT auth.init('{jwk(name)}', issuer => '{iss}')")
     check("auth.init", verdict(s, iss, name, name), "u1")
     for table, column, wanted in (("jwks", "issuer", iss), ("jwks", "kid", name), ("issuers", "issuer", iss)):
-        check(f"{column} of {table} is stored as text",
-              s.value(f"SELECT encode(convert_to({column}, 'UTF8'), 'hex') FROM auth.{table}"), wanted.encode().hex())
-    check("an issuer that is new", s.value(f"SELECT auth.init('{PUBLIC}', issuer => '{name}', audience => '{{{name}}}')"), "1")
-    check("is stored as text", s.value("SELECT encode(convert_to(issuer || audience[1], 'UTF8'), 'hex') FROM auth.issuers "
-                                       "WHERE algorithms IS NULL"), (name + name).encode().hex())
-    check("a second key of the kid", s.code(
-        f"INSERT INTO auth.jwks (issuer, jwk) VALUES ('{iss}', '{jwk(name)}'::jsonb || '{{\"k\":\"{tokens.jwk(1)['k']}\"}}')"), "22023")
-    check("another value of the column", s.code(f"UPDATE auth.jwks SET kid = '{name}x' WHERE issuer = '{iss}'"), "22023")
+        check(
+            f"{column} of {table} is stored as text",
+            s.value(f"SELECT encode(convert_to({column}, 'UTF8'), 'hex') FROM auth.{table}"),
+            wanted.encode().hex(),
+        )
+    check(
+        "an issuer that is new",
+        s.value(f"SELECT auth.init('{PUBLIC}', issuer => '{name}', audience => '{{{name}}}')"),
+        "1",
+    )
+    check(
+        "is stored as text",
+        s.value(
+            "SELECT encode(convert_to(issuer || audience[1], 'UTF8'), 'hex') FROM auth.issuers WHERE algorithms IS NULL"
+        ),
+        (name + name).encode().hex(),
+    )
+    check(
+        "a second key of the kid",
+        s.code(
+            f"INSERT INTO auth.jwks (issuer, jwk) VALUES ('{iss}', '{jwk(name)}'::jsonb || '{{\"k\":\"{tokens.jwk(1)['k']}\"}}')"
+        ),
+        "22023",
+    )
+    check(
+        "another value of the column", s.code(f"UPDATE auth.jwks SET kid = '{name}x' WHERE issuer = '{iss}'"), "22023"
+    )
 
     # No other name matches them.
     for wrong in ("\ufffd", name[:-1] + "\ufffd", other or "x", "?"):
@@ -92,8 +117,9 @@ def convertible(checks, cluster, encoding, name, other):
     dump = cluster.client("pg_dump", "-E", "UTF8", db)
     checks.true(f"{encoding}: dump", iss in dump and name in dump)
     cluster.client("createdb", "-T", "template0", "-E", encoding, "--lc-collate=C", "--lc-ctype=C", db + "_2")
-    cluster.client("psql", "-Xq", "-v", "ON_ERROR_STOP=1", db + "_2", text=False,
-                   input=cluster.client("pg_dump", db, text=False))
+    cluster.client(
+        "psql", "-Xq", "-v", "ON_ERROR_STOP=1", db + "_2", text=False, input=cluster.client("pg_dump", db, text=False)
+    )
     with_it = cluster.session(db + "_2", "postgres")
     check("restored", verdict(with_it, iss, name, name), "u1")
 
@@ -107,16 +133,30 @@ def not_convertible(checks, cluster):
     # é as MULE_INTERNAL writes it: the charset LATIN1 (0x81), and the character.
     e = "convert_from('\\x81e9', 'MULE_INTERNAL')"
     checks.equal("MULE_INTERNAL: issuer", s.code(f"SELECT auth.init('{PUBLIC}', issuer => {e})"), "22P05")
-    checks.equal("MULE_INTERNAL: kid", s.code(
-        f"SELECT auth.init(('{PUBLIC}'::jsonb || jsonb_build_object('kid', {e})))"), "22P05")
-    checks.equal("MULE_INTERNAL: kid of the column", s.code(
-        f"INSERT INTO auth.jwks (issuer, kid, jwk) VALUES ('{tokens.ISSUER}', {e}, '{PUBLIC}')"), "22P05")
-    for change in (f"audience = ARRAY[{e}]", f"required_claims = ARRAY['exp', {e}]", f"token_types = ARRAY['JWT', {e}]"):
+    checks.equal(
+        "MULE_INTERNAL: kid",
+        s.code(f"SELECT auth.init(('{PUBLIC}'::jsonb || jsonb_build_object('kid', {e})))"),
+        "22P05",
+    )
+    checks.equal(
+        "MULE_INTERNAL: kid of the column",
+        s.code(f"INSERT INTO auth.jwks (issuer, kid, jwk) VALUES ('{tokens.ISSUER}', {e}, '{PUBLIC}')"),
+        "22P05",
+    )
+    for change in (
+        f"audience = ARRAY[{e}]",
+        f"required_claims = ARRAY['exp', {e}]",
+        f"token_types = ARRAY['JWT', {e}]",
+    ):
         s.query(f"BEGIN; UPDATE auth.issuers SET {change}")
         # A rule that cannot be read is not ignored.
-        checks.equal(f"MULE_INTERNAL: {change}", outcome(s, "SELECT auth.verify($1)", tokens.token("u1", aud="x")), "28J03")
+        checks.equal(
+            f"MULE_INTERNAL: {change}", outcome(s, "SELECT auth.verify($1)", tokens.token("u1", aud="x")), "28J03"
+        )
         s.query("ROLLBACK")
-    checks.equal("MULE_INTERNAL: claims", outcome(s, "SELECT auth.verify($1)", token(tokens.ISSUER, kid="k0", name="é")), "28J01")
+    checks.equal(
+        "MULE_INTERNAL: claims", outcome(s, "SELECT auth.verify($1)", token(tokens.ISSUER, kid="k0", name="é")), "28J01"
+    )
     s.query(f"INSERT INTO auth.issuers (issuer) VALUES ({e})")
     for name in ("é", "\ufffd", "\\x81e9"):
         checks.equal(f"MULE_INTERNAL: issuer {name}", verdict(s, name), "28J13")
@@ -130,7 +170,11 @@ def bytes_as_they_are(checks, cluster):
     checks.equal("SQL_ASCII: UTF-8", verdict(s, "zoë", "zoë", "zoë"), "u1")
     e = "convert_from('\\xe9', 'SQL_ASCII')"
     checks.equal("SQL_ASCII: issuer", s.code(f"SELECT auth.init('{PUBLIC}', issuer => {e})"), "22P05")
-    for change in (f"audience = ARRAY['zoë', {e}]", f"required_claims = ARRAY['exp', {e}]", f"token_types = ARRAY['JWT', {e}]"):
+    for change in (
+        f"audience = ARRAY['zoë', {e}]",
+        f"required_claims = ARRAY['exp', {e}]",
+        f"token_types = ARRAY['JWT', {e}]",
+    ):
         s.query(f"BEGIN; UPDATE auth.issuers SET {change}")
         checks.equal(f"SQL_ASCII: {change}", verdict(s, "zoë", "zoë", "zoë"), "28J03")
         s.query("ROLLBACK")

@@ -30,12 +30,20 @@ def rotation(checks, cluster, db, endpoint):
     checks.equal("its keys", issuer.kids(), ["e1"])
     checks.equal("they count", [issuer.sign_in(session, 1), session.value(WHO)], [None, "u1"])
     checks.equal("status", issuer.status("state, source, failures, last_error"), ["live", issuer.url, "0", None])
-    checks.equal("times", issuer.status("last_success <= now(), last_attempt <= now(), next_attempt > now()"), ["t", "t", "t"])
+    checks.equal(
+        "times", issuer.status("last_success <= now(), last_attempt <= now(), next_attempt > now()"), ["t", "t", "t"]
+    )
 
     request = endpoint.last(issuer.path)
-    checks.equal("the request", [request.method, request.version, request.headers["host"]], ["GET", "HTTP/1.1", endpoint.host])
+    checks.equal(
+        "the request", [request.method, request.version, request.headers["host"]], ["GET", "HTTP/1.1", endpoint.host]
+    )
     checks.true("says who asks", request.headers.get("user-agent", "").startswith("pg_auth_jwt/"))
-    checks.equal("and nothing of the server's", {"authorization", "cookie", "referer", "proxy-authorization"} & set(request.headers), set())
+    checks.equal(
+        "and nothing of the server's",
+        {"authorization", "cookie", "referer", "proxy-authorization"} & set(request.headers),
+        set(),
+    )
 
     checks.equal("again", issuer.refresh()[0], "unchanged")
     checks.equal("by its ETag", endpoint.last(issuer.path).headers.get("if-none-match"), keys(1).etag())
@@ -68,20 +76,37 @@ def rotation(checks, cluster, db, endpoint):
     for asker in askers:
         asker.begin_query(f"SELECT outcome FROM auth.refresh('{issuer.name}')")
     endpoint.wait(issuer.path, before + 1)
-    until(lambda: owner.value("SELECT count(*) FROM pg_stat_activity WHERE query ~ 'auth.refresh' AND state = 'active'") == "11", "all have asked")
+    until(
+        lambda: owner.value("SELECT count(*) FROM pg_stat_activity WHERE query ~ 'auth.refresh' AND state = 'active'")
+        == "11",
+        "all have asked",
+    )
     held.release()
     outcomes = [asker.receive()[0][0] for asker in askers]
-    checks.true(f"asked for by ten at once: {outcomes}", set(outcomes) <= {"changed", "unchanged"} and "changed" in outcomes)
+    checks.true(
+        f"asked for by ten at once: {outcomes}", set(outcomes) <= {"changed", "unchanged"} and "changed" in outcomes
+    )
     checks.true(f"requests: {issuer.seen() - before}", issuer.seen() - before <= 2)
 
     # Other members of the set.
-    issuer.script(Answer(jwks_of(ed25519.key(1).jwk(alg="EdDSA", use="sig", x5t="x", unknown={"a": [1]}), ed25519.key(2).jwk(use="enc"))))
+    issuer.script(
+        Answer(
+            jwks_of(
+                ed25519.key(1).jwk(alg="EdDSA", use="sig", x5t="x", unknown={"a": [1]}), ed25519.key(2).jwk(use="enc")
+            )
+        )
+    )
     checks.equal("only what changed", [issuer.outcome(), issuer.kids()], ["changed", ["e1"]])
     checks.equal("a key of another use does not count", other.code(WHO), "28J03")
     issuer.script(keys(1, 3, chunked=True))
     checks.equal("chunked", [issuer.outcome(), issuer.kids()], ["changed", ["e1", "e3"]])
-    checks.equal("a lower-case host, a query and a port",
-                 owner.code(f"SELECT auth.follow_url('{issuer.name}', '{endpoint.script('/rotation?a=b', keys(1)).replace('localhost', 'LOCALHOST')}')"), None)
+    checks.equal(
+        "a lower-case host, a query and a port",
+        owner.code(
+            f"SELECT auth.follow_url('{issuer.name}', '{endpoint.script('/rotation?a=b', keys(1)).replace('localhost', 'LOCALHOST')}')"
+        ),
+        None,
+    )
     checks.equal("are the same endpoint", [issuer.outcome(), endpoint.seen("/rotation?a=b")], ["changed", 1])
 
 
@@ -93,14 +118,25 @@ def no_fetch(checks, cluster, db, endpoint):
     before = issuer.seen()
     forged = issuer.token(1)[:-8] + "AAAAAAAA"
     checks.equal("a bad signature", session.code("SELECT auth.jwt_session_init($1)", forged), "28J04")
-    bad = {"expired": {"seconds": -3600}, "not yet valid": {"nbf": 2**40}, "another audience": {"aud": "other"},
-           "no audience": {"aud": None}, "no sub": {"sub": 7}, "another issuer": {"iss": "https://other.test.example"},
-           "another type": {"header": {"typ": "at"}}, "critical": {"header": {"crit": ["b64"], "b64": False}},
-           "none": {"header": {"alg": "none"}}, "HS256": {"header": {"alg": "HS256"}}}
+    bad = {
+        "expired": {"seconds": -3600},
+        "not yet valid": {"nbf": 2**40},
+        "another audience": {"aud": "other"},
+        "no audience": {"aud": None},
+        "no sub": {"sub": 7},
+        "another issuer": {"iss": "https://other.test.example"},
+        "another type": {"header": {"typ": "at"}},
+        "critical": {"header": {"crit": ["b64"], "b64": False}},
+        "none": {"header": {"alg": "none"}},
+        "HS256": {"header": {"alg": "HS256"}},
+    }
     for what, claims in bad.items():
         checks.true(f"{what}: refused", issuer.sign_in(session, 9, **claims))
-    checks.equal("an unknown key, where the token is for another issuer",
-                 session.code("SELECT auth.jwt_session_init($1)", ed25519.token(9, "https://unknown.test.example")), "28J13")
+    checks.equal(
+        "an unknown key, where the token is for another issuer",
+        session.code("SELECT auth.jwt_session_init($1)", ed25519.token(9, "https://unknown.test.example")),
+        "28J13",
+    )
     # Nor a new key id within 30 s of the one before.
     issuer.change("unknown_key_after = now() + interval '30 s'")
     checks.equal("within 30 s", issuer.sign_in(session, 9), "28J03")
@@ -115,7 +151,10 @@ def no_fetch(checks, cluster, db, endpoint):
     session.query("SET pg_auth_jwt.fetch_wait = 0")
     checks.equal("without a wait, after 30 s", issuer.sign_in(session, 8), "28J03")
     checks.true("fetched behind it", endpoint.wait(issuer.path, before + 1))
-    until(lambda: issuer.state("unknown_key_after > now() + interval '20 s'") == "t", "the next early refresh is half a minute off")
+    until(
+        lambda: issuer.state("unknown_key_after > now() + interval '20 s'") == "t",
+        "the next early refresh is half a minute off",
+    )
     checks.equal("and not again", [issuer.sign_in(session, 7), issuer.seen()], ["28J03", before + 1])
 
 
@@ -132,16 +171,31 @@ def due(checks, cluster, db, endpoint):
         with cluster.session(db) as new:
             checks.equal(f"{what}: accepted meanwhile", issuer.sign_in(new, 1), None)
         checks.true(f"{what}: fetched", endpoint.wait(issuer.path, before + 1))
-        until(lambda: issuer.state("outcome IS NOT NULL AND next_attempt BETWEEN now() AND now() + interval '2 hours' "
-                                   "AND last_success BETWEEN now() - interval '1 min' AND now()") == "t", what)
+        until(
+            lambda: issuer.state(
+                "outcome IS NOT NULL AND next_attempt BETWEEN now() AND now() + interval '2 hours' "
+                "AND last_success BETWEEN now() - interval '1 min' AND now()"
+            )
+            == "t",
+            what,
+        )
 
     becomes_due("its time has come", "next_attempt = now() - interval '1 s'")
     becomes_due("no time is set", "next_attempt = NULL")
-    becomes_due("the clock was a day ahead", "next_attempt = now() + interval '1 day', last_attempt = now() + interval '1 day', "
-                "last_success = now() + interval '1 day', answer_date = now() + interval '1 day', unknown_key_after = now() + interval '1 day'")
-    becomes_due("the clock was a day behind", "next_attempt = now() - interval '1 day', last_attempt = now() - interval '1 day', "
-                "last_success = now() - interval '1 day', answer_date = now() - interval '1 day', unknown_key_after = now() - interval '1 day'")
-    becomes_due("a fetch that crashed", "next_attempt = now() - interval '1 s', outcome = NULL, last_attempt = now() - interval '11 s'")
+    becomes_due(
+        "the clock was a day ahead",
+        "next_attempt = now() + interval '1 day', last_attempt = now() + interval '1 day', "
+        "last_success = now() + interval '1 day', answer_date = now() + interval '1 day', unknown_key_after = now() + interval '1 day'",
+    )
+    becomes_due(
+        "the clock was a day behind",
+        "next_attempt = now() - interval '1 day', last_attempt = now() - interval '1 day', "
+        "last_success = now() - interval '1 day', answer_date = now() - interval '1 day', unknown_key_after = now() - interval '1 day'",
+    )
+    becomes_due(
+        "a fetch that crashed",
+        "next_attempt = now() - interval '1 s', outcome = NULL, last_attempt = now() - interval '11 s'",
+    )
     becomes_due("at the end of time", "next_attempt = 'infinity'")
     becomes_due("before time", "next_attempt = '-infinity', last_attempt = '-infinity'")
     before = issuer.seen()
@@ -164,25 +218,50 @@ def wrong_answers(checks, cluster, db, endpoint):
     secret = {"kty": "oct", "kid": "e6", "alg": "HS256", "k": "c2VjcmV0" * 8}
     good = ed25519.key(6).jwk()
     wrong = {
-        "500": Answer("", 500), "404": Answer("", 404), "401": Answer("", 401), "204": Answer("", 204), "206": keys(6, status=206),
-        "500 with keys": keys(6, status=500), "201 with keys": keys(6, status=201), "an unasked 304": Answer("", 304),
-        "301": Answer("", 301, {"Location": attacker}), "302 with keys": keys(6, status=302, headers={"Location": attacker}),
-        "307": Answer("", 307, {"Location": "/attacker"}), "308": Answer("", 308, {"Location": "http://169.254.169.254/"}),
-        "nothing": Answer(""), "garbage": Answer(b"\x00\xff\xfe" * 50), "HTML": Answer("<!doctype html><title>Sign in</title>"),
-        "{}": Answer("{}"), "[]": Answer("[]"), "null": Answer("null"), "no keys": Answer('{"keys": []}'), "keys that are none": Answer('{"keys": {}}'),
-        "two documents": Answer(jwks_of(good) + jwks_of(good)), "keys twice": Answer('{"keys": [], ' + jwks_of(good)[1:]),
-        "a bare JWK inside of a string": Answer(json.dumps(jwks_of(good))), "unusable keys only": Answer(jwks_of(rsa)),
-        "a private key": Answer(jwks_of(ed25519.key(6).private_jwk())), "a private key among others": Answer(jwks_of(good, ed25519.key(7).private_jwk())),
-        "a secret": Answer(jwks_of(secret)), "a secret among others": Answer(jwks_of(good, secret)),
+        "500": Answer("", 500),
+        "404": Answer("", 404),
+        "401": Answer("", 401),
+        "204": Answer("", 204),
+        "206": keys(6, status=206),
+        "500 with keys": keys(6, status=500),
+        "201 with keys": keys(6, status=201),
+        "an unasked 304": Answer("", 304),
+        "301": Answer("", 301, {"Location": attacker}),
+        "302 with keys": keys(6, status=302, headers={"Location": attacker}),
+        "307": Answer("", 307, {"Location": "/attacker"}),
+        "308": Answer("", 308, {"Location": "http://169.254.169.254/"}),
+        "nothing": Answer(""),
+        "garbage": Answer(b"\x00\xff\xfe" * 50),
+        "HTML": Answer("<!doctype html><title>Sign in</title>"),
+        "{}": Answer("{}"),
+        "[]": Answer("[]"),
+        "null": Answer("null"),
+        "no keys": Answer('{"keys": []}'),
+        "keys that are none": Answer('{"keys": {}}'),
+        "two documents": Answer(jwks_of(good) + jwks_of(good)),
+        "keys twice": Answer('{"keys": [], ' + jwks_of(good)[1:]),
+        "a bare JWK inside of a string": Answer(json.dumps(jwks_of(good))),
+        "unusable keys only": Answer(jwks_of(rsa)),
+        "a private key": Answer(jwks_of(ed25519.key(6).private_jwk())),
+        "a private key among others": Answer(jwks_of(good, ed25519.key(7).private_jwk())),
+        "a secret": Answer(jwks_of(secret)),
+        "a secret among others": Answer(jwks_of(good, secret)),
         "two keys of one kid": Answer(jwks_of(good, ed25519.key(7).jwk(kid="e6"))),
         "101 keys": Answer(jwks_of(*(ed25519.key(6).jwk(kid=f"e{n}") for n in range(101)))),
-        "2 MiB": Answer(jwks_of(good, ed25519.key(7).jwk(x5c=["x" * 2**21]))), "2 MiB, chunked": Answer(jwks_of(good, ed25519.key(7).jwk(x5c=["x" * 2**21])), chunked=True),
+        "2 MiB": Answer(jwks_of(good, ed25519.key(7).jwk(x5c=["x" * 2**21]))),
+        "2 MiB, chunked": Answer(jwks_of(good, ed25519.key(7).jwk(x5c=["x" * 2**21])), chunked=True),
         "a length of 4 GiB": Answer(jwks_of(good), headers={"Content-Length": str(2**32 + 5)}),
-        "deep": Answer('{"keys": ' + "[" * 100000), "deep in a key": Answer(jwks_of(good)[:-3] + ', "x5c": ' + "[" * 200 + "]" * 200 + "}]}"),
-        "U+0000": Answer('{"keys": [{"kty": "OKP", "kid": "a\\u0000b"}]}'), "not UTF-8": Answer(jwks_of(good).replace("e6", "\u00fc").encode("latin-1")),
-        "UTF-16": Answer(jwks_of(good).encode("utf-16")), "gzip": Answer(jwks_of(good), headers={"Content-Encoding": "gzip"}),
-        "cut off": keys(6, close=40), "not HTTP": Answer(raw=b"SSH-2.0-OpenSSH_9.2\r\n"), "no status": Answer(raw=b"HTTP/1.1\r\n\r\n{}"),
-        "endless headers": Answer(stall="endless"), "one long header": keys(6, headers={"X-Long": "x" * 300000}),
+        "deep": Answer('{"keys": ' + "[" * 100000),
+        "deep in a key": Answer(jwks_of(good)[:-3] + ', "x5c": ' + "[" * 200 + "]" * 200 + "}]}"),
+        "U+0000": Answer('{"keys": [{"kty": "OKP", "kid": "a\\u0000b"}]}'),
+        "not UTF-8": Answer(jwks_of(good).replace("e6", "\u00fc").encode("latin-1")),
+        "UTF-16": Answer(jwks_of(good).encode("utf-16")),
+        "gzip": Answer(jwks_of(good), headers={"Content-Encoding": "gzip"}),
+        "cut off": keys(6, close=40),
+        "not HTTP": Answer(raw=b"SSH-2.0-OpenSSH_9.2\r\n"),
+        "no status": Answer(raw=b"HTTP/1.1\r\n\r\n{}"),
+        "endless headers": Answer(stall="endless"),
+        "one long header": keys(6, headers={"X-Long": "x" * 300000}),
         "two lengths": Answer(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 300\r\n\r\n{}"),
         "an informational status for ever": Answer(raw=b"HTTP/1.1 100 Continue\r\n\r\n" * 200),
     }
@@ -194,12 +273,16 @@ def wrong_answers(checks, cluster, db, endpoint):
         checks.equal(f"{what}: failed", outcome, "failed")
         checks.true(f"{what}: says why", detail and len(detail) < 1000 and detail.isprintable())
         checks.equal(f"{what}: counted", int(issuer.state("failures")), failures + 1)
-        checks.equal(f"{what}: the keys stay", owner.query(f"SELECT * FROM auth.jwks WHERE issuer = '{issuer.name}'"), stored)
+        checks.equal(
+            f"{what}: the keys stay", owner.query(f"SELECT * FROM auth.jwks WHERE issuer = '{issuer.name}'"), stored
+        )
     checks.equal("the redirects' target was not asked", endpoint.seen("/attacker"), own["attacker"])
     checks.equal("still signed in", session.value(WHO), "u1")
     checks.equal("status", issuer.status("state, last_error IS NOT NULL"), ["live", "t"])
     checks.equal("no secret in what is shown", SECRETS.findall(str(owner.query("TABLE auth.key_status"))), [])
-    checks.equal("afterwards", [issuer.list(1).outcome(), issuer.status("failures, last_error")], ["unchanged", ["0", None]])
+    checks.equal(
+        "afterwards", [issuer.list(1).outcome(), issuer.status("failures, last_error")], ["unchanged", ["0", None]]
+    )
 
     # Of the rest, what cannot be used is left out, and said.
     issuer.script(Answer(jwks_of(good, rsa)))
@@ -212,25 +295,43 @@ def wrong_answers(checks, cluster, db, endpoint):
     checks.true("100 keys", issuer.outcome() in ("changed", "failed"))
 
     # What comes from outside is escaped where it is shown.
-    odd = {"a reason": Answer(raw=b"HTTP/1.1 500 \x1b[2J\xff\x07 x\r\nContent-Length: 0\r\n\r\n"),
-           "a location": Answer("", 302, {"Location": "https://x/\u00ff\x1b[31m" + "y" * 5000}),
-           "a key id": Answer(json.dumps({"keys": [{"kty": "RSA", "kid": "\u202e\n\u001b[31m" + "y" * 5000, "n": "AQAB", "e": "AQAB"}]})),
-           "an encoding": keys(6, headers={"Content-Encoding": "\x1b" + "y" * 5000})}
+    odd = {
+        "a reason": Answer(raw=b"HTTP/1.1 500 \x1b[2J\xff\x07 x\r\nContent-Length: 0\r\n\r\n"),
+        "a location": Answer("", 302, {"Location": "https://x/\u00ff\x1b[31m" + "y" * 5000}),
+        "a key id": Answer(
+            json.dumps({"keys": [{"kty": "RSA", "kid": "\u202e\n\u001b[31m" + "y" * 5000, "n": "AQAB", "e": "AQAB"}]})
+        ),
+        "an encoding": keys(6, headers={"Content-Encoding": "\x1b" + "y" * 5000}),
+    }
     for what, answer in odd.items():
         issuer.script(answer).outcome()
         error = issuer.status("last_error")
-        checks.true(f"{what}: bounded and printable: {error!r:.300}", error and len(error) < 1000 and error.isprintable())
+        checks.true(
+            f"{what}: bounded and printable: {error!r:.300}", error and len(error) < 1000 and error.isprintable()
+        )
 
 
 def stalls(checks, cluster, db, endpoint, names):
     """At each phase; two at once, as many as fetch at a time."""
     owner = cluster.session(db, "owner_role")
     names.set("stalled.test.example", "stall")
-    with Endpoint(cluster.authority, stall="connect") as unconnected, Endpoint(cluster.authority, stall="tls") as silent:
+    with (
+        Endpoint(cluster.authority, stall="connect") as unconnected,
+        Endpoint(cluster.authority, stall="tls") as silent,
+    ):
         cluster.allow(endpoint.host, unconnected.host, silent.host, f"stalled.test.example:{endpoint.port}")
-        issuers = {what: Issuer(owner, where, f"stalls_{n}", *answers) for n, (what, where, *answers) in enumerate([
-            ("connect", unconnected), ("TLS", silent), ("head", endpoint, keys(6, stall="head")),
-            ("body", endpoint, keys(6, stall="body")), ("a byte a second", endpoint, keys(6, stall="drip"))])}
+        issuers = {
+            what: Issuer(owner, where, f"stalls_{n}", *answers)
+            for n, (what, where, *answers) in enumerate(
+                [
+                    ("connect", unconnected),
+                    ("TLS", silent),
+                    ("head", endpoint, keys(6, stall="head")),
+                    ("body", endpoint, keys(6, stall="body")),
+                    ("a byte a second", endpoint, keys(6, stall="drip")),
+                ]
+            )
+        }
         issuers["look-up"] = Issuer(owner, endpoint, "stalls_dns", follow=False)
         issuers["look-up"].follow(f"https://stalled.test.example:{endpoint.port}/x")
         outcomes = {}
@@ -269,10 +370,14 @@ def schedule(checks, cluster, db, endpoint):
 
     # Some 30 s are left for a slow machine: the time counts from the answer.
     usual = {
-        "no word of it": ({}, 600), "max-age": ({"Cache-Control": "public, max-age=120"}, 120),
-        "less the age": ({"Cache-Control": "max-age=1200", "Age": "600"}, 600), "too short": ({"Cache-Control": "max-age=5"}, 60),
-        "too long": ({"Cache-Control": "max-age=31536000"}, 3600), "no-store": ({"Cache-Control": "no-store, max-age=0"}, 60),
-        "negative": ({"Cache-Control": "max-age=-5"}, 600), "not a number": ({"Cache-Control": "max-age=soon"}, 600),
+        "no word of it": ({}, 600),
+        "max-age": ({"Cache-Control": "public, max-age=120"}, 120),
+        "less the age": ({"Cache-Control": "max-age=1200", "Age": "600"}, 600),
+        "too short": ({"Cache-Control": "max-age=5"}, 60),
+        "too long": ({"Cache-Control": "max-age=31536000"}, 3600),
+        "no-store": ({"Cache-Control": "no-store, max-age=0"}, 60),
+        "negative": ({"Cache-Control": "max-age=-5"}, 600),
+        "not a number": ({"Cache-Control": "max-age=soon"}, 600),
         "older than its age": ({"Cache-Control": "max-age=600", "Age": "99999999999999999999"}, 60),
         "in capitals and quotes": ({"CACHE-CONTROL": 'Max-Age="300"'}, 300),
     }
@@ -284,11 +389,21 @@ def schedule(checks, cluster, db, endpoint):
     for wait, seconds in zip(waits, expected):
         checks.true(f"failures: {wait} s, and not about {seconds}", seconds * 0.4 <= wait <= seconds * 1.6 + 30)
     checks.true(f"doubling: {waits}", waits[0] < waits[2] < waits[4])
-    retry = {"in seconds": ("1800", 1800), "too long": ("864000", 3600), "a date": (http_date(1800), 1800), "in the past": (http_date(-1800), 300),
-             "less than the back-off": ("1", 300), "not readable": ("soon", 300), "beyond numbers": ("9" * 30, 3600), "negative": ("-1800", 300)}
+    retry = {
+        "in seconds": ("1800", 1800),
+        "too long": ("864000", 3600),
+        "a date": (http_date(1800), 1800),
+        "in the past": (http_date(-1800), 300),
+        "less than the back-off": ("1", 300),
+        "not readable": ("soon", 300),
+        "beyond numbers": ("9" * 30, 3600),
+        "negative": ("-1800", 300),
+    }
     for what, (value, seconds) in retry.items():
         wait = wait_after(Answer("", 429, {"Retry-After": value}))
-        checks.true(f"Retry-After {what}: {wait} s, and not about {seconds}", seconds * 0.4 <= wait <= seconds * 1.6 + 30)
+        checks.true(
+            f"Retry-After {what}: {wait} s, and not about {seconds}", seconds * 0.4 <= wait <= seconds * 1.6 + 30
+        )
         if seconds >= 1800:
             checks.true(f"Retry-After {what}: not before {seconds} s", wait >= seconds * 0.98)
     checks.true("and back", wait_after(keys(1)) > 500)
@@ -308,7 +423,9 @@ def discovery(checks, cluster, db, endpoint):
         path = f"/tenant{next(count)}" if prefix is None else prefix
         name = issuer or endpoint.url + path
         content = document(name, path) if callable(document) else document
-        endpoint.script(path.rstrip("/") + well_known, content if isinstance(content, Answer) else Answer(json.dumps(content)))
+        endpoint.script(
+            path.rstrip("/") + well_known, content if isinstance(content, Answer) else Answer(json.dumps(content))
+        )
         code = owner.code(f"SELECT auth.follow_url('{name}', audience => '{{app}}')")
         if code:
             return code
@@ -322,35 +439,69 @@ def discovery(checks, cluster, db, endpoint):
     checks.equal("right", discover(right), ("changed", "2"))
     checks.equal("right, with a slash", discover(right, "/slash/"), ("changed", "2"))
     name = f"{endpoint.url}/slash/"
-    checks.equal("its tokens", session.code("SELECT auth.jwt_session_init($1)", ed25519.token(1, name, aud="app")), None)
-    checks.equal("without the slash", session.code("SELECT auth.jwt_session_init($1)", ed25519.token(1, name[:-1], aud="app")), "28J13")
-    checks.equal("is looked up again each time", [owner.value(f"SELECT outcome FROM auth.refresh('{name}')"), endpoint.seen("/slash" + well_known) >= 2],
-                 ["unchanged", True])
+    checks.equal(
+        "its tokens", session.code("SELECT auth.jwt_session_init($1)", ed25519.token(1, name, aud="app")), None
+    )
+    checks.equal(
+        "without the slash",
+        session.code("SELECT auth.jwt_session_init($1)", ed25519.token(1, name[:-1], aud="app")),
+        "28J13",
+    )
+    checks.equal(
+        "is looked up again each time",
+        [owner.value(f"SELECT outcome FROM auth.refresh('{name}')"), endpoint.seen("/slash" + well_known) >= 2],
+        ["unchanged", True],
+    )
     # The keys move.
-    endpoint.script("/slash" + well_known, Answer(json.dumps({"issuer": name, "jwks_uri": endpoint.script("/moved", keys(3))})))
-    checks.equal("the keys moved", [owner.value(f"SELECT outcome FROM auth.refresh('{name}')"), endpoint.seen("/moved")], ["changed", 1])
+    endpoint.script(
+        "/slash" + well_known, Answer(json.dumps({"issuer": name, "jwks_uri": endpoint.script("/moved", keys(3))}))
+    )
+    checks.equal(
+        "the keys moved",
+        [owner.value(f"SELECT outcome FROM auth.refresh('{name}')"), endpoint.seen("/moved")],
+        ["changed", 1],
+    )
 
     asked = endpoint.seen("/discovered")
     wrong = {
         "another issuer": {"issuer": "https://other.test.example", "jwks_uri": jwks},
         "a slash more": lambda name, path: {"issuer": name + "/", "jwks_uri": jwks},
         "in capitals": lambda name, path: {"issuer": name.upper(), "jwks_uri": jwks},
-        "no issuer": {"jwks_uri": jwks}, "an issuer that is no text": {"issuer": [endpoint.url], "jwks_uri": jwks},
-        "two issuers": lambda name, path: Answer('{"issuer": "https://other.test.example", "issuer": "%s", "jwks_uri": "%s"}' % (name, jwks)),
-        "no jwks_uri": lambda name, path: {"issuer": name}, "plain HTTP": lambda name, path: {"issuer": name, "jwks_uri": jwks.replace("https:", "http:")},
+        "no issuer": {"jwks_uri": jwks},
+        "an issuer that is no text": {"issuer": [endpoint.url], "jwks_uri": jwks},
+        "two issuers": lambda name, path: Answer(
+            '{"issuer": "https://other.test.example", "issuer": "%s", "jwks_uri": "%s"}' % (name, jwks)
+        ),
+        "no jwks_uri": lambda name, path: {"issuer": name},
+        "plain HTTP": lambda name, path: {"issuer": name, "jwks_uri": jwks.replace("https:", "http:")},
         "a file": lambda name, path: {"issuer": name, "jwks_uri": "file:///etc/passwd"},
-        "a host that is not listed": lambda name, path: {"issuer": name, "jwks_uri": f"https://127.0.0.1:{endpoint.port}/discovered"},
+        "a host that is not listed": lambda name, path: {
+            "issuer": name,
+            "jwks_uri": f"https://127.0.0.1:{endpoint.port}/discovered",
+        },
         "a relative jwks_uri": lambda name, path: {"issuer": name, "jwks_uri": "/discovered"},
         "metadata": lambda name, path: {"issuer": name, "jwks_uri": "https://169.254.169.254/latest"},
         "with a password": lambda name, path: {"issuer": name, "jwks_uri": jwks.replace("https://", "https://a:b@")},
-        "a redirect": Answer("", 302, {"Location": jwks}), "a JWKS": keys(1), "nothing": Answer(""), "large": Answer(" " * 2**21 + "{}"),
+        "a redirect": Answer("", 302, {"Location": jwks}),
+        "a JWKS": keys(1),
+        "nothing": Answer(""),
+        "large": Answer(" " * 2**21 + "{}"),
     }
     for what, document in wrong.items():
         checks.equal(f"discovery: {what}", discover(document), ("failed", "0"))
     checks.equal("discovery: no wrong document was followed", endpoint.seen("/discovered"), asked)
-    for what, name in {"no URL": "app", "the issuer for all": "*", "plain HTTP": "http://93.184.216.34", "with a query": f"{endpoint.url}/x?y",
-                       "with a fragment": f"{endpoint.url}/x#y"}.items():
-        checks.equal(f"discovery for an issuer that is {what}", owner.code(f"SELECT auth.follow_url('{name}', audience => '{{app}}')"), "22023")
+    for what, name in {
+        "no URL": "app",
+        "the issuer for all": "*",
+        "plain HTTP": "http://93.184.216.34",
+        "with a query": f"{endpoint.url}/x?y",
+        "with a fragment": f"{endpoint.url}/x#y",
+    }.items():
+        checks.equal(
+            f"discovery for an issuer that is {what}",
+            owner.code(f"SELECT auth.follow_url('{name}', audience => '{{app}}')"),
+            "22023",
+        )
 
 
 def certificates(checks, cluster, db, endpoint, place):
@@ -358,16 +509,30 @@ def certificates(checks, cluster, db, endpoint, place):
     issuer = Issuer(owner, endpoint, "certificates", keys(1))
     checks.equal("the authority of fetch_ca_file", issuer.outcome(), "changed")
     other = Authority(f"{place}/other", "another authority")
-    with open(f"{place}/empty.pem", "w"), open(f"{place}/garbage.pem", "w") as garbage, open(f"{place}/unreadable.pem", "w"):
+    with (
+        open(f"{place}/empty.pem", "w"),
+        open(f"{place}/garbage.pem", "w") as garbage,
+        open(f"{place}/unreadable.pem", "w"),
+    ):
         garbage.write("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     os.chmod(f"{place}/unreadable.pem", 0o600)
-    for what, file in {"another authority": other.pem, "a file that is missing": f"{place}/none.pem", "an empty file": f"{place}/empty.pem",
-                       "a file that is none": f"{place}/garbage.pem", "a folder": place, "a file of root's": f"{place}/unreadable.pem",
-                       "an authority's key": other.key, "a device": "/dev/zero", "a pipe": "/proc/self/fd/0"}.items():
+    for what, file in {
+        "another authority": other.pem,
+        "a file that is missing": f"{place}/none.pem",
+        "an empty file": f"{place}/empty.pem",
+        "a file that is none": f"{place}/garbage.pem",
+        "a folder": place,
+        "a file of root's": f"{place}/unreadable.pem",
+        "an authority's key": other.key,
+        "a device": "/dev/zero",
+        "a pipe": "/proc/self/fd/0",
+    }.items():
         cluster.set(fetch_ca_file=file)
         outcome, detail = issuer.refresh()
         checks.equal(f"fetch_ca_file, {what}", outcome, "failed")
-        checks.true(f"fetch_ca_file, {what}: says so: {detail}", detail and re.search("certificate|CA|fetch_ca_file", detail))
+        checks.true(
+            f"fetch_ca_file, {what}: says so: {detail}", detail and re.search("certificate|CA|fetch_ca_file", detail)
+        )
     cluster.set(fetch_ca_file="")
     checks.equal("the system's authorities", issuer.outcome(), "failed")
     cluster.set(fetch_ca_file=cluster.authority.pem)
@@ -413,14 +578,19 @@ def documented(checks, cluster, db, endpoint, names):
         return session.code("SELECT auth.jwt_session_init($1)", ed25519.token(key, issuer, aud="my-app"))
 
     run(root, "allow_hosts")
-    until(lambda: owner.value("SELECT current_setting('pg_auth_jwt.fetch_hosts', true)") == "auth.example.com", "the host is listed")
+    until(
+        lambda: owner.value("SELECT current_setting('pg_auth_jwt.fetch_hosts', true)") == "auth.example.com",
+        "the host is listed",
+    )
     checks.equal("followed", [row[:2] for row in run(owner, "follow_url")], [[issuer, "changed"]])
     checks.equal("its tokens", verify(1), None)
     checks.equal("nothing to alert on", run(owner, "endpoint_alerts"), [])
     endpoint.script("/documented", Answer("", 500))
     for _ in range(5):
         owner.query("SELECT auth.refresh()")
-    checks.equal("five failures", [row[:4] for row in run(owner, "endpoint_alerts")], [[issuer, f"{issuer}{path}", "live", "5"]])
+    checks.equal(
+        "five failures", [row[:4] for row in run(owner, "endpoint_alerts")], [[issuer, f"{issuer}{path}", "live", "5"]]
+    )
     endpoint.script("/documented", keys(1))
     owner.query("DELETE FROM auth.jwks WHERE kid = 'e1'; SELECT auth.refresh()")
     checks.equal("withdrawn", verify(1), "28J03")
@@ -432,8 +602,10 @@ def main():
     checks = Checks()
     with folder() as place:
         names = Names(f"{place}/names")
-        with FetchingCluster("endpoint", place, environ=names.environ) as cluster, \
-                Endpoint(cluster.authority, names=("localhost", "127.0.0.1", "auth.example.com")) as endpoint:
+        with (
+            FetchingCluster("endpoint", place, environ=names.environ) as cluster,
+            Endpoint(cluster.authority, names=("localhost", "127.0.0.1", "auth.example.com")) as endpoint,
+        ):
             cluster.allow(endpoint.host)
             db = cluster.create_db("test")
             rotation(checks, cluster, db, endpoint)

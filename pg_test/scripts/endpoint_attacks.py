@@ -29,7 +29,11 @@ def ended_by_hand(checks, cluster, db, endpoint):
     checks.equal("then the endpoint withdraws it", [issuer.outcome(), issuer.kids()], ["changed", ["e2"]])
     issuer.list(1, 2)
     issuer.outcome()
-    checks.equal("and lists it again", [issuer.kids(), issuer.sign_in(session, 1), issuer.sign_in(session, 2)], [["e2"], "28J03", None])
+    checks.equal(
+        "and lists it again",
+        [issuer.kids(), issuer.sign_in(session, 1), issuer.sign_in(session, 2)],
+        [["e2"], "28J03", None],
+    )
     # A key without an end comes and goes as the endpoint says, and one with an end keeps it where
     # only its other members change.
     issuer.list(2, 3)
@@ -40,7 +44,11 @@ def ended_by_hand(checks, cluster, db, endpoint):
     checks.equal("one that was not ended", [issuer.outcome(), issuer.sign_in(session, 3)], ["changed", None])
     owner.query("UPDATE auth.jwks SET expires_at = now() WHERE kid = 'e3'")
     issuer.script(jwks_of(ed25519.key(2).jwk(), ed25519.key(3).jwk(kid="other")))
-    checks.equal("another kid", [issuer.outcome(), issuer.kids(), issuer.sign_in(session, 3, header={"kid": "other"})], ["changed", ["e2", "other"], "28J03"])
+    checks.equal(
+        "another kid",
+        [issuer.outcome(), issuer.kids(), issuer.sign_in(session, 3, header={"kid": "other"})],
+        ["changed", ["e2", "other"], "28J03"],
+    )
     checks.equal("is no withdrawal", owner.value("SELECT count(*) FROM auth.withdrawn_keys"), "1")
 
 
@@ -49,26 +57,42 @@ def refused_by_the_tables(checks, cluster, db, endpoint):
     owner, session, root = cluster.session(db, "owner_role"), cluster.session(db), cluster.session(db, "postgres")
     issuer = Issuer(owner, endpoint, "refused", keys(1))
     issuer.outcome()
-    root.query("CREATE FUNCTION public.fail() RETURNS trigger LANGUAGE plpgsql AS"
-               " $$ BEGIN RAISE 'so nicht: %', repeat('ä', 5000) USING ERRCODE = '23514'; END $$")
+    root.query(
+        "CREATE FUNCTION public.fail() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE 'so nicht: %', repeat('ä', 5000) USING ERRCODE = '23514'; END $$"
+    )
     # The process works in a restricted operation, which no deferred trigger may use.
     for moment, create, why in (
         ("at once", "TRIGGER fail AFTER INSERT ON auth.jwks", "SQLSTATE 23514: so nicht"),
-        ("at the commit", "CONSTRAINT TRIGGER fail AFTER INSERT ON auth.jwks DEFERRABLE INITIALLY DEFERRED", "SQLSTATE 42501: cannot fire deferred trigger"),
+        (
+            "at the commit",
+            "CONSTRAINT TRIGGER fail AFTER INSERT ON auth.jwks DEFERRABLE INITIALLY DEFERRED",
+            "SQLSTATE 42501: cannot fire deferred trigger",
+        ),
     ):
         root.query(f"CREATE {create} FOR EACH ROW EXECUTE FUNCTION public.fail()")
         issuer.list(2)
         outcome, detail = issuer.refresh()
         checks.equal(f"{moment}: the outcome", outcome, "failed")
-        checks.true(f"{moment}: says what failed: {detail}", detail and "could not be stored" in detail and why in detail)
+        checks.true(
+            f"{moment}: says what failed: {detail}", detail and "could not be stored" in detail and why in detail
+        )
         checks.true(f"{moment}: in bounds", detail and len(detail) <= 1000)
         checks.equal(f"{moment}: and backs off", issuer.state(ATTEMPT), ["failed", "1", "t"])
-        checks.equal(f"{moment}: all is as it was", [issuer.kids(), issuer.sign_in(session, 1), issuer.sign_in(session, 2)], [["e1"], None, "28J03"])
+        checks.equal(
+            f"{moment}: all is as it was",
+            [issuer.kids(), issuer.sign_in(session, 1), issuer.sign_in(session, 2)],
+            [["e1"], None, "28J03"],
+        )
         checks.true(f"{moment}: the status says so", why in (issuer.status("last_error") or ""))
         checks.true(f"{moment}: the log, too", why in cluster.log())
         root.query("DROP TRIGGER fail ON auth.jwks")
         issuer.list(1)
-        checks.equal(f"{moment}: until it succeeds", [issuer.outcome(), issuer.state("failures, last_error")], ["unchanged", ["0", None]])
+        checks.equal(
+            f"{moment}: until it succeeds",
+            [issuer.outcome(), issuer.state("failures, last_error")],
+            ["unchanged", ["0", None]],
+        )
 
 
 def locked_tables(checks, cluster, db, endpoint):
@@ -83,7 +107,9 @@ def locked_tables(checks, cluster, db, endpoint):
     checks.true(f"names the reason: {detail}", "another transaction" in (detail or ""))
     checks.equal("and backs off", issuer.state(ATTEMPT), ["failed", "1", "t"])
     writer.query("ROLLBACK")
-    checks.equal("later it succeeds", [issuer.outcome(), issuer.kids(), issuer.sign_in(session, 2)], ["changed", ["e2"], None])
+    checks.equal(
+        "later it succeeds", [issuer.outcome(), issuer.kids(), issuer.sign_in(session, 2)], ["changed", ["e2"], None]
+    )
 
 
 def long_leases(checks, cluster, db, endpoint):
@@ -94,15 +120,23 @@ def long_leases(checks, cluster, db, endpoint):
     for number, length in enumerate(("200 years", "1000000 years", "178000000 years"), 2):
         owner.query(f"UPDATE auth.issuers SET max_stale = '{length}'")
         issuer.list(number)
-        checks.equal(f"{length}: a rotation", [issuer.outcome(), issuer.status(), issuer.sign_in(session, number)], ["changed", "live", None])
+        checks.equal(
+            f"{length}: a rotation",
+            [issuer.outcome(), issuer.status(), issuer.sign_in(session, number)],
+            ["changed", "live", None],
+        )
         issuer.script(Answer("", 500))
         checks.equal(f"{length}: a failure", [issuer.outcome(), issuer.state("failures")], ["failed", "1"])
     owner.query("UPDATE auth.issuers SET max_stale = '7 days'")
     for column in ("last_success", "last_attempt", "next_attempt", "unknown_key_after", "answer_date", "last_modified"):
-        for number, value in enumerate(("infinity", "-infinity", "4714-11-24 00:00:00+00 BC", "294276-12-31 23:59:59.999999+00"), 1):
+        for number, value in enumerate(
+            ("infinity", "-infinity", "4714-11-24 00:00:00+00 BC", "294276-12-31 23:59:59.999999+00"), 1
+        ):
             issuer.list(number + 10)
             issuer.change(f"{column} = '{value}'")
-            checks.equal(f"{column} = {value}", [issuer.outcome(), issuer.sign_in(session, number + 10)], ["changed", None])
+            checks.equal(
+                f"{column} = {value}", [issuer.outcome(), issuer.sign_in(session, number + 10)], ["changed", None]
+            )
 
 
 def odd_keys(checks, cluster, db, endpoint):
@@ -114,7 +148,9 @@ def odd_keys(checks, cluster, db, endpoint):
     long = "".join(ed25519.key(number).jwk()["x"] for number in range(20, 90))
     issuer.script(jwks_of(ed25519.key(2).jwk(), ed25519.key(3).jwk(kid=long)))
     outcome, detail = issuer.refresh()
-    checks.equal("a key id of 3,000 bytes", [outcome, issuer.kids(), issuer.sign_in(session, 2)], ["changed", ["e2"], None])
+    checks.equal(
+        "a key id of 3,000 bytes", [outcome, issuer.kids(), issuer.sign_in(session, 2)], ["changed", ["e2"], None]
+    )
     checks.true(f"is named: {detail}", "longer than 1024 bytes" in (detail or "") and len(detail) < 400)
     issuer.script(jwks_of(ed25519.key(4).jwk(), ed25519.key(5).jwk(kid=long[:1024])))
     checks.equal("one of 1,024", [issuer.outcome(), len(issuer.kids())], ["changed", 2])
@@ -123,7 +159,9 @@ def odd_keys(checks, cluster, db, endpoint):
 def other_encodings(checks, cluster, db, endpoint):
     """Foreign text in a database whose encoding lacks its characters."""
     latin = f"{db}_latin1"
-    cluster.client("createdb", "-T", "template0", "-E", "LATIN1", "--lc-collate=C", "--lc-ctype=C", "-O", "owner_role", latin)
+    cluster.client(
+        "createdb", "-T", "template0", "-E", "LATIN1", "--lc-collate=C", "--lc-ctype=C", "-O", "owner_role", latin
+    )
     owner, session = cluster.session(latin, "owner_role"), None
     owner.query("CREATE EXTENSION pg_auth_jwt")
     with cluster.session(latin, "postgres") as root:
@@ -133,7 +171,9 @@ def other_encodings(checks, cluster, db, endpoint):
     session = cluster.session(latin)
     issuer.script(jwks_of(ed25519.key(2).jwk(), {"kty": "OKP", "crv": "X", "kid": "日本", "x": "AA"}))
     outcome, detail = issuer.refresh()
-    checks.equal("a key that is skipped", [outcome, issuer.kids(), issuer.sign_in(session, 2)], ["changed", ["e2"], None])
+    checks.equal(
+        "a key that is skipped", [outcome, issuer.kids(), issuer.sign_in(session, 2)], ["changed", ["e2"], None]
+    )
     checks.true(f"its name: {detail}", "??" in (detail or ""))
     issuer.script(jwks_of(ed25519.key(3).jwk(), ed25519.key(4).jwk(kid="日本")))
     checks.equal("one whose name cannot be stored", [issuer.outcome(), issuer.kids()], ["changed", ["e3"]])
@@ -171,7 +211,11 @@ def moved_keys(checks, cluster, db, endpoint):
     # An endpoint that says so unasked.
     endpoint.script("/v3", Answer("", 304))
     name_uri("/v3")
-    checks.equal("one without keys", [outcome(), owner.value("SELECT jwks_uri FROM auth.endpoints")], ["failed", endpoint.url + "/v2"])
+    checks.equal(
+        "one without keys",
+        [outcome(), owner.value("SELECT jwks_uri FROM auth.endpoints")],
+        ["failed", endpoint.url + "/v2"],
+    )
 
 
 def clock_set_back(checks, cluster, db, endpoint):
@@ -183,7 +227,11 @@ def clock_set_back(checks, cluster, db, endpoint):
     for value in ("now() + interval '1 year'", "'infinity'"):
         issuer.change(f"last_success = {value}, last_attempt = {value}, next_attempt = {value}, answer_date = {value}")
         issuer.outcome()
-        checks.equal(f"{value}: the keys count no longer than from now", issuer.state("last_success BETWEEN now() - interval '1 min' AND now()"), "t")
+        checks.equal(
+            f"{value}: the keys count no longer than from now",
+            issuer.state("last_success BETWEEN now() - interval '1 min' AND now()"),
+            "t",
+        )
         checks.true(f"{value}: for seven days", issuer.status("valid_until < now() + interval '8 days'") == "t")
     # The Date of an answer has whole seconds; the fetch began later in the same second.
     for column in ("answer_date", "last_modified"):
@@ -192,7 +240,11 @@ def clock_set_back(checks, cluster, db, endpoint):
             issuer.script(lambda _, number=number: keys(number, headers={header: http_date()}))
             issuer.change("answer_date = NULL, last_modified = NULL, last_success = now() - interval '1 min'")
             issuer.change(f"{column} = now() + interval '1 day'")
-            checks.equal(f"{column} ahead: a rotation ({number})", [issuer.outcome(), issuer.sign_in(session, number)], ["changed", None])
+            checks.equal(
+                f"{column} ahead: a rotation ({number})",
+                [issuer.outcome(), issuer.sign_in(session, number)],
+                ["changed", None],
+            )
 
 
 def asked_to_wait(checks, cluster, db, endpoint):
@@ -204,25 +256,40 @@ def asked_to_wait(checks, cluster, db, endpoint):
         issuer.script(Answer("", 429, {"Retry-After": str(seconds)}))
         issuer.change("unknown_key_after = NULL")
         checks.equal(f"{seconds}: refused", issuer.outcome(), "failed")
-        checks.equal(f"{seconds}: no token asks before", issuer.state(f"unknown_key_after - last_attempt BETWEEN interval '{wait} s' AND interval '{wait + 8} s'"), "t")
+        checks.equal(
+            f"{seconds}: no token asks before",
+            issuer.state(f"unknown_key_after - last_attempt BETWEEN interval '{wait} s' AND interval '{wait + 8} s'"),
+            "t",
+        )
         requests = issuer.seen()
         checks.equal(f"{seconds}: an unknown key", issuer.sign_in(session, 9), "28J03")
         until(lambda: not cluster.workers(), "no fetch runs")
         checks.equal(f"{seconds}: asks nothing", issuer.seen(), requests)
     issuer.list(1)
-    checks.equal("the endpoint answers again", [issuer.outcome(), issuer.state("unknown_key_after <= last_attempt + interval '30 s'")], ["unchanged", "t"])
+    checks.equal(
+        "the endpoint answers again",
+        [issuer.outcome(), issuer.state("unknown_key_after <= last_attempt + interval '30 s'")],
+        ["unchanged", "t"],
+    )
     # Without a wait that has begun there is none to shorten, or to begin.
     issuer.change("unknown_key_after = NULL")
     issuer.list(2)
-    checks.equal("a change that no token caused", [issuer.outcome(), issuer.state("unknown_key_after")], ["changed", None])
+    checks.equal(
+        "a change that no token caused", [issuer.outcome(), issuer.state("unknown_key_after")], ["changed", None]
+    )
 
 
 def edited_state(checks, cluster, db, endpoint):
     """What the owner writes into auth.endpoints counts in sessions that know the keys already."""
     owner, session = cluster.session(db, "owner_role"), cluster.session(db)
     issuer = Issuer(owner, endpoint, "edited", keys(1))
-    for change in ("UPDATE auth.endpoints SET last_success = NULL", "UPDATE auth.endpoints SET last_success = '-infinity'",
-                   "UPDATE auth.endpoints SET last_success = now() - interval '30 days'", "DELETE FROM auth.endpoints", "TRUNCATE auth.endpoints"):
+    for change in (
+        "UPDATE auth.endpoints SET last_success = NULL",
+        "UPDATE auth.endpoints SET last_success = '-infinity'",
+        "UPDATE auth.endpoints SET last_success = now() - interval '30 days'",
+        "DELETE FROM auth.endpoints",
+        "TRUNCATE auth.endpoints",
+    ):
         issuer.list(1)
         issuer.outcome()
         until(lambda: issuer.sign_in(session, 1) is None, "the keys count")
@@ -256,10 +323,25 @@ def deleted_meanwhile(checks, cluster, db, endpoint):
 
 def main():
     checks = Checks()
-    with folder() as place, FetchingCluster("endpoint_attacks", place) as cluster, Endpoint(cluster.authority) as endpoint:
+    with (
+        folder() as place,
+        FetchingCluster("endpoint_attacks", place) as cluster,
+        Endpoint(cluster.authority) as endpoint,
+    ):
         cluster.allow(endpoint.host)
-        for part in (ended_by_hand, refused_by_the_tables, locked_tables, long_leases, odd_keys, other_encodings, moved_keys,
-                     clock_set_back, asked_to_wait, edited_state, deleted_meanwhile):
+        for part in (
+            ended_by_hand,
+            refused_by_the_tables,
+            locked_tables,
+            long_leases,
+            odd_keys,
+            other_encodings,
+            moved_keys,
+            clock_set_back,
+            asked_to_wait,
+            edited_state,
+            deleted_meanwhile,
+        ):
             part(checks, cluster, cluster.create_db(f"test_{part.__name__}"), endpoint)
         log = cluster.log()
         checks.equal("no process failed", re.findall("pg_auth_jwt fetch.*exited with exit code.*", log), [])

@@ -25,21 +25,28 @@ def older_answers(checks, cluster, db, endpoint):
         issuer.script(keys(1, 2, headers={header: http_date(-4000)}))
         checks.equal(f"{header}: an older answer", [issuer.outcome(), issuer.kids()], ["outdated", ["e2", "e3"]])
         checks.equal(f"{header}: is no failure", issuer.state("failures"), "0")
-        checks.true(f"{header}: asked again in a minute", 45 <= float(issuer.state("extract(epoch FROM next_attempt - last_attempt)")) <= 75)
+        checks.true(
+            f"{header}: asked again in a minute",
+            45 <= float(issuer.state("extract(epoch FROM next_attempt - last_attempt)")) <= 75,
+        )
         issuer.script(keys(2, 4, headers={header: http_date(-50)}))
         checks.equal(f"{header}: a newer one", [issuer.outcome(), issuer.kids()], ["changed", ["e2", "e4"]])
         # The server's clock was set back, or went wrong once.
         issuer.script(keys(5, headers={header: http_date(-4000)}))
         checks.equal(f"{header}: older again", issuer.outcome(), "outdated")
         issuer.change("last_success = now() - interval '2 hours'")
-        checks.equal(f"{header}: after an hour without a newer one", [issuer.outcome(), issuer.kids()], ["changed", ["e5"]])
+        checks.equal(
+            f"{header}: after an hour without a newer one", [issuer.outcome(), issuer.kids()], ["changed", ["e5"]]
+        )
         issuer.script(keys(6, headers={header: http_date(86400 * 365)}))
         issuer.outcome()
         issuer.script(keys(7))
         issuer.change("last_success = now() - interval '2 hours'")
         checks.equal(f"{header}: after a date in the future", [issuer.outcome(), issuer.kids()], ["changed", ["e7"]])
         issuer.script(keys(7, 9, headers={header: http_date()}))
-        checks.equal(f"{header}: and what follows counts at once", [issuer.outcome(), issuer.kids()], ["changed", ["e7", "e9"]])
+        checks.equal(
+            f"{header}: and what follows counts at once", [issuer.outcome(), issuer.kids()], ["changed", ["e7", "e9"]]
+        )
         for value in ("yesterday", "Thu, 01 Jan 1970 00:00:00 GMT", "Thu, 31 Dec 9999 23:59:59 GMT", ""):
             issuer.script(keys(8, headers={header: value}))
             checks.true(f"{header}: {value!r} is survived", issuer.outcome() in ("changed", "unchanged", "outdated"))
@@ -50,7 +57,9 @@ def ends_of_trust(checks, cluster, db, endpoint):
     owner, session, cached = cluster.session(db, "owner_role"), cluster.session(db), cluster.session(db)
     issuer = Issuer(owner, endpoint, "ends", keys(1))
     issuer.outcome()
-    checks.equal("seven days", owner.value(f"SELECT max_stale FROM auth.issuers WHERE issuer = '{issuer.name}'"), "7 days")
+    checks.equal(
+        "seven days", owner.value(f"SELECT max_stale FROM auth.issuers WHERE issuer = '{issuer.name}'"), "7 days"
+    )
     checks.equal("before", [issuer.sign_in(cached, 1), cached.value(WHO)], [None, "u1"])
     issuer.script(Answer("", 500)).outcome()
     rules = f"UPDATE auth.issuers SET max_stale = %s WHERE issuer = '{issuer.name}'"
@@ -70,7 +79,9 @@ def ends_of_trust(checks, cluster, db, endpoint):
     owner.query(rules % "'7 days'")
     checks.equal("no more", cached.code(WHO), "28J03")
     issuer.list(1)
-    checks.equal("an answer", [issuer.outcome(), issuer.status(), issuer.sign_in(session, 1)], ["unchanged", "live", None])
+    checks.equal(
+        "an answer", [issuer.outcome(), issuer.status(), issuer.sign_in(session, 1)], ["unchanged", "live", None]
+    )
     until(lambda: cached.code(WHO) is None, "the session that had used it accepts it again")
     # By the clock alone, in the middle of a session.
     issuer.script(Answer("", 500))
@@ -83,8 +94,16 @@ def ends_of_trust(checks, cluster, db, endpoint):
     checks.equal("less than nothing", owner.code(rules % "'-1 s'"), "23514")
     owner.query(rules % "'7 days'")
     # What the owner writes there counts for no more than a success would.
-    for change in ("last_success = 'infinity'", "last_success = '-infinity'", "last_success = NULL", "url = 'https://other.test.example/'",
-                   "failures = -5", "failures = 2147483647", "etag = repeat('x', 100000)", "jwks_uri = 'x'"):
+    for change in (
+        "last_success = 'infinity'",
+        "last_success = '-infinity'",
+        "last_success = NULL",
+        "url = 'https://other.test.example/'",
+        "failures = -5",
+        "failures = 2147483647",
+        "etag = repeat('x', 100000)",
+        "jwks_uri = 'x'",
+    ):
         owner.code(f"UPDATE auth.endpoints SET {change} WHERE issuer = '{issuer.name}'")
         with cluster.session(db) as new:
             checks.true(f"{change}: no crash", issuer.sign_in(new, 1) in (None, "28J03"))
@@ -95,7 +114,11 @@ def ends_of_trust(checks, cluster, db, endpoint):
     issuer.script(Answer("", 500))
     with cluster.session(db) as new:
         checks.equal("no state, no keys", issuer.sign_in(new, 1), "28J03")
-    checks.equal("which a fetch corrects, too", [issuer.list(1).outcome() in ("changed", "unchanged"), issuer.sign_in(session, 1)], [True, None])
+    checks.equal(
+        "which a fetch corrects, too",
+        [issuer.list(1).outcome() in ("changed", "unchanged"), issuer.sign_in(session, 1)],
+        [True, None],
+    )
 
 
 def withdrawn_keys(checks, cluster, db, endpoint):
@@ -107,7 +130,9 @@ def withdrawn_keys(checks, cluster, db, endpoint):
     owner.query(f"DELETE FROM auth.jwks WHERE issuer = '{issuer.name}' AND kid = 'e1'")
     checks.equal("withdrawn", session.code(WHO), "28J03")
     issuer.list(2, 1)
-    checks.equal("not fetched again", [issuer.outcome() != "failed", issuer.kids(), session.code(WHO)], [True, ["e2"], "28J03"])
+    checks.equal(
+        "not fetched again", [issuer.outcome() != "failed", issuer.kids(), session.code(WHO)], [True, ["e2"], "28J03"]
+    )
     checks.true("which is said", "withdrawn_keys" in (issuer.status("last_error") or ""))
     # The same key by another name is the same key.
     issuer.script(Answer(jwks_of(ed25519.key(1).jwk(kid="other"), ed25519.key(2).jwk())))
@@ -120,12 +145,18 @@ def withdrawn_keys(checks, cluster, db, endpoint):
     named_user = cluster.session(db)
     checks.equal("and counts", issuer.sign_in(named_user, 3), None)
     checks.equal("an unchanged set", issuer.outcome(), "unchanged")
-    thumbprint = owner.value(f"DELETE FROM auth.jwks WHERE issuer = '{issuer.name}' AND kid = 'alias' RETURNING thumbprint")
+    thumbprint = owner.value(
+        f"DELETE FROM auth.jwks WHERE issuer = '{issuer.name}' AND kid = 'alias' RETURNING thumbprint"
+    )
     checks.equal("all names go with one", [issuer.kids(), named_user.code(WHO)], [["e2"], "28J03"])
     checks.equal("and stay away", [issuer.outcome() != "failed", issuer.kids()], [True, ["e2"]])
     owner.query(f"DELETE FROM auth.withdrawn_keys WHERE issuer = '{issuer.name}' AND thumbprint = '{thumbprint}'")
-    checks.equal("until that is taken back, for all", [issuer.outcome(), issuer.kids()], ["changed", ["", "alias", "e2", "e3"]])
-    owner.query(f"INSERT INTO auth.withdrawn_keys (issuer, thumbprint) SELECT issuer, thumbprint FROM auth.jwks WHERE kid = 'e3' AND issuer = '{issuer.name}'")
+    checks.equal(
+        "until that is taken back, for all", [issuer.outcome(), issuer.kids()], ["changed", ["", "alias", "e2", "e3"]]
+    )
+    owner.query(
+        f"INSERT INTO auth.withdrawn_keys (issuer, thumbprint) SELECT issuer, thumbprint FROM auth.jwks WHERE kid = 'e3' AND issuer = '{issuer.name}'"
+    )
     checks.equal("a note deletes all names too", issuer.kids(), ["e2"])
     issuer.list(2)
     issuer.outcome()
@@ -138,7 +169,11 @@ def withdrawn_keys(checks, cluster, db, endpoint):
     checks.equal("nor from another URL", issuer.kids(), ["e2"])
     issuer.follow()
     owner.query(f"DELETE FROM auth.withdrawn_keys WHERE issuer = '{issuer.name}'")
-    checks.equal("until that is taken back", [issuer.outcome(), issuer.kids(), session.value(WHO)], ["changed", ["e1", "e2"], "u1"])
+    checks.equal(
+        "until that is taken back",
+        [issuer.outcome(), issuer.kids(), session.value(WHO)],
+        ["changed", ["e1", "e2"], "u1"],
+    )
     # An end that was set by hand stays, and is kept when the endpoint's answer changes.
     owner.query(f"UPDATE auth.jwks SET expires_at = now() WHERE issuer = '{issuer.name}' AND kid = 'e1'")
     checks.equal("expired by hand", session.code(WHO), "28J03")
@@ -147,17 +182,36 @@ def withdrawn_keys(checks, cluster, db, endpoint):
     other = Issuer(owner, endpoint, "withdrawn_not", keys(1))
     other.outcome()
     owner.query("TRUNCATE auth.jwks")
-    checks.equal("all at once", [issuer.outcome() in ("unchanged", "failed"), issuer.kids(), other.outcome() in ("unchanged", "failed"), other.kids()], [True, [], True, []])
+    checks.equal(
+        "all at once",
+        [
+            issuer.outcome() in ("unchanged", "failed"),
+            issuer.kids(),
+            other.outcome() in ("unchanged", "failed"),
+            other.kids(),
+        ],
+        [True, [], True, []],
+    )
     checks.true("of the two issuers", int(owner.value("SELECT count(DISTINCT issuer) FROM auth.withdrawn_keys")) == 2)
     owner.query(f"SELECT auth.unfollow('{issuer.name}')")
-    checks.equal("which unfollow forgets", owner.value(f"SELECT count(*) FROM auth.withdrawn_keys WHERE issuer = '{issuer.name}'"), "0")
+    checks.equal(
+        "which unfollow forgets",
+        owner.value(f"SELECT count(*) FROM auth.withdrawn_keys WHERE issuer = '{issuer.name}'"),
+        "0",
+    )
     issuer.follow()
     checks.equal("so that it can be followed again", [issuer.outcome(), issuer.kids()], ["changed", ["e1", "e2", "e3"]])
     owner.query("BEGIN; TRUNCATE auth.issuers CASCADE; ROLLBACK")
     owner.query(f"BEGIN; DELETE FROM auth.jwks WHERE issuer = '{issuer.name}'; ROLLBACK")
-    checks.equal("a withdrawal that was rolled back", [issuer.outcome(), issuer.kids()], ["unchanged", ["e1", "e2", "e3"]])
+    checks.equal(
+        "a withdrawal that was rolled back", [issuer.outcome(), issuer.kids()], ["unchanged", ["e1", "e2", "e3"]]
+    )
     owner.query(f"UPDATE auth.issuers SET issuer = '{issuer.name}/new' WHERE issuer = '{issuer.name}'")
-    checks.equal("a renamed issuer keeps its keys", owner.value(f"SELECT count(*) FROM auth.jwks WHERE issuer = '{issuer.name}/new'"), "3")
+    checks.equal(
+        "a renamed issuer keeps its keys",
+        owner.value(f"SELECT count(*) FROM auth.jwks WHERE issuer = '{issuer.name}/new'"),
+        "3",
+    )
     owner.query(f"UPDATE auth.issuers SET issuer = '{issuer.name}' WHERE issuer = '{issuer.name}/new'")
     checks.equal("and is fetched on", [issuer.outcome() != "failed", issuer.kids()], [True, ["e1", "e2", "e3"]])
 
@@ -168,7 +222,9 @@ def written_by_hand(checks, cluster, db, endpoint):
     owner, root = cluster.session(db, "owner_role"), cluster.session(db, "postgres")
     issuer = Issuer(owner, endpoint, "by_hand", keys(1, 2))
     issuer.outcome()
-    owner.query(f"INSERT INTO auth.issuers (issuer) VALUES ('https://loaded.example'); SELECT auth.init('{ed25519.jwks(7)}', 'https://loaded.example')")
+    owner.query(
+        f"INSERT INTO auth.issuers (issuer) VALUES ('https://loaded.example'); SELECT auth.init('{ed25519.jwks(7)}', 'https://loaded.example')"
+    )
     mine, loaded = f"issuer = '{issuer.name}'", "issuer = 'https://loaded.example'"
     new = ed25519.key(8).jwk()
     jwk = f"'{json.dumps(new)}'"
@@ -189,8 +245,11 @@ def written_by_hand(checks, cluster, db, endpoint):
                 owner.query(write)
                 checks.true(f"{what} is refused", False)
             except PgError as error:
-                checks.equal(f"{what}, {state}", [error.code, "fetched from a URL" in error.fields["M"], "auth.unfollow" in error.fields["H"]],
-                             ["55000", True, True])
+                checks.equal(
+                    f"{what}, {state}",
+                    [error.code, "fetched from a URL" in error.fields["M"], "auth.unfollow" in error.fields["H"]],
+                    ["55000", True, True],
+                )
     owner.query("UPDATE auth.issuers SET enabled = true")
     try:
         owner.copy("COPY auth.jwks (issuer, jwk) FROM stdin", [f"{issuer.name}\t{json.dumps(new)}"])
@@ -200,13 +259,23 @@ def written_by_hand(checks, cluster, db, endpoint):
     checks.equal("nothing was stored", issuer.kids(), ["e1", "e2"])
     # Not another key: a name and an algorithm for one that has none, and an end.
     owner.query(f"UPDATE auth.jwks SET alg = 'EdDSA', expires_at = '2100-01-01' WHERE {mine} AND kid = 'e1'")
-    checks.equal("stay", [issuer.outcome() in ("changed", "unchanged"), owner.value(f"SELECT alg || ' ' || expires_at::date FROM auth.jwks WHERE {mine} AND kid = 'e1'")],
-                 [True, "EdDSA 2100-01-01"])
+    checks.equal(
+        "stay",
+        [
+            issuer.outcome() in ("changed", "unchanged"),
+            owner.value(f"SELECT alg || ' ' || expires_at::date FROM auth.jwks WHERE {mine} AND kid = 'e1'"),
+        ],
+        [True, "EdDSA 2100-01-01"],
+    )
     # Rows that were stored before come back: a saved table, and a replica.
-    owner.query(f"CREATE TEMP TABLE saved AS SELECT * FROM auth.jwks WHERE {mine}; BEGIN; DELETE FROM auth.jwks WHERE {mine};"
-                "INSERT INTO auth.jwks TABLE saved; COMMIT")
+    owner.query(
+        f"CREATE TEMP TABLE saved AS SELECT * FROM auth.jwks WHERE {mine}; BEGIN; DELETE FROM auth.jwks WHERE {mine};"
+        "INSERT INTO auth.jwks TABLE saved; COMMIT"
+    )
     checks.equal("saved rows", issuer.kids(), ["e1", "e2"])
-    root.query(f"SET session_replication_role = replica; {writes['INSERT']}; UPDATE auth.jwks SET jwk = jwk WHERE {mine}")
+    root.query(
+        f"SET session_replication_role = replica; {writes['INSERT']}; UPDATE auth.jwks SET jwk = jwk WHERE {mine}"
+    )
     checks.equal("replicated rows", issuer.kids(), ["e1", "e2", "e8"])
     owner.query("DELETE FROM auth.withdrawn_keys")
     issuer.list(1, 2)
@@ -234,7 +303,11 @@ def one_source(checks, cluster, db, endpoint):
     checks.equal("is not fetched", owner.code(refresh), "55000")
     issuer.follow()
     checks.equal("and back", [issuer.outcome(), issuer.kids()], ["changed", ["e1"]])
-    checks.equal("unfollowed", [owner.value(f"SELECT auth.unfollow('{issuer.name}')"), issuer.kids(), issuer.state("url")], ["t", [], None])
+    checks.equal(
+        "unfollowed",
+        [owner.value(f"SELECT auth.unfollow('{issuer.name}')"), issuer.kids(), issuer.state("url")],
+        ["t", [], None],
+    )
     checks.equal("auth.init again", owner.value(init), "1")
     owner.query(f"DELETE FROM auth.issuers WHERE issuer = '{issuer.name}'")
     owner.notices.clear()
@@ -242,7 +315,9 @@ def one_source(checks, cluster, db, endpoint):
     checks.true("no audience: a NOTICE", any("audience" in notice["M"] for notice in owner.notices))
     all_of_them = dict(owner.query("SELECT issuer, outcome FROM auth.refresh()"))
     checks.equal("auth.refresh() of all", all_of_them.get(issuer.name), "changed")
-    checks.true("an issuer that is not there", owner.code("SELECT outcome FROM auth.refresh('https://unknown.test.example')"))
+    checks.true(
+        "an issuer that is not there", owner.code("SELECT outcome FROM auth.refresh('https://unknown.test.example')")
+    )
     with cluster.session(db) as user:
         for call in ("auth.refresh()", "auth.refresh(NULL)", "auth.follow_url('a', 'https://a')", "auth.unfollow('a')"):
             checks.equal(f"{call} by a user", user.code(f"SELECT {call}"), "42501")

@@ -46,13 +46,17 @@ def fetched_beside(checks, what, cluster, good):
 def cannot_be_claimed(checks, cluster, db, owner, good):
     """A trigger of the owner's keeps the claim from being written."""
     root = cluster.session(db, "postgres")
-    root.query("CREATE FUNCTION public.not_that() RETURNS trigger LANGUAGE plpgsql AS "
-               "'BEGIN IF NEW.issuer LIKE ''https://stuck%'' THEN RETURN NULL; END IF; RETURN NEW; END'")
+    root.query(
+        "CREATE FUNCTION public.not_that() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN IF NEW.issuer LIKE ''https://stuck%'' THEN RETURN NULL; END IF; RETURN NEW; END'"
+    )
     stuck = Issuer(owner, good.endpoint, "stuck", keys(1))
     for event in ("UPDATE", "INSERT OR UPDATE"):
         if event != "UPDATE":
             root.query("DELETE FROM auth.endpoints WHERE issuer LIKE 'https://stuck%'")
-        root.query(f"CREATE OR REPLACE TRIGGER not_that BEFORE {event} ON auth.endpoints FOR EACH ROW EXECUTE FUNCTION public.not_that()")
+        root.query(
+            f"CREATE OR REPLACE TRIGGER not_that BEFORE {event} ON auth.endpoints FOR EACH ROW EXECUTE FUNCTION public.not_that()"
+        )
         before = stuck.seen()
         fetched_beside(checks, f"no {event}", cluster, good)
         checks.equal(f"no {event}: requests without a claim", stuck.seen(), before)
@@ -65,25 +69,48 @@ def cannot_be_claimed(checks, cluster, db, owner, good):
 def is_no_endpoint(checks, cluster, db, owner, good):
     """Sources that auth.follow_url does not write: refused; where the constraint is gone, not
     fetched from."""
-    sources = ('{"kind": "url", "url": "https://x.example/jwks", "comment": "staging"}', '{"kind": "url", "url": 5}', '{"kind": "url", "url": null}',
-               '{"kind": "discovery"}', '{"kind": "discovery", "url": ["https://x.example/"]}', '{"url": "https://x.example/"}', '[]', '"url"', '["url"]')
+    sources = (
+        '{"kind": "url", "url": "https://x.example/jwks", "comment": "staging"}',
+        '{"kind": "url", "url": 5}',
+        '{"kind": "url", "url": null}',
+        '{"kind": "discovery"}',
+        '{"kind": "discovery", "url": ["https://x.example/"]}',
+        '{"url": "https://x.example/"}',
+        "[]",
+        '"url"',
+        '["url"]',
+    )
 
     def codes():
-        return {owner.code("INSERT INTO auth.issuers (issuer, audience, source) VALUES ($1, '{app}', $2::jsonb)", f"https://bad{n}.example", source)
-                for n, source in enumerate(sources)}
+        return {
+            owner.code(
+                "INSERT INTO auth.issuers (issuer, audience, source) VALUES ($1, '{app}', $2::jsonb)",
+                f"https://bad{n}.example",
+                source,
+            )
+            for n, source in enumerate(sources)
+        }
 
     checks.equal("refused", codes(), {"23514"})
     cluster.session(db, "postgres").query("ALTER TABLE auth.issuers DROP CONSTRAINT source_known")
     checks.equal("stored", codes(), {None})
     fetched_beside(checks, "no endpoint", cluster, good)
-    checks.equal("nothing was begun for them", owner.value("SELECT count(*) FROM auth.endpoints WHERE issuer LIKE 'https://bad%'"), "0")
+    checks.equal(
+        "nothing was begun for them",
+        owner.value("SELECT count(*) FROM auth.endpoints WHERE issuer LIKE 'https://bad%'"),
+        "0",
+    )
     owner.query("DELETE FROM auth.issuers WHERE issuer LIKE 'https://bad%'")
 
 
 def main():
     checks = Checks()
     settings = {"shared_preload_libraries": "pg_auth_jwt", "log_min_messages": "debug1"}
-    with folder() as place, FetchingCluster("endpoint_launcher", place, **settings) as cluster, Endpoint(cluster.authority) as endpoint:
+    with (
+        folder() as place,
+        FetchingCluster("endpoint_launcher", place, **settings) as cluster,
+        Endpoint(cluster.authority) as endpoint,
+    ):
         cluster.allow(endpoint.host)
         db = cluster.create_db("test")
         owner = cluster.session(db, "owner_role")

@@ -56,7 +56,9 @@ def dropped_databases(life):
         under_way(life.cluster, life.endpoint, issuer)
         if not how:
             life.checks.equal("another database, meanwhile", root.code(f"DROP DATABASE {other}"), None)
-            life.checks.equal("a database is created", root.code("CREATE DATABASE life_created TEMPLATE template_test"), None)
+            life.checks.equal(
+                "a database is created", root.code("CREATE DATABASE life_created TEMPLATE template_test"), None
+            )
             life.checks.equal("of another name", root.code("ALTER DATABASE life_created RENAME TO life_renamed"), None)
         life.checks.true("the fetch is under way", life.cluster.workers())
         life.checks.equal(f"DROP DATABASE{how}", root.code(f"DROP DATABASE {issuer.db}{how}"), None)
@@ -70,7 +72,8 @@ def dropped_databases(life):
 def changes_in_flight(life):
     """What was asked for does not count any more when the answer comes."""
     changes = {
-        "unfollowed": "SELECT auth.unfollow('{name}')", "deleted": "DELETE FROM auth.issuers WHERE issuer = '{name}'",
+        "unfollowed": "SELECT auth.unfollow('{name}')",
+        "deleted": "DELETE FROM auth.issuers WHERE issuer = '{name}'",
         "renamed": "UPDATE auth.issuers SET issuer = 'https://renamed.test.example' WHERE issuer = '{name}'",
         "disabled": "UPDATE auth.issuers SET enabled = false WHERE issuer = '{name}'",
         "at another URL": "SELECT auth.follow_url('{name}', '{url}?other', '{{app}}')",
@@ -92,7 +95,11 @@ def changes_in_flight(life):
         if "without the extension" in what:
             continue
         stored = issuer.owner.value("SELECT count(*) FROM auth.jwks WHERE kid = 'e6'")
-        life.checks.equal(f"{what}: the answer does not count", stored, "1" if what in ("disabled", "without its state") and stored == "1" else "0")
+        life.checks.equal(
+            f"{what}: the answer does not count",
+            stored,
+            "1" if what in ("disabled", "without its state") and stored == "1" else "0",
+        )
     # Withdrawn by hand while it is being fetched.
     held = Held(keys(1, 6))
     issuer = life.issuer(held)
@@ -108,7 +115,10 @@ def changes_in_flight(life):
     issuer.owner.query("BEGIN; DELETE FROM auth.jwks WHERE kid = 'e1'")
     held.release()
     with life.cluster.session(issuer.db, "postgres") as root:
-        until(lambda: root.value("SELECT count(*) FROM pg_locks WHERE NOT granted") != "0" or not life.cluster.workers(), "the answer waits")
+        until(
+            lambda: root.value("SELECT count(*) FROM pg_locks WHERE NOT granted") != "0" or not life.cluster.workers(),
+            "the answer waits",
+        )
     issuer.owner.query("COMMIT")
     life.idle()
     life.checks.true("withdrawn while the answer waits", "e1" not in issuer.kids())
@@ -153,7 +163,9 @@ def waiting_sessions(life):
         # Terminated, as an administrator would.
         under_way_again = life.issuer(keys(1, stall="head"), db=issuer.db)
         under_way(life.cluster, life.endpoint, under_way_again)
-        root.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type LIKE 'pg_auth_jwt fetch%'")
+        root.query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type LIKE 'pg_auth_jwt fetch%'"
+        )
         life.idle()
         under_way_again.list(1, 2)
         under_way_again.change("last_attempt = now() - interval '11 s', next_attempt = now() - interval '1 s'")
@@ -164,8 +176,11 @@ def dropped_while_waited_for(life):
     """auth.refresh() whose extension is dropped while it waits has an outcome."""
     drop = "DROP EXTENSION pg_auth_jwt CASCADE"
     for change in (drop, f"{drop}; CREATE EXTENSION pg_auth_jwt"):
-        for call in ("SELECT issuer, outcome FROM auth.refresh('{name}')", "SELECT issuer, outcome FROM auth.refresh()",
-                     "SELECT (auth.refresh('{name}')).outcome"):
+        for call in (
+            "SELECT issuer, outcome FROM auth.refresh('{name}')",
+            "SELECT issuer, outcome FROM auth.refresh()",
+            "SELECT (auth.refresh('{name}')).outcome",
+        ):
             held = Held(keys(1))
             issuer = life.issuer(held)
             issuer.owner.begin_query(call.format(name=issuer.name))
@@ -190,37 +205,88 @@ def owners(life):
     def works(what):
         number = 10 + next(turns)
         issuer.list(1, number)
-        life.checks.equal(what, [root.value(f"SELECT outcome FROM auth.refresh('{issuer.name}')"),
-                                 root.value(f"SELECT count(*) FROM auth.jwks WHERE kid = 'e{number}'")], ["changed", "1"])
+        life.checks.equal(
+            what,
+            [
+                root.value(f"SELECT outcome FROM auth.refresh('{issuer.name}')"),
+                root.value(f"SELECT count(*) FROM auth.jwks WHERE kid = 'e{number}'"),
+            ],
+            ["changed", "1"],
+        )
 
     for what, change, back in (
-            ("NOLOGIN", "ALTER ROLE owner_role NOLOGIN", "ALTER ROLE owner_role LOGIN"),
-            ("renamed", "ALTER ROLE owner_role RENAME TO renamed_role", "ALTER ROLE renamed_role RENAME TO owner_role"),
-            ("no connection allowed", "ALTER ROLE owner_role CONNECTION LIMIT 0", "ALTER ROLE owner_role CONNECTION LIMIT -1"),
-            ("not to this database", f"REVOKE CONNECT ON DATABASE {db} FROM PUBLIC, owner_role", f"GRANT CONNECT ON DATABASE {db} TO PUBLIC"),
-            ("expired", "ALTER ROLE owner_role VALID UNTIL '2000-01-01'", "ALTER ROLE owner_role VALID UNTIL 'infinity'"),
-            ("a database for one", f"ALTER DATABASE {db} CONNECTION LIMIT 1", f"ALTER DATABASE {db} CONNECTION LIMIT -1"),
-            ("no grants to PUBLIC", "REVOKE ALL ON SCHEMA public, auth FROM PUBLIC", "GRANT USAGE ON SCHEMA public, auth TO PUBLIC")):
+        ("NOLOGIN", "ALTER ROLE owner_role NOLOGIN", "ALTER ROLE owner_role LOGIN"),
+        ("renamed", "ALTER ROLE owner_role RENAME TO renamed_role", "ALTER ROLE renamed_role RENAME TO owner_role"),
+        (
+            "no connection allowed",
+            "ALTER ROLE owner_role CONNECTION LIMIT 0",
+            "ALTER ROLE owner_role CONNECTION LIMIT -1",
+        ),
+        (
+            "not to this database",
+            f"REVOKE CONNECT ON DATABASE {db} FROM PUBLIC, owner_role",
+            f"GRANT CONNECT ON DATABASE {db} TO PUBLIC",
+        ),
+        ("expired", "ALTER ROLE owner_role VALID UNTIL '2000-01-01'", "ALTER ROLE owner_role VALID UNTIL 'infinity'"),
+        ("a database for one", f"ALTER DATABASE {db} CONNECTION LIMIT 1", f"ALTER DATABASE {db} CONNECTION LIMIT -1"),
+        (
+            "no grants to PUBLIC",
+            "REVOKE ALL ON SCHEMA public, auth FROM PUBLIC",
+            "GRANT USAGE ON SCHEMA public, auth TO PUBLIC",
+        ),
+    ):
         root.query(change)
         works(what)
         root.query(back)
 
     # Settings that the owner may store, against it.
-    hostile = {"default_transaction_read_only": "on", "search_path": "evil, pg_catalog", "statement_timeout": "1", "lock_timeout": "1",
-               "idle_in_transaction_session_timeout": "1", "idle_session_timeout": "1", "row_security": "off", "default_transaction_isolation": "serializable",
-               "default_transaction_deferrable": "on", "role": "authenticated", "datestyle": "SQL, DMY", "intervalstyle": "iso_8601", "timezone": "Pacific/Kiritimati",
-               "client_encoding": "SJIS", "bytea_output": "escape", "extra_float_digits": "-15", "standard_conforming_strings": "off", "work_mem": "64", "client_min_messages": "error",
-               "default_table_access_method": "heap", "synchronous_commit": "off", "plan_cache_mode": "force_generic_plan", "enable_indexscan": "off", "enable_seqscan": "off",
-               "xmloption": "document", "array_nulls": "off", "transform_null_equals": "on", "quote_all_identifiers": "on", "lo_compat_privileges": "off", "jit_above_cost": "0",
-               "pg_auth_jwt.require_token": "on", "pg_auth_jwt.scope": "transaction", "pg_auth_jwt.fetch_wait": "0", "pg_auth_jwt.evaluate_once": "off",
-               "pg_auth_jwt.fetch_hosts": "", "pg_auth_jwt.fetch_ca_file": "/nonexistent"}
+    hostile = {
+        "default_transaction_read_only": "on",
+        "search_path": "evil, pg_catalog",
+        "statement_timeout": "1",
+        "lock_timeout": "1",
+        "idle_in_transaction_session_timeout": "1",
+        "idle_session_timeout": "1",
+        "row_security": "off",
+        "default_transaction_isolation": "serializable",
+        "default_transaction_deferrable": "on",
+        "role": "authenticated",
+        "datestyle": "SQL, DMY",
+        "intervalstyle": "iso_8601",
+        "timezone": "Pacific/Kiritimati",
+        "client_encoding": "SJIS",
+        "bytea_output": "escape",
+        "extra_float_digits": "-15",
+        "standard_conforming_strings": "off",
+        "work_mem": "64",
+        "client_min_messages": "error",
+        "default_table_access_method": "heap",
+        "synchronous_commit": "off",
+        "plan_cache_mode": "force_generic_plan",
+        "enable_indexscan": "off",
+        "enable_seqscan": "off",
+        "xmloption": "document",
+        "array_nulls": "off",
+        "transform_null_equals": "on",
+        "quote_all_identifiers": "on",
+        "lo_compat_privileges": "off",
+        "jit_above_cost": "0",
+        "pg_auth_jwt.require_token": "on",
+        "pg_auth_jwt.scope": "transaction",
+        "pg_auth_jwt.fetch_wait": "0",
+        "pg_auth_jwt.evaluate_once": "off",
+        "pg_auth_jwt.fetch_hosts": "",
+        "pg_auth_jwt.fetch_ca_file": "/nonexistent",
+    }
     issuer.owner.query("SELECT auth.user_id()")
     without_library = life.cluster.session(db, "owner_role")
     for name, value in hostile.items():
         for whose in (f"DATABASE {db}", f"ROLE owner_role IN DATABASE {db}"):
             if issuer.owner.code(f"ALTER {whose} SET {name} = '{value}'") is not None:
                 without_library.code(f"ALTER {whose} SET {name} = '{value}'")
-    stored = root.value(f"SELECT count(*) FROM pg_db_role_setting s, unnest(setconfig) WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = '{db}')")
+    stored = root.value(
+        f"SELECT count(*) FROM pg_db_role_setting s, unnest(setconfig) WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = '{db}')"
+    )
     life.checks.true(f"settings that are stored: {stored}", int(stored) >= 50)
     works("with the owner's settings")
 
@@ -233,17 +299,39 @@ def owners(life):
         issuer.owner.query(f"""CREATE FUNCTION evil.f{n}(a {kind}, b {kind}) RETURNS boolean LANGUAGE plpgsql AS
             $$BEGIN INSERT INTO public.ran VALUES ('operator on {kind}', session_user, current_user); RETURN true; END$$""")
         for operator in ("=", "<", ">", "<=", ">=", "<>", "||", "+", "-", "@>", "->", "->>"):
-            issuer.owner.query(f"CREATE OPERATOR evil.{operator} (LEFTARG = {kind}, RIGHTARG = {kind}, FUNCTION = evil.f{n})")
-    for name, arguments, result in (("now", "", "timestamptz"), ("clock_timestamp", "", "timestamptz"), ("count", "anyelement", "bigint"), ("format", "text", "text"),
-                                    ("to_timestamp", "float8", "timestamptz"), ("sha256", "bytea", "bytea"), ("coalesce_", "text", "text"), ("encode", "bytea, text", "text"),
-                                    ("greatest_", "timestamptz", "timestamptz"), ("hashtextextended", "text, bigint", "bigint"), ("current_setting", "text", "text")):
+            issuer.owner.query(
+                f"CREATE OPERATOR evil.{operator} (LEFTARG = {kind}, RIGHTARG = {kind}, FUNCTION = evil.f{n})"
+            )
+    for name, arguments, result in (
+        ("now", "", "timestamptz"),
+        ("clock_timestamp", "", "timestamptz"),
+        ("count", "anyelement", "bigint"),
+        ("format", "text", "text"),
+        ("to_timestamp", "float8", "timestamptz"),
+        ("sha256", "bytea", "bytea"),
+        ("coalesce_", "text", "text"),
+        ("encode", "bytea, text", "text"),
+        ("greatest_", "timestamptz", "timestamptz"),
+        ("hashtextextended", "text, bigint", "bigint"),
+        ("current_setting", "text", "text"),
+    ):
         issuer.owner.query(f"""CREATE FUNCTION evil.{name}({arguments}) RETURNS {result} LANGUAGE plpgsql AS
             $$BEGIN INSERT INTO public.ran VALUES ('{name}', session_user, current_user); RETURN NULL; END$$""")
-    refused = [sql for sql in (
-        "CREATE TRIGGER t BEFORE INSERT OR UPDATE OR DELETE ON auth.{table} FOR EACH ROW EXECUTE FUNCTION evil.f()", "CREATE RULE r AS ON INSERT TO auth.{table} DO ALSO NOTHING",
-        "CREATE POLICY p ON auth.{table} USING (evil.f0('a', 'b'))", "ALTER TABLE auth.{table} ALTER issuer SET DEFAULT evil.now()::text", "ALTER TABLE auth.{table} ADD CHECK (evil.f0('a', 'b'))",
-        "CREATE INDEX ON auth.{table} ((evil.f0(issuer, issuer)))", "ALTER TABLE auth.{table} ENABLE ROW LEVEL SECURITY", "ALTER TABLE auth.{table} DISABLE TRIGGER ALL")
-        for table in ("issuers", "jwks", "endpoints", "withdrawn_keys") if issuer.owner.code(sql.format(table=table)) != "42501"]
+    refused = [
+        sql
+        for sql in (
+            "CREATE TRIGGER t BEFORE INSERT OR UPDATE OR DELETE ON auth.{table} FOR EACH ROW EXECUTE FUNCTION evil.f()",
+            "CREATE RULE r AS ON INSERT TO auth.{table} DO ALSO NOTHING",
+            "CREATE POLICY p ON auth.{table} USING (evil.f0('a', 'b'))",
+            "ALTER TABLE auth.{table} ALTER issuer SET DEFAULT evil.now()::text",
+            "ALTER TABLE auth.{table} ADD CHECK (evil.f0('a', 'b'))",
+            "CREATE INDEX ON auth.{table} ((evil.f0(issuer, issuer)))",
+            "ALTER TABLE auth.{table} ENABLE ROW LEVEL SECURITY",
+            "ALTER TABLE auth.{table} DISABLE TRIGGER ALL",
+        )
+        for table in ("issuers", "jwks", "endpoints", "withdrawn_keys")
+        if issuer.owner.code(sql.format(table=table)) != "42501"
+    ]
     life.checks.equal("what the owner may attach to the tables", refused, [])
     works("beside the owner's functions")
     life.checks.equal("none of which ran", root.query("TABLE public.ran"), [])
@@ -258,15 +346,35 @@ def dumps(life):
     issuer.change("last_success = now() - interval '8 days', next_attempt = now() + interval '5 min'")
     dump = life.cluster.client("pg_dump", "-U", "owner_role", issuer.db)
     life.cluster.client("createdb", "-O", "owner_role", "life_restored")
-    output = life.cluster.client("psql", "-XAtq", "-U", "owner_role", "-v", "ON_ERROR_STOP=1", "life_restored", input=dump, stderr=subprocess.STDOUT)
-    life.checks.equal("restored without a word", [line for line in output.splitlines() if "ERROR" in line or "WARNING" in line], [])
+    output = life.cluster.client(
+        "psql",
+        "-XAtq",
+        "-U",
+        "owner_role",
+        "-v",
+        "ON_ERROR_STOP=1",
+        "life_restored",
+        input=dump,
+        stderr=subprocess.STDOUT,
+    )
+    life.checks.equal(
+        "restored without a word", [line for line in output.splitlines() if "ERROR" in line or "WARNING" in line], []
+    )
     restored = Issuer(life.cluster.session("life_restored", "owner_role"), life.endpoint, issuer.path[1:], follow=False)
     restored.script(Answer("", 500))
     with life.cluster.session("life_restored") as session:
-        life.checks.equal("its keys are too old", [restored.kids(), restored.sign_in(session, 1), restored.status()], [["e1"], "28J03", "stale"])
+        life.checks.equal(
+            "its keys are too old",
+            [restored.kids(), restored.sign_in(session, 1), restored.status()],
+            [["e1"], "28J03", "stale"],
+        )
         restored.list(1, 2, 3)
         until(lambda: restored.outcome() == "changed", "the restored database fetches")
-        life.checks.equal("a fetch makes them count, without what was withdrawn", [restored.kids(), restored.sign_in(session, 1)], [["e1", "e3"], None])
+        life.checks.equal(
+            "a fetch makes them count, without what was withdrawn",
+            [restored.kids(), restored.sign_in(session, 1)],
+            [["e1", "e3"], None],
+        )
 
 
 def no_free_process(life):
@@ -286,10 +394,15 @@ def no_free_process(life):
         life.checks.equal("a known key", busy.sign_in(session, 1), None)
         error = busy.error(session, 2)
         life.checks.equal("a new one", error.code, "28J03")
-        life.checks.true(f"says why: {error.fields.get('H')}", "max_worker_processes" in error.fields.get("H", "") + error.fields.get("D", ""))
+        life.checks.true(
+            f"says why: {error.fields.get('H')}",
+            "max_worker_processes" in error.fields.get("H", "") + error.fields.get("D", ""),
+        )
         life.idle()
         busy.change("unknown_key_after = NULL, unknown_key_wait = 30, last_attempt = NULL")
-        life.checks.equal("when one is free again", until(lambda: busy.sign_in(session, 2) is None, "the new key is fetched"), True)
+        life.checks.equal(
+            "when one is free again", until(lambda: busy.sign_in(session, 2) is None, "the new key is fetched"), True
+        )
     life.cluster.configure(max_worker_processes=16)
 
 
@@ -350,8 +463,20 @@ def preloaded(life):
     # And when its time comes, later on.
     issuer.list(1, 2, 3, headers={"Cache-Control": "max-age=60"})
     root = life.cluster.session("postgres", "postgres")
-    life.checks.equal("one process for all", root.value("SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'pg_auth_jwt%' AND backend_type NOT LIKE '%refresh%'"), "1")
-    life.checks.equal("without a database", root.value("SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'pg_auth_jwt%' AND datname IS NOT NULL"), "0")
+    life.checks.equal(
+        "one process for all",
+        root.value(
+            "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'pg_auth_jwt%' AND backend_type NOT LIKE '%refresh%'"
+        ),
+        "1",
+    )
+    life.checks.equal(
+        "without a database",
+        root.value(
+            "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'pg_auth_jwt%' AND datname IS NOT NULL"
+        ),
+        "0",
+    )
     life.checks.equal("refreshed by hand", issuer.outcome(), "changed")
     # Databases come and go.
     stalled = life.issuer(keys(1, stall="head"))
@@ -364,12 +489,19 @@ def preloaded(life):
     root.close()
     issuer.change("next_attempt = now() - interval '1 s'")
     with life.cluster.session("postgres", "postgres") as root:
-        launcher = int(root.value("SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'pg_auth_jwt%' AND backend_type NOT LIKE '%refresh%'"))
+        launcher = int(
+            root.value(
+                "SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'pg_auth_jwt%' AND backend_type NOT LIKE '%refresh%'"
+            )
+        )
         root.query(f"SELECT pg_terminate_backend({launcher})")
+
     def restarted():
         with life.cluster.session("postgres", "postgres") as root:
-            return root.value("SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'pg_auth_jwt%' AND backend_type NOT LIKE '%refresh%' "
-                              f"AND pid <> {launcher}")
+            return root.value(
+                "SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'pg_auth_jwt%' AND backend_type NOT LIKE '%refresh%' "
+                f"AND pid <> {launcher}"
+            )
 
     until(restarted, "the launcher is started again", 60)
     stalled = life.issuer(keys(1, stall="head"))
@@ -384,6 +516,7 @@ def standby(life, place):
     fetches."""
     issuer = life.issuer()
     with Cluster("endpoint_standby", standby_of=life.cluster) as follower:
+
         def session(user):
             return follower.session(issuer.db, user)
 
@@ -391,11 +524,17 @@ def standby(life, place):
         issuer.outcome()
         position = issuer.owner.value("SELECT pg_current_wal_flush_lsn()")
         monitor = session("postgres")
-        until(lambda: monitor.value(f"SELECT pg_last_wal_replay_lsn() >= '{position}'") == "t", "the standby has caught up")
+        until(
+            lambda: monitor.value(f"SELECT pg_last_wal_replay_lsn() >= '{position}'") == "t",
+            "the standby has caught up",
+        )
         before = issuer.seen()
         issuer.change("next_attempt = now() - interval '1 hour', unknown_key_after = NULL")
         position = issuer.owner.value("SELECT pg_current_wal_flush_lsn()")
-        until(lambda: monitor.value(f"SELECT pg_last_wal_replay_lsn() >= '{position}'") == "t", "the standby has caught up")
+        until(
+            lambda: monitor.value(f"SELECT pg_last_wal_replay_lsn() >= '{position}'") == "t",
+            "the standby has caught up",
+        )
         user = session("authenticated")
         life.checks.equal("known keys", [issuer.sign_in(user, 1), issuer.sign_in(user, 2)], [None, None])
         error = issuer.error(user, 3)
@@ -406,7 +545,9 @@ def standby(life, place):
         except PgError as error:
             life.checks.equal("auth.refresh() on a standby", error.code, "25006")
             life.checks.true("says where to", "primary" in error.fields.get("H", ""))
-        life.checks.equal("key_status there", session("owner_role").value("SELECT DISTINCT state FROM auth.key_status"), "live")
+        life.checks.equal(
+            "key_status there", session("owner_role").value("SELECT DISTINCT state FROM auth.key_status"), "live"
+        )
         life.checks.equal("the standby has asked nothing", issuer.seen(), before)
         follower.as_pg("pg_ctl", "promote", "--silent", "-D", f"{follower.dir}/data")
         issuer.list(1, 2, 3)
@@ -419,7 +560,11 @@ def standby(life, place):
 
 def main():
     checks = Checks()
-    with folder() as place, FetchingCluster("endpoint_life", place, **{"max_wal_senders": 4}) as cluster, Endpoint(cluster.authority) as endpoint:
+    with (
+        folder() as place,
+        FetchingCluster("endpoint_life", place, **{"max_wal_senders": 4}) as cluster,
+        Endpoint(cluster.authority) as endpoint,
+    ):
         cluster.allow(endpoint.host)
         life = Life(checks, cluster, endpoint)
         dropped_databases(life)

@@ -16,7 +16,10 @@ NOTHING_DUE = "next_attempt = now() + interval '5 min', unknown_key_after = now(
 
 def lint(session, pattern):
     """Levels and codes of the findings whose code or text matches."""
-    return [tuple(row) for row in session.query(f"SELECT level, code FROM auth.lint() AS l WHERE l::text ~ '{pattern}' ORDER BY code")]
+    return [
+        tuple(row)
+        for row in session.query(f"SELECT level, code FROM auth.lint() AS l WHERE l::text ~ '{pattern}' ORDER BY code")
+    ]
 
 
 def withdrawn_by_hand(checks, cluster, db, endpoint):
@@ -28,10 +31,18 @@ def withdrawn_by_hand(checks, cluster, db, endpoint):
     checks.equal("before", [issuer.sign_in(user, 1), user.value(WHO)], [None, "u1"])
     ban = "INSERT INTO auth.withdrawn_keys (issuer, thumbprint) SELECT issuer, thumbprint FROM auth.jwks WHERE kid = '{}' AND issuer = '{}'"
     owner.query(ban.format("e1", issuer.name))
-    checks.equal("withdrawn", [user.code(WHO), issuer.sign_in(user, 1), issuer.kids()], ["28J03", "28J03", ["e2", "e3"]])
-    checks.equal("also after a fetch", [issuer.outcome(), issuer.kids(), issuer.sign_in(user, 2)], ["unchanged", ["e2", "e3"], None])
+    checks.equal(
+        "withdrawn", [user.code(WHO), issuer.sign_in(user, 1), issuer.kids()], ["28J03", "28J03", ["e2", "e3"]]
+    )
+    checks.equal(
+        "also after a fetch",
+        [issuer.outcome(), issuer.kids(), issuer.sign_in(user, 2)],
+        ["unchanged", ["e2", "e3"], None],
+    )
     thumbprint = owner.value(f"SELECT thumbprint FROM auth.jwks WHERE kid = 'e3' AND issuer = '{issuer.name}'")
-    owner.query(f"BEGIN; INSERT INTO auth.withdrawn_keys (issuer, thumbprint) VALUES ('{issuer.name}', '{thumbprint}'); ROLLBACK")
+    owner.query(
+        f"BEGIN; INSERT INTO auth.withdrawn_keys (issuer, thumbprint) VALUES ('{issuer.name}', '{thumbprint}'); ROLLBACK"
+    )
     checks.equal("taken back", issuer.sign_in(user, 3), None)
     # A key that is being stored while it is withdrawn.
     issuer.list(2)
@@ -46,13 +57,18 @@ def withdrawn_by_hand(checks, cluster, db, endpoint):
     owner.query(f"BEGIN; INSERT INTO auth.withdrawn_keys (issuer, thumbprint) VALUES ('{issuer.name}', '{thumbprint}')")
     held.release()
     with cluster.session(db, "postgres") as root:
-        until(lambda: root.value("SELECT count(*) FROM pg_locks WHERE NOT granted") != "0" or not cluster.workers(), "the answer waits")
+        until(
+            lambda: root.value("SELECT count(*) FROM pg_locks WHERE NOT granted") != "0" or not cluster.workers(),
+            "the answer waits",
+        )
     owner.query("COMMIT")
     until(lambda: not cluster.workers(), "the fetch has ended")
     checks.equal("withdrawn while it was being stored", issuer.kids(), ["e2"])
     # TRUNCATE and DELETE note what they delete, and no more.
     owner.query("DELETE FROM auth.withdrawn_keys; TRUNCATE auth.jwks")
-    checks.equal("truncated", owner.value(f"SELECT count(*) FROM auth.withdrawn_keys WHERE issuer = '{issuer.name}'"), "1")
+    checks.equal(
+        "truncated", owner.value(f"SELECT count(*) FROM auth.withdrawn_keys WHERE issuer = '{issuer.name}'"), "1"
+    )
     owner.query(f"SELECT auth.unfollow('{issuer.name}')")
 
 
@@ -66,7 +82,10 @@ def triggers_off(checks, cluster, db, _):
                 checks.true(f"there is a trigger {name}", False)
                 continue
             checks.equal(f"{name}: {how}", lint(owner, "trigger"), [("error", "trigger_disabled")])
-            root.query(owner.value("SELECT fix FROM auth.lint() WHERE code = 'trigger_disabled'") or f"ALTER TABLE {table} ENABLE TRIGGER {name}")
+            root.query(
+                owner.value("SELECT fix FROM auth.lint() WHERE code = 'trigger_disabled'")
+                or f"ALTER TABLE {table} ENABLE TRIGGER {name}"
+            )
             checks.equal(f"{name}: enabled", lint(owner, "trigger"), [])
 
 
@@ -78,14 +97,18 @@ def not_begun(checks, cluster, db, endpoint):
     issuer.change("next_attempt = now() - interval '1 min'")
     checks.equal("due for a minute", [issuer.status("last_error"), lint(owner, "overdue")], [None, []])
     issuer.change("next_attempt = now() - interval '3 min'")
-    checks.true(f"due for 3 minutes: {issuer.status('last_error')}", "has not begun" in (issuer.status("last_error") or ""))
+    checks.true(
+        f"due for 3 minutes: {issuer.status('last_error')}", "has not begun" in (issuer.status("last_error") or "")
+    )
     checks.equal("which lint says", lint(owner, "overdue"), [("info", "fetch_overdue")])
     with cluster.session(db) as user:
         checks.equal("a token is verified", issuer.sign_in(user, 1), None)
     until(lambda: issuer.status("last_error") is None and not cluster.workers(), "then it begins, and ends")
     checks.equal("and lint says nothing", lint(owner, "overdue"), [])
     # Text of the endpoint, or of a key id, must not decide which finding is reported.
-    issuer.change(f"failures = 3, last_error = 'status 500: Nothing is fetched: haha', note = 'Key id \"Nothing is fetched: haha\" twice.', {NOTHING_DUE}")
+    issuer.change(
+        f"failures = 3, last_error = 'status 500: Nothing is fetched: haha', note = 'Key id \"Nothing is fetched: haha\" twice.', {NOTHING_DUE}"
+    )
     checks.equal("words of the endpoint", lint(owner, "haha"), [("warning", "fetch_failing")])
     cluster.allow()
     checks.equal("fetching is off", lint(owner, "haha"), [("warning", "fetch_not_allowed")])
@@ -107,7 +130,9 @@ def stale_unfetched(checks, cluster, db, endpoint):
         checks.equal("live", [issuer.sign_in(user, 1), lines("stale"), lines("live")], [None, 0, 0])
         issuer.change(f"last_success = now() - interval '8 days', {NOTHING_DUE}")
         with cluster.session(db) as fresh:
-            checks.equal("stale", [issuer.sign_in(fresh, 1), issuer.sign_in(fresh, 1), lines("stale")], ["28J03", "28J03", 1])
+            checks.equal(
+                "stale", [issuer.sign_in(fresh, 1), issuer.sign_in(fresh, 1), lines("stale")], ["28J03", "28J03", 1]
+            )
             issuer.change("last_success = now(), next_attempt = now() - interval '1 s'")
             until(lambda: issuer.sign_in(fresh, 1) is None, "live again")
             checks.equal("live again", [lines("live"), lines("stale")], [1, 1])
@@ -125,7 +150,9 @@ def hidden_hosts(checks, cluster, db, endpoint):
             checks.equal("current_setting()", user.code("SELECT current_setting('pg_auth_jwt.fetch_hosts')"), "42501")
             checks.equal("pg_settings", user.value("SELECT count(*) FROM pg_settings WHERE setting ~ 'internal'"), "0")
     with cluster.session(db, "owner_role") as owner:
-        owner.query("SELECT auth.follow_url('https://hidden.test.example', 'https://hidden.test.example/keys', '{app}')")
+        owner.query(
+            "SELECT auth.follow_url('https://hidden.test.example', 'https://hidden.test.example/keys', '{app}')"
+        )
         said = str([vars(notice) if hasattr(notice, "__dict__") else notice for notice in owner.notices])
         checks.true(f"the WARNING names the host: {said}", "hidden.test.example" in said and "internal" not in said)
         owner.query("SELECT auth.unfollow('https://hidden.test.example')")
@@ -158,12 +185,18 @@ def clock_was_ahead(checks, cluster, db, endpoint):
     issuer.outcome()
     cluster.allow()
     ahead = f"last_success = now() + interval '1 year', {NOTHING_DUE}, answer_date = "
-    for answered, code, state in (("now() - interval '1 min'", None, "live"), ("now() - interval '8 days'", "28J03", "stale"), ("NULL", "28J03", "stale"),
-                                  ("now() + interval '1 year'", "28J03", "stale")):
+    for answered, code, state in (
+        ("now() - interval '1 min'", None, "live"),
+        ("now() - interval '8 days'", "28J03", "stale"),
+        ("NULL", "28J03", "stale"),
+        ("now() + interval '1 year'", "28J03", "stale"),
+    ):
         issuer.change(ahead + answered)
         with cluster.session(db) as session:
             checks.equal(f"answered {answered}", [issuer.sign_in(session, 1), issuer.status()], [code, state])
-    checks.true(f"key_status says why: {issuer.status('last_error')}", "lies in the future" in issuer.status("last_error"))
+    checks.true(
+        f"key_status says why: {issuer.status('last_error')}", "lies in the future" in issuer.status("last_error")
+    )
     issuer.change("last_success = now() + interval '10 min', answer_date = NULL")
     with cluster.session(db) as session:
         checks.equal("a clock that was set by minutes", issuer.sign_in(session, 1), None)
@@ -185,10 +218,19 @@ def named_for_what_it_is(checks, cluster, db, endpoint):
     key = json.loads(ed25519.jwks(1))["keys"][0]
     discovery = json.dumps({"issuer": issuer.name, "jwks_uri": issuer.url, "token_endpoint": "https://x"})
     answers = {
-        "<!DOCTYPE html><title>Sign in</title>": "web page", "\ufeff" + ed25519.jwks(1): "byte order mark", f"callback({ed25519.jwks(1)})": "script",
-        json.dumps([key]): "bare array", json.dumps([{**key, "d": "AAAA"}]): "private key", json.dumps([{"kty": "oct", "k": "AAAA"}]): "shared secret",
-        "-----BEGIN PUBLIC KEY-----": "PEM", "": "empty", discovery: "discovery document", "{}": "shared secret (HS256)", '{"keys": []}': "shared secret (HS256)",
-        json.dumps({"keys": [{**key, "x": key["x"] + "="}]}): "padded", json.dumps({"keys": [{**key, "x": "+" + key["x"][1:]}]}): "ordinary base64",
+        "<!DOCTYPE html><title>Sign in</title>": "web page",
+        "\ufeff" + ed25519.jwks(1): "byte order mark",
+        f"callback({ed25519.jwks(1)})": "script",
+        json.dumps([key]): "bare array",
+        json.dumps([{**key, "d": "AAAA"}]): "private key",
+        json.dumps([{"kty": "oct", "k": "AAAA"}]): "shared secret",
+        "-----BEGIN PUBLIC KEY-----": "PEM",
+        "": "empty",
+        discovery: "discovery document",
+        "{}": "shared secret (HS256)",
+        '{"keys": []}': "shared secret (HS256)",
+        json.dumps({"keys": [{**key, "x": key["x"] + "="}]}): "padded",
+        json.dumps({"keys": [{**key, "x": "+" + key["x"][1:]}]}): "ordinary base64",
     }
     for body, words in answers.items():
         issuer.script(Answer(body))
@@ -205,19 +247,31 @@ def documents(checks, cluster, db, endpoint):
     endpoint.script("/documented", keys(1))
     name = "https://documented.test.example"
     document = Answer(json.dumps({"issuer": name, "jwks_uri": f"{endpoint.url}/documented"}))
-    for path in ("/.well-known/openid-configuration?appid=1", "/.well-known/openid-configuration/", "/.well-known/oauth-authorization-server",
-                 "/.well-known/oauth-authorization-server/tenant", "/v2.0/.well-known/openid-configuration/?appid=1"):
+    for path in (
+        "/.well-known/openid-configuration?appid=1",
+        "/.well-known/openid-configuration/",
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/oauth-authorization-server/tenant",
+        "/v2.0/.well-known/openid-configuration/?appid=1",
+    ):
         owner.query(f"SELECT auth.follow_url('{name}', '{endpoint.script(path, document)}', '{{app}}')")
         checks.equal(path, owner.query(f"SELECT outcome, detail FROM auth.refresh('{name}')"), [["changed", None]])
         owner.query(f"SELECT auth.unfollow('{name}')")
     # Issuers without a document of OpenID's.
     own = endpoint.url
-    endpoint.script("/.well-known/oauth-authorization-server", Answer(json.dumps({"issuer": own, "jwks_uri": f"{own}/documented"})))
+    endpoint.script(
+        "/.well-known/oauth-authorization-server", Answer(json.dumps({"issuer": own, "jwks_uri": f"{own}/documented"}))
+    )
     owner.query(f"SELECT auth.follow_url('{own}', audience => '{{app}}')")
-    checks.equal("without a URL", owner.query(f"SELECT outcome, detail FROM auth.refresh('{own}')"), [["changed", None]])
+    checks.equal(
+        "without a URL", owner.query(f"SELECT outcome, detail FROM auth.refresh('{own}')"), [["changed", None]]
+    )
     endpoint.script("/.well-known/oauth-authorization-server", Answer("", 404))
     outcome, detail = owner.query(f"SELECT outcome, detail FROM auth.refresh('{own}')")[0]
-    checks.true(f"neither of them: {outcome}, {detail}", outcome == "failed" and "openid-configuration" in detail and "url =>" in detail)
+    checks.true(
+        f"neither of them: {outcome}, {detail}",
+        outcome == "failed" and "openid-configuration" in detail and "url =>" in detail,
+    )
     owner.query(f"SELECT auth.unfollow('{own}')")
 
 
@@ -233,7 +287,9 @@ def launcher(checks, place):
         root.query("UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'invalid'")
         owner = cluster.session(db, "owner_role")
         issuer = Issuer(owner, endpoint, "untold", keys(1), follow=False)
-        owner.query(f"""INSERT INTO auth.issuers (issuer, audience, source) VALUES ('{issuer.name}', '{{app}}', '{{"kind": "url", "url": "{issuer.url}"}}')""")
+        owner.query(
+            f"""INSERT INTO auth.issuers (issuer, audience, source) VALUES ('{issuer.name}', '{{app}}', '{{"kind": "url", "url": "{issuer.url}"}}')"""
+        )
         root.query("SELECT pg_reload_conf()")
         checks.true("a source that was written by hand is fetched", endpoint.wait(issuer.path))
         until(lambda: issuer.kids() == ["e1"], "and stored")
@@ -247,7 +303,12 @@ def launcher(checks, place):
         issuer.script(Answer("", 500))
         issuer.change("next_attempt = now() - interval '3 min'")
         checks.equal("which lint says", lint(owner, "overdue"), [("warning", "fetch_overdue")])
-        until(lambda: re.search("LOG: +keys are not fetched, because all of max_worker_processes are taken", cluster.log()), "the log says so")
+        until(
+            lambda: re.search(
+                "LOG: +keys are not fetched, because all of max_worker_processes are taken", cluster.log()
+            ),
+            "the log says so",
+        )
         checks.equal("no crash", re.findall("terminated by signal|PANIC:|TRAP:|panicked", cluster.log()), [])
 
 
@@ -257,7 +318,17 @@ def main():
         with FetchingCluster("endpoint_notices", place) as cluster, Endpoint(cluster.authority) as endpoint:
             cluster.allow(endpoint.host)
             db = cluster.create_db("test")
-            for part in (withdrawn_by_hand, triggers_off, not_begun, stale_unfetched, hidden_hosts, not_listed, clock_was_ahead, named_for_what_it_is, documents):
+            for part in (
+                withdrawn_by_hand,
+                triggers_off,
+                not_begun,
+                stale_unfetched,
+                hidden_hosts,
+                not_listed,
+                clock_was_ahead,
+                named_for_what_it_is,
+                documents,
+            ):
                 part(checks, cluster, db, endpoint)
             checks.equal("no crash", re.findall("terminated by signal|PANIC:|TRAP:|panicked", cluster.log()), [])
         launcher(checks, f"{place}/preloaded")

@@ -54,7 +54,9 @@ def releases_the_lock(checks, cluster, db, endpoint):
     quiet(cluster)
     root = cluster.session(db, "postgres")
     root.query("CREATE FUNCTION public.no_claim() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''no claim''; END'")
-    root.query("CREATE TRIGGER no_claim BEFORE UPDATE ON auth.endpoints FOR EACH ROW EXECUTE FUNCTION public.no_claim()")
+    root.query(
+        "CREATE TRIGGER no_claim BEFORE UPDATE ON auth.endpoints FOR EACH ROW EXECUTE FUNCTION public.no_claim()"
+    )
 
     def failures():
         return cluster.log().count("no claim")
@@ -96,8 +98,13 @@ def says_what_is_true(checks, cluster, db, endpoint):
 def key_of_another_type(checks, cluster, db, endpoint):
     """A kid that is used again, for a key of another type, is fetched for at once."""
     owner = cluster.session(db, "owner_role")
-    curve = {"kty": "EC", "crv": "P-256", "kid": "e1", "x": "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY",
-             "y": "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU"}
+    curve = {
+        "kty": "EC",
+        "crv": "P-256",
+        "kid": "e1",
+        "x": "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY",
+        "y": "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU",
+    }
     issuer = Issuer(owner, endpoint, "retyped", Answer(json.dumps({"keys": [curve]})))
     issuer.outcome()
     issuer.change("unknown_key_after = NULL, last_attempt = now() - interval '1 min'")
@@ -147,7 +154,10 @@ def waits_for_its_turn(checks, cluster, db, endpoint):
     with Stalled(cluster, endpoint, "first") as first, Stalled(cluster, endpoint, "second") as second:
         until(lambda: first.places() + second.places() == IN_ALL, "all places are taken")
         got = wanted.refresh()
-        checks.true(f"fetched in between, or said: {got}", got[0] == "unchanged" or (got[0] == "not_started" and "Other fetches" in got[1]))
+        checks.true(
+            f"fetched in between, or said: {got}",
+            got[0] == "unchanged" or (got[0] == "not_started" and "Other fetches" in got[1]),
+        )
 
 
 def leaves_a_place(checks, cluster, db, endpoint):
@@ -177,7 +187,10 @@ def next_place_is_for_others(checks, cluster, db, endpoint):
     issuer.outcome()
     quiet(cluster)
     held = [Held(keys(1)) for _ in range(5)]
-    with Stalled(cluster, endpoint, "greedy", held[:4]) as greedy, Stalled(cluster, endpoint, "modest", held[4:]) as modest:
+    with (
+        Stalled(cluster, endpoint, "greedy", held[:4]) as greedy,
+        Stalled(cluster, endpoint, "modest", held[4:]) as modest,
+    ):
         until(lambda: (greedy.places(), modest.places()) == (2, 1), "all places are taken")
         issuer.list(2)
         issuer.change("unknown_key_after = NULL")
@@ -192,11 +205,16 @@ def next_place_is_for_others(checks, cluster, db, endpoint):
         until(lambda: cluster.places(db) == 0, "the fetch has ended")
         # By the order of the requests: on a busy machine the greedy one's other fetch may reach its
         # time limit meanwhile, and a third of its fetches then begins rightly.
-        later = [endpoint.last(other.path).at for n, other in enumerate(greedy.issuers) if n not in begun and other.seen()]
+        later = [
+            endpoint.last(other.path).at for n, other in enumerate(greedy.issuers) if n not in begun and other.seen()
+        ]
         first = endpoint.last(issuer.path).at
         checks.true(f"no third of the greedy one's before: {first}, {later}", all(first < at for at in later))
         held[4].release()
-        until(lambda: sum(1 for other in greedy.issuers if other.seen()) == 3, "two places are free, and it has one of them")
+        until(
+            lambda: sum(1 for other in greedy.issuers if other.seen()) == 3,
+            "two places are free, and it has one of them",
+        )
         for answer in held:
             answer.release()
 
@@ -223,11 +241,23 @@ def due_is_tried_again(checks, cluster, db, endpoint):
 
 def main():
     checks = Checks()
-    with folder() as place, FetchingCluster("endpoint_starts", place) as cluster, Endpoint(cluster.authority) as endpoint:
+    with (
+        folder() as place,
+        FetchingCluster("endpoint_starts", place) as cluster,
+        Endpoint(cluster.authority) as endpoint,
+    ):
         cluster.allow(endpoint.host)
         db = cluster.create_db("test")
-        for part in (releases_the_lock, says_what_is_true, key_of_another_type, two_at_once, waits_for_its_turn, leaves_a_place, next_place_is_for_others,
-                     due_is_tried_again):
+        for part in (
+            releases_the_lock,
+            says_what_is_true,
+            key_of_another_type,
+            two_at_once,
+            waits_for_its_turn,
+            leaves_a_place,
+            next_place_is_for_others,
+            due_is_tried_again,
+        ):
             part(checks, cluster, db, endpoint)
     checks.done("few processes are started to fetch keys")
 

@@ -75,14 +75,18 @@ def refused_anyway(checks, cluster, db, endpoint):
     owner = cluster.session(db, "owner_role")
     issuer = Issuer(owner, endpoint, "refused", keys(1))
     issuer.outcome()
-    issuer.change("unknown_key_after = NULL, unknown_key_wait = 30, last_attempt = now() - interval '1 min', next_attempt = now() + interval '5 min'")
+    issuer.change(
+        "unknown_key_after = NULL, unknown_key_wait = 30, last_attempt = now() - interval '1 min', next_attempt = now() + interval '5 min'"
+    )
     before = issuer.seen()
     bad = [issuer.token(9, seconds=-100 - n) for n in range(30)] + [issuer.token(9, aud=f"other{n}") for n in range(30)]
     bad += [issuer.token(9, nbf=2**40 + n) for n in range(30)] + [issuer.token(1)[:-4] + "AAAA"] * 10
     codes = at_once(cluster, db, bad)
     checks.true(f"all are refused: {set(codes)}", None not in codes)
     checks.equal("without a request", issuer.seen(), before)
-    checks.equal("an attempt is still free", issuer.state("unknown_key_after IS NULL OR unknown_key_after < now()"), "t")
+    checks.equal(
+        "an attempt is still free", issuer.state("unknown_key_after IS NULL OR unknown_key_after < now()"), "t"
+    )
 
 
 def rotation_under_load(checks, cluster, db, endpoint):
@@ -93,7 +97,10 @@ def rotation_under_load(checks, cluster, db, endpoint):
     issuer.outcome()
     issuer.change("unknown_key_after = NULL, unknown_key_wait = 30")
     before = issuer.seen()
-    tokens = {1: [issuer.token(1, sub=f"u{n}") for n in range(50)], 2: [issuer.token(2, sub=f"u{n}") for n in range(50)]}
+    tokens = {
+        1: [issuer.token(1, sub=f"u{n}") for n in range(50)],
+        2: [issuer.token(2, sub=f"u{n}") for n in range(50)],
+    }
     current, stop, rotated = [1], threading.Event(), threading.Event()
     outcomes, lock = {"old": [], "new": []}, threading.Lock()
 
@@ -172,7 +179,11 @@ def endpoint_down(checks, cluster, db, endpoint):
 def main():
     checks = Checks()
     settings = {"max_connections": CONNECTIONS + 50, "max_worker_processes": 12}
-    with folder() as place, FetchingCluster("endpoint_storm", place, **settings) as cluster, Endpoint(cluster.authority) as endpoint:
+    with (
+        folder() as place,
+        FetchingCluster("endpoint_storm", place, **settings) as cluster,
+        Endpoint(cluster.authority) as endpoint,
+    ):
         cluster.allow(endpoint.host)
         db = cluster.create_db("test")
         for part in (invented_keys, refused_anyway, rotation_under_load, many_issuers, endpoint_down):

@@ -3,7 +3,6 @@
 the same as without, for the heavy user and for a light one. Compares plans and pages; bench/run.py
 skew measures the times."""
 
-
 from lib import skew, tokens
 from lib.pg import Checks, SharedCluster
 
@@ -57,7 +56,9 @@ def main():
             near = abs(expected - rows) <= max(rows * 0.1, 200)
             if is_known or user == "heavy":
                 checks.equal(f"{user}'s rows are known: {policy}", near, is_known)
-        checks.equal(f"by index for a light user: {policy}", run("u5", skew.ALL, "on").nodes, ["Index Scan docs_owner_idx"])
+        checks.equal(
+            f"by index for a light user: {policy}", run("u5", skew.ALL, "on").nodes, ["Index Scan docs_owner_idx"]
+        )
     owner.query("ALTER POLICY own ON docs USING (owner = auth.user_id())")
 
     # A cached plan stays the plan for the user of its planning, as always in Postgres, and gives

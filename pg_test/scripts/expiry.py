@@ -49,6 +49,7 @@ def outcome(receive, *args):
 
 # Claim functions and policies, statement by statement.
 
+
 def claim_function(s):
     yield s.value(WHO)
     yield s.code(WHO)
@@ -57,6 +58,8 @@ def claim_function(s):
 def not_cached(s):
     s.query("RESET SESSION AUTHORIZATION; SET pg_auth_jwt.cache_size = 0; SET SESSION AUTHORIZATION authenticated")
     yield from claim_function(s)
+
+
 not_cached.user = "postgres"
 
 
@@ -101,26 +104,33 @@ def generic_plan(s):
 def prepared_by_protocol(s):
     s.send(s.parse("SELECT owner FROM things LIMIT 1", name="who"), s.SYNC)
     s.receive()
+
     def execute():
         s.send(s.bind(name="who"), s.run(), s.SYNC)
         return outcome(s.receive)
+
     yield execute()
     yield execute()
 
 
 def parallel_worker(s):
-    s.query("SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;"
-            "SET parallel_leader_participation = off")
+    s.query(
+        "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;"
+        "SET parallel_leader_participation = off"
+    )
     yield s.value("SELECT max(who()) FROM public_things")
     try:
         s.query("SELECT max(who()) FROM public_things")
     except PgError as error:
         yield error.code + (" in a worker" if "parallel worker" in error.fields.get("W", "") else "")
+
+
 parallel_worker.after = "28J05 in a worker"
 
 
 # Cursors. Each FETCH is a statement, whether its plan evaluates the claim function for each row, or
 # has evaluated it once, in an InitPlan, at the first FETCH.
+
 
 def fetch(s, query):
     s.query(f"BEGIN; DECLARE c CURSOR FOR {query}")
@@ -146,6 +156,8 @@ def held_cursor(s):
     s.query("BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT who() FROM things LIMIT 9; COMMIT")
     yield s.value("FETCH c")
     yield s.value("FETCH c")
+
+
 held_cursor.after = "u1"  # COMMIT stored its rows.
 
 
@@ -159,6 +171,7 @@ def portal(s):
 
 # One message from the client is one statement, unless it commits.
 
+
 def call(s, commits):
     s.begin_query(f"CALL outlive({s.life}, {commits})")
     yield "u1"
@@ -167,6 +180,8 @@ def call(s, commits):
 
 def procedure(s):
     yield from call(s, "false")
+
+
 procedure.after = "u1"
 
 
@@ -176,11 +191,14 @@ def procedure_that_commits(s):
 
 # Other times than exp.
 
+
 def key_expires(s):
     s.query("RESET pg_auth_jwt.token")
     s.query(f"SET pg_auth_jwt.token = '{tokens.token('u1', key=1)}'")
     yield s.value(WHO)
     yield s.code(WHO)
+
+
 key_expires.after = "28J03"
 
 
@@ -195,12 +213,33 @@ def not_before(s):
     s.query(f"SET pg_auth_jwt.token = '{tokens.token('u1', nbf=s.start + s.life)}'")
     yield s.code(WHO)
     yield s.value(WHO)
+
+
 not_before.before, not_before.after = "28J06", "u1"
 
-CASES = [claim_function, not_cached, never_read_before, policy, insert_under_policy, open_transaction, repeatable_read,
-         given_anew, generic_plan, prepared_by_protocol, parallel_worker, fetch_for_each_row,
-         fetch_after_init_plan, first_fetch, held_cursor, portal, procedure, procedure_that_commits, key_expires,
-         max_age, not_before]
+CASES = [
+    claim_function,
+    not_cached,
+    never_read_before,
+    policy,
+    insert_under_policy,
+    open_transaction,
+    repeatable_read,
+    given_anew,
+    generic_plan,
+    prepared_by_protocol,
+    parallel_worker,
+    fetch_for_each_row,
+    fetch_after_init_plan,
+    first_fetch,
+    held_cursor,
+    portal,
+    procedure,
+    procedure_that_commits,
+    key_expires,
+    max_age,
+    not_before,
+]
 
 
 def attempt(cluster, life):
@@ -209,9 +248,11 @@ def attempt(cluster, life):
     db = cluster.create_db(f"test_expiry_{life:.0f}")
     owner = cluster.session(db, "owner_role")
     owner.query(SCHEMA + tokens.setup(0, 1))
-    owner.query(f"INSERT INTO auth.issuers (issuer, algorithms, leeway, max_age) VALUES "
-                f"('https://aged.test.example', '{{HS256}}', '0 s', '{life} s');"
-                f"SELECT auth.init('{tokens.jwks(3)}', issuer => 'https://aged.test.example')")
+    owner.query(
+        f"INSERT INTO auth.issuers (issuer, algorithms, leeway, max_age) VALUES "
+        f"('https://aged.test.example', '{{HS256}}', '0 s', '{life} s');"
+        f"SELECT auth.init('{tokens.jwks(3)}', issuer => 'https://aged.test.example')"
+    )
     sessions = [cluster.session(db, getattr(case, "user", "authenticated")) for case in CASES]
 
     start = time.time()

@@ -19,8 +19,16 @@ COMMANDS = {
 }
 # New rows: each combination of what the policies ask for.
 NEW_ROWS = list(itertools.product(("u1", "u2"), ("true", "false")))
-EXPRESSIONS = (None, None, "true", "false", "owner = auth.user_id()", "published", "NULL::boolean",
-               "auth.session() ->> 'tenant' IS NOT NULL")
+EXPRESSIONS = (
+    None,
+    None,
+    "true",
+    "false",
+    "owner = auth.user_id()",
+    "published",
+    "NULL::boolean",
+    "auth.session() ->> 'tenant' IS NOT NULL",
+)
 ROLES = ("explain_user", "explain_user", "explain_user", "owner_role", "explain_bypass")
 GRANTEES = ("explain_user", "explain_user", "explain_group", "explain_other", "PUBLIC", "owner_role")
 SETUP = f"""
@@ -39,15 +47,19 @@ def policy(rng, number):
     command = rng.choice(("ALL", "SELECT", "INSERT", "UPDATE", "DELETE"))
     using = rng.choice(EXPRESSIONS) if command != "INSERT" else None
     check = rng.choice(EXPRESSIONS) if command in ("ALL", "INSERT", "UPDATE") else None
-    return (f"CREATE POLICY p{number} ON documents AS {'PERMISSIVE' if rng.random() < 0.67 else 'RESTRICTIVE'} FOR {command}"
-            f" TO {rng.choice(GRANTEES)}{f' USING ({using})' if using else ''}{f' WITH CHECK ({check})' if check else ''};")
+    return (
+        f"CREATE POLICY p{number} ON documents AS {'PERMISSIVE' if rng.random() < 0.67 else 'RESTRICTIVE'} FOR {command}"
+        f" TO {rng.choice(GRANTEES)}{f' USING ({using})' if using else ''}{f' WITH CHECK ({check})' if check else ''};"
+    )
 
 
 def found(session, role, token, sql):
     """The rows that the statement finds as that role, or the SQLSTATE; it changes nothing."""
     session.query("SAVEPOINT before")
     try:
-        return session.query(f"SELECT set_config('pg_auth_jwt.token', '{token}', true); SET LOCAL ROLE {role}; {sql}")[0][0]
+        return session.query(f"SELECT set_config('pg_auth_jwt.token', '{token}', true); SET LOCAL ROLE {role}; {sql}")[
+            0
+        ][0]
     except PgError as error:
         return error.code
     finally:
@@ -56,7 +68,9 @@ def found(session, role, token, sql):
 
 def said(session, role, token, command):
     """The last line: rows and detail."""
-    lines = session.query(f"SELECT subject, rows, detail FROM auth.explain_access('documents', '{token}', '{command}', '{role}')")
+    lines = session.query(
+        f"SELECT subject, rows, detail FROM auth.explain_access('documents', '{token}', '{command}', '{role}')"
+    )
     return lines[-1][1:]
 
 
@@ -76,8 +90,10 @@ def compare(checks, session, name, role, token):
     detail = said(session, role, token, "INSERT")[1]
     for begins, fate in {"None": "42501", "All rows": "1"}.items():
         if detail.startswith(begins):
-            fates = {found(session, role, token, f"INSERT INTO documents VALUES (0, '{owner}', {published}); SELECT 1")
-                     for owner, published in NEW_ROWS}
+            fates = {
+                found(session, role, token, f"INSERT INTO documents VALUES (0, '{owner}', {published}); SELECT 1")
+                for owner, published in NEW_ROWS
+            }
             checks.equal(f"{name}: INSERT: {detail}", fates, {fate})
     return numbers
 
@@ -95,12 +111,16 @@ def main():
         role, force = rng.choice(ROLES), rng.random() < 0.5
         statements = [policy(rng, number) for number in range(rng.randrange(4))]
         name = f"set {n} of seed {seed}, as {role}{', FORCE' if force else ''}: {' '.join(statements)}"
-        session.query(f"BEGIN; ALTER TABLE documents {'' if force else 'NO '}FORCE ROW LEVEL SECURITY; {''.join(statements)}")
+        session.query(
+            f"BEGIN; ALTER TABLE documents {'' if force else 'NO '}FORCE ROW LEVEL SECURITY; {''.join(statements)}"
+        )
         numbers += compare(checks, session, name, role, token)
         session.query("ROLLBACK")
     session.query("DROP TABLE documents; DROP ROLE explain_user, explain_group, explain_other, explain_bypass")
     checks.true("most numbers were compared", numbers > count * 2)
-    checks.done(f"seed {seed}: as many rows are found as auth.explain_access says, {numbers} numbers under {count} sets of policies")
+    checks.done(
+        f"seed {seed}: as many rows are found as auth.explain_access says, {numbers} numbers under {count} sets of policies"
+    )
 
 
 main()

@@ -56,7 +56,9 @@ def cancelled(checks, cluster, db):
 def cancelled_while_logging(checks, cluster, db):
     """Cancelled directly after a token was verified. No effect of the token may stay."""
     root = cluster.session(db, "postgres")
-    root.query(f"ALTER DATABASE {db} SET pg_auth_jwt.audit_log = 'all'; ALTER DATABASE {db} SET pg_auth_jwt.cache_size = 0")
+    root.query(
+        f"ALTER DATABASE {db} SET pg_auth_jwt.audit_log = 'all'; ALTER DATABASE {db} SET pg_auth_jwt.cache_size = 0"
+    )
     s = cluster.session(db)
     root.query(f"ALTER DATABASE {db} RESET ALL")
     s.execute("SELECT set_config('test.token', $1, false)", tokens.token("u1", filler="x" * 45000))
@@ -107,8 +109,9 @@ def dropped(checks, cluster, db):
         checks.equal(reading, s.value(reading), "u1")
 
     # The library's function by another name, as only a superuser can declare it.
-    cluster.session(db, "postgres").query("CREATE FUNCTION left_behind() RETURNS text LANGUAGE c "
-                                          "AS '$libdir/pg_auth_jwt', 'pg_auth_jwt_user_id'")
+    cluster.session(db, "postgres").query(
+        "CREATE FUNCTION left_behind() RETURNS text LANGUAGE c AS '$libdir/pg_auth_jwt', 'pg_auth_jwt_user_id'"
+    )
     owner.query("CREATE TABLE saved_issuers AS TABLE auth.issuers; CREATE TABLE saved_jwks AS TABLE auth.jwks")
 
     checks.equal("with a policy that needs it", owner.code("DROP EXTENSION pg_auth_jwt"), "2BP01")
@@ -126,8 +129,10 @@ def dropped(checks, cluster, db):
         checks.true(f"{reading}, dropped", s.code(reading) in ("3F000", "42883"))
     checks.equal("rows without the policy", s.value("SELECT count(*) FROM things"), "0")
     # Tables of these names that do not belong to the extension are not used.
-    owner.query("CREATE SCHEMA auth; CREATE TABLE auth.issuers AS SELECT * FROM saved_issuers;"
-                "CREATE TABLE auth.jwks AS SELECT * FROM saved_jwks")
+    owner.query(
+        "CREATE SCHEMA auth; CREATE TABLE auth.issuers AS SELECT * FROM saved_issuers;"
+        "CREATE TABLE auth.jwks AS SELECT * FROM saved_jwks"
+    )
     checks.equal("look-alikes", s.code("SELECT left_behind()"), "28J03")
     owner.query("DROP SCHEMA auth CASCADE")
 
@@ -139,8 +144,10 @@ def dropped(checks, cluster, db):
         checks.equal(f"{reading}, keys loaded", s.value(reading), "u1")
     owner.query("DELETE FROM auth.jwks")
     checks.equal("withdrawn from the new tables", s.code(WHO), "28J03")
-    owner.query(f"SELECT auth.init('{tokens.jwks(0)}', issuer => '{tokens.ISSUER}');"
-                "CREATE POLICY own ON things TO authenticated USING (owner = auth.user_id())")
+    owner.query(
+        f"SELECT auth.init('{tokens.jwks(0)}', issuer => '{tokens.ISSUER}');"
+        "CREATE POLICY own ON things TO authenticated USING (owner = auth.user_id())"
+    )
     # While others wait for it: a new session, and one that has to read the keys again.
     policy = "CREATE POLICY own ON things TO authenticated USING (owner = auth.user_id());"
     for ending, after in (("COMMIT", "28J03"), ("CREATE EXTENSION pg_auth_jwt; COMMIT", "28J13"), ("ROLLBACK", None)):
@@ -152,8 +159,13 @@ def dropped(checks, cluster, db):
         owner.query("BEGIN; DROP EXTENSION pg_auth_jwt CASCADE")
         waiting[0].begin_query(f"SELECT auth.jwt_session_init('{tokens.token('u1')}')")
         waiting[1].begin_query(WHO)
-        while owner.value("SELECT count(*) FROM pg_locks WHERE NOT granted AND database = "
-                          "(SELECT oid FROM pg_database WHERE datname = current_database())") != "2":
+        while (
+            owner.value(
+                "SELECT count(*) FROM pg_locks WHERE NOT granted AND database = "
+                "(SELECT oid FROM pg_database WHERE datname = current_database())"
+            )
+            != "2"
+        ):
             time.sleep(0.02)
         owner.query(ending)
         for session in waiting:
@@ -162,7 +174,9 @@ def dropped(checks, cluster, db):
             except PgError as error:
                 code = error.code
             checks.equal(f"waiting for DROP EXTENSION, {ending}", code, after)
-        owner.query("" if ending == "ROLLBACK" else "CREATE EXTENSION IF NOT EXISTS pg_auth_jwt;" + tokens.setup(0) + policy)
+        owner.query(
+            "" if ending == "ROLLBACK" else "CREATE EXTENSION IF NOT EXISTS pg_auth_jwt;" + tokens.setup(0) + policy
+        )
     # In one transaction, while a session never sees it missing.
     owner.query("BEGIN; DROP EXTENSION pg_auth_jwt CASCADE; CREATE EXTENSION pg_auth_jwt; COMMIT")
     checks.equal("replaced", s.code(WHO), "28J13")
@@ -204,11 +218,15 @@ def main():
     with Cluster("faults", fsync="on") as cluster:
         db = cluster.create_db("test")
         owner = cluster.session(db, "owner_role")
-        owner.query(tokens.setup() + tokens.sql() + """
+        owner.query(
+            tokens.setup()
+            + tokens.sql()
+            + """
             CREATE TABLE things AS SELECT 'u' || n % 3 AS owner FROM generate_series(1, 9) n;
             ALTER TABLE things ENABLE ROW LEVEL SECURITY;
             CREATE POLICY own ON things TO authenticated USING (owner = auth.user_id());
-            GRANT SELECT ON things TO authenticated""")
+            GRANT SELECT ON things TO authenticated"""
+        )
         for fault in (cancelled, cancelled_while_logging, too_long_for_memory, dropped):
             fault(checks, cluster, db)
         for fault in (killed, shut_down_at_once):

@@ -46,7 +46,9 @@ def rolled_back(checks, cluster):
     """A key that no other session ever saw: looked up before its trigger fires, then undone."""
     db = Database(cluster, "rollback")
     session = db.signed_in("owner_role", key=1)
-    session.query(f"CREATE FUNCTION who() RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN auth.verify(''{token(key=1)}'') ->> ''sub''; END'")
+    session.query(
+        f"CREATE FUNCTION who() RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN auth.verify(''{token(key=1)}'') ->> ''sub''; END'"
+    )
     key = insert(1)
     ways = {
         "the statement fails": f"{key} RETURNING who(), 1 / (length(id) - 2)",
@@ -80,9 +82,11 @@ def renamed_around(checks, cluster):
     checks.equal("the schema was renamed", session.code(WHO), "28J03")
     db.root.query("ALTER SCHEMA former RENAME TO public")
     checks.equal("and back", session.value(WHO), "u1")
-    db.root.query(f"BEGIN; CREATE SCHEMA other; GRANT ALL ON SCHEMA other TO owner_role; SET LOCAL ROLE owner_role;"
-                  f"{TABLE % 'other.jwks'}; {insert(1, 'other.jwks')}; RESET ROLE;"
-                  "ALTER SCHEMA public RENAME TO former; ALTER SCHEMA other RENAME TO public; COMMIT")
+    db.root.query(
+        f"BEGIN; CREATE SCHEMA other; GRANT ALL ON SCHEMA other TO owner_role; SET LOCAL ROLE owner_role;"
+        f"{TABLE % 'other.jwks'}; {insert(1, 'other.jwks')}; RESET ROLE;"
+        "ALTER SCHEMA public RENAME TO former; ALTER SCHEMA other RENAME TO public; COMMIT"
+    )
     checks.equal("the schemas were exchanged", session.code(WHO), "28J03")
     checks.equal("what is there now counts", db.signed_in(key=1).value(WHO), "u1")
     db.root.query("DROP SCHEMA public CASCADE; ALTER SCHEMA former RENAME TO public")
@@ -92,8 +96,10 @@ def renamed_around(checks, cluster):
     db.root.query("ALTER ROLE renamed_role RENAME TO owner_role")
     checks.equal("and back", session.value(WHO), "u1")
     # The extension's owner reads by membership.
-    db.root.query("CREATE ROLE attacks_reader; CREATE ROLE attacks_keeper; ALTER TABLE jwks OWNER TO attacks_keeper; GRANT SELECT ON jwks TO attacks_reader;"
-                  "GRANT attacks_reader TO owner_role; " + FOLLOW % "public.jwks")
+    db.root.query(
+        "CREATE ROLE attacks_reader; CREATE ROLE attacks_keeper; ALTER TABLE jwks OWNER TO attacks_keeper; GRANT SELECT ON jwks TO attacks_reader;"
+        "GRANT attacks_reader TO owner_role; " + FOLLOW % "public.jwks"
+    )
     checks.equal("read by membership", session.value(WHO), "u1")
     db.root.query("REVOKE attacks_reader FROM owner_role")
     checks.equal("no member any more", session.code(WHO), "28J03")
@@ -102,17 +108,29 @@ def renamed_around(checks, cluster):
 def hidden_rows(checks, cluster):
     """Row security of the table applies to who would read it: nothing is read, nor shown."""
     db = Database(cluster, "hidden")
-    db.root.query("CREATE ROLE attacks_app; CREATE SCHEMA app AUTHORIZATION attacks_app; GRANT USAGE ON SCHEMA app TO owner_role; SET ROLE attacks_app;"
-                  "CREATE TABLE app.notes (word text, note text); INSERT INTO app.notes VALUES ('secret', 'x');"
-                  "ALTER TABLE app.notes ENABLE ROW LEVEL SECURITY; GRANT SELECT ON app.notes TO owner_role; RESET ROLE")
-    source = {"kind": "table", "schema": "app", "table": "notes", "owner": "attacks_app", "grace": 0, "columns": {"kid": "word", "public_key": "note"}}
+    db.root.query(
+        "CREATE ROLE attacks_app; CREATE SCHEMA app AUTHORIZATION attacks_app; GRANT USAGE ON SCHEMA app TO owner_role; SET ROLE attacks_app;"
+        "CREATE TABLE app.notes (word text, note text); INSERT INTO app.notes VALUES ('secret', 'x');"
+        "ALTER TABLE app.notes ENABLE ROW LEVEL SECURITY; GRANT SELECT ON app.notes TO owner_role; RESET ROLE"
+    )
+    source = {
+        "kind": "table",
+        "schema": "app",
+        "table": "notes",
+        "owner": "attacks_app",
+        "grace": 0,
+        "columns": {"kid": "word", "public_key": "note"},
+    }
     checks.equal("by SQL", db.owner.value("SELECT count(*) FROM app.notes"), "0")
     db.owner.query(f"UPDATE auth.issuers SET source = '{json.dumps(source)}'")
     checks.equal("a source that is written by hand", db.owner.value(STATUS % "kid"), None)
     checks.true("says why", "ow security" in (db.owner.value(STATUS % "last_error") or ""))
     columns = json.dumps(source["columns"])
-    checks.equal("followed by a superuser, for an owner who is none",
-                 db.root.code((FOLLOW % "app.notes")[:-1] + f", columns => '{columns}')"), "42501")
+    checks.equal(
+        "followed by a superuser, for an owner who is none",
+        db.root.code((FOLLOW % "app.notes")[:-1] + f", columns => '{columns}')"),
+        "42501",
+    )
     db.root.query("ALTER ROLE owner_role BYPASSRLS")
     checks.equal("with BYPASSRLS", db.owner.value(STATUS % "kid"), "secret")
     db.root.query("ALTER ROLE owner_role NOBYPASSRLS")
@@ -125,16 +143,23 @@ def written_by_way_of_parents(checks, cluster):
     session = db.signed_in()
     parent = "CREATE TABLE parent (id text, public_key text NOT NULL, expires_at timestamptz)"
     ways = {
-        "inherited": (f"{parent}; ALTER TABLE jwks INHERIT parent", "ALTER TABLE jwks NO INHERIT parent; DROP TABLE parent"),
-        "a partition": (f"{parent} PARTITION BY LIST (id); ALTER TABLE parent ATTACH PARTITION jwks DEFAULT",
-                        "ALTER TABLE parent DETACH PARTITION jwks; DROP TABLE parent"),
+        "inherited": (
+            f"{parent}; ALTER TABLE jwks INHERIT parent",
+            "ALTER TABLE jwks NO INHERIT parent; DROP TABLE parent",
+        ),
+        "a partition": (
+            f"{parent} PARTITION BY LIST (id); ALTER TABLE parent ATTACH PARTITION jwks DEFAULT",
+            "ALTER TABLE parent DETACH PARTITION jwks; DROP TABLE parent",
+        ),
     }
     for what, (way, back) in ways.items():
         checks.equal(f"{what}: before", session.value(WHO), "u1")
         db.owner.query(f"{way}; GRANT ALL ON parent TO PUBLIC")
         attacker = db.session()
         attacker.query("UPDATE parent SET id = 'k1', public_key = '%s'" % json.dumps(tokens.jwk(1)))
-        checks.equal(f"{what}: the attacker's key", attacker.code(f"SELECT auth.jwt_session_init('{token(key=1)}')"), "28J03")
+        checks.equal(
+            f"{what}: the attacker's key", attacker.code(f"SELECT auth.jwt_session_init('{token(key=1)}')"), "28J03"
+        )
         db.owner.query("UPDATE jwks SET id = 'k0', public_key = '%s'" % json.dumps(tokens.jwk(0)))
         checks.equal(f"{what}: closed", session.code(WHO), "28J03")
         checks.true(f"{what}: status says why", "parent" in (db.owner.value(STATUS % "last_error") or ""))
@@ -157,13 +182,18 @@ def rows_that_exhaust(checks, cluster):
     def odd_row(what, kid, key, words):
         db.owner.query(f"INSERT INTO jwks VALUES ({kid}, {key})")
         before = memory()
-        checks.equal(f"{what}: listed", db.owner.value(f"SELECT count(*) FROM auth.key_status WHERE last_error ~ '{words}'"), "1")
+        checks.equal(
+            f"{what}: listed", db.owner.value(f"SELECT count(*) FROM auth.key_status WHERE last_error ~ '{words}'"), "1"
+        )
         checks.equal(f"{what}: the others count", session.value(WHO), "u1")
         checks.equal(f"{what}: without kid", db.owner.code(f"SELECT auth.verify('{nameless}')"), None)
         checks.true(f"{what}: memory, from {before} to {memory()} MiB", memory() < before + 30)
         db.owner.query("DELETE FROM jwks WHERE id <> 'k0'")
 
-    header, payload = ({"alg": "HS256"}, {"iss": tokens.ISSUER, "sub": "u1", "exp": time.time() + 3600, "aud": AUDIENCE})
+    header, payload = (
+        {"alg": "HS256"},
+        {"iss": tokens.ISSUER, "sub": "u1", "exp": time.time() + 3600, "aud": AUDIENCE},
+    )
     nameless = tokens.sign(".".join(tokens.base64url(json.dumps(part).encode()) for part in (header, payload)))
     odd_row("a long kid", "repeat('x', 100000000)", "'{}'", "key id is longer")
     odd_row("a long key", "'long'", "jsonb_build_object('x', repeat('x', 100000000))", "JWK is longer")
@@ -171,7 +201,11 @@ def rows_that_exhaust(checks, cluster):
     odd_row("numbers that are short as stored", "'numbers'", f"jsonb_build_object('x', {numbers})", "JWK is longer")
     db.owner.query("INSERT INTO jwks SELECT 'k' || n, '{}' FROM generate_series(10, 20010) n")
     checks.equal("many rows: listed", db.owner.value("SELECT count(*) FROM auth.key_status"), "20001")
-    checks.equal("many rows: says so", db.owner.value("SELECT count(*) FROM auth.key_status WHERE last_error ~ 'not listed'"), "1")
+    checks.equal(
+        "many rows: says so",
+        db.owner.value("SELECT count(*) FROM auth.key_status WHERE last_error ~ 'not listed'"),
+        "1",
+    )
     db.owner.notices.clear()
     db.owner.query(FOLLOW % "jwks")
     checks.true("many rows: follow says so", any("20000" in notice["M"] for notice in db.owner.notices))
@@ -183,8 +217,10 @@ def careless_grants(checks, cluster):
     db = Database(cluster, "grants")
     lint = "SELECT string_agg(DISTINCT code || ' ' || object, ', ') FROM auth.lint() WHERE code IN ('no_keys', 'key_privilege')"
     checks.equal("as followed", db.owner.value(lint), None)
-    db.owner.query("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT INSERT ON TABLES TO authenticated;"
-                   f"DROP TABLE jwks; {TABLE % 'public.jwks'}; {insert()}; {FOLLOW % 'public.jwks'}")
+    db.owner.query(
+        "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT INSERT ON TABLES TO authenticated;"
+        f"DROP TABLE jwks; {TABLE % 'public.jwks'}; {insert()}; {FOLLOW % 'public.jwks'}"
+    )
     checks.true("auth.follow() says who", any("authenticated" in notice.get("D", "") for notice in db.owner.notices))
     checks.equal("auth.lint() says it too", db.owner.value(lint), "key_privilege role authenticated")
     # An expiry of another name, as Postgres writes expiresAt without quotes, is not taken for none.
@@ -199,8 +235,10 @@ def careless_grants(checks, cluster):
     checks.equal("when it is named", says_so('{"expires_at": "expiresat"}'), False)
     checks.equal("when there is none", says_so('{"expires_at": null}'), False)
     # A table that SELECT alone does not open, by its oid.
-    db.root.query("CREATE ROLE attacks_hidden; CREATE SCHEMA hidden AUTHORIZATION attacks_hidden; SET ROLE attacks_hidden;"
-                  f"{TABLE % 'hidden.jwks'}; {insert(0, 'hidden.jwks')}; GRANT SELECT ON hidden.jwks TO owner_role; RESET ROLE")
+    db.root.query(
+        "CREATE ROLE attacks_hidden; CREATE SCHEMA hidden AUTHORIZATION attacks_hidden; SET ROLE attacks_hidden;"
+        f"{TABLE % 'hidden.jwks'}; {insert(0, 'hidden.jwks')}; GRANT SELECT ON hidden.jwks TO owner_role; RESET ROLE"
+    )
     hidden = db.root.value("SELECT 'hidden.jwks'::regclass::oid")
     checks.equal("no USAGE: by SQL", db.owner.code("SELECT * FROM hidden.jwks"), "42501")
     checks.equal("no USAGE: follow", db.owner.code(FOLLOW % hidden), "42501")
@@ -215,14 +253,18 @@ def careless_grants(checks, cluster):
 
 def names_in_other_encodings(checks, cluster):
     """The statements that make triggers name the table in the server's encoding."""
-    cluster.client("createdb", "-T", "template0", "-O", "owner_role", "-E", "LATIN1", "--locale=C", "test_attacks_latin1")
+    cluster.client(
+        "createdb", "-T", "template0", "-O", "owner_role", "-E", "LATIN1", "--locale=C", "test_attacks_latin1"
+    )
     owner = cluster.session("test_attacks_latin1", "owner_role")
     table = 'public."Schl\u00fcssel"'
     owner.query(f"CREATE EXTENSION pg_auth_jwt; {ISSUER}; {TABLE % table}; {insert(table=table)}")
     checks.equal("LATIN1: followed", owner.value(FOLLOW % table), "1")
     checks.equal("LATIN1: live", owner.value(STATUS % "state"), "live")
     checks.equal("LATIN1: unfollowed", owner.value(f"SELECT auth.unfollow('{tokens.ISSUER}')"), "t")
-    checks.equal("LATIN1: no trigger", owner.value("SELECT count(*) FROM pg_trigger WHERE tgname ~ '^pg_auth_jwt'"), "0")
+    checks.equal(
+        "LATIN1: no trigger", owner.value("SELECT count(*) FROM pg_trigger WHERE tgname ~ '^pg_auth_jwt'"), "0"
+    )
 
 
 def shut_out(checks, cluster):
@@ -232,9 +274,16 @@ def shut_out(checks, cluster):
     rules = {
         "disabled": ("enabled = false", "enabled = true", "28J03"),
         "another audience": ("audience = '{other}'", f"audience = '{{{AUDIENCE}}}'", "28J03"),
-        "another source": ("source = jsonb_set(source, '{table}', '\"other\"')", "source = jsonb_set(source, '{table}', '\"jwks\"')", "28J03"),
-        "an optional column": ("source = jsonb_set(source, '{columns,expires_at}', 'null')",
-                               "source = jsonb_set(source, '{columns,expires_at}', '\"expires_at\"')", "28J03"),
+        "another source": (
+            "source = jsonb_set(source, '{table}', '\"other\"')",
+            "source = jsonb_set(source, '{table}', '\"jwks\"')",
+            "28J03",
+        ),
+        "an optional column": (
+            "source = jsonb_set(source, '{columns,expires_at}', 'null')",
+            "source = jsonb_set(source, '{columns,expires_at}', '\"expires_at\"')",
+            "28J03",
+        ),
         "gone": ("issuer = 'x'", f"issuer = '{tokens.ISSUER}'", "28J13"),
     }
     db.owner.query(TABLE % "public.other")
@@ -250,21 +299,37 @@ def shut_out(checks, cluster):
     for lock in ("SELECT count(*) FROM jwks", "DELETE FROM jwks WHERE false", "LOCK jwks"):
         locker.query(f"BEGIN; {lock}")
         db.owner.notices.clear()
-        checks.equal(f"{lock}: unfollow does not wait", db.owner.code(f"SET statement_timeout = '5s'; SELECT auth.unfollow('{tokens.ISSUER}')"), None)
+        checks.equal(
+            f"{lock}: unfollow does not wait",
+            db.owner.code(f"SET statement_timeout = '5s'; SELECT auth.unfollow('{tokens.ISSUER}')"),
+            None,
+        )
         checks.equal(f"{lock}: shut out", session.code(WHO), "28J03")
-        checks.true(f"{lock}: says that triggers are left", any("triggers" in notice["M"] for notice in db.owner.notices))
+        checks.true(
+            f"{lock}: says that triggers are left", any("triggers" in notice["M"] for notice in db.owner.notices)
+        )
         locker.query("ROLLBACK")
         checks.equal(f"{lock}: followed again", db.owner.value(FOLLOW % "jwks"), "1")
         checks.equal(f"{lock}: live", db.owner.value(STATUS % "state"), "live")
     db.owner.query(f"SELECT auth.unfollow('{tokens.ISSUER}')")
-    checks.equal("no trigger is left", db.owner.value("SELECT count(*) FROM pg_trigger WHERE tgrelid = 'jwks'::regclass"), "0")
+    checks.equal(
+        "no trigger is left", db.owner.value("SELECT count(*) FROM pg_trigger WHERE tgrelid = 'jwks'::regclass"), "0"
+    )
 
 
 def main():
     checks = Checks()
     with SharedCluster() as cluster:
-        for test in (rolled_back, renamed_around, hidden_rows, written_by_way_of_parents, rows_that_exhaust, careless_grants,
-                     names_in_other_encodings, shut_out):
+        for test in (
+            rolled_back,
+            renamed_around,
+            hidden_rows,
+            written_by_way_of_parents,
+            rows_that_exhaust,
+            careless_grants,
+            names_in_other_encodings,
+            shut_out,
+        ):
             test(checks, cluster)
     checks.done("attacks on followed tables fail")
 

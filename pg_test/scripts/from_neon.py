@@ -49,9 +49,22 @@ GRANT SELECT (id, "emailVerified") ON neon_auth."user" TO authenticated;
 def neon_claims(sub=ALICE, **changes):
     """Those of the "Example decoded JWT payload" of Neon's page on the JWT plugin."""
     return {
-        "name": "User Name", "email": "user@email.com", "emailVerified": False, "image": None, "createdAt": "2025-12-20T11:04:41.437Z",
-        "updatedAt": "2025-12-20T11:04:41.437Z", "role": "authenticated", "banned": False, "banReason": None, "banExpires": None,
-        "id": sub, "sub": sub, "iss": ORIGIN, "aud": ORIGIN, **changes}
+        "name": "User Name",
+        "email": "user@email.com",
+        "emailVerified": False,
+        "image": None,
+        "createdAt": "2025-12-20T11:04:41.437Z",
+        "updatedAt": "2025-12-20T11:04:41.437Z",
+        "role": "authenticated",
+        "banned": False,
+        "banReason": None,
+        "banExpires": None,
+        "id": sub,
+        "sub": sub,
+        "iss": ORIGIN,
+        "aud": ORIGIN,
+        **changes,
+    }
 
 
 def policies(checks, cluster, db, sign):
@@ -78,8 +91,9 @@ def policies(checks, cluster, db, sign):
         "INSERT INTO todos (task) VALUES ('new') RETURNING user_id": [[ALICE]],
         f"INSERT INTO todos VALUES ('{BOB}', 'x')": "42501",
         "SELECT name FROM tenants": [["two"]],
-        "SELECT auth.uid(), auth.email(), auth.role(), (auth.session() ->> 'banned')::boolean, auth.session() ->> 'banReason'":
-            [[ALICE, "user@email.com", "authenticated", "f", None]],
+        "SELECT auth.uid(), auth.email(), auth.role(), (auth.session() ->> 'banned')::boolean, auth.session() ->> 'banReason'": [
+            [ALICE, "user@email.com", "authenticated", "f", None]
+        ],
         "SELECT auth.organization() ->> 'slug', auth.organization_id()": [["my-org", ORGANIZATION]],
     }.items():
         checks.equal(f"alice: {query}", as_user(alice, query), wanted)
@@ -95,16 +109,41 @@ def fastapi(checks, folder, cluster, db, sign):
     with open(f"{folder}/api.py", "w") as file:
         file.write(clients.block("fastapi", PAGE))
     requests = {
-        "alice": sign(neon_claims()), "bob": sign(neon_claims(BOB)), "expired": sign(neon_claims(), seconds=-3600),
-        "forged": sign(neon_claims())[:-8] + "AAAAAAAA", "another issuer": sign(neon_claims(iss="https://ep-y.example")), "nobody": None}
-    environ = {**os.environ, "PGHOST": cluster.dir, "PGUSER": "authenticated", "PGDATABASE": db, "PYTHONPATH": f"{folder}/packages"}
-    run = subprocess.run([sys.executable, f"{HERE}/neon/call_api.py", folder], input=json.dumps(requests), env=environ, text=True,
-                         stdout=subprocess.PIPE, check=False)
+        "alice": sign(neon_claims()),
+        "bob": sign(neon_claims(BOB)),
+        "expired": sign(neon_claims(), seconds=-3600),
+        "forged": sign(neon_claims())[:-8] + "AAAAAAAA",
+        "another issuer": sign(neon_claims(iss="https://ep-y.example")),
+        "nobody": None,
+    }
+    environ = {
+        **os.environ,
+        "PGHOST": cluster.dir,
+        "PGUSER": "authenticated",
+        "PGDATABASE": db,
+        "PYTHONPATH": f"{folder}/packages",
+    }
+    run = subprocess.run(
+        [sys.executable, f"{HERE}/neon/call_api.py", folder],
+        input=json.dumps(requests),
+        env=environ,
+        text=True,
+        stdout=subprocess.PIPE,
+        check=False,
+    )
     checks.equal("FastAPI: exit code", run.returncode, 0)
-    checks.equal("FastAPI: answers", json.loads(run.stdout or "{}"), {
-        "alice": [200, ["of alice"]], "bob": [200, ["of bob"]], "expired": [401, {"detail": "Unauthorized"}],
-        "forged": [401, {"detail": "Unauthorized"}], "another issuer": [401, {"detail": "Unauthorized"}],
-        "nobody": [401, {"detail": "Not authenticated"}]})
+    checks.equal(
+        "FastAPI: answers",
+        json.loads(run.stdout or "{}"),
+        {
+            "alice": [200, ["of alice"]],
+            "bob": [200, ["of bob"]],
+            "expired": [401, {"detail": "Unauthorized"}],
+            "forged": [401, {"detail": "Unauthorized"}],
+            "another issuer": [401, {"detail": "Unauthorized"}],
+            "nobody": [401, {"detail": "Not authenticated"}],
+        },
+    )
 
 
 class Issuer:
@@ -234,13 +273,32 @@ class Verdicts:
                 made = maker.tokens()
                 accepted = {}
                 for command in self.commands:
-                    given = {"url": url, "jwks": jwks, "algorithms": [m.algorithm for m in makers], "issuer": issuer or "", "audience": audience or "",
-                             "tokens": made}
-                    run = subprocess.run(command, input=json.dumps(given), env=self.environ, text=True, stdout=subprocess.PIPE, check=True)
+                    given = {
+                        "url": url,
+                        "jwks": jwks,
+                        "algorithms": [m.algorithm for m in makers],
+                        "issuer": issuer or "",
+                        "audience": audience or "",
+                        "tokens": made,
+                    }
+                    run = subprocess.run(
+                        command,
+                        input=json.dumps(given),
+                        env=self.environ,
+                        text=True,
+                        stdout=subprocess.PIPE,
+                        check=True,
+                    )
                     accepted |= json.loads(run.stdout)
                 for what, token in made.items():
-                    self.look(checks, f"{maker.algorithm}: {what}", what, owner.code("SELECT auth.verify($1)", token),
-                              {library for library, names in accepted.items() if what in names}, set(accepted))
+                    self.look(
+                        checks,
+                        f"{maker.algorithm}: {what}",
+                        what,
+                        owner.code("SELECT auth.verify($1)", token),
+                        {library for library, names in accepted.items() if what in names},
+                        set(accepted),
+                    )
 
     def look(self, checks, label, what, code, accepting, libraries):
         self.compared += 1 + len(libraries)
@@ -263,7 +321,10 @@ def tables():
     stricter, _, laxer = section.partition("Accepted here, and refused by some")
 
     def rows(text):
-        return {what: (set(names.split(", ")), last) for what, names, last in re.findall(r"^\| (.*) \| (.*) \| (.*) \|$", text, re.M)[1:]}
+        return {
+            what: (set(names.split(", ")), last)
+            for what, names, last in re.findall(r"^\| (.*) \| (.*) \| (.*) \|$", text, re.M)[1:]
+        }
 
     return rows(stricter), rows(laxer)
 
@@ -276,8 +337,16 @@ def build_go(checks):
         packages.missing(checks, "needs Debian's golang-go and golang-github-golang-jwt-jwt-dev")
     folder = shell('echo "$PGROOT/golang"')
     os.makedirs(folder, exist_ok=True)
-    environ = {**os.environ, "GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "GOCACHE": f"{folder}/cache", "GOFLAGS": ""}
-    subprocess.run([program, "build", "-o", f"{folder}/verify", "."], check=True, cwd=f"{HERE}/neon/golang", env=environ)
+    environ = {
+        **os.environ,
+        "GO111MODULE": "off",
+        "GOPATH": "/usr/share/gocode",
+        "GOCACHE": f"{folder}/cache",
+        "GOFLAGS": "",
+    }
+    subprocess.run(
+        [program, "build", "-o", f"{folder}/verify", "."], check=True, cwd=f"{HERE}/neon/golang", env=environ
+    )
     return f"{folder}/verify"
 
 
@@ -293,7 +362,11 @@ def main():
         db = cluster.create_db("neon_auth")
         owner = cluster.session(db, "owner_role")
         jwks = {"keys": [neon.jwk]}
-        checks.equal("the JWKS of Neon Auth", owner.value(clients.block("neon_auth", PAGE).replace(":'jwks'", f"'{json.dumps(jwks)}'")), "1")
+        checks.equal(
+            "the JWKS of Neon Auth",
+            owner.value(clients.block("neon_auth", PAGE).replace(":'jwks'", f"'{json.dumps(jwks)}'")),
+            "1",
+        )
         owner.query(SCHEMA + clients.block("policies", PAGE))
 
         def sign(claims, seconds=3600):
@@ -307,14 +380,23 @@ def main():
         custom = [Issuer(signer, algorithm, {"sub": "user_1", "tenant_id": "t1"}) for algorithm in ("RS256", "ES256")]
         owner = cluster.session(cluster.create_db("custom_jwt"), "owner_role")
         jwks = {"keys": [maker.jwk for maker in custom]}
-        checks.equal("the JWKS of custom JWTs", owner.value(clients.block("custom_jwt", PAGE).replace(":'jwks'", f"'{json.dumps(jwks)}'")), "2")
+        checks.equal(
+            "the JWKS of custom JWTs",
+            owner.value(clients.block("custom_jwt", PAGE).replace(":'jwks'", f"'{json.dumps(jwks)}'")),
+            "2",
+        )
         verdicts.compare(checks, owner, jwks, None, None, custom)
 
     stricter, laxer = tables()
-    checks.equal("the page: refused here", {what: (names, last) for what, (names, last) in stricter.items()},
-                 {what: (names, f"`{code}`") for what, (names, code) in verdicts.stricter.items()})
+    checks.equal(
+        "the page: refused here",
+        {what: (names, last) for what, (names, last) in stricter.items()},
+        {what: (names, f"`{code}`") for what, (names, code) in verdicts.stricter.items()},
+    )
     checks.equal("the page: accepted here", {what: names for what, (names, _) in laxer.items()}, verdicts.laxer)
-    checks.done(f"Neon's tokens and policies, and {verdicts.compared} verdicts beside jose, jsonwebtoken, PyJWT and golang-jwt")
+    checks.done(
+        f"Neon's tokens and policies, and {verdicts.compared} verdicts beside jose, jsonwebtoken, PyJWT and golang-jwt"
+    )
 
 
 main()

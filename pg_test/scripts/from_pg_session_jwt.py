@@ -47,7 +47,7 @@ GRANT SELECT, INSERT ON notes, team, profiles TO authenticated;
 GRANT SELECT ON my_notes, claims TO authenticated;
 """
 GRANTS = "GRANT USAGE ON SCHEMA auth TO authenticated; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA auth TO authenticated"
-POLICIES = ("SELECT tablename, policyname, permissive, roles, cmd, qual, with_check FROM pg_policies ORDER BY 1, 2")
+POLICIES = "SELECT tablename, policyname, permissive, roles, cmd, qual, with_check FROM pg_policies ORDER BY 1, 2"
 OPTIONS = "SELECT reloptions FROM pg_class WHERE relname = 'my_notes'"
 
 
@@ -73,7 +73,10 @@ def made_for_it(cluster, name):
     """A database with pg_session_jwt, and what is in it."""
     cluster.client("createdb", "-O", "owner_role", name)
     root = cluster.session(name, "postgres")
-    root.query("GRANT ALL ON SCHEMA public TO PUBLIC; SET ROLE owner_role; CREATE EXTENSION pg_session_jwt; RESET ROLE;" + GRANTS)
+    root.query(
+        "GRANT ALL ON SCHEMA public TO PUBLIC; SET ROLE owner_role; CREATE EXTENSION pg_session_jwt; RESET ROLE;"
+        + GRANTS
+    )
     cluster.session(name, "owner_role").query("SET search_path = public;" + SCHEMA)
     return root
 
@@ -84,8 +87,11 @@ def guarded(checks, cluster, what, db):
     owner.query(tokens.setup(0))
     s = cluster.session(db)
     s.query("SELECT auth.init()")
-    checks.equal(f"{what}: a made-up user", s.query(
-        f"SET request.jwt.claims = '{{\"sub\": \"{ALICE}\", \"tenant\": \"t1\"}}'; SELECT body FROM notes"), [])
+    checks.equal(
+        f"{what}: a made-up user",
+        s.query(f'SET request.jwt.claims = \'{{"sub": "{ALICE}", "tenant": "t1"}}\'; SELECT body FROM notes'),
+        [],
+    )
     s.query("BEGIN")
     s.execute("SELECT auth.jwt_session_init(jwt => $1)", token())
     for sql, wanted in {
@@ -103,10 +109,16 @@ def guarded(checks, cluster, what, db):
     s.query("ROLLBACK")
     checks.equal(f"{what}: afterwards", s.query("SELECT body FROM notes"), [])
     checks.equal(f"{what}: the view's options", owner.value(OPTIONS), "{security_invoker=true,security_barrier=true}")
-    checks.equal(f"{what}: the other extension", owner.query("SELECT extname FROM pg_extension WHERE extname ~ 'jwt'"), [["pg_auth_jwt"]])
+    checks.equal(
+        f"{what}: the other extension",
+        owner.query("SELECT extname FROM pg_extension WHERE extname ~ 'jwt'"),
+        [["pg_auth_jwt"]],
+    )
     found = owner.query(clients.block("left_over", PAGE))
     # Findings about the keys of this test are right, and the server may lack fixes.
-    checks.equal(f"{what}: left over", [row for row in found if row[0] not in (f"issuer {tokens.ISSUER}", "server")], [])
+    checks.equal(
+        f"{what}: left over", [row for row in found if row[0] not in (f"issuer {tokens.ISSUER}", "server")], []
+    )
 
 
 def dump_restore(checks, cluster):
@@ -114,14 +126,30 @@ def dump_restore(checks, cluster):
     policies = root.query(POLICIES)
     root.close()
     cluster.session("postgres", "postgres").query("ALTER ROLE owner_role CREATEDB")
-    environ = {**os.environ, "PGHOST": cluster.dir, "PGUSER": "owner_role", "PATH": f"{shell('echo $PG_BIN')}:{os.environ['PATH']}"}
+    environ = {
+        **os.environ,
+        "PGHOST": cluster.dir,
+        "PGUSER": "owner_role",
+        "PATH": f"{shell('echo $PG_BIN')}:{os.environ['PATH']}",
+    }
     with tempfile.TemporaryDirectory() as folder:
-        run = subprocess.run(["bash", "-c", clients.block("dump_restore", PAGE)], check=False, cwd=folder, env=environ, text=True,
-                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        run = subprocess.run(
+            ["bash", "-c", clients.block("dump_restore", PAGE)],
+            check=False,
+            cwd=folder,
+            env=environ,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         checks.equal("dump: exit code and messages", (run.returncode, run.stdout), (0, "CREATE EXTENSION\n"))
         with open(f"{folder}/app.list") as file:
             listed = file.read()
-    checks.equal("dump: what the list leaves out", [name for name in ("pg_session_jwt", "SCHEMA auth", "FUNCTION user_id") if name in listed], [])
+    checks.equal(
+        "dump: what the list leaves out",
+        [name for name in ("pg_session_jwt", "SCHEMA auth", "FUNCTION user_id") if name in listed],
+        [],
+    )
     guarded(checks, cluster, "dump", "app_new")
     checks.equal("dump: the policies", cluster.session("app_new", "postgres").query(POLICIES), policies)
 
@@ -132,28 +160,45 @@ def in_place(checks, cluster):
     policies = root.query(POLICIES)
 
     # What the statements do not know is named, and nothing is changed.
-    root.query("SET search_path = public; CREATE MATERIALIZED VIEW forgotten AS SELECT auth.user_id() AS me;"
-               "ALTER TABLE profiles ADD CONSTRAINT own CHECK (auth.uid() IS DISTINCT FROM id OR name <> '');"
-               "CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';"
-               "CREATE TRIGGER own BEFORE INSERT ON team FOR EACH ROW WHEN (auth.user_id() = 'x') EXECUTE FUNCTION nothing()")
+    root.query(
+        "SET search_path = public; CREATE MATERIALIZED VIEW forgotten AS SELECT auth.user_id() AS me;"
+        "ALTER TABLE profiles ADD CONSTRAINT own CHECK (auth.uid() IS DISTINCT FROM id OR name <> '');"
+        "CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';"
+        "CREATE TRIGGER own BEFORE INSERT ON team FOR EACH ROW WHEN (auth.user_id() = 'x') EXECUTE FUNCTION nothing()"
+    )
     other = cluster.session("in_place")
-    other.query(f"SET request.jwt.claims = '{{\"sub\": \"{ALICE}\"}}'")
+    other.query(f'SET request.jwt.claims = \'{{"sub": "{ALICE}"}}\'')
     checks.equal("in place: before", other.value("SELECT auth.user_id()"), ALICE)
     error = failure(cluster, "in_place", block)
-    for what in ("materialized view public.forgotten", "constraint own on table public.profiles", "trigger own on table public.team"):
+    for what in (
+        "materialized view public.forgotten",
+        "constraint own on table public.profiles",
+        "trigger own on table public.team",
+    ):
         checks.true(f"in place: what was forgotten is named: {what}", f"{what} depends on" in error)
-    checks.equal("in place: rolled back", root.query("SELECT extname FROM pg_extension WHERE extname ~ 'jwt'"), [["pg_session_jwt"]])
+    checks.equal(
+        "in place: rolled back",
+        root.query("SELECT extname FROM pg_extension WHERE extname ~ 'jwt'"),
+        [["pg_session_jwt"]],
+    )
     checks.equal("in place: the policies are as they were", root.query(POLICIES), policies)
 
-    root.query("DROP MATERIALIZED VIEW public.forgotten; ALTER TABLE public.profiles DROP CONSTRAINT own; DROP TRIGGER own ON public.team;"
-               "RESET search_path")
+    root.query(
+        "DROP MATERIALIZED VIEW public.forgotten; ALTER TABLE public.profiles DROP CONSTRAINT own; DROP TRIGGER own ON public.team;"
+        "RESET search_path"
+    )
     root.query(block)
     checks.equal("in place: an open session, from its next statement on", other.value("SELECT auth.user_id()"), None)
     guarded(checks, cluster, "in place", "in_place")
     checks.equal("in place: the policies", root.query(POLICIES), policies)
-    checks.equal("in place: owner of the extension", root.value(
-        "SELECT extowner::regrole FROM pg_extension WHERE extname = 'pg_auth_jwt'"), "owner_role")
-    checks.equal("in place: the schema", root.query("SELECT nspname FROM pg_namespace WHERE nspname ~ '^auth'"), [["auth"]])
+    checks.equal(
+        "in place: owner of the extension",
+        root.value("SELECT extowner::regrole FROM pg_extension WHERE extname = 'pg_auth_jwt'"),
+        "owner_role",
+    )
+    checks.equal(
+        "in place: the schema", root.query("SELECT nspname FROM pg_namespace WHERE nspname ~ '^auth'"), [["auth"]]
+    )
 
 
 def failure(cluster, db, sql):
@@ -165,11 +210,15 @@ def left_over(checks, cluster):
     """The query of step 2 finds each kind."""
     owner = cluster.session("in_place", "owner_role")
     query = clients.block("left_over", PAGE)
-    owner.query("CREATE FUNCTION public.reads() RETURNS text LANGUAGE sql AS $$SELECT current_setting('request.jwt.claims', true)$$;"
-                "CREATE POLICY anonymous ON public.team TO authenticated USING (auth.session() = 'null'::jsonb)")
+    owner.query(
+        "CREATE FUNCTION public.reads() RETURNS text LANGUAGE sql AS $$SELECT current_setting('request.jwt.claims', true)$$;"
+        "CREATE POLICY anonymous ON public.team TO authenticated USING (auth.session() = 'null'::jsonb)"
+    )
     cluster.session("in_place", "postgres").query("ALTER DATABASE in_place SET pg_session_jwt.jwk = 'x'")
     found = [row[0] for row in owner.query(query)]
-    checks.equal("left over: each kind", found[:3], ["function reads()", "policy anonymous on team", "setting of - in_place"])
+    checks.equal(
+        "left over: each kind", found[:3], ["function reads()", "policy anonymous on team", "setting of - in_place"]
+    )
 
 
 def settings(checks, cluster):
@@ -228,21 +277,46 @@ class Differences:
         self.scripts = {
             "no token: `auth.session()`, `auth.jwt()`": ["SELECT coalesce(auth.session(), auth.jwt())"],
             "no token: `auth.user_id()`, `auth.uid()`": ["SELECT coalesce(auth.user_id(), auth.uid()::text)"],
-            "no token, `request.jwt.claims` set, no JWK given":
-                ["SET request.jwt.claims = '{\"sub\": \"a\"}'", "SELECT coalesce(auth.user_id(), auth.session()::text)"],
-            "no token, `pg_session_jwt.jwt` set":
-                [f"SET pg_session_jwt.jwt = '{self.tokens['good token']}'", "SELECT auth.user_id()"],
+            "no token, `request.jwt.claims` set, no JWK given": [
+                'SET request.jwt.claims = \'{"sub": "a"}\'',
+                "SELECT coalesce(auth.user_id(), auth.session()::text)",
+            ],
+            "no token, `pg_session_jwt.jwt` set": [
+                f"SET pg_session_jwt.jwt = '{self.tokens['good token']}'",
+                "SELECT auth.user_id()",
+            ],
             "`auth.init()` without a JWK": ["SELECT auth.init()", "SELECT 'a'"],
-            "`auth.jwt_session_init(NULL)` after a token": [init, "SELECT auth.jwt_session_init(NULL)", "SELECT auth.user_id()"],
-            "`auth.jwt_session_init('')` after a token": [init, "SELECT auth.jwt_session_init('')", "SELECT auth.user_id()"],
-            "`auth.jwt_session_init` in a transaction, after `COMMIT`": ["BEGIN", init, "COMMIT", "SELECT auth.user_id()"],
+            "`auth.jwt_session_init(NULL)` after a token": [
+                init,
+                "SELECT auth.jwt_session_init(NULL)",
+                "SELECT auth.user_id()",
+            ],
+            "`auth.jwt_session_init('')` after a token": [
+                init,
+                "SELECT auth.jwt_session_init('')",
+                "SELECT auth.user_id()",
+            ],
+            "`auth.jwt_session_init` in a transaction, after `COMMIT`": [
+                "BEGIN",
+                init,
+                "COMMIT",
+                "SELECT auth.user_id()",
+            ],
             "good token a second time, on the same connection": [init, init, "SELECT auth.user_id()"],
-            "`jti` not greater than the last one on this connection":
-                [f"SELECT auth.jwt_session_init('{signed(h, p(jti=2))}')", init, "SELECT auth.user_id()"],
-            "`exp` passes while the session uses the token":
-                [f"SELECT auth.jwt_session_init('{expires}')",
-                 "SELECT pg_sleep(greatest(0, 2.1 + extract(epoch FROM to_timestamp(%d) - clock_timestamp())))" % now, "SELECT auth.user_id()"],
-            "`sub` is `urn:uuid:` and a uuid: `auth.uid()`": [f"SELECT auth.jwt_session_init('{urn}')", "SELECT auth.uid()"],
+            "`jti` not greater than the last one on this connection": [
+                f"SELECT auth.jwt_session_init('{signed(h, p(jti=2))}')",
+                init,
+                "SELECT auth.user_id()",
+            ],
+            "`exp` passes while the session uses the token": [
+                f"SELECT auth.jwt_session_init('{expires}')",
+                "SELECT pg_sleep(greatest(0, 2.1 + extract(epoch FROM to_timestamp(%d) - clock_timestamp())))" % now,
+                "SELECT auth.user_id()",
+            ],
+            "`sub` is `urn:uuid:` and a uuid: `auth.uid()`": [
+                f"SELECT auth.jwt_session_init('{urn}')",
+                "SELECT auth.uid()",
+            ],
         }
 
     def payload(self, **members):
@@ -252,7 +326,10 @@ class Differences:
 
     def answer(self, row):
         s = self.cluster.session(self.db)
-        script = self.scripts.get(row) or [f"SELECT auth.jwt_session_init('{self.tokens[row]}')", "SELECT auth.user_id()"]
+        script = self.scripts.get(row) or [
+            f"SELECT auth.jwt_session_init('{self.tokens[row]}')",
+            "SELECT auth.user_id()",
+        ]
         for sql in script:
             code = s.code(sql)
             if code:

@@ -68,11 +68,22 @@ def claims(sub=ALICE, **changes):
     """Those of the "Authenticated user token" of Supabase's JWT Claims Reference."""
     now = int(time.time())
     return {
-        "aal": "aal1", "amr": [{"method": "password", "timestamp": now}],
-        "app_metadata": {"provider": "email", "providers": ["email"], "teams": ["red", "blue"]}, "aud": "authenticated",
-        "email": "user@example.com" if sub == ALICE else "bob@example.com", "exp": now + 3600, "iat": now, "iss": ISSUER,
-        "phone": "", "role": "authenticated", "session_id": "123e4567-e89b-12d3-a456-426614174001", "sub": sub,
-        "user_metadata": {"name": "John Doe"}, "is_anonymous": False, **changes}
+        "aal": "aal1",
+        "amr": [{"method": "password", "timestamp": now}],
+        "app_metadata": {"provider": "email", "providers": ["email"], "teams": ["red", "blue"]},
+        "aud": "authenticated",
+        "email": "user@example.com" if sub == ALICE else "bob@example.com",
+        "exp": now + 3600,
+        "iat": now,
+        "iss": ISSUER,
+        "phone": "",
+        "role": "authenticated",
+        "session_id": "123e4567-e89b-12d3-a456-426614174001",
+        "sub": sub,
+        "user_metadata": {"name": "John Doe"},
+        "is_anonymous": False,
+        **changes,
+    }
 
 
 def legacy(payload):
@@ -82,7 +93,9 @@ def legacy(payload):
 
 
 def anon_key(role="anon"):
-    return legacy({"iss": "supabase", "ref": "abcdefghijklmnopqrst", "role": role, "iat": 1640991600, "exp": 4102444800})
+    return legacy(
+        {"iss": "supabase", "ref": "abcdefghijklmnopqrst", "role": role, "iat": 1640991600, "exp": 4102444800}
+    )
 
 
 class PostgREST:
@@ -96,17 +109,30 @@ class PostgREST:
 
     def request(self, query, token=None, role=None, made_up=None, scheme="Bearer", method="GET", end="COMMIT"):
         """The rows, or the SQLSTATE. `end`: ROLLBACK is PostgREST's with Prefer: tx=rollback."""
-        headers = {"accept": "*/*", "host": "localhost:3000", "user-agent": "curl/7.88.1", "x-client-info": "supabase-js-node/2.45.0"}
+        headers = {
+            "accept": "*/*",
+            "host": "localhost:3000",
+            "user-agent": "curl/7.88.1",
+            "x-client-info": "supabase-js-node/2.45.0",
+        }
         if token is not None:
             headers["authorization"] = f"{scheme} {token}"
         role = role or ("authenticated" if token else "anon")
         s = self.s
         s.query(f"BEGIN ISOLATION LEVEL READ COMMITTED {'READ ONLY' if method == 'GET' else 'READ WRITE'}")
         try:
-            s.execute("SELECT set_config('search_path', $1, true), set_config('role', $2, true), set_config('request.jwt.claims', $3, true),"
-                      " set_config('request.method', $4, true), set_config('request.path', $5, true),"
-                      " set_config('request.headers', $6, true), set_config('request.cookies', $7, true)",
-                      '"public"', role, json.dumps(made_up or {"role": role}), method, "/todos", json.dumps(headers), "{}")
+            s.execute(
+                "SELECT set_config('search_path', $1, true), set_config('role', $2, true), set_config('request.jwt.claims', $3, true),"
+                " set_config('request.method', $4, true), set_config('request.path', $5, true),"
+                " set_config('request.headers', $6, true), set_config('request.cookies', $7, true)",
+                '"public"',
+                role,
+                json.dumps(made_up or {"role": role}),
+                method,
+                "/todos",
+                json.dumps(headers),
+                "{}",
+            )
             s.execute(self.pre_request)
             return s.execute(query)
         except PgError as error:
@@ -119,13 +145,20 @@ class PostgREST:
 def move(checks, cluster):
     """The page's shell script, on a database as Supabase has it."""
     root = cluster.session("postgres", "postgres")
-    root.query("CREATE ROLE anon; CREATE ROLE service_role BYPASSRLS; CREATE ROLE authenticator NOINHERIT LOGIN;"
-               "GRANT anon, authenticated, service_role TO authenticator; ALTER ROLE owner_role CREATEDB")
+    root.query(
+        "CREATE ROLE anon; CREATE ROLE service_role BYPASSRLS; CREATE ROLE authenticator NOINHERIT LOGIN;"
+        "GRANT anon, authenticated, service_role TO authenticator; ALTER ROLE owner_role CREATEDB"
+    )
     cluster.client("createdb", "-O", "owner_role", "supabase")
     cluster.session("supabase", "owner_role").query(SUPABASE + TABLES + clients.block("policies", PAGE))
     old = cluster.session("supabase", "owner_role").query(POLICIES)
-    environ = {**os.environ, "PGHOST": cluster.dir, "PGUSER": "owner_role", "JWT_SECRET": SECRET,
-               "PATH": f"{shell('echo $PG_BIN')}:{os.environ['PATH']}"}
+    environ = {
+        **os.environ,
+        "PGHOST": cluster.dir,
+        "PGUSER": "owner_role",
+        "JWT_SECRET": SECRET,
+        "PATH": f"{shell('echo $PG_BIN')}:{os.environ['PATH']}",
+    }
     with tempfile.TemporaryDirectory() as folder:
         # In place of psql, to see what other users of the machine see.
         os.mkdir(f"{folder}/bin")
@@ -134,17 +167,31 @@ def move(checks, cluster):
         os.chmod(f"{folder}/bin/psql", 0o755)
         environ["PATH"] = f"{folder}/bin:{environ['PATH']}"
         for what, db in {"move": None, "legacy_secret": "app"}.items():
-            run = subprocess.run(["bash", "-c", clients.block(what, PAGE)], check=False, cwd=folder, text=True, stdout=subprocess.PIPE,
-                                 stderr=subprocess.STDOUT, env={**environ, **({"PGDATABASE": db} if db else {})})
+            run = subprocess.run(
+                ["bash", "-c", clients.block(what, PAGE)],
+                check=False,
+                cwd=folder,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env={**environ, **({"PGDATABASE": db} if db else {})},
+            )
             checks.equal(f"{what}: exit code", run.returncode, 0)
             checks.true(f"{what}: messages", "ERROR" not in run.stdout or print(run.stdout))
         with open(f"{folder}/arguments") as file:
             arguments = file.read()
         checks.equal("psql was run by both scripts", arguments.count("ON_ERROR_STOP"), 2)
-        checks.true("the secret in psql's arguments", not any(text in arguments for text in (SECRET, tokens.base64url(SECRET.encode()), "oct")))
+        checks.true(
+            "the secret in psql's arguments",
+            not any(text in arguments for text in (SECRET, tokens.base64url(SECRET.encode()), "oct")),
+        )
     owner = cluster.session("app", "owner_role")
     checks.equal("the policies, unchanged", owner.query(POLICIES), old)
-    checks.equal("foreign keys to auth.users", owner.query("SELECT conname FROM pg_constraint WHERE contype = 'f' AND connamespace = 'public'::regnamespace"), [])
+    checks.equal(
+        "foreign keys to auth.users",
+        owner.query("SELECT conname FROM pg_constraint WHERE contype = 'f' AND connamespace = 'public'::regnamespace"),
+        [],
+    )
     checks.equal("left over", owner.query(clients.block("left_over", PAGE)), [])
     return owner
 
@@ -166,8 +213,9 @@ ANSWERS = {
         f"INSERT INTO profiles VALUES ('{BOB}', 'x')": "42501",
         "UPDATE profiles SET name = 'x' RETURNING name": [],
         "INSERT INTO news_feed VALUES ('x') RETURNING body": [["x"]],
-        "SELECT auth.uid(), auth.role(), auth.email(), auth.jwt() ->> 'session_id'":
-            [[ALICE, "authenticated", "user@example.com", "123e4567-e89b-12d3-a456-426614174001"]],
+        "SELECT auth.uid(), auth.role(), auth.email(), auth.jwt() ->> 'session_id'": [
+            [ALICE, "authenticated", "user@example.com", "123e4567-e89b-12d3-a456-426614174001"]
+        ],
     },
     "alice, aal2": {"UPDATE profiles SET name = 'Alice 2' RETURNING name": [["Alice 2"]]},
     "anonymous user": {
@@ -190,8 +238,11 @@ ANSWERS = {
     },
 }
 USERS = {
-    "alice": {}, "alice, aal2": {"aal": "aal2"}, "anonymous user": {"is_anonymous": True},
-    "bob": {"sub": BOB}, "bob, aal2": {"sub": BOB, "aal": "aal2"},
+    "alice": {},
+    "alice, aal2": {"aal": "aal2"},
+    "anonymous user": {"is_anonymous": True},
+    "bob": {"sub": BOB},
+    "bob, aal2": {"sub": BOB, "aal": "aal2"},
     "by single sign-on": {"amr": [{"method": "sso/saml", "provider": "sso-1", "timestamp": 1640991600}]},
 }
 
@@ -215,8 +266,13 @@ def as_in_supabase(checks, cluster):
         for query, wanted in queries.items():
             if "auth.role()" in query and user == "nobody":
                 query, wanted = "SELECT auth.uid(), auth.role()", [[None, "anon"]]
-            got = api.request(query, role="authenticated" if user in USERS else "anon", method="POST", end="ROLLBACK",
-                              made_up=claims(**USERS[user]) if user in USERS else None)
+            got = api.request(
+                query,
+                role="authenticated" if user in USERS else "anon",
+                method="POST",
+                end="ROLLBACK",
+                made_up=claims(**USERS[user]) if user in USERS else None,
+            )
             checks.equal(f"in Supabase: {user}: {query}", got, wanted)
 
 
@@ -226,13 +282,21 @@ def refused(checks, api, owner, sign):
     made_up = claims(BOB)
     checks.equal("claims without a token", api.request(who, role="authenticated", made_up=made_up), [[None]])
     checks.equal("other claims than the token's", api.request(who, sign(claims()), made_up=made_up), [[ALICE]])
-    checks.equal("set by a client's SQL", api.request(
-        f"SELECT set_config('request.jwt.claims', '{json.dumps(made_up)}', true), auth.uid()", role="authenticated")[0][1], None)
+    checks.equal(
+        "set by a client's SQL",
+        api.request(
+            f"SELECT set_config('request.jwt.claims', '{json.dumps(made_up)}', true), auth.uid()", role="authenticated"
+        )[0][1],
+        None,
+    )
     checks.equal("scheme in lower case", api.request(who, sign(claims()), scheme="bearer"), [[ALICE]])
     checks.equal("another scheme", api.request(who, "dXNlcjpwYXNz", role="anon", scheme="Basic"), [[None]])
     cases = {
-        "28J05": sign(claims(exp=int(time.time()) - 100)), "28J04": sign(claims())[:-8] + "AAAAAAAA", "28J01": "x",
-        "28J08": sign(claims(aud="anon")), "28J13": sign(claims(iss="https://other.supabase.co/auth/v1")),
+        "28J05": sign(claims(exp=int(time.time()) - 100)),
+        "28J04": sign(claims())[:-8] + "AAAAAAAA",
+        "28J01": "x",
+        "28J08": sign(claims(aud="anon")),
+        "28J13": sign(claims(iss="https://other.supabase.co/auth/v1")),
         "28J02": tokens.base64url(b'{"alg":"none"}') + "." + sign(claims()).split(".")[1] + ".AAAA",
     }
     for code, token in cases.items():
@@ -244,8 +308,11 @@ def refused(checks, api, owner, sign):
         checks.equal(f"status: {code}: DETAIL", api.error.fields["D"], code)
         checks.true(f"status: {code}: no token", token not in str(api.error.fields) or len(token) < 9)
     checks.equal("status: good", api.request(who, sign(claims())), [[ALICE]])
-    checks.equal("status: set by the function for the whole transaction, and not beyond",
-                 (api.request("SELECT title FROM todos", sign(claims())), api.s.value(who)), ([["of alice"]], None))
+    checks.equal(
+        "status: set by the function for the whole transaction, and not beyond",
+        (api.request("SELECT title FROM todos", sign(claims())), api.s.value(who)),
+        ([["of alice"]], None),
+    )
 
 
 def without_postgrest(checks, cluster, sign):
@@ -269,10 +336,16 @@ def main():
         api = PostgREST(cluster, "app")
         answers(checks, api, legacy, "legacy secret")
         as_in_supabase(checks, cluster)
-        checks.equal("service key", api.request("SELECT auth.role(), auth.uid()", anon_key("service_role")), [["service_role", None]])
+        checks.equal(
+            "service key",
+            api.request("SELECT auth.role(), auth.uid()", anon_key("service_role")),
+            [["service_role", None]],
+        )
 
         # The project changes to an asymmetric key: first both, then it alone.
-        es = signer.make("c1b7a3f0-6a86-4f0f-9a37-0a2ee2cbb5de", "ES256", alg="ES256", use="sig", key_ops=["verify"], ext=True)
+        es = signer.make(
+            "c1b7a3f0-6a86-4f0f-9a37-0a2ee2cbb5de", "ES256", alg="ES256", use="sig", key_ops=["verify"], ext=True
+        )
         oct_key = {"kty": "oct", "alg": "HS256", "k": tokens.base64url(SECRET.encode())}
 
         def asymmetric(payload):
@@ -297,7 +370,9 @@ def main():
         checks.equal("its anon key", api.request(who, anon_key()), "28J13")
         refused(checks, api, owner, asymmetric)
         without_postgrest(checks, cluster, asymmetric)
-    checks.done("Supabase's policies, tokens and keys, and PostgREST's requests, as docs/from_supabase_postgrest.md has them")
+    checks.done(
+        "Supabase's policies, tokens and keys, and PostgREST's requests, as docs/from_supabase_postgrest.md has them"
+    )
 
 
 main()

@@ -13,10 +13,15 @@ from lib import packages, tokens
 from lib.clients import block
 from lib.pg import HERE, ROOT, Checks, PgError, SharedCluster, shell
 
-FOLLOW = re.compile(r"SELECT auth\.follow_url\('(?P<issuer>[^']+)'(?:,\s*url => '(?P<url>[^']+)')?"
-                    r"(?:,\s*audience => '(?P<audience>\{[^}]+\})')?\);")
-ROW = re.compile(r"^\| \[(?P<provider>[^]]+)\]\(#(?P<anchor>[^)]+)\) \| `(?P<issuer>[^`]+)` \| (?P<audience>.+?) \| "
-                 r"`(?P<user_id>[^`]+)` \| `(?P<type>text|uuid)` \|$", re.MULTILINE)
+FOLLOW = re.compile(
+    r"SELECT auth\.follow_url\('(?P<issuer>[^']+)'(?:,\s*url => '(?P<url>[^']+)')?"
+    r"(?:,\s*audience => '(?P<audience>\{[^}]+\})')?\);"
+)
+ROW = re.compile(
+    r"^\| \[(?P<provider>[^]]+)\]\(#(?P<anchor>[^)]+)\) \| `(?P<issuer>[^`]+)` \| (?P<audience>.+?) \| "
+    r"`(?P<user_id>[^`]+)` \| `(?P<type>text|uuid)` \|$",
+    re.MULTILINE,
+)
 NOTES = "\n".join(line for line in block("guard_text", "README.md").splitlines() if "CREATE ROLE" not in line)
 
 
@@ -36,7 +41,10 @@ def fixtures():
 def times(claims):
     """With the times that are written as now+60."""
     now = int(time.time())
-    found = {name: re.fullmatch(r"now([+-]\d+)?", value) if isinstance(value, str) else None for name, value in claims.items()}
+    found = {
+        name: re.fullmatch(r"now([+-]\d+)?", value) if isinstance(value, str) else None
+        for name, value in claims.items()
+    }
     return {name: now + int(found[name][1] or 0) if found[name] else value for name, value in claims.items()}
 
 
@@ -56,10 +64,16 @@ def complete(fixture, token):
 
 def sign(node, fixture):
     """The key set, and the tokens of each kind by their names."""
-    named = [(kind, name, token) for kind in ("accepted", "no_rows", "refused") for name, token in fixture.get(kind, {}).items()]
+    named = [
+        (kind, name, token)
+        for kind in ("accepted", "no_rows", "refused")
+        for name, token in fixture.get(kind, {}).items()
+    ]
     to_sign = [(kind, name, complete(fixture, token)) for kind, name, token in named if "raw" not in token]
     asked = {"keys": sorted({jwk["key"] for jwk in fixture["jwks"]}), "tokens": [token for _, _, token in to_sign]}
-    run = subprocess.run([node, f"{HERE}/issuers/sign.mjs"], input=json.dumps(asked), text=True, stdout=subprocess.PIPE, check=True)
+    run = subprocess.run(
+        [node, f"{HERE}/issuers/sign.mjs"], input=json.dumps(asked), text=True, stdout=subprocess.PIPE, check=True
+    )
     made = json.loads(run.stdout)
     signed = {kind: {} for kind in ("accepted", "no_rows", "refused")}
     for (kind, name, _), token in zip(to_sign, made["tokens"], strict=True):
@@ -67,7 +81,12 @@ def sign(node, fixture):
     for kind, name, token in named:
         if "raw" in token:
             signed[kind][name] = token["raw"]
-    jwks = {"keys": [{**made["keys"][jwk["key"]], **{name: value for name, value in jwk.items() if name != "key"}} for jwk in fixture["jwks"]]}
+    jwks = {
+        "keys": [
+            {**made["keys"][jwk["key"]], **{name: value for name, value in jwk.items() if name != "key"}}
+            for jwk in fixture["jwks"]
+        ]
+    }
     return jwks, signed
 
 
@@ -84,11 +103,16 @@ def followed(checks, what, owner, issuer):
     """That auth.follow_url takes the page's line."""
     owner.query("BEGIN")
     owner.query(issuer.follow[0])
-    source, audience = owner.query(f"SELECT source, audience FROM auth.issuers WHERE issuer = '{issuer.follow['issuer']}'")[0]
+    source, audience = owner.query(
+        f"SELECT source, audience FROM auth.issuers WHERE issuer = '{issuer.follow['issuer']}'"
+    )[0]
     owner.query("ROLLBACK")
     url = issuer.follow["url"]
-    wanted = ({"kind": "url", "url": url} if url else
-              {"kind": "discovery", "url": f"{issuer.follow['issuer'].rstrip('/')}/.well-known/openid-configuration"})
+    wanted = (
+        {"kind": "url", "url": url}
+        if url
+        else {"kind": "discovery", "url": f"{issuer.follow['issuer'].rstrip('/')}/.well-known/openid-configuration"}
+    )
     checks.equal(f"{what}: its source", json.loads(source), wanted)
     checks.equal(f"{what}: its audience", audience, issuer.follow["audience"])
 
@@ -96,9 +120,18 @@ def followed(checks, what, owner, issuer):
 def play(checks, owner, user, name, fixture, issuer, jwks, signed):
     owner.query("DELETE FROM auth.issuers; DROP TABLE IF EXISTS notes;" + NOTES)
     owner.notices.clear()
-    trusted = owner.value("SELECT auth.init($1::jsonb, $2, $3::text[])", json.dumps(jwks), issuer.follow["issuer"], issuer.follow["audience"])
+    trusted = owner.value(
+        "SELECT auth.init($1::jsonb, $2, $3::text[])",
+        json.dumps(jwks),
+        issuer.follow["issuer"],
+        issuer.follow["audience"],
+    )
     skipped = [notice for notice in owner.notices if notice["S"] == "WARNING"]
-    checks.equal(f"{name}: keys", (int(trusted), len(skipped)), (len(jwks["keys"]) - fixture.get("unusable", 0), fixture.get("unusable", 0)))
+    checks.equal(
+        f"{name}: keys",
+        (int(trusted), len(skipped)),
+        (len(jwks["keys"]) - fixture.get("unusable", 0), fixture.get("unusable", 0)),
+    )
     if issuer.rules.strip():
         owner.query(issuer.rules)
 
@@ -112,7 +145,7 @@ def play(checks, owner, user, name, fixture, issuer, jwks, signed):
         try:
             user.execute("SELECT auth.jwt_session_init($1)", token)
             identity = user.query(f"SELECT {expression}, pg_typeof({expression}), auth.uid() IS NOT NULL")[0]
-            return identity, [body for body, in user.query("SELECT body FROM notes")]
+            return identity, [body for (body,) in user.query("SELECT body FROM notes")]
         except PgError as error:
             return error.code
         finally:
@@ -120,7 +153,9 @@ def play(checks, owner, user, name, fixture, issuer, jwks, signed):
 
     is_uuid = fixture.get("sub_is_uuid", issuer.row["type"] == "uuid")
     identity = [user_id, issuer.row["type"], "t" if is_uuid else "f"]
-    findings = owner.query("SELECT code, object FROM auth.lint() WHERE code NOT IN ('scope_not_stored', 'server_outdated')")
+    findings = owner.query(
+        "SELECT code, object FROM auth.lint() WHERE code NOT IN ('scope_not_stored', 'server_outdated')"
+    )
     no_audience = [["audience_not_checked", f"issuer {issuer.follow['issuer']}"]]
     checks.equal(f"{name}: auth.lint", findings, [] if issuer.follow["audience"] else no_audience)
     for what, token in signed["accepted"].items():
@@ -152,15 +187,33 @@ def several(checks, owner, user):
             user.query("COMMIT")
 
     for table in ("notes", "drafts"):
-        checks.equal(f"{table}: adds", as_alice(ours, f"INSERT INTO {table} (body) VALUES ('of ours') RETURNING body"), [["of ours"]])
-    checks.equal("the same sub has the rows, as the page warns", as_alice(other, "SELECT body FROM notes"), [["of ours"]])
+        checks.equal(
+            f"{table}: adds",
+            as_alice(ours, f"INSERT INTO {table} (body) VALUES ('of ours') RETURNING body"),
+            [["of ours"]],
+        )
+    checks.equal(
+        "the same sub has the rows, as the page warns", as_alice(other, "SELECT body FROM notes"), [["of ours"]]
+    )
     checks.equal("both are compared", as_alice(other, "SELECT body FROM drafts"), [])
-    checks.equal("adds for the other issuer", as_alice(other, f"INSERT INTO drafts (issuer, body) VALUES ('{ours}', 'x')"), "42501")
-    checks.equal("own", as_alice(other, "INSERT INTO drafts (body) VALUES ('of other')", "SELECT body FROM drafts"), [["of other"]])
+    checks.equal(
+        "adds for the other issuer",
+        as_alice(other, f"INSERT INTO drafts (issuer, body) VALUES ('{ours}', 'x')"),
+        "42501",
+    )
+    checks.equal(
+        "own",
+        as_alice(other, "INSERT INTO drafts (body) VALUES ('of other')", "SELECT body FROM drafts"),
+        [["of other"]],
+    )
     checks.equal("moves to the other issuer", as_alice(other, f"UPDATE drafts SET issuer = '{ours}'"), "42501")
     checks.equal("the first's are the same", as_alice(ours, "SELECT body FROM drafts"), [["of ours"]])
     owner.query(block("one_of_several", "docs/issuers.md"))
-    checks.equal("one issuer's table", (as_alice(ours, "SELECT body FROM notes"), as_alice(other, "SELECT body FROM notes")), ([["of ours"]], []))
+    checks.equal(
+        "one issuer's table",
+        (as_alice(ours, "SELECT body FROM notes"), as_alice(other, "SELECT body FROM notes")),
+        ([["of ours"]], []),
+    )
     checks.equal("one issuer's table: adds", as_alice(other, "INSERT INTO notes (body) VALUES ('x')"), "42501")
 
 
@@ -194,7 +247,9 @@ def main():
     clerk = table["Clerk"]["issuer"]
     owner.query(f"INSERT INTO auth.issuers (issuer) VALUES ('{clerk}')")
     owner.query(block("lint_ignore", "docs/issuers.md").replace("DATABASE app", f"DATABASE {db}"))
-    checks.equal("ignored by auth.lint", owner.query("SELECT code FROM auth.lint() WHERE object LIKE 'issuer %'"), [["no_keys"]])
+    checks.equal(
+        "ignored by auth.lint", owner.query("SELECT code FROM auth.lint() WHERE object LIKE 'issuer %'"), [["no_keys"]]
+    )
 
     lines = [" ".join(line.split()) for line in re.findall(r"`(SELECT auth\.follow_url\(.*?\);)`", page("README.md"))]
     checks.true("the README has statements", len(lines) >= 6)

@@ -118,7 +118,10 @@ EXTENDED = {
 INIT = "SELECT auth.init('%s', issuer => 'https://keys.test.example')"
 OCT = '{"kty": "oct", "kid": "k9", "alg": "HS256", "k": "{k}"}'
 OKP = '{"kty": "OKP", "crv": "Ed25519", "x": "bPCrYRrU9-L5nSHD1FR2r6qboUSWUYfpAfCL8hE59DI", "d": "{k}"}'
-RSA = '{"e": "AQAB", "n": "%s", "d": "{k}", "p": "{k}", "q": "{k}", "dp": "{k}", "dq": "{k}", "qi": "{k}", "kty": "RSA"}' % ("A" * 342)
+RSA = (
+    '{"e": "AQAB", "n": "%s", "d": "{k}", "p": "{k}", "q": "{k}", "dp": "{k}", "dq": "{k}", "qi": "{k}", "kty": "RSA"}'
+    % ("A" * 342)
+)
 OTH = '{"kty": "RSA", "n": "AQAB", "e": "AQAB", "oth": [{"r": "{k}", "d": "{k}", "t": "{k}"}]}'
 INSERT = "INSERT INTO auth.jwks (issuer, jwk) VALUES ('https://keys.test.example', '%s')"
 KEYS = {
@@ -147,33 +150,60 @@ KEYS = {
     "update": "UPDATE auth.jwks SET jwk = '%s'" % OKP,
     "prepared": "PREPARE p(jsonb) AS " + INIT % "x" + "; EXECUTE p('%s')" % OKP,
     "raised": "DO $$ BEGIN RAISE WARNING '%%', '%s'; END $$" % OKP,
-    "raised, caught and raised": "DO $$ BEGIN PERFORM '%s'::jsonb -> 'k', 1 / 0; EXCEPTION WHEN OTHERS THEN RAISE; END $$" % OCT,
+    "raised, caught and raised": "DO $$ BEGIN PERFORM '%s'::jsonb -> 'k', 1 / 0; EXCEPTION WHEN OTHERS THEN RAISE; END $$"
+    % OCT,
     "bound": INIT.replace("'%s'", "$1"),
     "bound, then an error": INIT.replace("'%s'", "$1") + ", 1 / 0",
     "bound, cast": "SELECT $1::int",
     "copy": "COPY auth.jwks (issuer, jwk) FROM STDIN\nhttps://no.example\t" + OCT,
-    "copy, secret first": "COPY auth.jwks (issuer, jwk) FROM STDIN\n\\N\t" + '{"k": "{k}", "alg": "HS256", "kid": "k9", "kty": "oct"}',
+    "copy, secret first": "COPY auth.jwks (issuer, jwk) FROM STDIN\n\\N\t"
+    + '{"k": "{k}", "alg": "HS256", "kid": "k9", "kty": "oct"}',
     "copy, private": "COPY auth.jwks (issuer, jwk) FROM STDIN\nhttps://keys.test.example\t" + OKP,
     "copy, private first": "COPY auth.jwks (issuer, jwk) FROM STDIN\nhttps://keys.test.example\t"
-                           '{"d": "{k}", "x": "bPCrYRrU9-L5nSHD1FR2r6qboUSWUYfpAfCL8hE59DI", "crv": "Ed25519", "kty": "OKP"}',
+    '{"d": "{k}", "x": "bPCrYRrU9-L5nSHD1FR2r6qboUSWUYfpAfCL8hE59DI", "crv": "Ed25519", "kty": "OKP"}',
     "copy, cut in the key": "COPY auth.jwks (issuer, kid, jwk) FROM STDIN\nhttps://keys.test.example\tthirtythreecharacters\t"
-                            '{"d": "{k}", "crv": "Ed25519", "kty": "OKP"}',
-    "copy, csv": "COPY auth.jwks (issuer, jwk) FROM STDIN (FORMAT csv)\nhttps://keys.test.example,\"" + OKP.replace('"', '""') + '"',
+    '{"d": "{k}", "crv": "Ed25519", "kty": "OKP"}',
+    "copy, csv": 'COPY auth.jwks (issuer, jwk) FROM STDIN (FORMAT csv)\nhttps://keys.test.example,"'
+    + OKP.replace('"', '""')
+    + '"',
     "copy, csv, secret first": "COPY auth.jwks (issuer, jwk) FROM STDIN (FORMAT csv)\nhttps://no.example,"
-                               '"{""k"": ""{k}"", ""kid"": ""k9"", ""kty"": ""oct""}"',
+    '"{""k"": ""{k}"", ""kid"": ""k9"", ""kty"": ""oct""}"',
     "copy, not json": "COPY auth.jwks (issuer, jwk) FROM STDIN\nhttps://keys.test.example\t" + OKP[:-1],
     "copy, columns": "COPY auth.jwks (issuer, jwk) FROM STDIN\nhttps://keys.test.example\t" + OKP + "\t1",
 }
 
 # These keep the promise also as the first statement of a connection that did not load the library
 # at its start: only the function that they call reads the token, and the call loads the library.
-FIRST = ["init", "init, local", "init, of many", "init, refused", "init, malformed", "init, prefixed",
-         "init, timed out", "init, bound", "init, bound, refused", "init, bound, timed out",
-         "init, then an error in another statement", "init, parameter of EXECUTE, refused"]
-FIRST_KEYS = ["accepted, then an error", "private", "bound", "insert, private", "insert, without issuer", "copy, private first",
-              "copy, cut in the key"]
-USUAL = {"log_statement": "none", "log_min_duration_statement": "-1", "auto_explain.log_min_duration": "-1", "log_min_messages": "warning",
-         "log_min_error_statement": "error"}
+FIRST = [
+    "init",
+    "init, local",
+    "init, of many",
+    "init, refused",
+    "init, malformed",
+    "init, prefixed",
+    "init, timed out",
+    "init, bound",
+    "init, bound, refused",
+    "init, bound, timed out",
+    "init, then an error in another statement",
+    "init, parameter of EXECUTE, refused",
+]
+FIRST_KEYS = [
+    "accepted, then an error",
+    "private",
+    "bound",
+    "insert, private",
+    "insert, without issuer",
+    "copy, private first",
+    "copy, cut in the key",
+]
+USUAL = {
+    "log_statement": "none",
+    "log_min_duration_statement": "-1",
+    "auto_explain.log_min_duration": "-1",
+    "log_min_messages": "warning",
+    "log_min_error_statement": "error",
+}
 
 
 class Leaks:
@@ -284,14 +314,28 @@ class Leaks:
         }.items():
             self.one_by_one(f"{when}, parsed only, {what}", sql, parse, sync)
             self.one_by_one(f"{when}, bound and never run, {what}", sql, parse, bind, sync)
-            self.one_by_one(f"{when}, parsed, then bound and never run, {what}", sql, parse, sync,
-                            lambda s, sql: [s.parse(sql, name="n"), s.SYNC, s.bind(name="n"), s.SYNC])
-        self.one_by_one(f"{when}, portal executed twice", "INSERT INTO locked SELECT FROM auth.jwt_session_init('{t}'), "
-                        "generate_series(1, 3) RETURNING 1", parse, again, sync)
+            self.one_by_one(
+                f"{when}, parsed, then bound and never run, {what}",
+                sql,
+                parse,
+                sync,
+                lambda s, sql: [s.parse(sql, name="n"), s.SYNC, s.bind(name="n"), s.SYNC],
+            )
+        self.one_by_one(
+            f"{when}, portal executed twice",
+            "INSERT INTO locked SELECT FROM auth.jwt_session_init('{t}'), generate_series(1, 3) RETURNING 1",
+            parse,
+            again,
+            sync,
+        )
 
         # Before its transaction ends, while another session looks.
         session = self.connect()
-        session.send(session.parse(f"SELECT auth.jwt_session_init('{self.new_token(f'{when}, bound')}')"), session.bind(), b"H\0\0\0\4")
+        session.send(
+            session.parse(f"SELECT auth.jwt_session_init('{self.new_token(f'{when}, bound')}')"),
+            session.bind(),
+            b"H\0\0\0\4",
+        )
         time.sleep(0.2)
         self.look_at_activity(f"{when}, bound", session)
         session.close()
@@ -330,12 +374,14 @@ class Leaks:
         """Parallel workers of CREATE INDEX and REINDEX show what their leader is running, and call
         no hook. They wait for a lock meanwhile, in a function of the index."""
         holder = self.cluster.session(self.db, "owner_role")
-        holder.query("CREATE TABLE gate (); CREATE TABLE big AS SELECT n FROM generate_series(1, 20000) AS n;"
-                     "ALTER TABLE big SET (parallel_workers = 2);"
-                     "CREATE FUNCTION gated(n int) RETURNS int LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS"
-                     " 'BEGIN PERFORM FROM public.gate; RETURN n; END';"
-                     "CREATE FUNCTION build() RETURNS void LANGUAGE plpgsql AS"
-                     " 'BEGIN EXECUTE ''CREATE INDEX ON big (gated(n))''; END'; CREATE INDEX old ON big (gated(n))")
+        holder.query(
+            "CREATE TABLE gate (); CREATE TABLE big AS SELECT n FROM generate_series(1, 20000) AS n;"
+            "ALTER TABLE big SET (parallel_workers = 2);"
+            "CREATE FUNCTION gated(n int) RETURNS int LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS"
+            " 'BEGIN PERFORM FROM public.gate; RETURN n; END';"
+            "CREATE FUNCTION build() RETURNS void LANGUAGE plpgsql AS"
+            " 'BEGIN EXECUTE ''CREATE INDEX ON big (gated(n))''; END'; CREATE INDEX old ON big (gated(n))"
+        )
         index = "CREATE INDEX ON big (gated(n))"
         key = OCT.replace("{k}", "{t}")
         for what, (secret, run, sql) in {
@@ -345,8 +391,11 @@ class Leaks:
             "REINDEX": (self.new_token, simple, "REINDEX INDEX old /* {t} */"),
             "DO": (self.new_token, simple, "DO $$ BEGIN PERFORM build(); END $$ /* {t} */"),
             "function": (self.new_token, simple, "SELECT build() /* {t} */"),
-            "second of a message, after a caught error": (self.new_token, simple,
-                "DO $$ BEGIN EXECUTE 'DROP INDEX none'; EXCEPTION WHEN OTHERS THEN END $$;" + index + " /* {t} */"),
+            "second of a message, after a caught error": (
+                self.new_token,
+                simple,
+                "DO $$ BEGIN EXECUTE 'DROP INDEX none'; EXCEPTION WHEN OTHERS THEN END $$;" + index + " /* {t} */",
+            ),
             "key": (self.new_key, simple, index + f" /* {key} */"),
         }.items():
             what = f"maintenance workers, {what}"
@@ -358,10 +407,12 @@ class Leaks:
             builder.start()
             workers = []
             while not workers and builder.is_alive():
-                workers = self.root.query("SELECT query FROM pg_stat_activity WHERE backend_type = 'parallel worker'"
-                                          f" AND leader_pid = {leader.backend} AND wait_event_type = 'Lock'")
+                workers = self.root.query(
+                    "SELECT query FROM pg_stat_activity WHERE backend_type = 'parallel worker'"
+                    f" AND leader_pid = {leader.backend} AND wait_event_type = 'Lock'"
+                )
             self.checks.true(f"{what}: has workers", workers)
-            for query, in workers:
+            for (query,) in workers:
                 self.checks.true(f"{what}: a worker shows the statement", query)
                 self.checks.equal(f"{what}: a worker's pg_stat_activity", found(self.tokens[what], query), None)
             holder.query("COMMIT")
@@ -384,7 +435,11 @@ class Leaks:
                 ("SET", simple, "SET pg_auth_jwt.token = '{t}'"),
                 ("DO", simple, set_token % "{t}"),
                 ("joined in DO", simple, set_token % "' || split_part('{t} ', ' ', 1) || '"),
-                ("EXECUTE", simple, "PREPARE p(text) AS SELECT auth.jwt_session_init($1); EXECUTE p('{t}'); DEALLOCATE p"),
+                (
+                    "EXECUTE",
+                    simple,
+                    "PREPARE p(text) AS SELECT auth.jwt_session_init($1); EXECUTE p('{t}'); DEALLOCATE p",
+                ),
             ]:
                 token = self.new_token(f"printed tree, pretty {pretty}, {what}")
                 run(session, sql.replace("{t}", token), token)
@@ -443,10 +498,10 @@ def found(secret, text):
     """The surroundings of a token's signature, or of some characters of a key, in the text."""
     text = text or ""
     *token, last = secret.rsplit(".", 1)
-    for part in [last] if token else [last[at:at + 8] for at in range(len(last) - 7)]:
+    for part in [last] if token else [last[at : at + 8] for at in range(len(last) - 7)]:
         at = text.find(part)
         if at >= 0:
-            return text[max(0, at - 300):at + 60]
+            return text[max(0, at - 300) : at + 60]
 
 
 def simple(session, sql, _token):
@@ -483,8 +538,11 @@ def main():
         if "pg_stat_statements" in CONTRIB:
             cluster.psql("-c", "CREATE EXTENSION pg_stat_statements", db)
         owner = cluster.session(db, "owner_role")
-        owner.query(tokens.setup(0) + "INSERT INTO auth.issuers (issuer, algorithms) VALUES ('https://keys.test.example', '{HS256}');"
-                    "CREATE TABLE locked (); GRANT ALL ON locked TO authenticated")
+        owner.query(
+            tokens.setup(0)
+            + "INSERT INTO auth.issuers (issuer, algorithms) VALUES ('https://keys.test.example', '{HS256}');"
+            "CREATE TABLE locked (); GRANT ALL ON locked TO authenticated"
+        )
         leaks = Leaks(cluster, db, checks)
 
         leaks.configure(session_preload_libraries="pg_auth_jwt")
@@ -520,7 +578,9 @@ def main():
         leaks.look_at_log()
     if "pg_stat_statements" in CONTRIB:
         loaded_before_pg_stat_statements(checks)
-    checks.done(f"{len(leaks.tokens)} tokens and keys are nowhere to be read, with {' and '.join(CONTRIB) or 'no contrib/'}")
+    checks.done(
+        f"{len(leaks.tokens)} tokens and keys are nowhere to be read, with {' and '.join(CONTRIB) or 'no contrib/'}"
+    )
 
 
 main()

@@ -18,8 +18,10 @@ GRANT SELECT ON things TO authenticated;
 -- Without a claim function in the plan, nothing but the call itself loads the library.
 CREATE FUNCTION who() RETURNS text LANGUAGE plpgsql STABLE PARALLEL SAFE AS 'BEGIN RETURN auth.user_id(); END';
 """
-PARALLEL = ("SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;"
-            "SET parallel_leader_participation = ")
+PARALLEL = (
+    "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;"
+    "SET parallel_leader_participation = "
+)
 
 
 def refused(cluster, db, user, options):
@@ -42,7 +44,11 @@ def with_the_server(checks):
         checks.equal("shared: in parallel", s.query(COUNT), [["u1", "20000"]])
         checks.equal("shared: no name but ours", s.code("SET pg_auth_jwt.no_such = 'x'"), "42602")
         for option in ("scope=session", "cache_size=0"):
-            checks.equal(f"shared: not the client's, {option}", refused(cluster, db, "authenticated", f"-c pg_auth_jwt.{option}"), "42501")
+            checks.equal(
+                f"shared: not the client's, {option}",
+                refused(cluster, db, "authenticated", f"-c pg_auth_jwt.{option}"),
+                "42501",
+            )
         root.query("ALTER ROLE authenticated SET pg_auth_jwt.scope = 'transaction'")
         pooled = cluster.session(db)
         pooled.execute("SELECT auth.jwt_session_init($1)", u1)
@@ -68,11 +74,16 @@ def with_the_server(checks):
 def among_all_settings(checks, cluster, db):
     """Postgres lists all settings in the order of their names, ours among them, and finds each by
     its name."""
-    ours = [f"pg_auth_jwt.{name}" for name in ("audit_log", "cache_size", "evaluate_once", "unverified_claims", "require_token", "scope")]
+    ours = [
+        f"pg_auth_jwt.{name}"
+        for name in ("audit_log", "cache_size", "evaluate_once", "unverified_claims", "require_token", "scope")
+    ]
     others = ["a.a", "pg_auth.x", "PG_auth_jws.x", "pg_auth_jwt_.x", "zz.z"]
     for before in ([], others, ["pg_auth_jwt.scope"], [*others, "pg_auth_jwt.token", "pg_auth_jwt.audit_log"]):
         s = cluster.session(db, "postgres")
-        values = {name: {"token": "", "scope": "auto", "audit_log": "off"}.get(name.split(".")[1], "other") for name in before}
+        values = {
+            name: {"token": "", "scope": "auto", "audit_log": "off"}.get(name.split(".")[1], "other") for name in before
+        }
         for name, value in values.items():
             s.query(f"SET {name} = '{value}'")
         s.query("LOAD 'pg_auth_jwt'")
@@ -80,7 +91,11 @@ def among_all_settings(checks, cluster, db):
         checks.equal(f"{before}: ours are listed", [name for name in names if name in ours], ours)
         checks.equal(f"{before}: in order", names, sorted(names, key=str.lower))
         for name in [*names, *others[:1], "pg_auth_jwt.token", *ours]:
-            checks.equal(f"{before}: {name} is found", s.code(f"SELECT current_setting('{name}', {str(name in others).lower()})"), None)
+            checks.equal(
+                f"{before}: {name} is found",
+                s.code(f"SELECT current_setting('{name}', {str(name in others).lower()})"),
+                None,
+            )
         s.query("SET zz.after = 'other'")
         for name, value in [*values.items(), ("zz.after", "other")]:
             checks.equal(f"{before}: {name} keeps its value", s.value(f"SHOW {name}"), value)
@@ -96,20 +111,36 @@ def becomes(get, wanted):
     return False
 
 
-USES = {"a claim": WHO, "claims": "SELECT auth.session()", "init": "SELECT auth.jwt_session_init('x')",
-        "no token": "SELECT auth.jwt_session_init(NULL)"}
-UNREADABLE = {"scope": "Transactions", "audit_log": "failure", "cache_size": "lots", "evaluate_once": "maybe",
-              "require_token": "always", "unverified_claims": "warn"}
+USES = {
+    "a claim": WHO,
+    "claims": "SELECT auth.session()",
+    "init": "SELECT auth.jwt_session_init('x')",
+    "no token": "SELECT auth.jwt_session_init(NULL)",
+}
+UNREADABLE = {
+    "scope": "Transactions",
+    "audit_log": "failure",
+    "cache_size": "lots",
+    "evaluate_once": "maybe",
+    "require_token": "always",
+    "unverified_claims": "warn",
+}
 
 
 def store(root, name, value, where):
     """Stores a setting that Postgres would refuse, as was possible before the library was
     installed."""
-    role, database = {"ROLE mistyped": ("'mistyped'::regrole", "0"), "ROLE ALL": ("0", "0"),
-                      "DATABASE": ("0", "d.oid"), "ROLE mistyped IN DATABASE": ("'mistyped'::regrole", "d.oid")}[where]
-    root.query(f"DELETE FROM pg_db_role_setting WHERE setconfig::text LIKE '%pg_auth_jwt.%';"
-               f"INSERT INTO pg_db_role_setting SELECT {database}, {role}, ARRAY['pg_auth_jwt.{name}={value}']"
-               f" FROM pg_database d WHERE datname = current_database()")
+    role, database = {
+        "ROLE mistyped": ("'mistyped'::regrole", "0"),
+        "ROLE ALL": ("0", "0"),
+        "DATABASE": ("0", "d.oid"),
+        "ROLE mistyped IN DATABASE": ("'mistyped'::regrole", "d.oid"),
+    }[where]
+    root.query(
+        f"DELETE FROM pg_db_role_setting WHERE setconfig::text LIKE '%pg_auth_jwt.%';"
+        f"INSERT INTO pg_db_role_setting SELECT {database}, {role}, ARRAY['pg_auth_jwt.{name}={value}']"
+        f" FROM pg_database d WHERE datname = current_database()"
+    )
 
 
 def unreadable(checks, cluster, db, how):
@@ -117,8 +148,12 @@ def unreadable(checks, cluster, db, how):
     every use, and the error names the remedy. No default replaces them."""
     root, owner = cluster.session(db, "postgres"), cluster.session(db, "owner_role")
     root.query("CREATE ROLE mistyped LOGIN; GRANT authenticated TO mistyped")
-    places = {"ROLE mistyped": "ALTER ROLE mistyped", "DATABASE": f"ALTER DATABASE {db}", "ROLE ALL": "ALTER ROLE ALL",
-              "ROLE mistyped IN DATABASE": f"ALTER ROLE mistyped IN DATABASE {db}"}
+    places = {
+        "ROLE mistyped": "ALTER ROLE mistyped",
+        "DATABASE": f"ALTER DATABASE {db}",
+        "ROLE ALL": "ALTER ROLE ALL",
+        "ROLE mistyped IN DATABASE": f"ALTER ROLE mistyped IN DATABASE {db}",
+    }
     cases = [(name, value, "ROLE mistyped") for name, value in UNREADABLE.items()]
     cases += [("scope", "Transactions", where) for where in places] + [("audit_log", "", "DATABASE")]
     cases += [("scop", "transaction", where) for where in places]
@@ -172,7 +207,9 @@ def main():
     db = cluster.create_db("test_loading")
     owner, root = cluster.session(db, "owner_role"), cluster.session(db, "postgres")
     owner.query(SCHEMA + tokens.setup(0))
-    root.query("CREATE ROLE pooled LOGIN; ALTER ROLE pooled SET pg_auth_jwt.scope = 'transaction'; GRANT authenticated TO pooled")
+    root.query(
+        "CREATE ROLE pooled LOGIN; ALTER ROLE pooled SET pg_auth_jwt.scope = 'transaction'; GRANT authenticated TO pooled"
+    )
     u1, u2, u3 = (tokens.token(user) for user in ("u1", "u2", "u3"))
 
     # In a parallel operation Postgres would drop the settings, with only a warning.
@@ -190,7 +227,9 @@ def main():
         s.query(PARALLEL + leader)
         checks.equal(f"scope, leader {leader}", s.code(COUNT), "55000")
         s.execute("SELECT auth.jwt_session_init($1)", u1)
-        checks.equal(f"a careless client's token, leader {leader}", [s.value(WHO), s.value(SCOPE)], [None, "transaction"])
+        checks.equal(
+            f"a careless client's token, leader {leader}", [s.value(WHO), s.value(SCOPE)], [None, "transaction"]
+        )
         s = cluster.session(db)
         s.query(PARALLEL + leader)
         checks.equal(f"nothing set, leader {leader}", s.query(COUNT), [["nobody", "20000"]])
@@ -202,9 +241,16 @@ def main():
 
     # A client cannot change a superuser's setting by a connection option, which for Postgres is a
     # placeholder until the library is loaded.
-    root.query("CREATE ROLE bound LOGIN; GRANT authenticated TO bound; ALTER ROLE bound SET pg_auth_jwt.audit_log = 'all'")
-    for user, option in (("bound", "audit_log=off"), ("bound", "audit_log=failures"), ("bound", "audit_log=x"),
-                         ("bound", "cache_size=0"), ("bound", "scope=session")):
+    root.query(
+        "CREATE ROLE bound LOGIN; GRANT authenticated TO bound; ALTER ROLE bound SET pg_auth_jwt.audit_log = 'all'"
+    )
+    for user, option in (
+        ("bound", "audit_log=off"),
+        ("bound", "audit_log=failures"),
+        ("bound", "audit_log=x"),
+        ("bound", "cache_size=0"),
+        ("bound", "scope=session"),
+    ):
         s = cluster.session(db, user, options=f"-c pg_auth_jwt.{option}")
         checks.equal(option, s.code(WHO), "42501")
         checks.equal(f"{option}, once more", s.code(WHO), "42501")
@@ -213,15 +259,23 @@ def main():
     checks.equal("what it may give", [s.value(WHO), s.value("SHOW pg_auth_jwt.evaluate_once")], [None, "off"])
     s = cluster.session(db, "bound", options="-c pg_auth_jwt.scope=transaction")
     checks.equal("what it may give too", [s.value(WHO), s.value(SCOPE)], [None, "transaction"])
-    for option, code in (("scope=x", "22023"), ("scope=", "22023"), ("scop=transaction", "42602"), ("PG_auth_jwt.x=1", "42602")):
+    for option, code in (
+        ("scope=x", "22023"),
+        ("scope=", "22023"),
+        ("scop=transaction", "42602"),
+        ("PG_auth_jwt.x=1", "42602"),
+    ):
         s = cluster.session(db, "bound", options="-c " + ("" if option[0] == "P" else "pg_auth_jwt.") + option)
         checks.equal(f"mistyped by the client: {option}", s.code(WHO), code)
         checks.equal(f"mistyped by the client: {option}, once more", s.code(WHO), code)
     root.query("ALTER ROLE bound SET pg_auth_jwt.audit_log = 'Failures'")
     s = cluster.session(db, "bound")
     s.query("SET pg_auth_jwt.audit_log = 'off'; SET pg_auth_jwt.scope = 'session'; SET pg_auth_jwt.x = 'y'")
-    checks.equal("set later: dropped alone", [s.value(WHO), s.value("SHOW pg_auth_jwt.audit_log"), s.value(SCOPE)],
-                 [None, "Failures", "auto"])
+    checks.equal(
+        "set later: dropped alone",
+        [s.value(WHO), s.value("SHOW pg_auth_jwt.audit_log"), s.value(SCOPE)],
+        [None, "Failures", "auto"],
+    )
     checks.equal("with warnings", sorted(n["C"] for n in s.notices), ["42501", "42501", "42602"])
     s = cluster.session(db, "bound")
     s.query("SET pg_auth_jwt.scope = 'Transactions'")
@@ -232,11 +286,17 @@ def main():
     s.query("RESET pg_auth_jwt.scope")
     checks.equal("and corrected", s.query(COUNT), [["nobody", "20000"]])
     s = cluster.session(db, "postgres", options="-c pg_auth_jwt.audit_log=all -c pg_auth_jwt.scope=transaction")
-    checks.equal("a superuser's own", [s.value(WHO), s.value("SHOW pg_auth_jwt.audit_log"), s.value(SCOPE)],
-                 [None, "all", "transaction"])
+    checks.equal(
+        "a superuser's own",
+        [s.value(WHO), s.value("SHOW pg_auth_jwt.audit_log"), s.value(SCOPE)],
+        [None, "all", "transaction"],
+    )
     unreadable(checks, cluster, db, "at first use")
     root.query("ALTER SYSTEM SET session_preload_libraries = 'pg_auth_jwt'")
-    preloads = lambda: (root.query("SELECT pg_reload_conf()"), cluster.session(db, "postgres").value("SHOW session_preload_libraries"))[1]
+    preloads = lambda: (
+        root.query("SELECT pg_reload_conf()"),
+        cluster.session(db, "postgres").value("SHOW session_preload_libraries"),
+    )[1]
     checks.true("loaded at the connection's start", becomes(preloads, "pg_auth_jwt"))
     unreadable(checks, cluster, db, "at the connection's start")
     root.query("ALTER SYSTEM RESET session_preload_libraries")
@@ -247,7 +307,11 @@ def main():
     s = cluster.session(db)
     for transaction in (1, 2):
         s.query("BEGIN")
-        checks.equal(f"set_config, transaction {transaction}", s.code("SELECT set_config('pg_auth_jwt.token', $1, true)", u1), None)
+        checks.equal(
+            f"set_config, transaction {transaction}",
+            s.code("SELECT set_config('pg_auth_jwt.token', $1, true)", u1),
+            None,
+        )
         checks.equal(f"set_config, transaction {transaction}: who", s.value(WHO), "u1")
         s.query("COMMIT")
     root.query("ALTER ROLE bound SET session_preload_libraries = 'pg_auth_jwt'")
@@ -258,8 +322,7 @@ def main():
     for end in ("COMMIT", "ROLLBACK"):
         s = cluster.session(db)
         s.query(f"SET pg_auth_jwt.token = '{u1}'")
-        s.query(f"BEGIN; SET LOCAL pg_auth_jwt.token = '{u2}'; SAVEPOINT a;"
-                f"SET pg_auth_jwt.token = '{u3}'; SAVEPOINT b")
+        s.query(f"BEGIN; SET LOCAL pg_auth_jwt.token = '{u2}'; SAVEPOINT a;SET pg_auth_jwt.token = '{u3}'; SAVEPOINT b")
         checks.equal("loaded in a savepoint", s.value(WHO), "u3")
         s.query("ROLLBACK TO b")
         checks.equal("and rolled back", s.value(WHO), "u3")

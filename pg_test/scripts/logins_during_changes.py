@@ -16,7 +16,11 @@ CLIENTS = 3
 
 def main():
     checks = Checks()
-    with folder() as place, FetchingCluster("logins_during_changes", place) as cluster, Endpoint(cluster.authority) as endpoint:
+    with (
+        folder() as place,
+        FetchingCluster("logins_during_changes", place) as cluster,
+        Endpoint(cluster.authority) as endpoint,
+    ):
         cluster.allow(endpoint.host)
         db = cluster.create_db("test_logins")
         issuer = Issuer(cluster.session(db, "owner_role"), endpoint, "logins", keys(1, 2))

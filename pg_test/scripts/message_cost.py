@@ -2,7 +2,6 @@
 """The hooks search a client's message once, and not once for each statement that runs on its
 behalf: a statement costs the same in a message with ten times as many statements."""
 
-
 from lib import tokens
 from lib.pg import Checks, SharedCluster
 
@@ -14,7 +13,8 @@ MESSAGES = {
     "statements": lambda n: INSERT * n,
     "statements, and a token": lambda n: f"SELECT auth.jwt_session_init('{tokens.token('u1')}', true);" + INSERT * n,
     "statements of EXECUTE": lambda n: f"DO $$ BEGIN EXECUTE '{QUOTED * n}'; END $$",
-    "rows whose trigger runs a query": lambda n: "INSERT INTO checked VALUES " + ",".join(["(1, '%s')" % ("x" * 90)] * n),
+    "rows whose trigger runs a query": lambda n: "INSERT INTO checked VALUES "
+    + ",".join(["(1, '%s')" % ("x" * 90)] * n),
     "queries of a function": lambda n: f"SELECT queries({n}) /* {'x' * 120 * n} */",
     "queries of a function, and a token": lambda n: f"SELECT queries({n}) /* {tokens.token('u1')} {'x' * 120 * n} */",
     "notices": lambda n: f"SELECT notices({n}) /* {'x' * 120 * n} */",

@@ -54,8 +54,10 @@ class App:
         owner.query(doc_sql("README.md", "guard_text").split("\n", 1)[1] + doc_sql("README.md", "guard_uuid"))
         jwks = owner.value("SELECT doc -> 'jwks' FROM fixture.jose")
         owner.query(f"SELECT auth.init('{jwks}', issuer => '{ISSUER}', audience => '{{my-app}}')")
-        owner.query(f"INSERT INTO notes (owner, body) VALUES ('{ALICE}', 'of alice'), ('somebody', 'of somebody');"
-                    f"INSERT INTO posts (user_id, title) VALUES ('{ALICE}', 'of alice'), (gen_random_uuid(), 'of somebody')")
+        owner.query(
+            f"INSERT INTO notes (owner, body) VALUES ('{ALICE}', 'of alice'), ('somebody', 'of somebody');"
+            f"INSERT INTO posts (user_id, title) VALUES ('{ALICE}', 'of alice'), (gen_random_uuid(), 'of somebody')"
+        )
         notices = owner.notices
         owner.close()
         return notices
@@ -66,23 +68,32 @@ class App:
     def minted(self, sub=ALICE, seconds=3600, **claims):
         """A token with these claims, of an issuer whose key is a shared secret."""
         if self.owner.value("SELECT NOT EXISTS (SELECT FROM auth.issuers WHERE issuer = $1)", tokens.ISSUER) == "t":
-            self.owner.query(f"INSERT INTO auth.issuers (issuer, algorithms) VALUES ('{tokens.ISSUER}', '{{HS256}}');"
-                             f"SELECT auth.init('{tokens.jwks(0)}', '{tokens.ISSUER}', '{{my-app}}')")
+            self.owner.query(
+                f"INSERT INTO auth.issuers (issuer, algorithms) VALUES ('{tokens.ISSUER}', '{{HS256}}');"
+                f"SELECT auth.init('{tokens.jwks(0)}', '{tokens.ISSUER}', '{{my-app}}')"
+            )
         claims = {name: value for name, value in {"aud": "my-app", **claims}.items() if value is not None}
         return tokens.token(sub, seconds, **claims)
 
     # What each of these says, in one text.
 
     def lint(self):
-        return "\n".join(" ".join(row) for row in self.owner.query(f"SELECT level, code, object, detail, fix FROM auth.lint() {OF_MISTAKES}"))
+        return "\n".join(
+            " ".join(row)
+            for row in self.owner.query(f"SELECT level, code, object, detail, fix FROM auth.lint() {OF_MISTAKES}")
+        )
 
     def inspect(self, token):
         rows = self.owner.execute("SELECT step, ok, detail FROM auth.inspect($1)", token)
         return "\n".join(" ".join(row) for row in rows)
 
     def explain(self, table, token, command="SELECT", role="authenticated"):
-        rows = self.owner.execute(f"SELECT subject, applies, claims, rows, detail FROM auth.explain_access('{table}', $1, $2, $3)",
-                                  token, command, role)
+        rows = self.owner.execute(
+            f"SELECT subject, applies, claims, rows, detail FROM auth.explain_access('{table}', $1, $2, $3)",
+            token,
+            command,
+            role,
+        )
         return "\n".join(" ".join(str(value) for value in row) for row in rows)
 
 
@@ -143,7 +154,11 @@ def audience_not_checked(app):
 
 @mistake("an audience that is no array", 'malformed array literal: "my-app"')
 def audience_no_array(app):
-    yield "error", refusal(app.owner, f"SELECT auth.init('{{}}', '{ISSUER}', 'my-app')"), '22P02 .*malformed array literal: "my-app"'
+    yield (
+        "error",
+        refusal(app.owner, f"SELECT auth.init('{{}}', '{ISSUER}', 'my-app')"),
+        '22P02 .*malformed array literal: "my-app"',
+    )
 
 
 @mistake("a slash at the end of the issuer", "issuer of the token is not known (28J13)")
@@ -156,7 +171,11 @@ def slash(app):
 @mistake("text around the token", REFUSED)
 def text_around_token(app):
     token = app.token()
-    for text, what in [(f'"{token}"', "in quotes"), (f"Bearer {token}", '"Bearer" belongs'), (f"{token}\n", "line break")]:
+    for text, what in [
+        (f'"{token}"', "in quotes"),
+        (f"Bearer {token}", '"Bearer" belongs'),
+        (f"{token}\n", "line break"),
+    ]:
         yield "error", refusal(app.user, INIT, text), f"28J01 .*{what}"
         yield "auth.inspect", app.inspect(text), what
 
@@ -179,7 +198,11 @@ def cookie(app):
 @mistake("an id that is a number", REFUSED)
 def numeric_subject(app):
     token = app.minted(sub=42)
-    yield "error", refusal(app.user, INIT, token), '28J09 .*"sub" must be a string, but is a number.*[sS]ign it as text, as in "sub": "42"'
+    yield (
+        "error",
+        refusal(app.user, INIT, token),
+        '28J09 .*"sub" must be a string, but is a number.*[sS]ign it as text, as in "sub": "42"',
+    )
     yield "auth.inspect", app.inspect(token), 'sub f .*sign it as text, as in "sub": "42"'
 
 
@@ -205,7 +228,7 @@ def no_jwks(app):
         json.dumps("-----BEGIN PUBLIC KEY-----\n"): "22023 .*createPublicKey",
         json.dumps("https://auth.example.com/jwks"): "22023 .*Nothing is fetched",
         '{"message": "not found"}': '22023 .*neither a member "keys" nor "kty"',
-        '{"issuer": "x", "jwks_uri": "https://x"}': '22023 .*jwks_uri',
+        '{"issuer": "x", "jwks_uri": "https://x"}': "22023 .*jwks_uri",
     }.items():
         yield "error", refusal(app.owner, f"SELECT auth.init('{text}', '{ISSUER}')"), says
 
@@ -218,9 +241,20 @@ def cron(app):
     with tempfile.TemporaryDirectory() as folder:
         with open(f"{folder}/curl", "w", opener=lambda name, flags: os.open(name, flags, 0o755)) as file:
             file.write('#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\nprintf %s "$ANSWER" >"$2"\nexit "$STATUS"\n')
-        for answer, status, says in [(good, 0, "^0$"), ("", 22, "^22"), ("<!DOCTYPE html>", 0, '^3 .*Token "<" is invalid')]:
-            environ = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "ANSWER": answer, "STATUS": str(status),
-                       "PGHOST": app.cluster.dir, "PGUSER": "owner_role", "PGDATABASE": app.db}
+        for answer, status, says in [
+            (good, 0, "^0$"),
+            ("", 22, "^22"),
+            ("<!DOCTYPE html>", 0, '^3 .*Token "<" is invalid'),
+        ]:
+            environ = {
+                **os.environ,
+                "PATH": f"{folder}:{os.environ['PATH']}",
+                "ANSWER": answer,
+                "STATUS": str(status),
+                "PGHOST": app.cluster.dir,
+                "PGUSER": "owner_role",
+                "PGDATABASE": app.db,
+            }
             run = subprocess.run(["sh", "-c", script], env=environ, check=False, text=True, capture_output=True)
             yield "exit status", " ".join([str(run.returncode), *run.stderr.split()]), says
 
@@ -228,7 +262,11 @@ def cron(app):
 @mistake("private keys", JSON)
 def private_keys(app):
     private = "(SELECT jsonb_set(doc -> 'jwks', '{keys,0,d}', '\"AAAA\"') FROM fixture.jose)"
-    yield "error", refusal(app.owner, f"SELECT auth.init({private}, '{ISSUER}')"), "22023 .*private key.*nothing was stored"
+    yield (
+        "error",
+        refusal(app.owner, f"SELECT auth.init({private}, '{ISSUER}')"),
+        "22023 .*private key.*nothing was stored",
+    )
 
 
 @mistake("the clock of the issuer is ahead", REFUSED)
@@ -263,7 +301,11 @@ def for_the_session(app):
     yield "auth.lint", str(app.owner.query(scope)), r"^\[\]$"
     app.user = app.cluster.session(app.db)
     app.user.execute(INIT, app.token())
-    yield "notice", notices(app.user), "WARNING .*pg_auth_jwt.scope = transaction can only be used in transaction blocks"
+    yield (
+        "notice",
+        notices(app.user),
+        "WARNING .*pg_auth_jwt.scope = transaction can only be used in transaction blocks",
+    )
     yield "the next client", str(app.user.query(NOTES)), r"^\[\]$"
 
 
@@ -280,7 +322,11 @@ def no_begin(app):
 def not_enabled(app):
     app.owner.query("ALTER TABLE posts DISABLE ROW LEVEL SECURITY")
     yield "auth.lint", app.lint(), "rls_disabled table public.posts"
-    yield "auth.explain_access", app.explain("posts", None), "row-level security f .*ALTER TABLE public.posts ENABLE ROW LEVEL SECURITY"
+    yield (
+        "auth.explain_access",
+        app.explain("posts", None),
+        "row-level security f .*ALTER TABLE public.posts ENABLE ROW LEVEL SECURITY",
+    )
     yield "application's", str(app.user.query(WHOSE)), "'f', 'authenticated', 'owner_role', 'f'"
 
 
@@ -308,12 +354,18 @@ def view(app):
 
 @mistake("a missing GRANT", "permission denied for table, or sequence (42501)")
 def missing_grant(app):
-    app.owner.query("REVOKE ALL ON notes FROM authenticated; CREATE TABLE counted (id serial, owner text DEFAULT auth.user_id());"
-                    "ALTER TABLE counted ENABLE ROW LEVEL SECURITY; GRANT INSERT ON counted TO authenticated;"
-                    "CREATE POLICY own_rows ON counted TO authenticated USING (owner = auth.user_id())")
+    app.owner.query(
+        "REVOKE ALL ON notes FROM authenticated; CREATE TABLE counted (id serial, owner text DEFAULT auth.user_id());"
+        "ALTER TABLE counted ENABLE ROW LEVEL SECURITY; GRANT INSERT ON counted TO authenticated;"
+        "CREATE POLICY own_rows ON counted TO authenticated USING (owner = auth.user_id())"
+    )
     yield "error", refusal(app.user, NOTES), "42501 .*permission denied for table notes"
     yield "auth.explain_access", app.explain("notes", app.token()), "privilege f .*no SELECT on public.notes"
-    yield "error", refusal(app.user, "INSERT INTO counted DEFAULT VALUES"), "42501 .*permission denied for sequence counted_id_seq"
+    yield (
+        "error",
+        refusal(app.user, "INSERT INTO counted DEFAULT VALUES"),
+        "42501 .*permission denied for sequence counted_id_seq",
+    )
 
 
 @mistake("no policy", NO_ROWS)
@@ -326,15 +378,27 @@ def no_policy(app):
 @mistake("a policy without an expression, as drizzle-kit push makes it", NO_ROWS)
 def no_expression(app):
     app.owner.query("DROP POLICY own_rows ON notes; CREATE POLICY own_rows ON notes TO authenticated")
-    yield "auth.explain_access", app.explain("notes", app.token()), "policy own_rows t None 0 It has no USING, so it lets nothing pass"
+    yield (
+        "auth.explain_access",
+        app.explain("notes", app.token()),
+        "policy own_rows t None 0 It has no USING, so it lets nothing pass",
+    )
     yield "auth.lint", app.lint(), "policy_without_expression policy own_rows on public.notes"
-    yield "error", refusal(app.user, "INSERT INTO notes (body) VALUES ('x')"), "42501 .*new row violates row-level security"
+    yield (
+        "error",
+        refusal(app.user, "INSERT INTO notes (body) VALUES ('x')"),
+        "42501 .*new row violates row-level security",
+    )
 
 
 @mistake("a misspelt claim", NO_ROWS)
 def misspelt_claim(app):
     app.owner.query("ALTER POLICY own_rows ON notes USING (owner = (auth.session() ->> 'userId'))")
-    yield "auth.explain_access", app.explain("notes", app.minted(user_id=ALICE)), "The token has no claim userId, but one that is named user_id"
+    yield (
+        "auth.explain_access",
+        app.explain("notes", app.minted(user_id=ALICE)),
+        "The token has no claim userId, but one that is named user_id",
+    )
     yield "auth.explain_access", app.explain("notes", app.minted(user="x")), r"has no claim userId\."
     token = tokens.token(ALICE, aud="my-app", userId=None)
     yield "auth.explain_access", app.explain("notes", token), "claim userId is null"
@@ -342,9 +406,15 @@ def misspelt_claim(app):
 
 @mistake("no index on the compared column", "Queries are slow")
 def no_index(app):
-    app.owner.query("DROP INDEX notes_owner_idx; INSERT INTO notes (owner) SELECT 'u' || n FROM generate_series(1, 12000) n;"
-                    "ANALYZE notes")
-    yield "auth.lint", app.lint(), r"missing_index table public.notes .*CREATE INDEX CONCURRENTLY ON public.notes \(owner\)"
+    app.owner.query(
+        "DROP INDEX notes_owner_idx; INSERT INTO notes (owner) SELECT 'u' || n FROM generate_series(1, 12000) n;"
+        "ANALYZE notes"
+    )
+    yield (
+        "auth.lint",
+        app.lint(),
+        r"missing_index table public.notes .*CREATE INDEX CONCURRENTLY ON public.notes \(owner\)",
+    )
 
 
 @mistake("auth.uid() of ids that are no uuids", NO_ROWS)
@@ -352,12 +422,19 @@ def no_uuid(app):
     token = app.minted(sub="ESW3bwvwElmiHgj4FNwobJR385MYiQDO")
     yield "auth.inspect", app.inspect(token), r"sub t .*no uuid, so auth\.uid\(\) is NULL"
     for command in ["SELECT", "INSERT"]:
-        yield ("auth.explain_access", app.explain("posts", token, command),
-               r'policy own_rows t \{"auth\.uid\(\)": null\} \w+ auth\.uid\(\) is NULL, because sub is no uuid')
+        yield (
+            "auth.explain_access",
+            app.explain("posts", token, command),
+            r'policy own_rows t \{"auth\.uid\(\)": null\} \w+ auth\.uid\(\) is NULL, because sub is no uuid',
+        )
     app.user.execute("BEGIN")
     app.user.execute(INIT, token)
     yield "application's", str(app.user.query(WHO)), "'t', 'ESW3bwvwElmiHgj4FNwobJR385MYiQDO', None"
-    yield "error", refusal(app.user, "INSERT INTO posts (title) VALUES ('x')"), "42501 .*new row violates row-level security"
+    yield (
+        "error",
+        refusal(app.user, "INSERT INTO posts (title) VALUES ('x')"),
+        "42501 .*new row violates row-level security",
+    )
 
 
 @mistake("set_config in place of auth.jwt_session_init", None)
@@ -403,7 +480,9 @@ def right_setup(checks, app):
     """Nothing says a word."""
     token = app.token()
     checks.equal("right: auth.lint", app.lint(), "")
-    checks.equal("right: auth.inspect", [line for line in app.inspect(token).split("\n") if not re.match(r"\w+ t ", line)], [])
+    checks.equal(
+        "right: auth.inspect", [line for line in app.inspect(token).split("\n") if not re.match(r"\w+ t ", line)], []
+    )
     checks.equal("right: no remark", re.findall("not checked|milliseconds|no uuid", app.inspect(token)), [])
     for table in ["notes", "posts"]:
         text = app.explain(table, token)
@@ -443,7 +522,9 @@ def main():
                 leads = sections.get(section, "")
                 by_statement = [one for one in statements - {"error", "notice", "nothing"} if one in leads]
                 missing = [] if by_statement else [message for message in messages if message not in leads]
-                checks.true(f"{name}: troubleshooting.md, {section!r}, names one of {statements}", by_statement or messages)
+                checks.true(
+                    f"{name}: troubleshooting.md, {section!r}, names one of {statements}", by_statement or messages
+                )
                 checks.equal(f"{name}: troubleshooting.md, {section!r}, has the messages", missing, [])
     checks.done(f"{len(MISTAKES)} mistakes of newcomers are named, and the README's set-up by nothing")
 

@@ -23,7 +23,11 @@ def queries():
 
 def main():
     checks, statements = Checks(), queries()
-    checks.equal("queries", [*statements], ["pg_auth_jwt_tokens", "pg_auth_jwt_keys", "pg_auth_jwt_endpoints", "pg_auth_jwt_triggers"])
+    checks.equal(
+        "queries",
+        [*statements],
+        ["pg_auth_jwt_tokens", "pg_auth_jwt_keys", "pg_auth_jwt_endpoints", "pg_auth_jwt_triggers"],
+    )
     with Cluster("monitoring", shared_preload_libraries="pg_auth_jwt") as cluster:
         db = cluster.create_db("test")
         cluster.psql("-c", "CREATE ROLE monitoring LOGIN", "postgres")
@@ -36,7 +40,7 @@ def main():
 
         def ask(name):
             sql, columns = statements[name]
-            rows = [json.loads(row) for row, in monitoring.query(f"SELECT row_to_json(q) FROM ({sql}) AS q")]
+            rows = [json.loads(row) for (row,) in monitoring.query(f"SELECT row_to_json(q) FROM ({sql}) AS q")]
             for row in rows:
                 checks.equal(f"{name}: columns", [*row], columns)
             return rows
@@ -48,12 +52,22 @@ def main():
             return {(row["issuer"], row["sqlstate"] or row["event"]): row["total"] for row in ask("pg_auth_jwt_tokens")}
 
         good = tokens.token("u1")
-        sent = [(good, None), (good[:-4] + "AAAA", "28J04"), (tokens.token("u1", key=1), "28J03"),
-                (tokens.token("u1", iss="https://stranger"), "28J13"), (tokens.followed_token("u1", key=1), None)]
+        sent = [
+            (good, None),
+            (good[:-4] + "AAAA", "28J04"),
+            (tokens.token("u1", key=1), "28J03"),
+            (tokens.token("u1", iss="https://stranger"), "28J13"),
+            (tokens.followed_token("u1", key=1), None),
+        ]
         for token, code in sent:
             checks.equal("sent", user.code(INIT, token), code)
-        wanted = {(tokens.ISSUER, "accepted"): 1, (tokens.ISSUER, "28J04"): 1, (tokens.ISSUER, "28J03"): 1,
-                  ("", "28J13"): 1, (tokens.FOLLOWED, "accepted"): 1}
+        wanted = {
+            (tokens.ISSUER, "accepted"): 1,
+            (tokens.ISSUER, "28J04"): 1,
+            (tokens.ISSUER, "28J03"): 1,
+            ("", "28J13"): 1,
+            (tokens.FOLLOWED, "accepted"): 1,
+        }
         got = counts()
         checks.equal("tokens", {key: got.get(key) for key in wanted}, wanted)
         times = [row["last_seconds"] for row in ask("pg_auth_jwt_tokens") if row["event"] == "accepted"]
@@ -67,7 +81,9 @@ def main():
         for issuer in (tokens.ISSUER, tokens.FOLLOWED):
             checks.equal(f"{issuer}: all is well", state(keys(issuer)), [1, 0, 0, None])
             checks.true(f"{issuer}: a young key", keys(issuer)["newest_age_seconds"] < now - start + 60)
-        owner.query("UPDATE auth.jwks SET created_at = now() - interval '90 days', expires_at = now() + interval '1 day'")
+        owner.query(
+            "UPDATE auth.jwks SET created_at = now() - interval '90 days', expires_at = now() + interval '1 day'"
+        )
         checks.true("an old key", keys()["newest_age_seconds"] >= 90 * 86400)
         checks.true("runs out", 0 < keys()["left_seconds"] <= 86400)
         owner.query("UPDATE auth.jwks SET created_at = '-infinity', expires_at = 'infinity'")
@@ -99,10 +115,14 @@ def main():
             return [row["issuer"], row["stale"], row["failures"], None if age is None else round(age / 86400)]
 
         checks.equal("never fetched", endpoint(), [fetched, 1, 0, None])
-        owner.query(f"INSERT INTO auth.endpoints (issuer, url) VALUES ('{fetched}', '{fetched}/jwks') ON CONFLICT DO NOTHING;"
-                    + ed25519.fetched_row(fetched, 1))
+        owner.query(
+            f"INSERT INTO auth.endpoints (issuer, url) VALUES ('{fetched}', '{fetched}/jwks') ON CONFLICT DO NOTHING;"
+            + ed25519.fetched_row(fetched, 1)
+        )
         for age, failures, stale in ((0, 0, 0), (6, 5, 0), (8, 9, 1)):
-            owner.query(f"UPDATE auth.endpoints SET last_success = now() - interval '{age} days', failures = {failures}")
+            owner.query(
+                f"UPDATE auth.endpoints SET last_success = now() - interval '{age} days', failures = {failures}"
+            )
             checks.equal(f"fetched {age} days ago", endpoint(), [fetched, stale, failures, age])
         owner.query("UPDATE auth.endpoints SET last_success = now()")
         checks.equal("its keys have no end of their own", state(keys(fetched)), [1, 0, 0, None])
@@ -110,13 +130,25 @@ def main():
         checks.equal("no endpoint that counts", ask("pg_auth_jwt_endpoints"), [])
 
         checks.equal("triggers", ask("pg_auth_jwt_triggers"), [{"faulty": 0}])
-        for broken, sql in enumerate(["ALTER TABLE auth.jwks ENABLE TRIGGER keys_changed", "DROP TRIGGER admit_key ON auth.jwks",
-                                      "ALTER TABLE auth.issuers DISABLE TRIGGER issuers_truncated",
-                                      "ALTER TABLE auth.endpoints ENABLE TRIGGER endpoints_changed"], start=1):
+        for broken, sql in enumerate(
+            [
+                "ALTER TABLE auth.jwks ENABLE TRIGGER keys_changed",
+                "DROP TRIGGER admit_key ON auth.jwks",
+                "ALTER TABLE auth.issuers DISABLE TRIGGER issuers_truncated",
+                "ALTER TABLE auth.endpoints ENABLE TRIGGER endpoints_changed",
+            ],
+            start=1,
+        ):
             root.query(sql)
             checks.equal(sql, ask("pg_auth_jwt_triggers"), [{"faulty": broken}])
-            checks.equal(f"{sql}: auth.lint", owner.value("SELECT count(*) FROM auth.lint() WHERE code = 'trigger_not_always'"), str(broken))
-        for broken, (table, name) in enumerate([("withdrawn_keys", "withdrawn_noted"), ("jwks", "keys_withdrawn"), ("issuers", "issuer_removed")], start=5):
+            checks.equal(
+                f"{sql}: auth.lint",
+                owner.value("SELECT count(*) FROM auth.lint() WHERE code = 'trigger_not_always'"),
+                str(broken),
+            )
+        for broken, (table, name) in enumerate(
+            [("withdrawn_keys", "withdrawn_noted"), ("jwks", "keys_withdrawn"), ("issuers", "issuer_removed")], start=5
+        ):
             root.query(f"ALTER TABLE auth.{table} DISABLE TRIGGER {name}")
             checks.equal(f"without {name}", ask("pg_auth_jwt_triggers"), [{"faulty": broken}])
         checks.equal("no more rights than these", monitoring.code("SELECT * FROM auth.jwks"), "42501")

@@ -171,7 +171,9 @@ def cursor(s, table="files"):
 
 
 def cursor_with_hold(s):
-    s.query(f"{PLAN} BEGIN; {sign_in(V)}; DECLARE c CURSOR WITH HOLD FOR SELECT owner FROM files ORDER BY id; FETCH 1 FROM c")
+    s.query(
+        f"{PLAN} BEGIN; {sign_in(V)}; DECLARE c CURSOR WITH HOLD FOR SELECT owner FROM files ORDER BY id; FETCH 1 FROM c"
+    )
     s.query(sign_in(M))
     s.query("COMMIT")
     return s.query("FETCH ALL FROM c")
@@ -179,8 +181,19 @@ def cursor_with_hold(s):
 
 def portal_in_pieces(s):
     s.query(PLAN + sign_in(V))
-    s.send(s.parse("BEGIN"), s.bind(), s.run(), s.parse("SELECT owner FROM files ORDER BY id", name="q"),
-           s.bind(name="q", portal="p"), s.run(1, "p"), s.parse(sign_in(M)), s.bind(), s.run(), s.run(0, "p"), s.SYNC)
+    s.send(
+        s.parse("BEGIN"),
+        s.bind(),
+        s.run(),
+        s.parse("SELECT owner FROM files ORDER BY id", name="q"),
+        s.bind(name="q", portal="p"),
+        s.run(1, "p"),
+        s.parse(sign_in(M)),
+        s.bind(),
+        s.run(),
+        s.run(0, "p"),
+        s.SYNC,
+    )
     return s.receive()
 
 
@@ -191,8 +204,10 @@ def target_list(s):
 
 def target_list_of_subquery(s):
     s.query(PLAN + sign_in(V))
-    return s.query(f"SELECT owner FROM (SELECT owner, auth.jwt_session_init('{M}') IS NULL AS x FROM files"
-                   " WHERE id > 0 ORDER BY id OFFSET 0) AS s WHERE x IS NOT NULL")
+    return s.query(
+        f"SELECT owner FROM (SELECT owner, auth.jwt_session_init('{M}') IS NULL AS x FROM files"
+        " WHERE id > 0 ORDER BY id OFFSET 0) AS s WHERE x IS NOT NULL"
+    )
 
 
 def returning(s):
@@ -203,7 +218,9 @@ def returning(s):
 def sign_out(s):
     """One token is enough where a policy tests the absence of a claim."""
     s.query(PLAN + sign_in(LOW))
-    return s.query("SELECT CASE WHEN secret THEN 'ceo' END, auth.jwt_session_init(NULL) FROM memos WHERE id > 0 ORDER BY id")
+    return s.query(
+        "SELECT CASE WHEN secret THEN 'ceo' END, auth.jwt_session_init(NULL) FROM memos WHERE id > 0 ORDER BY id"
+    )
 
 
 def index_key(s):
@@ -264,7 +281,9 @@ def helper_functions_in_inlined_function(s):
 
 def helper_functions_in_exists(s):
     s.query(sign_in(V))
-    return s.query("SELECT (SELECT owner FROM helped h WHERE h.id = n.id AND switch(h.id)) FROM generate_series(2, 9) AS n (id)")
+    return s.query(
+        "SELECT (SELECT owner FROM helped h WHERE h.id = n.id AND switch(h.id)) FROM generate_series(2, 9) AS n (id)"
+    )
 
 
 def helper_functions_in_cte(s):
@@ -280,10 +299,14 @@ def helper_functions_in_writing_cte(s):
 
 def helper_functions_in_workers(s):
     """A worker does not know the query that its leader is running."""
-    s.query(f"{PLAN} SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_material = off; SET {ONCE} = off;")
+    s.query(
+        f"{PLAN} SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_material = off; SET {ONCE} = off;"
+    )
     setting = "force_parallel_mode" if int(s.value("SHOW server_version_num")) < 160000 else "debug_parallel_query"
-    s.query(f"SET {setting} = on; BEGIN; {sign_in(V)}; DECLARE c CURSOR FOR"
-            " SELECT h.owner FROM generate_series(1, 9) AS n (id) LEFT JOIN shared AS h USING (id); FETCH 3 FROM c")
+    s.query(
+        f"SET {setting} = on; BEGIN; {sign_in(V)}; DECLARE c CURSOR FOR"
+        " SELECT h.owner FROM generate_series(1, 9) AS n (id) LEFT JOIN shared AS h USING (id); FETCH 3 FROM c"
+    )
     s.query(sign_in(M))
     return s.query("FETCH ALL FROM c")
 
@@ -320,10 +343,14 @@ def two_claims_of_a_target_list(s):
 def caught_error(s):
     """An error that is caught would be an answer."""
     s.query(sign_in(V))
-    s.query("CREATE OR REPLACE FUNCTION caught(int) RETURNS text LANGUAGE plpgsql AS $$ BEGIN PERFORM switch(); "
-            "RETURN auth.role(); EXCEPTION WHEN SQLSTATE '28J12' THEN RETURN 'caught'; END $$")
-    s.query("CREATE OR REPLACE FUNCTION stays_switched(int) RETURNS text LANGUAGE plpgsql AS $$ BEGIN PERFORM caught(0); "
-            "PERFORM switch(); RETURN ''; END $$")
+    s.query(
+        "CREATE OR REPLACE FUNCTION caught(int) RETURNS text LANGUAGE plpgsql AS $$ BEGIN PERFORM switch(); "
+        "RETURN auth.role(); EXCEPTION WHEN SQLSTATE '28J12' THEN RETURN 'caught'; END $$"
+    )
+    s.query(
+        "CREATE OR REPLACE FUNCTION stays_switched(int) RETURNS text LANGUAGE plpgsql AS $$ BEGIN PERFORM caught(0); "
+        "PERFORM switch(); RETURN ''; END $$"
+    )
     return s.query("SELECT owner, stays_switched(id) FROM helped")
 
 
@@ -331,7 +358,9 @@ def swallowed_error(s):
     """The policy's own helper function would catch the error, and treat Mallory as a user without a
     clearance."""
     s.query(PLAN + sign_in(LOW))
-    return s.query(f"SELECT CASE WHEN secret THEN 'ceo' END, auth.jwt_session_init('{M}') FROM notes WHERE id > 0 ORDER BY id")
+    return s.query(
+        f"SELECT CASE WHEN secret THEN 'ceo' END, auth.jwt_session_init('{M}') FROM notes WHERE id > 0 ORDER BY id"
+    )
 
 
 def definers_function(s):
@@ -354,8 +383,10 @@ def definers_cursor(s):
 
 def cursor_rewound(s):
     """Rewinding evaluates keys of indexes again, and no row is read in that statement."""
-    s.query(f"SET enable_seqscan = off; BEGIN; {sign_in(M)}; DECLARE c SCROLL CURSOR FOR SELECT owner FROM files"
-            " WHERE tenant IS NOT NULL; FETCH 1 FROM c")
+    s.query(
+        f"SET enable_seqscan = off; BEGIN; {sign_in(M)}; DECLARE c SCROLL CURSOR FOR SELECT owner FROM files"
+        " WHERE tenant IS NOT NULL; FETCH 1 FROM c"
+    )
     s.query(sign_in(V) + "; MOVE ABSOLUTE 0 FROM c")
     s.query(sign_in(M))
     return s.query("FETCH ALL FROM c")
@@ -363,25 +394,58 @@ def cursor_rewound(s):
 
 def rules_action(s):
     s.query("SET enable_hashjoin = off; SET enable_mergejoin = off;" + sign_in(V))
-    return s.query("INSERT INTO requests SELECT g, 'pwned' FROM generate_series(1, 600) AS g"
-                   f" RETURNING id, auth.jwt_session_init('{M}')")
+    return s.query(
+        "INSERT INTO requests SELECT g, 'pwned' FROM generate_series(1, 600) AS g"
+        f" RETURNING id, auth.jwt_session_init('{M}')"
+    )
 
 
 def rules_condition(s):
     """It filters what the statement itself writes."""
     s.query(sign_in(V))
-    return s.query("INSERT INTO inbox SELECT g, 'victimco', CASE WHEN g = 1 THEN 'mallory' WHEN switch(g) THEN 'ceo' END"
-                   " FROM generate_series(1, 3) AS g")
+    return s.query(
+        "INSERT INTO inbox SELECT g, 'victimco', CASE WHEN g = 1 THEN 'mallory' WHEN switch(g) THEN 'ceo' END"
+        " FROM generate_series(1, 3) AS g"
+    )
 
 
-ATTACKS = [cursor, cursor_with_hold, portal_in_pieces, target_list, target_list_of_subquery, returning, sign_out,
-           index_key, where_clause, assigned_by_set, set_clause, set_clause_first, trigger, helper_functions,
-           helper_functions_by_cursor, helper_functions_in_view, helper_functions_in_view_without_row_security, helper_functions_in_inlined_function,
-           helper_functions_in_exists, helper_functions_in_cte, helper_functions_in_writing_cte,
-           helper_functions_in_workers, helper_functions_of_inheritance_parent, inside_plpgsql,
-           partitions_pruned, query_without_row_security, two_claims_of_a_target_list, caught_error,
-           swallowed_error, definers_function, definers_function_in_subquery, definers_cursor, cursor_rewound, rules_action,
-           rules_condition]
+ATTACKS = [
+    cursor,
+    cursor_with_hold,
+    portal_in_pieces,
+    target_list,
+    target_list_of_subquery,
+    returning,
+    sign_out,
+    index_key,
+    where_clause,
+    assigned_by_set,
+    set_clause,
+    set_clause_first,
+    trigger,
+    helper_functions,
+    helper_functions_by_cursor,
+    helper_functions_in_view,
+    helper_functions_in_view_without_row_security,
+    helper_functions_in_inlined_function,
+    helper_functions_in_exists,
+    helper_functions_in_cte,
+    helper_functions_in_writing_cte,
+    helper_functions_in_workers,
+    helper_functions_of_inheritance_parent,
+    inside_plpgsql,
+    partitions_pruned,
+    query_without_row_security,
+    two_claims_of_a_target_list,
+    caught_error,
+    swallowed_error,
+    definers_function,
+    definers_function_in_subquery,
+    definers_cursor,
+    cursor_rewound,
+    rules_action,
+    rules_condition,
+]
 # Their error passes WHEN OTHERS.
 UNCATCHABLE = [caught_error, swallowed_error]
 
@@ -400,8 +464,9 @@ def attacks(cluster, db, checks):
             s = cluster.session(db)
             # Loads the library, so that each attack finds its hooks.
             s.query(f"SELECT auth.user_id(); SET {ONCE} = {once}")
-            checks.equal(f"{attack.__name__}, {ONCE} = {once}", outcome(attack, s),
-                         "57014" if attack in UNCATCHABLE else "28J12")
+            checks.equal(
+                f"{attack.__name__}, {ONCE} = {once}", outcome(attack, s), "57014" if attack in UNCATCHABLE else "28J12"
+            )
             s.close()
 
 
@@ -435,7 +500,10 @@ def token_that_goes_bad_in_a_query(cluster, db, checks):
                 what = f"{name} in a query on {table}, {ONCE} = {once}"
                 s = cluster.session(db)
                 s.query(f"SELECT auth.user_id(); SET {ONCE} = {once}; {PLAN}" + sign_in(LOW))
-                error = error_of(s, f"SELECT CASE WHEN secret THEN 'ceo' END, {set_token(token)} FROM {table} WHERE id > 0 ORDER BY id")
+                error = error_of(
+                    s,
+                    f"SELECT CASE WHEN secret THEN 'ceo' END, {set_token(token)} FROM {table} WHERE id > 0 ORDER BY id",
+                )
                 checks.equal(f"SELECT, {what}", error.code, code)
                 # The error of letters comes from the end of the query, which no longer knows why.
                 if token in REFUSED and table == "notes":
@@ -443,14 +511,27 @@ def token_that_goes_bad_in_a_query(cluster, db, checks):
                 checks.equal(f"rows that reach the client, {what}", [row for row in error.rows if row[0]], [])
                 error = error_of(s, f"UPDATE {table} SET secret = false WHERE id > 0 RETURNING {set_token(token)}")
                 checks.equal(f"UPDATE, {what}", error.code, code)
-                checks.equal(f"rows written, {what}", owner.value(f"SELECT count(*) FROM {table} WHERE NOT secret"), "1")
+                checks.equal(
+                    f"rows written, {what}", owner.value(f"SELECT count(*) FROM {table} WHERE NOT secret"), "1"
+                )
                 # The rows of an aggregate go to no client.
-                checks.equal(f"aggregate, {what}", outcome(s.query,
-                    f"SELECT string_agg(secret::text || {set_token(token)}, '') FROM {table} WHERE id > 0"), code)
+                checks.equal(
+                    f"aggregate, {what}",
+                    outcome(
+                        s.query, f"SELECT string_agg(secret::text || {set_token(token)}, '') FROM {table} WHERE id > 0"
+                    ),
+                    code,
+                )
                 # PL/pgSQL gets them once the query has ended.
-                checks.equal(f"in PL/pgSQL, {what}", outcome(s.query,
-                    f"DO $$ DECLARE r record; BEGIN FOR r IN SELECT secret, {set_token(token)} FROM {table} WHERE id > 0"
-                    " ORDER BY id LOOP IF r.secret THEN RAISE 'read'; END IF; END LOOP; END $$"), "28J12")
+                checks.equal(
+                    f"in PL/pgSQL, {what}",
+                    outcome(
+                        s.query,
+                        f"DO $$ DECLARE r record; BEGIN FOR r IN SELECT secret, {set_token(token)} FROM {table} WHERE id > 0"
+                        " ORDER BY id LOOP IF r.secret THEN RAISE 'read'; END IF; END LOOP; END $$",
+                    ),
+                    "28J12",
+                )
                 s.close()
 
 
@@ -461,8 +542,13 @@ def good_token_after_a_bad_one(cluster, db, checks):
             for table in "letters", "notes":
                 s = cluster.session(db)
                 s.query(f"SELECT auth.user_id(); SET {ONCE} = {once}; SET pg_auth_jwt.token = '{token}'")
-                checks.equal(f"{table} by a good token after a bad one, {ONCE} = {once}", outcome(s.query,
-                    f"SELECT (SELECT count(*) FROM drafts), {set_token(V)}, (SELECT count(*) FROM {table})"), "28J12")
+                checks.equal(
+                    f"{table} by a good token after a bad one, {ONCE} = {once}",
+                    outcome(
+                        s.query, f"SELECT (SELECT count(*) FROM drafts), {set_token(V)}, (SELECT count(*) FROM {table})"
+                    ),
+                    "28J12",
+                )
                 s.close()
 
 
@@ -474,15 +560,23 @@ def bad_token_alone(cluster, db, checks):
                 s = cluster.session(db)
                 s.query(f"SET {ONCE} = {once}; SET pg_auth_jwt.token = '{token}'")
                 for turn in "first", "second":
-                    checks.equal(f"{table} by a bad token alone, {turn} time", outcome(s.query, f"SELECT * FROM {table}"), code)
+                    checks.equal(
+                        f"{table} by a bad token alone, {turn} time", outcome(s.query, f"SELECT * FROM {table}"), code
+                    )
                 s.close()
 
 
 def cursor_left_open(cluster, db, checks):
     """It can be closed and not read, whatever its plan evaluates once, by whoever comes next."""
-    cases = {"table": "SELECT owner FROM files", "helpers": "SELECT owner FROM helped", "view": "SELECT owner FROM seen",
-             "view that filters": "SELECT owner FROM filtered", "handlers": "SELECT id FROM notes",
-             "caught all": "SELECT id FROM letters", "own expressions": "SELECT auth.role() FROM generate_series(1, 9)"}
+    cases = {
+        "table": "SELECT owner FROM files",
+        "helpers": "SELECT owner FROM helped",
+        "view": "SELECT owner FROM seen",
+        "view that filters": "SELECT owner FROM filtered",
+        "handlers": "SELECT id FROM notes",
+        "caught all": "SELECT id FROM letters",
+        "own expressions": "SELECT auth.role() FROM generate_series(1, 9)",
+    }
     for once in "on", "off":
         for name, query in cases.items():
             for next_user, token in OTHERS.items():
@@ -517,19 +611,28 @@ def cursor_whose_token_goes_bad(cluster, db, checks):
         for table in "files", "helped", *HANDLERS:
             owner.query(f"SELECT auth.init('{tokens.jwks(*range(tokens.KEYS))}', issuer => '{tokens.ISSUER}')")
             s = cluster.session(db)
-            s.query(f"SELECT auth.user_id(); SET {ONCE} = {once}; {PLAN} BEGIN; SELECT {set_token(token)};"
-                    f"DECLARE c CURSOR FOR SELECT id FROM {table} ORDER BY id; FETCH 1 FROM c")
+            s.query(
+                f"SELECT auth.user_id(); SET {ONCE} = {once}; {PLAN} BEGIN; SELECT {set_token(token)};"
+                f"DECLARE c CURSOR FOR SELECT id FROM {table} ORDER BY id; FETCH 1 FROM c"
+            )
             owner.query("DELETE FROM auth.jwks WHERE kid = 'k1'")
-            checks.equal(f"{table} once the token's key is withdrawn, {ONCE} = {once}", outcome(s.query, "FETCH ALL FROM c"), "28J03")
+            checks.equal(
+                f"{table} once the token's key is withdrawn, {ONCE} = {once}",
+                outcome(s.query, "FETCH ALL FROM c"),
+                "28J03",
+            )
             s.close()
 
 
 def first_use_of_a_connection(cluster, db, checks):
     """The library is loaded by a policy's helper function, in a query that began before that."""
-    for attack in ("SELECT owner, switch(id) FROM helped", "SELECT owner FROM seen WHERE switch(id)",
-                   "UPDATE helped SET body = '' WHERE switch(id)",
-                   "DO $$ DECLARE n int; BEGIN SELECT count(switch(id)) INTO n FROM helped; END $$",
-                   "DO $$ DECLARE r record; BEGIN FOR r IN SELECT switch(id) FROM helped LOOP NULL; END LOOP; END $$"):
+    for attack in (
+        "SELECT owner, switch(id) FROM helped",
+        "SELECT owner FROM seen WHERE switch(id)",
+        "UPDATE helped SET body = '' WHERE switch(id)",
+        "DO $$ DECLARE n int; BEGIN SELECT count(switch(id)) INTO n FROM helped; END $$",
+        "DO $$ DECLARE r record; BEGIN FOR r IN SELECT switch(id) FROM helped LOOP NULL; END LOOP; END $$",
+    ):
         s = cluster.session(db)
         s.query(f"SET pg_auth_jwt.token = '{V}'")
         checks.equal(f"first use: {attack}", outcome(s.query, attack), "28J12")
@@ -545,8 +648,14 @@ def row_that_another_session_changes(cluster, db, checks):
         s.query(f"SELECT auth.user_id(); SET {ONCE} = off;" + sign_in(V))
         owner.query(f"BEGIN; UPDATE {table} SET tenant = 'malloryco', owner = 'mallory' WHERE id = 2")
         done = []
-        worker = threading.Thread(target=lambda: done.append(
-            outcome(s.query, f"UPDATE {table} SET tenant = tenant WHERE id = 2 AND {condition} AND switch(id) RETURNING id")))
+        worker = threading.Thread(
+            target=lambda: done.append(
+                outcome(
+                    s.query,
+                    f"UPDATE {table} SET tenant = tenant WHERE id = 2 AND {condition} AND switch(id) RETURNING id",
+                )
+            )
+        )
         worker.start()
         while worker.is_alive() and not int(owner.value("SELECT count(*) FROM pg_locks WHERE NOT granted")):
             worker.join(0.01)
@@ -557,8 +666,10 @@ def row_that_another_session_changes(cluster, db, checks):
         s.close()
 
 
-PARALLEL = ("SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;"
-            "SET max_parallel_workers_per_gather = 2;")
+PARALLEL = (
+    "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;"
+    "SET max_parallel_workers_per_gather = 2;"
+)
 
 
 def parallel_workers(cluster, db, checks):
@@ -567,9 +678,14 @@ def parallel_workers(cluster, db, checks):
         s.query(PARALLEL + f"SET parallel_leader_participation = {leader};" + sign_in(V))
         plan = "\n".join(row[0] for row in s.query("EXPLAIN SELECT count(*) FROM helped WHERE length(body) > 0"))
         checks.true(f"a parallel plan, leader {leader}", "Gather" in plan)
-        checks.equal("workers agree with their leader", s.query("SELECT count(*) FROM helped WHERE length(body) > 0"), [["1"]])
-        checks.equal("a worker's function under another token",
-                     outcome(s.query, "SELECT count(*) FROM helped WHERE peek_in_parallel(id) = 'admin'"), "28J12")
+        checks.equal(
+            "workers agree with their leader", s.query("SELECT count(*) FROM helped WHERE length(body) > 0"), [["1"]]
+        )
+        checks.equal(
+            "a worker's function under another token",
+            outcome(s.query, "SELECT count(*) FROM helped WHERE peek_in_parallel(id) = 'admin'"),
+            "28J12",
+        )
         s.close()
 
 
@@ -599,12 +715,22 @@ def legitimate(cluster, db, checks):
     cases = {
         "a function that signs in as two users in turn": ("SELECT two_users()", "member,admin,2,1"),
         "the same inside of a query": ("SELECT two_users() FROM given LIMIT 1", "member,admin,2,1"),
-        "the same inside of DO": ("DO $$ BEGIN IF two_users() <> 'member,admin,2,1' THEN RAISE 'other rows'; END IF; END $$", None),
-        "a function called for each token": ("SELECT string_agg(rows_of(token)::text, ',' ORDER BY name DESC) FROM given", "2,1"),
-        "a function in SQL called for each token":
-            ("SELECT string_agg(rows_of_in_sql(token)::text, ',' ORDER BY name DESC) FROM given", "2,1"),
-        "signing in and reading in one statement":
-            (f"WITH i AS MATERIALIZED (SELECT auth.jwt_session_init('{V}')) SELECT sum(id) FROM i, files", "2"),
+        "the same inside of DO": (
+            "DO $$ BEGIN IF two_users() <> 'member,admin,2,1' THEN RAISE 'other rows'; END IF; END $$",
+            None,
+        ),
+        "a function called for each token": (
+            "SELECT string_agg(rows_of(token)::text, ',' ORDER BY name DESC) FROM given",
+            "2,1",
+        ),
+        "a function in SQL called for each token": (
+            "SELECT string_agg(rows_of_in_sql(token)::text, ',' ORDER BY name DESC) FROM given",
+            "2,1",
+        ),
+        "signing in and reading in one statement": (
+            f"WITH i AS MATERIALIZED (SELECT auth.jwt_session_init('{V}')) SELECT sum(id) FROM i, files",
+            "2",
+        ),
         "a function with its own token": ("SELECT who()", "admin"),
         "a caught error": ("SELECT recovers()", "28J12,member,1,admin"),
     }

@@ -3,7 +3,6 @@
 Postgres raised it, with all its fields, and neither client nor log get stack frames of Rust, also
 where the server was started with RUST_BACKTRACE."""
 
-
 from lib import tokens
 from lib.pg import Checks, Cluster, PgError
 
@@ -64,8 +63,14 @@ def without_place(fields):
 
 def same_as_without_extension(checks, admin):
     """The same statement, run by itself, shows the fields to keep."""
-    for mode, code in {"all fields": "ZZ123", "domain": "23514", "internal query": "42703", "unique": "23505",
-                       "not null": "23502", "no message": "ZZ124"}.items():
+    for mode, code in {
+        "all fields": "ZZ123",
+        "domain": "23514",
+        "internal query": "42703",
+        "unique": "23505",
+        "not null": "23502",
+        "no message": "ZZ124",
+    }.items():
         admin.query(f"UPDATE mode SET name = '{mode}'")
         direct, passed = error(admin, INSERT), error(admin, INIT)
         checks.equal(f"{mode}: code", direct and direct["C"], code)
@@ -73,7 +78,7 @@ def same_as_without_extension(checks, admin):
         context = passed["W"]
         checks.true(f"{mode}: context {context}", context.startswith(direct["W"]))
         checks.equal(f"{mode}: context, once", context.count("PL/pgSQL function"), 1)
-        checks.equal(f"{mode}: context of the caller", context.count("SQL statement \"INSERT INTO auth.jwks"), 1)
+        checks.equal(f"{mode}: context of the caller", context.count('SQL statement "INSERT INTO auth.jwks'), 1)
 
         # Through another function, and caught there.
         outer = error(admin, f"DO $$ BEGIN PERFORM 1; {INIT.replace('SELECT', 'PERFORM')}; END $$")
@@ -94,8 +99,10 @@ def errors_of_postgres(checks, cluster, db, admin):
     checks.true("check: the row", fields["D"].startswith("Failing row contains (b, "))
 
     checks.equal("read-only", error(admin, "BEGIN READ ONLY;" + INIT)["C"], "25006")
-    admin.query("GRANT USAGE ON SCHEMA auth TO authenticated; "
-                "GRANT EXECUTE ON FUNCTION auth.init(jsonb, text, text[]), auth.inspect(text) TO authenticated")
+    admin.query(
+        "GRANT USAGE ON SCHEMA auth TO authenticated; "
+        "GRANT EXECUTE ON FUNCTION auth.init(jsonb, text, text[]), auth.inspect(text) TO authenticated"
+    )
     user = cluster.session(db, options="-c statement_timeout=300 -c search_path=auth")
     checks.equal("no right", error(user, INIT)["C"], "42501")
     checks.equal("no set", error(user, "SELECT 1 WHERE (auth.inspect('x')) IS NULL")["C"], "0A000")
@@ -112,13 +119,21 @@ def errors_of_postgres(checks, cluster, db, admin):
     }
     for what, (session, sql) in waits.items():
         fields = error(session, sql)
-        checks.equal(f"{what}: statement_timeout", [fields["C"], fields.get("D"), fields["M"]],
-                     ["57014", None, "canceling statement due to statement timeout"])
+        checks.equal(
+            f"{what}: statement_timeout",
+            [fields["C"], fields.get("D"), fields["M"]],
+            ["57014", None, "canceling statement due to statement timeout"],
+        )
         fields = error(session, f"BEGIN; SET LOCAL lock_timeout = 50; {sql}")
-        checks.equal(f"{what}: lock_timeout", [fields["C"], fields.get("D"), fields["M"]],
-                     ["55P03", None, "canceling statement due to lock timeout"])
+        checks.equal(
+            f"{what}: lock_timeout",
+            [fields["C"], fields.get("D"), fields["M"]],
+            ["55P03", None, "canceling statement due to lock timeout"],
+        )
     admin.query("ROLLBACK")
-    checks.equal("afterwards", user.value(f"SELECT auth.jwt_session_init('{tokens.token('u1')}'); SELECT auth.user_id()"), "u1")
+    checks.equal(
+        "afterwards", user.value(f"SELECT auth.jwt_session_init('{tokens.token('u1')}'); SELECT auth.user_id()"), "u1"
+    )
 
 
 def main():
@@ -134,14 +149,18 @@ def main():
                 server = file.readline().strip()
             with open(f"/proc/{server}/environ") as file:
                 checks.true("the server has the variable", f"RUST_BACKTRACE={backtrace}\0" in file.read())
-            admin.query(tokens.setup(0) + SETUP + """
+            admin.query(
+                tokens.setup(0)
+                + SETUP
+                + """
                 CREATE FUNCTION caught(sql text) RETURNS text LANGUAGE plpgsql AS $$
                 DECLARE name text; of_table text;
                 BEGIN EXECUTE sql;
                 EXCEPTION WHEN OTHERS THEN
                     GET STACKED DIAGNOSTICS name = CONSTRAINT_NAME, of_table = TABLE_NAME;
                     RETURN concat_ws('|', SQLSTATE, SQLERRM, name, of_table);
-                END $$""")
+                END $$"""
+            )
             same_as_without_extension(checks, admin)
             errors_of_postgres(checks, cluster, db, admin)
             log = cluster.log()

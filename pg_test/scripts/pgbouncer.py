@@ -2,7 +2,6 @@
 """Behind PgBouncer no row is read under another transaction's token, in transaction and in session
 mode, whatever ends the transaction. `soak pgbouncer` is the long version."""
 
-
 from lib import pooler, tokens
 from lib.pg import Checks, Cluster
 
@@ -23,8 +22,12 @@ def main():
 
         # Shows that the clients would detect a crossing.
         checks.true("is_local false is seen to cross", play("false", "transaction", is_local="false")[1])
-        cases = [("no is_local", "transaction", None), ("is_local", "transaction", "true"),
-                 ("session mode", "session", "false"), ("scope", "transaction", "false")]
+        cases = [
+            ("no is_local", "transaction", None),
+            ("is_local", "transaction", "true"),
+            ("session mode", "session", "false"),
+            ("scope", "transaction", "false"),
+        ]
         for what, mode, is_local in cases:
             if what == "scope":
                 # Applies at login, so to server connections that a pooler makes from now on.

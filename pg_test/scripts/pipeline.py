@@ -57,8 +57,18 @@ def main():
     checks.equal("so is the session's", answers(), ["u1"])
     s.query("SELECT auth.jwt_session_init(NULL)")
 
-    s.send(statement("BEGIN"), give("u1"), s.SYNC, statement(WHO), s.SYNC,
-           statement("COMMIT AND CHAIN"), statement(WHO), s.SYNC, statement("COMMIT"), s.SYNC)
+    s.send(
+        statement("BEGIN"),
+        give("u1"),
+        s.SYNC,
+        statement(WHO),
+        s.SYNC,
+        statement("COMMIT AND CHAIN"),
+        statement(WHO),
+        s.SYNC,
+        statement("COMMIT"),
+        s.SYNC,
+    )
     checks.equal("a transaction over several", [answers() for _ in range(4)], [[], ["u1"], ["nobody"], []])
 
     # A prepared statement and a portal that are older than the identity.
@@ -66,7 +76,9 @@ def main():
     answers()
     s.send(*(message for user in ("u1", "u2") for message in (give(user), s.bind(name="who"), s.run(), s.SYNC)))
     checks.equal("prepared once, run as two", [answers(), answers()], [["u1"], ["u2"]])
-    s.send(statement("BEGIN"), s.bind(name="who", portal="p"), give("u1"), s.run(portal="p"), statement("COMMIT"), s.SYNC)
+    s.send(
+        statement("BEGIN"), s.bind(name="who", portal="p"), give("u1"), s.run(portal="p"), statement("COMMIT"), s.SYNC
+    )
     checks.equal("bound before the token was given", answers(), ["u1"])
     checks.done("a local token lasts as long as its pipeline")
 

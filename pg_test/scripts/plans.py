@@ -258,7 +258,7 @@ SETTINGS = {
     "parallel": "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0",
     "nested loops, generic plans": "SET enable_hashjoin = off; SET enable_mergejoin = off; SET plan_cache_mode = force_generic_plan",
     "sorted, by partition": "SET enable_partitionwise_join = on; SET enable_partitionwise_aggregate = on; SET enable_hashagg = off;"
-                            "SET enable_hashjoin = off; SET enable_nestloop = off; SET enable_seqscan = off",
+    "SET enable_hashjoin = off; SET enable_nestloop = off; SET enable_seqscan = off",
 }
 
 
@@ -294,8 +294,10 @@ UPDATE b SET n = -1 WHERE CASE WHEN n > 1000 THEN (SELECT (auth.session() ->> 's
 
 def outcome_after(other, session, sql):
     """Its result after the commit of another session's changes, for which it waited."""
-    other.query("BEGIN; UPDATE b SET n = 100 WHERE id % 4 = 0; UPDATE b SET owner = 'u2' WHERE owner = 'u1' AND id % 5 = 0;"
-                "UPDATE b SET owner = 'u1' WHERE owner = 'u0' AND id % 5 = 0; UPDATE p SET n = 100 WHERE id % 4 = 0")
+    other.query(
+        "BEGIN; UPDATE b SET n = 100 WHERE id % 4 = 0; UPDATE b SET owner = 'u2' WHERE owner = 'u1' AND id % 5 = 0;"
+        "UPDATE b SET owner = 'u1' WHERE owner = 'u0' AND id % 5 = 0; UPDATE p SET n = 100 WHERE id % 4 = 0"
+    )
     first, *rest = sql.split(";; ")
     session.query("BEGIN")
     session.begin_query(first)
@@ -329,15 +331,16 @@ def main():
             for once in ("on", "off"):
                 session = cluster.session(db, "postgres")
                 session.execute("SELECT auth.jwt_session_init($1)", tokens.token(user) if user else None)
-                session.query(f"SET pg_auth_jwt.evaluate_once = {once}; SET SESSION AUTHORIZATION authenticated; {MANY_ROWS} {setting}")
+                session.query(
+                    f"SET pg_auth_jwt.evaluate_once = {once}; SET SESSION AUTHORIZATION authenticated; {MANY_ROWS} {setting}"
+                )
                 sessions.append(session)
             for sql in filter(None, statements.split("\n")):
                 once, each_row = (outcome(session, sql) for session in sessions)
                 checks.equal(f"{planner}, {user}: {sql}", once, each_row)
 
     other = cluster.session(db, "postgres")
-    other.query("CREATE TABLE b_before AS TABLE b; CREATE TABLE p_before AS TABLE p;"
-                "ALTER TABLE b DISABLE TRIGGER USER")
+    other.query("CREATE TABLE b_before AS TABLE b; CREATE TABLE p_before AS TABLE p;ALTER TABLE b DISABLE TRIGGER USER")
     for sql in WAITING.strip().split("\n"):
         found = []
         for once in ("on", "off"):

@@ -67,7 +67,9 @@ class Case:
                 self.user.execute("SELECT auth.jwt_session_init($1)", tokens.token(sub, **claims))
             for statement in statements:
                 rows = self.user.query(statement)
-            return int(self.user.tag.split()[-1]) if not rows and self.user.tag[0] in "UDI" else [row[0] for row in rows]
+            return (
+                int(self.user.tag.split()[-1]) if not rows and self.user.tag[0] in "UDI" else [row[0] for row in rows]
+            )
         except PgError as error:
             return error.code
         finally:
@@ -80,19 +82,27 @@ class Case:
         """What the plan of the page's query has: indexes; tables that it reads whole, sorting."""
         lines = self.as_user(sub, f"EXPLAIN (FORMAT json) {self.query}", **claims)
         plan = list(nodes(json.loads(lines[0])[0]["Plan"]))
-        costly = {node.get("Relation Name", "Sort") for node in plan if node["Node Type"] in ("Seq Scan", "Sort", "Incremental Sort")}
+        costly = {
+            node.get("Relation Name", "Sort")
+            for node in plan
+            if node["Node Type"] in ("Seq Scan", "Sort", "Incremental Sort")
+        }
         return {node["Index Name"] for node in plan if "Index Name" in node}, costly
 
     def check_plan(self, sub, **claims):
         self.checks.equal(f"{self.name}: plan", self.found(sub, **claims), (self.plan, set()))
         shown = f"{self.name}_explain"
         if shown in BLOCKS and self.owner.value("SHOW server_version_num") < "160000":
-            self.checks.equal(shown, self.as_user(sub, f"EXPLAIN (COSTS OFF) {self.query}", **claims), block(shown, PAGE).splitlines())
+            self.checks.equal(
+                shown, self.as_user(sub, f"EXPLAIN (COSTS OFF) {self.query}", **claims), block(shown, PAGE).splitlines()
+            )
 
     def instead(self, what, policy, using, wanted, look):
         """What the page warns of: `look` with another USING, which is set back."""
         table = re.search(rf"CREATE POLICY {policy} ON (\w+)", block(self.name, PAGE))[1]
-        before = self.owner.value(f"SELECT qual FROM pg_policies WHERE policyname = '{policy}' AND tablename = '{table}'")
+        before = self.owner.value(
+            f"SELECT qual FROM pg_policies WHERE policyname = '{policy}' AND tablename = '{table}'"
+        )
         self.owner.query(f"ALTER POLICY {policy} ON {table} USING ({using})")
         self.checks.equal(f"{self.name}: {what}", look(), wanted)
         self.owner.query(f"ALTER POLICY {policy} ON {table} USING ({before})")
@@ -103,16 +113,25 @@ def invitations(case):
     case.check_plan("x", **alice)
     count = "SELECT count(*) FROM invitations"
     for what, wanted, claims in (
-        ("verified", "100", {}), ("verified, as text", "100", {"email_verified": "true"}), ("in upper case", "100", {"email": "U5@Example.com"}),
-        ("not verified", "0", {"email_verified": False}), ("not verified, as text", "0", {"email_verified": "false"}),
-        ("null", "0", {"email_verified": None}), ("a list", "0", {"email_verified": [True]}), ("a number", "0", {"email_verified": 1}),
-        ("addresses in a list", "0", {"email": ["u5@example.com"]}), ("no address", "0", {"email": None}),
+        ("verified", "100", {}),
+        ("verified, as text", "100", {"email_verified": "true"}),
+        ("in upper case", "100", {"email": "U5@Example.com"}),
+        ("not verified", "0", {"email_verified": False}),
+        ("not verified, as text", "0", {"email_verified": "false"}),
+        ("null", "0", {"email_verified": None}),
+        ("a list", "0", {"email_verified": [True]}),
+        ("a number", "0", {"email_verified": 1}),
+        ("addresses in a list", "0", {"email": ["u5@example.com"]}),
+        ("no address", "0", {"email": None}),
     ):
         case.check(what, [wanted], "x", count, **{**alice, **claims})
     case.check("ASCII in upper case", ["1"], "x", count, email="KATE@example.com", email_verified=True)
     kelvin = "\u212aate@example.com"
-    case.checks.equal("invitations: what another collation makes of the Kelvin sign",
-                      case.owner.value("SELECT lower($1)", kelvin), "kate@example.com")
+    case.checks.equal(
+        "invitations: what another collation makes of the Kelvin sign",
+        case.owner.value("SELECT lower($1)", kelvin),
+        "kate@example.com",
+    )
     case.check("the Kelvin sign", ["0"], "x", count, email=kelvin, email_verified=True)
     case.check("anonymous", ["0"], None, count)
     case.check("adds", "42501", "x", "INSERT INTO invitations (email, body) VALUES ('u5@example.com', 'x')", **alice)
@@ -124,7 +143,9 @@ def tenants(case):
     case.check("without a tenant", ["0"], "x", "SELECT count(*) FROM projects")
     case.check("anonymous", ["0"], None, "SELECT count(*) FROM projects")
     case.check("adds", ["u5"], "x", "INSERT INTO projects (name) VALUES ('new') RETURNING tenant_id", tenant_id="u5")
-    case.check("adds to another", "42501", "x", "INSERT INTO projects (name, tenant_id) VALUES ('new', 'u6')", tenant_id="u5")
+    case.check(
+        "adds to another", "42501", "x", "INSERT INTO projects (name, tenant_id) VALUES ('new', 'u6')", tenant_id="u5"
+    )
     case.check("adds without a tenant", "42501", "x", "INSERT INTO projects (name) VALUES ('new')")
     case.check("changes", 100, "x", "UPDATE projects SET name = 'x'", tenant_id="u5")
     case.check("moves to another", "42501", "x", "UPDATE projects SET tenant_id = 'u6'", tenant_id="u5")
@@ -132,18 +153,32 @@ def tenants(case):
     # Claims of other types.
     for tenant in (["u5"], {"u5": True}, True, "", None):
         case.check(f"tenant {tenant!r}", ["0"], "x", "SELECT count(*) FROM projects", tenant_id=tenant)
-    case.check("a tenant that is no uuid", "22P02", "x", "SELECT (auth.session() ->> 'tenant_id')::uuid", tenant_id="u5")
+    case.check(
+        "a tenant that is no uuid", "22P02", "x", "SELECT (auth.session() ->> 'tenant_id')::uuid", tenant_id="u5"
+    )
 
 
 def roles(case):
     case.check_plan("x", tenant_id="u5", role="agent")
-    for role, added, changed, deleted in (("viewer", "42501", 0, 0), ("agent", 1, 100, 0), ("manager", 1, 100, 100), (None, "42501", 0, 0)):
+    for role, added, changed, deleted in (
+        ("viewer", "42501", 0, 0),
+        ("agent", 1, 100, 0),
+        ("manager", 1, 100, 100),
+        (None, "42501", 0, 0),
+    ):
         claims = {"tenant_id": "u5", **({"role": role} if role else {})}
         case.check(f"{role} reads", ["100"], "x", "SELECT count(*) FROM tickets", **claims)
         case.check(f"{role} adds", added, "x", "INSERT INTO tickets (subject) VALUES ('new')", **claims)
         case.check(f"{role} changes", changed, "x", case.query, **claims)
         case.check(f"{role} deletes", deleted, "x", "DELETE FROM tickets", **claims)
-    case.check("adds to another", "42501", "x", "INSERT INTO tickets (subject, tenant_id) VALUES ('new', 'u6')", tenant_id="u5", role="manager")
+    case.check(
+        "adds to another",
+        "42501",
+        "x",
+        "INSERT INTO tickets (subject, tenant_id) VALUES ('new', 'u6')",
+        tenant_id="u5",
+        role="manager",
+    )
     case.check("moves to another", "42501", "x", "UPDATE tickets SET tenant_id = 'u6'", tenant_id="u5", role="manager")
 
 
@@ -151,13 +186,35 @@ def permissions(case):
     may_read = {"tenant_id": "u5", "permissions": ["reports:read", "other"]}
     case.check_plan("x", **may_read)
     case.check("reads", ["100"], "x", case.query, **may_read)
-    for what, permitted in (("none", None), ("another", ["other"]), ("empty", []), ("a longer name", ["reports:read-drafts"]), ("true", True),
-                            ("one text", "other reports:read")):
+    for what, permitted in (
+        ("none", None),
+        ("another", ["other"]),
+        ("empty", []),
+        ("a longer name", ["reports:read-drafts"]),
+        ("true", True),
+        ("one text", "other reports:read"),
+    ):
         case.check(f"{what}: reads", ["0"], "x", case.query, tenant_id="u5", permissions=permitted)
     case.check("an object: reads", ["100"], "x", case.query, tenant_id="u5", permissions={"reports:read": False})
-    for scope, added in (("openid reports:write", 1), ("reports:write-drafts", "42501"), ("reports:read", "42501"), (["reports:write"], "42501"), (["x", "reports:write"], "42501"), (None, "42501")):
-        case.check(f"{scope}: adds", added, "x", "INSERT INTO reports (title) VALUES ('new')", tenant_id="u5", scope=scope)
-    case.check("adds to another", "42501", "x", "INSERT INTO reports (title, tenant_id) VALUES ('new', 'u6')", tenant_id="u5", scope="reports:write")
+    for scope, added in (
+        ("openid reports:write", 1),
+        ("reports:write-drafts", "42501"),
+        ("reports:read", "42501"),
+        (["reports:write"], "42501"),
+        (["x", "reports:write"], "42501"),
+        (None, "42501"),
+    ):
+        case.check(
+            f"{scope}: adds", added, "x", "INSERT INTO reports (title) VALUES ('new')", tenant_id="u5", scope=scope
+        )
+    case.check(
+        "adds to another",
+        "42501",
+        "x",
+        "INSERT INTO reports (title, tenant_id) VALUES ('new', 'u6')",
+        tenant_id="u5",
+        scope="reports:write",
+    )
 
 
 def members(case):
@@ -166,8 +223,12 @@ def members(case):
     # v5 is a member of four organizations.
     case.check("reads as a member of some", ["400"], "v5", "SELECT count(*) FROM documents")
     read_members = "organization_id IN (SELECT m.organization_id FROM members m WHERE m.user_id = auth.user_id())"
-    case.instead("IN (SELECT ...)", "of_my_organizations", read_members, True, lambda: "documents" in case.found("u5")[1])
-    case.instead("without the function", "admins_manage", read_members, "42P17", lambda: case.as_user("u5", "TABLE members"))
+    case.instead(
+        "IN (SELECT ...)", "of_my_organizations", read_members, True, lambda: "documents" in case.found("u5")[1]
+    )
+    case.instead(
+        "without the function", "admins_manage", read_members, "42P17", lambda: case.as_user("u5", "TABLE members")
+    )
     case.owner.query("ALTER TABLE members FORCE ROW LEVEL SECURITY")
     case.check("FORCE ROW LEVEL SECURITY", "54001", "u5", "TABLE members")
     case.owner.query("ALTER TABLE members NO FORCE ROW LEVEL SECURITY")
@@ -186,16 +247,30 @@ def members(case):
     case.check("moves to another of one's own, by policy", 400, "v5", f"UPDATE documents SET organization_id = {own}")
     case.check("moves a member to another, by policy", "42501", "u5", "UPDATE members SET organization_id = 6")
     case.owner.query("REVOKE UPDATE ON documents, members FROM authenticated")
-    case.owner.query("GRANT UPDATE (body) ON documents TO authenticated; GRANT UPDATE (role) ON members TO authenticated")
+    case.owner.query(
+        "GRANT UPDATE (body) ON documents TO authenticated; GRANT UPDATE (role) ON members TO authenticated"
+    )
     case.check("sees the members", ["t"], "v5", "SELECT count(*) > 4 FROM members")
-    case.check("an admin adds a member", ["100"], "u5", "INSERT INTO members VALUES (5, 'new')",
-               "SELECT auth.jwt_session_init('" + tokens.token("new") + "')", "SELECT count(*) FROM documents")
+    case.check(
+        "an admin adds a member",
+        ["100"],
+        "u5",
+        "INSERT INTO members VALUES (5, 'new')",
+        "SELECT auth.jwt_session_init('" + tokens.token("new") + "')",
+        "SELECT count(*) FROM documents",
+    )
     case.check("an admin adds to another", "42501", "u5", "INSERT INTO members VALUES (6, 'new')")
     case.check("a member adds a member", "42501", "v5", "INSERT INTO members VALUES (5, 'new')")
     case.check("a member becomes an admin", 0, "v5", "UPDATE members SET role = 'admin' WHERE user_id = 'v5'")
     case.check("an admin removes a member", 1, "u6", "DELETE FROM members WHERE user_id = 'v5'")
-    case.check("removed at once", ["300"], "u6", "DELETE FROM members WHERE user_id = 'v5'",
-               "SELECT auth.jwt_session_init('" + tokens.token("v5") + "')", "SELECT count(*) FROM documents")
+    case.check(
+        "removed at once",
+        ["300"],
+        "u6",
+        "DELETE FROM members WHERE user_id = 'v5'",
+        "SELECT auth.jwt_session_init('" + tokens.token("v5") + "')",
+        "SELECT count(*) FROM documents",
+    )
 
 
 def shares(case):
@@ -216,13 +291,29 @@ def shares(case):
     case.check("adds with another's id, where the column is granted", "23505", "new", same_id)
     case.owner.query("REVOKE INSERT ON pages FROM authenticated; GRANT INSERT (owner, body) ON pages TO authenticated")
     own = "(SELECT min(id) FROM pages)"
-    case.check("shares", ["1"], "u5", f"INSERT INTO page_shares (page_id, user_id) VALUES ({own}, 'new')",
-               "SELECT auth.jwt_session_init('" + tokens.token("new") + "')", "SELECT count(*) FROM pages")
+    case.check(
+        "shares",
+        ["1"],
+        "u5",
+        f"INSERT INTO page_shares (page_id, user_id) VALUES ({own}, 'new')",
+        "SELECT auth.jwt_session_init('" + tokens.token("new") + "')",
+        "SELECT count(*) FROM pages",
+    )
     case.check("shares another's page", "23503", "u5", "INSERT INTO page_shares (page_id, user_id) VALUES (7, 'u5')")
-    case.check("shares in another's name", "42501", "u5", "INSERT INTO page_shares (page_id, owner, user_id) VALUES (7, 'u7', 'u5')")
+    case.check(
+        "shares in another's name",
+        "42501",
+        "u5",
+        "INSERT INTO page_shares (page_id, owner, user_id) VALUES (7, 'u7', 'u5')",
+    )
     case.check("may write more than was shared", "42501", "v7", "UPDATE page_shares SET can_write = true")
-    case.instead("reads pages", "own_shares", "page_id IN (SELECT p.id FROM pages p WHERE p.owner = auth.user_id())", "42P17",
-                 lambda: case.as_user("u5", "TABLE page_shares"))
+    case.instead(
+        "reads pages",
+        "own_shares",
+        "page_id IN (SELECT p.id FROM pages p WHERE p.owner = auth.user_id())",
+        "42P17",
+        lambda: case.as_user("u5", "TABLE page_shares"),
+    )
     case.check("sees the shares of others", ["0"], "v7", "SELECT count(*) FROM page_shares WHERE user_id <> 'v7'")
 
 
@@ -233,7 +324,13 @@ def soft_delete(case):
     case.checks.equal("soft_delete: own, none of them deleted", all_live, "100")
     case.check("of a user whose rows are all deleted", ["0"], "u5", live)
     case.check("deletes", 14, "u6", case.query)
-    case.instead("IS NULL alone", "own_live", "owner = auth.user_id() AND deleted_at IS NULL", "42501", lambda: case.as_user("u6", case.query))
+    case.instead(
+        "IS NULL alone",
+        "own_live",
+        "owner = auth.user_id() AND deleted_at IS NULL",
+        "42501",
+        lambda: case.as_user("u6", case.query),
+    )
     case.check("changes", 100, "u6", "UPDATE notices SET body = 'x'")
     case.check("gives away", "42501", "u6", "UPDATE notices SET owner = 'u5'")
     case.check("brings back", 0, "u5", "UPDATE notices SET deleted_at = NULL")
@@ -248,15 +345,25 @@ def soft_delete(case):
 
 def administrators(case):
     case.check_plan("u5")
-    case.instead("OR", "own", "owner = auth.user_id() OR auth.role() = 'admin'", (set(), {"orders"}), lambda: case.found("u5"))
+    case.instead(
+        "OR", "own", "owner = auth.user_id() OR auth.role() = 'admin'", (set(), {"orders"}), lambda: case.found("u5")
+    )
     case.check("own", ["100"], "u5", case.query)
     case.check("all", [str(ROWS)], "boss", case.query, role="admin")
     case.check("another role", ["0"], "boss", case.query, role="Admin")
     case.check("anonymous", ["0"], None, case.query)
     case.check("adds for another", "42501", "u5", "INSERT INTO orders (item, owner) VALUES ('new', 'u6')")
-    case.check("an administrator adds for another", 1, "boss", "INSERT INTO orders (item, owner) VALUES ('new', 'u6')", role="admin")
+    case.check(
+        "an administrator adds for another",
+        1,
+        "boss",
+        "INSERT INTO orders (item, owner) VALUES ('new', 'u6')",
+        role="admin",
+    )
     case.check("gives away", "42501", "u5", "UPDATE orders SET owner = 'u6'")
-    case.check("an administrator gives away", 100, "boss", "UPDATE orders SET owner = 'u6' WHERE owner = 'u5'", role="admin")
+    case.check(
+        "an administrator gives away", 100, "boss", "UPDATE orders SET owner = 'u6' WHERE owner = 'u5'", role="admin"
+    )
     case.check("deletes", 100, "u5", "DELETE FROM orders")
 
 
@@ -270,7 +377,9 @@ def least_values(checks, owner, user):
         user.query("BEGIN; SET LOCAL enable_seqscan = off")
         user.execute("SELECT auth.jwt_session_init($1)", tokens.token("boss", role="admin"))
         checks.equal(f"{kind}: rows", user.value("SELECT count(*) FROM other"), "1")
-        checks.true(f"{kind}: plan", any("other_owner_key" in line for line, in user.query("EXPLAIN SELECT * FROM other")))
+        checks.true(
+            f"{kind}: plan", any("other_owner_key" in line for (line,) in user.query("EXPLAIN SELECT * FROM other"))
+        )
         user.execute("SELECT auth.jwt_session_init($1)", tokens.token("u1"))
         checks.equal(f"{kind}: rows of a user", user.value("SELECT count(*) FROM other"), "0")
         user.query("ROLLBACK")
@@ -290,15 +399,28 @@ def main():
     for case in CASES:
         case(Case(checks, owner, user, case.__name__))
     least_values(checks, owner, user)
-    checks.equal("auth.lint", [row for row in owner.query("SELECT code, object FROM auth.lint()")
-                                    if row not in before and row[0] != "scope_not_stored"], [])
+    checks.equal(
+        "auth.lint",
+        [
+            row
+            for row in owner.query("SELECT code, object FROM auth.lint()")
+            if row not in before and row[0] != "scope_not_stored"
+        ],
+        [],
+    )
     # That lint would say so.
     owner.query("DROP INDEX orders_by_owner")
-    checks.equal("auth.lint without an index", owner.query("SELECT code, object FROM auth.lint() WHERE object LIKE '%orders%'"),
-                 [["missing_index", "table public.orders"]])
+    checks.equal(
+        "auth.lint without an index",
+        owner.query("SELECT code, object FROM auth.lint() WHERE object LIKE '%orders%'"),
+        [["missing_index", "table public.orders"]],
+    )
 
-    checks.equal("every block of the page", {name for name in BLOCKS if not name.endswith("_explain")},
-                 {case.__name__ + end for case in CASES for end in ("", "_query")})
+    checks.equal(
+        "every block of the page",
+        {name for name in BLOCKS if not name.endswith("_explain")},
+        {case.__name__ + end for case in CASES for end in ("", "_query")},
+    )
     checks.done(f"{len(CASES)} cases, as docs/policies.md has them")
 
 

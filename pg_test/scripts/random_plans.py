@@ -19,7 +19,9 @@ def main():
     first = int(os.environ.get("FUZZ_FIRST") or 0)
     count, raised = statements.fuzz(cluster, cluster.create_db("test_random_plans"), checks, seed, seconds, 300, first)
     checks.true("most statements run", raised < count * 0.5)
-    checks.done(f"random statements give the same, evaluated once or for each row: seed {seed}, {count} statements, {raised} raised")
+    checks.done(
+        f"random statements give the same, evaluated once or for each row: seed {seed}, {count} statements, {raised} raised"
+    )
 
 
 main()

@@ -24,14 +24,20 @@ def main():
             cluster.session(db, "owner_role").query(table.partition("INSERT INTO auth.issuers")[0])
         root_here.query("CREATE PUBLICATION keys FOR TABLE auth.issuers, auth.jwks, followed_keys")
         root_here.query("SELECT pg_create_logical_replication_slot('keys', 'pgoutput')")
-        root_there.query(f"CREATE SUBSCRIPTION keys CONNECTION 'host={cluster.dir} dbname={here} user=postgres' "
-                         "PUBLICATION keys WITH (create_slot = false, slot_name = 'keys')")
+        root_there.query(
+            f"CREATE SUBSCRIPTION keys CONNECTION 'host={cluster.dir} dbname={here} user=postgres' "
+            "PUBLICATION keys WITH (create_slot = false, slot_name = 'keys')"
+        )
 
         def arrived():
             position = root_here.value("SELECT pg_current_wal_lsn()")
             for _ in range(400):
-                if root_here.value(f"SELECT confirmed_flush_lsn >= '{position}' FROM pg_replication_slots "
-                                   "WHERE slot_name = 'keys'") == "t":
+                if (
+                    root_here.value(
+                        f"SELECT confirmed_flush_lsn >= '{position}' FROM pg_replication_slots WHERE slot_name = 'keys'"
+                    )
+                    == "t"
+                ):
                     return
                 time.sleep(0.05)
             sys.exit("the replication does not come forward:\n" + cluster.log()[-2000:])
@@ -72,7 +78,11 @@ def main():
             owner.query(f"INSERT INTO followed_keys VALUES ('k0', '{tokens.public_part(0)}', '')")
             arrived()
             checks.equal(f"{state}: a followed key arrived", following.value(WHO), "u1")
-            checks.equal("state", root_there.value(f"SELECT state FROM auth.key_status WHERE issuer = '{tokens.FOLLOWED}'"), state)
+            checks.equal(
+                "state",
+                root_there.value(f"SELECT state FROM auth.key_status WHERE issuer = '{tokens.FOLLOWED}'"),
+                state,
+            )
             owner.query("DELETE FROM followed_keys")
             arrived()
             if state == "polled":

@@ -25,12 +25,16 @@ def source(cluster):
     owner = cluster.session(db, "owner_role")
     owner.query(tokens.setup(0, 1) + tokens.follow(0))
     two_names = [ed25519.key(3).jwk(), ed25519.key(3).jwk(kid="another"), ed25519.key(4).jwk()]
-    owner.query(f"INSERT INTO auth.issuers (issuer, audience) VALUES ('https://loaded.test.example', '{{a}}');"
-                f"SELECT auth.init('{json.dumps({'keys': two_names})}', 'https://loaded.test.example');"
-                f"SELECT auth.follow_url('{FETCHED}', '{FETCHED}/jwks', '{{app}}')")
+    owner.query(
+        f"INSERT INTO auth.issuers (issuer, audience) VALUES ('https://loaded.test.example', '{{a}}');"
+        f"SELECT auth.init('{json.dumps({'keys': two_names})}', 'https://loaded.test.example');"
+        f"SELECT auth.follow_url('{FETCHED}', '{FETCHED}/jwks', '{{app}}')"
+    )
     for number in (KEPT, LEAKED):
         owner.query(ed25519.fetched_row(FETCHED, number))
-    owner.query(f"UPDATE auth.endpoints SET last_success = now(), next_attempt = now() + '1 h' WHERE issuer = '{FETCHED}'")
+    owner.query(
+        f"UPDATE auth.endpoints SET last_success = now(), next_attempt = now() + '1 h' WHERE issuer = '{FETCHED}'"
+    )
     for number in (KEPT, LEAKED):
         assert accepts(cluster, db, number) is None
     owner.query(f"DELETE FROM auth.jwks WHERE issuer = '{FETCHED}' AND kid = 'e{LEAKED}'")
@@ -68,8 +72,15 @@ class Restores:
     def run(self, *args, **options):
         """The program's exit status, and what it said."""
         environ = {**os.environ, "PGHOST": self.cluster.dir, "PGUSER": "postgres"}
-        run = subprocess.run([f"{self.bin}/{args[0]}", *args[1:]], env=environ, check=False, text=True, stdout=subprocess.PIPE,
-                             stderr=subprocess.STDOUT, **options)
+        run = subprocess.run(
+            [f"{self.bin}/{args[0]}", *args[1:]],
+            env=environ,
+            check=False,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            **options,
+        )
         return run.returncode, run.stdout
 
     def good(self, name, db, status, said):
@@ -79,8 +90,15 @@ class Restores:
         self.checks.equal(f"{name}: the leaked key", accepts(self.cluster, db, LEAKED), "28J03")
         with self.cluster.session(db, "owner_role") as owner:
             owner.query(f"DELETE FROM auth.issuers WHERE issuer = '{FETCHED}'")
-            self.checks.equal(f"{name}: an issuer is deleted with all that belongs to it",
-                              owner.query(" UNION ALL ".join(f"SELECT issuer FROM auth.{table} WHERE issuer = '{FETCHED}'" for table in TABLES)), [])
+            self.checks.equal(
+                f"{name}: an issuer is deleted with all that belongs to it",
+                owner.query(
+                    " UNION ALL ".join(
+                        f"SELECT issuer FROM auth.{table} WHERE issuer = '{FETCHED}'" for table in TABLES
+                    )
+                ),
+                [],
+            )
         self.cluster.client("dropdb", db)
 
     def in_parallel(self):
@@ -91,18 +109,30 @@ class Restores:
     def in_other_forms(self):
         for options in (["--exit-on-error"], ["--single-transaction"], ["--clean", "--if-exists"]):
             db = self.new()
-            self.good(" ".join(options), db, *self.run("pg_restore", "--role=owner_role", *options, "-d", db, self.dump))
+            self.good(
+                " ".join(options), db, *self.run("pg_restore", "--role=owner_role", *options, "-d", db, self.dump)
+            )
         db = self.new()
         for section in ("pre-data", "data", "post-data"):
-            status, said = self.run("pg_restore", "-e", "-j2", "--role=owner_role", f"--section={section}", "-d", db, self.dump)
+            status, said = self.run(
+                "pg_restore", "-e", "-j2", "--role=owner_role", f"--section={section}", "-d", db, self.dump
+            )
             self.checks.equal(f"section {section}: {said[-300:]}", status, 0)
         self.good("section by section", db, status, said)
         # Into a database that has the extension already, without rows.
-        for options in (["--data-only", "-e"], ["--data-only", "-n", "auth", "-e"], ["--data-only", "--disable-triggers", "-e"],
-                        ["--data-only", "--disable-triggers", "-j4", "-e"], ["--data-only", "--single-transaction"]):
+        for options in (
+            ["--data-only", "-e"],
+            ["--data-only", "-n", "auth", "-e"],
+            ["--data-only", "--disable-triggers", "-e"],
+            ["--data-only", "--disable-triggers", "-j4", "-e"],
+            ["--data-only", "--single-transaction"],
+        ):
             db = self.new(template="template_test")
             with self.cluster.session(db, "owner_role") as owner:
-                owner.query(tokens.follow(0).partition("INSERT INTO auth.issuers")[0] + "DELETE FROM followed_keys; DELETE FROM fixture.jose")
+                owner.query(
+                    tokens.follow(0).partition("INSERT INTO auth.issuers")[0]
+                    + "DELETE FROM followed_keys; DELETE FROM fixture.jose"
+                )
             status, said = self.run("pg_restore", *options, "-d", db, self.dump)
             if "--disable-triggers" in options:
                 self.mended(" ".join(options), db)
@@ -113,14 +143,22 @@ class Restores:
         with self.cluster.session(db, "postgres") as root:
             fixes = root.query("SELECT fix FROM auth.lint() WHERE code = 'trigger_not_always'")
             self.checks.equal(f"{name}: triggers that lint finds", len(fixes), 8)
-            for fix, in fixes:
+            for (fix,) in fixes:
                 root.query(fix)
-            self.checks.equal(f"{name}: mended", root.query("SELECT trigger_name, state FROM auth.list_triggers() WHERE state <> 'good'"), [])
+            self.checks.equal(
+                f"{name}: mended",
+                root.query("SELECT trigger_name, state FROM auth.list_triggers() WHERE state <> 'good'"),
+                [],
+            )
 
     def in_each_order(self):
         """Runs the statements of a restore in each order of the tables, with each form of the
         rows, as the owner and as a replication worker."""
-        forms = {"COPY": [], "INSERT": ["--inserts"], "INSERT with columns": ["--column-inserts", "--rows-per-insert=2"]}
+        forms = {
+            "COPY": [],
+            "INSERT": ["--inserts"],
+            "INSERT with columns": ["--column-inserts", "--rows-per-insert=2"],
+        }
         db = self.new(template="template_test")
         with self.cluster.session(db, "owner_role") as owner:
             owner.query(tokens.follow(0))
@@ -132,15 +170,33 @@ class Restores:
                 self.checks.true(f"{form}: {name} is dumped", status == 0 and f"auth.{name} " in parts[name])
             for order in itertools.permutations(TABLES):
                 for who in ("SET ROLE owner_role;", "SET session_replication_role = replica;"):
-                    script = "\n".join(["BEGIN;", who, *(parts[name] for name in order), "RESET ALL; RESET ROLE;",
-                                        *(f"\\echo {name}\n{ROWS[name]};" for name in TABLES), "ROLLBACK;"])
-                    status, said = self.run("psql", "-XAtq", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-d", db, input=script)
-                    self.checks.equal(f"{form}: {' '.join(order)} {who}", (status, said.splitlines()[-len(self.shown()):]), (0, self.shown()))
+                    script = "\n".join(
+                        [
+                            "BEGIN;",
+                            who,
+                            *(parts[name] for name in order),
+                            "RESET ALL; RESET ROLE;",
+                            *(f"\\echo {name}\n{ROWS[name]};" for name in TABLES),
+                            "ROLLBACK;",
+                        ]
+                    )
+                    status, said = self.run(
+                        "psql", "-XAtq", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-d", db, input=script
+                    )
+                    self.checks.equal(
+                        f"{form}: {' '.join(order)} {who}",
+                        (status, said.splitlines()[-len(self.shown()) :]),
+                        (0, self.shown()),
+                    )
         self.cluster.client("dropdb", db)
 
     def shown(self):
         """The rows, as psql shows them."""
-        return [line for name in TABLES for line in (name, *("\t".join(value or "" for value in row) for row in self.wanted[name]))]
+        return [
+            line
+            for name in TABLES
+            for line in (name, *("\t".join(value or "" for value in row) for row in self.wanted[name]))
+        ]
 
 
 def main():

@@ -31,8 +31,12 @@ class Rows:
         """How many since the last call: by an index, and by a scan of the table."""
         self.session.query("SELECT pg_stat_force_next_flush()")
         self.session.query("SELECT")
-        now = [int(value) for value in self.root.query(
-            "SELECT pg_stat_clear_snapshot(), sum(idx_tup_fetch), sum(seq_tup_read) FROM pg_stat_user_tables WHERE schemaname = 'auth'")[0][1:]]
+        now = [
+            int(value)
+            for value in self.root.query(
+                "SELECT pg_stat_clear_snapshot(), sum(idx_tup_fetch), sum(seq_tup_read) FROM pg_stat_user_tables WHERE schemaname = 'auth'"
+            )[0][1:]
+        ]
         found = [value - before for value, before in zip(now, self.last or now)]
         self.last = now
         return found
@@ -89,24 +93,40 @@ def signatures_are_checked_once(check, db, cluster, root):
         check.equal(f"verifications after {change}", cluster.log().count("token accepted: ") - before, wanted)
 
     verifications("", 0)
-    for change in ("VACUUM auth.jwks", "VACUUM FULL auth.jwks", "ANALYZE auth.issuers, auth.jwks", "GRANT SELECT ON auth.jwks TO authenticated",
-                   "REVOKE SELECT ON auth.jwks FROM authenticated", "REINDEX TABLE auth.jwks", "CLUSTER auth.jwks USING jwks_pkey",
-                   "ALTER TABLE auth.jwks ADD COLUMN note text", "ALTER TABLE auth.jwks DROP COLUMN note",
-                   "UPDATE auth.jwks SET created_at = now()",
-                   "UPDATE auth.issuers SET leeway = '1 s' WHERE issuer = 'https://issuer1'",
-                   "DELETE FROM auth.issuers WHERE issuer = 'https://issuer2'",
-                   f"UPDATE auth.jwks SET expires_at = '2100-01-01' WHERE issuer = '{tokens.ISSUER}' AND kid = 'k1'",
-                   f"DELETE FROM auth.jwks WHERE issuer = '{tokens.ISSUER}' AND kid = 'k1'",
-                   f"SELECT auth.init('{tokens.jwks(0)}', issuer => '{tokens.ISSUER}')",
-                   f"SELECT auth.init('{tokens.jwks(0, 1)}', issuer => '{tokens.ISSUER}')",
-                   f"BEGIN; DELETE FROM auth.jwks WHERE issuer = '{tokens.ISSUER}'; SELECT auth.init('{tokens.jwks(0, 1)}', issuer => '{tokens.ISSUER}'); COMMIT"):
+    for change in (
+        "VACUUM auth.jwks",
+        "VACUUM FULL auth.jwks",
+        "ANALYZE auth.issuers, auth.jwks",
+        "GRANT SELECT ON auth.jwks TO authenticated",
+        "REVOKE SELECT ON auth.jwks FROM authenticated",
+        "REINDEX TABLE auth.jwks",
+        "CLUSTER auth.jwks USING jwks_pkey",
+        "ALTER TABLE auth.jwks ADD COLUMN note text",
+        "ALTER TABLE auth.jwks DROP COLUMN note",
+        "UPDATE auth.jwks SET created_at = now()",
+        "UPDATE auth.issuers SET leeway = '1 s' WHERE issuer = 'https://issuer1'",
+        "DELETE FROM auth.issuers WHERE issuer = 'https://issuer2'",
+        f"UPDATE auth.jwks SET expires_at = '2100-01-01' WHERE issuer = '{tokens.ISSUER}' AND kid = 'k1'",
+        f"DELETE FROM auth.jwks WHERE issuer = '{tokens.ISSUER}' AND kid = 'k1'",
+        f"SELECT auth.init('{tokens.jwks(0)}', issuer => '{tokens.ISSUER}')",
+        f"SELECT auth.init('{tokens.jwks(0, 1)}', issuer => '{tokens.ISSUER}')",
+        f"BEGIN; DELETE FROM auth.jwks WHERE issuer = '{tokens.ISSUER}'; SELECT auth.init('{tokens.jwks(0, 1)}', issuer => '{tokens.ISSUER}'); COMMIT",
+    ):
         verifications(change, 0)
         verifications("", 0)
-    for column, value in (("leeway", "'7 s'"), ("max_age", "'100 years'"), ("required_claims", "'{exp,sub}'"), ("token_types", "'{jwt}'"),
-                          ("algorithms", "'{HS256,RS256}'"), ("audience", "'{a,b}'")):
+    for column, value in (
+        ("leeway", "'7 s'"),
+        ("max_age", "'100 years'"),
+        ("required_claims", "'{exp,sub}'"),
+        ("token_types", "'{jwt}'"),
+        ("algorithms", "'{HS256,RS256}'"),
+        ("audience", "'{a,b}'"),
+    ):
         verifications(f"UPDATE auth.issuers SET {column} = {value} WHERE issuer = '{tokens.ISSUER}'", 1)
         verifications("", 0)
-    root.query(f"UPDATE auth.issuers SET required_claims = '{{exp}}', audience = NULL, max_age = NULL WHERE issuer = '{tokens.ISSUER}'")
+    root.query(
+        f"UPDATE auth.issuers SET required_claims = '{{exp}}', audience = NULL, max_age = NULL WHERE issuer = '{tokens.ISSUER}'"
+    )
     verifications("", 1)
     verifications(f"UPDATE auth.jwks SET expires_at = '2100-01-01' WHERE issuer = '{tokens.ISSUER}' AND kid = 'k0'", 1)
     session.close()
@@ -118,24 +138,33 @@ def every_change_that_matters_counts(check, db, cluster, root):
     session = cluster.session(db)
     # It has the claims that the rules below require, or not.
     session.execute("SELECT auth.jwt_session_init($1)", tokens.token("u1", aud="a", iat=1_000_000_000))
-    for change, wanted in ((f"DELETE FROM auth.jwks {key}", "28J03"), (f"UPDATE auth.jwks SET expires_at = '2020-01-01' {key}", "28J03"),
-                           (f"UPDATE auth.jwks SET kid = 'other', jwk = jwk || '{{\"kid\":\"other\"}}' {key}", "28J03"),
-                           (f"UPDATE auth.jwks SET jwk = jwk || '{{\"k\":\"{tokens.jwk(9)['k']}\"}}' {key}", "28J04"),
-                           (f"UPDATE auth.issuers SET enabled = false {issuer}", "28J03"),
-                           (f"UPDATE auth.issuers SET issuer = 'https://renamed.example' {issuer}", "28J13"),
-                           (f"UPDATE auth.issuers SET audience = '{{b}}' {issuer}", "28J08"),
-                           (f"UPDATE auth.issuers SET required_claims = '{{nonce}}' {issuer}", "28J09"),
-                           (f"UPDATE auth.issuers SET token_types = '{{at+jwt}}' {issuer}", "28J01"),
-                           (f"UPDATE auth.issuers SET max_age = '1 s' {issuer}", "28J05"),
-                           (f"UPDATE auth.issuers SET algorithms = '{{HS384}}' {issuer}", "28J02")):
+    for change, wanted in (
+        (f"DELETE FROM auth.jwks {key}", "28J03"),
+        (f"UPDATE auth.jwks SET expires_at = '2020-01-01' {key}", "28J03"),
+        (f"UPDATE auth.jwks SET kid = 'other', jwk = jwk || '{{\"kid\":\"other\"}}' {key}", "28J03"),
+        (f'UPDATE auth.jwks SET jwk = jwk || \'{{"k":"{tokens.jwk(9)["k"]}"}}\' {key}', "28J04"),
+        (f"UPDATE auth.issuers SET enabled = false {issuer}", "28J03"),
+        (f"UPDATE auth.issuers SET issuer = 'https://renamed.example' {issuer}", "28J13"),
+        (f"UPDATE auth.issuers SET audience = '{{b}}' {issuer}", "28J08"),
+        (f"UPDATE auth.issuers SET required_claims = '{{nonce}}' {issuer}", "28J09"),
+        (f"UPDATE auth.issuers SET token_types = '{{at+jwt}}' {issuer}", "28J01"),
+        (f"UPDATE auth.issuers SET max_age = '1 s' {issuer}", "28J05"),
+        (f"UPDATE auth.issuers SET algorithms = '{{HS384}}' {issuer}", "28J02"),
+    ):
         check.equal("before", session.value(WHO), "u1")
-        root.query("DROP TABLE IF EXISTS saved_issuers, saved_jwks; CREATE TABLE saved_issuers AS TABLE auth.issuers; CREATE TABLE saved_jwks AS TABLE auth.jwks")
+        root.query(
+            "DROP TABLE IF EXISTS saved_issuers, saved_jwks; CREATE TABLE saved_issuers AS TABLE auth.issuers; CREATE TABLE saved_jwks AS TABLE auth.jwks"
+        )
         root.query(change)
         check.equal(change, session.code(WHO), wanted)
-        root.query("BEGIN; DELETE FROM auth.issuers; INSERT INTO auth.issuers TABLE saved_issuers; INSERT INTO auth.jwks TABLE saved_jwks; COMMIT")
+        root.query(
+            "BEGIN; DELETE FROM auth.issuers; INSERT INTO auth.issuers TABLE saved_issuers; INSERT INTO auth.jwks TABLE saved_jwks; COMMIT"
+        )
         check.equal(f"undone: {change}", session.value(WHO), "u1")
     # The exact name has precedence over *, also if it is added later, and not after it is deleted.
-    root.query(f"INSERT INTO auth.issuers (issuer, algorithms) VALUES ('*', '{{HS256}}'); SELECT auth.init('{tokens.jwks(0)}')")
+    root.query(
+        f"INSERT INTO auth.issuers (issuer, algorithms) VALUES ('*', '{{HS256}}'); SELECT auth.init('{tokens.jwks(0)}')"
+    )
     check.equal("the row of its name", session.value(WHO), "u1")
     root.query(f"DELETE FROM auth.issuers {issuer}")
     check.equal("the row of any", session.value(WHO), "u1")
@@ -156,15 +185,20 @@ def without_the_indexes(check, db, cluster, root):
         root.query("CREATE COLLATION other (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
     else:
         root.query("CREATE COLLATION other (locale = 'C.UTF-8')")
-    for change in ("DROP INDEX auth.jwks_kid_key", "ALTER TABLE auth.jwks DROP CONSTRAINT jwks_pkey",
-                   "CREATE INDEX ON auth.jwks (issuer, kid) WHERE kid <> 'k0'", "CREATE INDEX ON auth.jwks USING hash (issuer)",
-                   "CREATE INDEX ON auth.jwks (kid, issuer)", "CREATE INDEX pattern ON auth.jwks (issuer text_pattern_ops, kid)",
-                   "CREATE INDEX ON auth.jwks (lower(issuer), kid)",
-                   "ALTER TABLE auth.issuers DROP CONSTRAINT issuers_pkey CASCADE",
-                   "DROP INDEX auth.pattern;"
-                   "ALTER TABLE auth.issuers ALTER issuer TYPE text COLLATE other; CREATE INDEX ON auth.issuers (issuer);"
-                   "ALTER TABLE auth.jwks ALTER issuer TYPE text COLLATE other, ALTER kid TYPE text COLLATE other;"
-                   "CREATE INDEX ON auth.jwks (issuer, kid)"):
+    for change in (
+        "DROP INDEX auth.jwks_kid_key",
+        "ALTER TABLE auth.jwks DROP CONSTRAINT jwks_pkey",
+        "CREATE INDEX ON auth.jwks (issuer, kid) WHERE kid <> 'k0'",
+        "CREATE INDEX ON auth.jwks USING hash (issuer)",
+        "CREATE INDEX ON auth.jwks (kid, issuer)",
+        "CREATE INDEX pattern ON auth.jwks (issuer text_pattern_ops, kid)",
+        "CREATE INDEX ON auth.jwks (lower(issuer), kid)",
+        "ALTER TABLE auth.issuers DROP CONSTRAINT issuers_pkey CASCADE",
+        "DROP INDEX auth.pattern;"
+        "ALTER TABLE auth.issuers ALTER issuer TYPE text COLLATE other; CREATE INDEX ON auth.issuers (issuer);"
+        "ALTER TABLE auth.jwks ALTER issuer TYPE text COLLATE other, ALTER kid TYPE text COLLATE other;"
+        "CREATE INDEX ON auth.jwks (issuer, kid)",
+    ):
         root.query(change)
         session = cluster.session(db)
         check.equal(f"{change}: good", session.code("SELECT auth.jwt_session_init($1)", good), None)
@@ -189,11 +223,17 @@ def memory_has_a_bound(check, db, cluster, root):
     def play(times):
         for _ in range(times):
             name = secrets.token_hex(8)
-            for token in (unsigned(kid=name * 100), unsigned(kid="k0", iss=name * 50), tokens.token(name, iss=f"https://{name}.example"),
-                          unsigned(kid=f"other{secrets.randbelow(KEYS) + KEYS}", iss=LARGE)):
+            for token in (
+                unsigned(kid=name * 100),
+                unsigned(kid="k0", iss=name * 50),
+                tokens.token(name, iss=f"https://{name}.example"),
+                unsigned(kid=f"other{secrets.randbelow(KEYS) + KEYS}", iss=LARGE),
+            ):
                 session.code("SELECT auth.jwt_session_init($1)", token)
 
-    root.query(f"INSERT INTO auth.issuers (issuer, algorithms) VALUES ('*', '{{HS256}}'); SELECT auth.init('{tokens.jwks(0)}')")
+    root.query(
+        f"INSERT INTO auth.issuers (issuer, algorithms) VALUES ('*', '{{HS256}}'); SELECT auth.init('{tokens.jwks(0)}')"
+    )
     play(1_500)
     before = private()
     play(1_500)
@@ -211,7 +251,10 @@ def main():
         root.query(FILL)
         for part in (few_rows_are_read, signatures_are_checked_once, memory_has_a_bound):
             part(check, db, cluster, root)
-        root.query("DELETE FROM auth.issuers WHERE issuer = '*' OR issuer LIKE 'https://issuer%'; DELETE FROM auth.issuers; " + tokens.setup())
+        root.query(
+            "DELETE FROM auth.issuers WHERE issuer = '*' OR issuer LIKE 'https://issuer%'; DELETE FROM auth.issuers; "
+            + tokens.setup()
+        )
         every_change_that_matters_counts(check, db, cluster, root)
         root.query(FILL)
         without_the_indexes(check, db, cluster, root)

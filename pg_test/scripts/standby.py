@@ -23,15 +23,19 @@ def replayed(primary, standby):
 
 def main():
     checks = Checks()
-    with Cluster("primary", synchronous_commit="local") as primary_cluster, \
-            Cluster("standby", standby_of=primary_cluster) as standby_cluster:
+    with (
+        Cluster("primary", synchronous_commit="local") as primary_cluster,
+        Cluster("standby", standby_of=primary_cluster) as standby_cluster,
+    ):
         db = primary_cluster.create_db("test")
         owner = primary_cluster.session(db, "owner_role")
         owner.query(tokens.setup() + tokens.follow(0, 1))
-        owner.query("CREATE TABLE things AS SELECT 'u' || n AS owner FROM generate_series(1, 9) n;"
-                    "ALTER TABLE things ENABLE ROW LEVEL SECURITY;"
-                    "CREATE POLICY own ON things TO authenticated USING (owner = auth.user_id());"
-                    "GRANT SELECT ON things TO authenticated")
+        owner.query(
+            "CREATE TABLE things AS SELECT 'u' || n AS owner FROM generate_series(1, 9) n;"
+            "ALTER TABLE things ENABLE ROW LEVEL SECURITY;"
+            "CREATE POLICY own ON things TO authenticated USING (owner = auth.user_id());"
+            "GRANT SELECT ON things TO authenticated"
+        )
         monitor = standby_cluster.session("postgres", "postgres")
 
         def catch_up():
@@ -56,18 +60,31 @@ def main():
         in_transaction.query("BEGIN ISOLATION LEVEL REPEATABLE READ")
         checks.equal("in a transaction", in_transaction.value(WHO), "u2")
         asking = standby_cluster.session(db, "owner_role")
-        checks.equal("what a role may see is explained there",
-                     asking.query(f"SELECT rows, detail FROM auth.explain_access('things', '{tokens.token('u2', key=1)}') "
-                                  "WHERE subject ~ 'SELECT'"), [["1", "Of 9 rows."]])
+        checks.equal(
+            "what a role may see is explained there",
+            asking.query(
+                f"SELECT rows, detail FROM auth.explain_access('things', '{tokens.token('u2', key=1)}') "
+                "WHERE subject ~ 'SELECT'"
+            ),
+            [["1", "Of 9 rows."]],
+        )
         checks.equal("and mistakes are found", asking.query("SELECT code FROM auth.lint() WHERE object ~ 'things'"), [])
-        checks.equal("keys are not written on a standby",
-                     standby_cluster.session(db, "owner_role").code("DELETE FROM auth.jwks"), "25006")
+        checks.equal(
+            "keys are not written on a standby",
+            standby_cluster.session(db, "owner_role").code("DELETE FROM auth.jwks"),
+            "25006",
+        )
 
         try:
-            standby_cluster.session(db, "owner_role").query(f"SELECT auth.init('{tokens.jwks(0)}', issuer => '{tokens.ISSUER}')")
+            standby_cluster.session(db, "owner_role").query(
+                f"SELECT auth.init('{tokens.jwks(0)}', issuer => '{tokens.ISSUER}')"
+            )
         except PgError as error:
-            checks.equal("nor by auth.init, which says where to", (error.code, error.fields.get("H")),
-                         ("25006", "Run it on the primary. This standby uses the keys once it has replayed the change."))
+            checks.equal(
+                "nor by auth.init, which says where to",
+                (error.code, error.fields.get("H")),
+                ("25006", "Run it on the primary. This standby uses the keys once it has replayed the change."),
+            )
 
         owner.query("BEGIN; DELETE FROM auth.jwks WHERE kid IN ('k0', 'k1')")
         catch_up()
@@ -86,8 +103,11 @@ def main():
         owner.query("UPDATE auth.issuers SET enabled = false")
         catch_up()
         checks.equal("issuer disabled", readers[0].code(WHO), "28J03")
-        checks.equal("issuer disabled, new session",
-                     standby_cluster.session(db).code("SELECT auth.jwt_session_init($1)", tokens.token("u1")), "28J03")
+        checks.equal(
+            "issuer disabled, new session",
+            standby_cluster.session(db).code("SELECT auth.jwt_session_init($1)", tokens.token("u1")),
+            "28J03",
+        )
         owner.query("UPDATE auth.issuers SET enabled = true")
         catch_up()
         checks.equal("issuer enabled", readers[0].value(WHO), "u1")

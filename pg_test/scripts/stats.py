@@ -24,24 +24,40 @@ def each_outcome(checks, cluster):
     db = cluster.create_db("test_stats")
     owner = cluster.session(db, "owner_role")
     owner.query(tokens.setup(0))
-    owner.query("GRANT SELECT ON auth.stats TO authenticated; GRANT EXECUTE ON FUNCTION auth.list_stats() TO authenticated")
+    owner.query(
+        "GRANT SELECT ON auth.stats TO authenticated; GRANT EXECUTE ON FUNCTION auth.list_stats() TO authenticated"
+    )
     s = cluster.session(db)
     begun = s.value("SELECT clock_timestamp()")
     checks.equal("at first", counts(s), {})
     first = tokens.token("u1")
-    for token, code in [(first, None), (tokens.token("u1", seconds=-5), "28J05"), (tokens.token("u1", iss="https://nobody"), "28J13"),
-                        (first[:-4] + "AAAA", "28J04"), ("x", "28J01"), ("x", "28J01")]:
+    for token, code in [
+        (first, None),
+        (tokens.token("u1", seconds=-5), "28J05"),
+        (tokens.token("u1", iss="https://nobody"), "28J13"),
+        (first[:-4] + "AAAA", "28J04"),
+        ("x", "28J01"),
+        ("x", "28J01"),
+    ]:
         checks.equal(code, s.code(INIT, token), code)
     found = counts(s)
     del found[(None, "keys_reread")]
     known = tokens.ISSUER
     wanted = {(known, "accepted"): 1, (known, "28J05"): 1, (known, "28J04"): 1, (None, "28J13"): 1, (None, "28J01"): 2}
     checks.equal("each outcome", {key: n for key, n in found.items() if key[1] != "cache_hit"}, wanted)
-    last = s.query(f"SELECT coalesce(sqlstate, event), count(*), bool_and(last_at BETWEEN '{begun}' AND now()) FROM auth.stats GROUP BY 1 ORDER BY 1")
-    checks.equal("when it was last", [row for row in last if row[0] not in ("cache_hit", "keys_reread")],
-                 [[event, "1", "t"] for event in ("28J01", "28J04", "28J05", "28J13", "accepted")])
-    checks.equal("not of events that are no verification",
-                 s.value("SELECT count(last_at) FROM auth.stats WHERE event IN ('cache_hit', 'keys_reread')"), "0")
+    last = s.query(
+        f"SELECT coalesce(sqlstate, event), count(*), bool_and(last_at BETWEEN '{begun}' AND now()) FROM auth.stats GROUP BY 1 ORDER BY 1"
+    )
+    checks.equal(
+        "when it was last",
+        [row for row in last if row[0] not in ("cache_hit", "keys_reread")],
+        [[event, "1", "t"] for event in ("28J01", "28J04", "28J05", "28J13", "accepted")],
+    )
+    checks.equal(
+        "not of events that are no verification",
+        s.value("SELECT count(last_at) FROM auth.stats WHERE event IN ('cache_hit', 'keys_reread')"),
+        "0",
+    )
     before = counts(s).get((None, "cache_hit"), 0)
     for _ in range(5):
         s.execute(INIT, first)
@@ -60,8 +76,10 @@ def each_outcome(checks, cluster):
     checks.equal("not for everyone", cluster.session(db, "other_reader").code("SELECT * FROM auth.stats"), "42501")
     checks.equal("no server's", counts(s, "server"), {})
     # Any iss is accepted: the row is what is counted, and not what strangers write.
-    owner.query(f"INSERT INTO auth.issuers (issuer, algorithms) VALUES ('*', '{{HS256}}');"
-                f"SELECT auth.init('{tokens.jwks(0)}', issuer => '*')")
+    owner.query(
+        f"INSERT INTO auth.issuers (issuer, algorithms) VALUES ('*', '{{HS256}}');"
+        f"SELECT auth.init('{tokens.jwks(0)}', issuer => '*')"
+    )
     for n in range(200):
         s.execute(INIT, tokens.token("u1", iss=f"https://stranger-{n}"))
     checks.equal("one row for any issuer", counts(s)[("*", "accepted")], 200)
@@ -79,8 +97,13 @@ def more_issuers_than_places(checks, cluster):
     db = cluster.create_db("test_stats_many")
     owner = cluster.session(db, "owner_role")
     names = [f"https://{'long' * 50}" if n == 0 else f"https://é{n}" for n in range(80)]
-    owner.query("".join(f"INSERT INTO auth.issuers (issuer, algorithms) VALUES ('{name}', '{{HS256}}');"
-                        f"SELECT auth.init('{tokens.jwks(0)}', issuer => '{name}');" for name in names))
+    owner.query(
+        "".join(
+            f"INSERT INTO auth.issuers (issuer, algorithms) VALUES ('{name}', '{{HS256}}');"
+            f"SELECT auth.init('{tokens.jwks(0)}', issuer => '{name}');"
+            for name in names
+        )
+    )
     for name in names:
         owner.execute(INIT, tokens.token("u1", iss=name))
     found = {issuer: n for (issuer, event), n in counts(owner).items() if event == "accepted"}

@@ -17,17 +17,20 @@ CALLS = {
     "jwt_session_init": SIGNED_IN + "SELECT current_setting('pg_auth_jwt.token')",
     "session": SIGNED_IN + "SELECT auth.session() - 'exp'",
     "jwt": SIGNED_IN + "SELECT auth.jwt() - 'exp'",
-    **{name: f"{SIGNED_IN}SELECT auth.{name}()" for name in ("user_id", "uid", "role", "email", "organization", "organization_id")},
+    **{
+        name: f"{SIGNED_IN}SELECT auth.{name}()"
+        for name in ("user_id", "uid", "role", "email", "organization", "organization_id")
+    },
     "verify": f"SELECT auth.verify('{TOKEN}') - 'exp'",
     "inspect": f"SELECT step, ok FROM auth.inspect('{TOKEN}')",
     "init": f"SELECT auth.init('{ed25519.jwks(5, 6)}', 'https://loaded.test.example'); SELECT kid, alg, thumbprint FROM auth.jwks ORDER BY issuer, kid",
     "follow": f"SELECT auth.follow('public.followed_keys', '{tokens.FOLLOWED}', '{{a}}', '1 mon 2 days 03:00'); "
-              "SELECT audience, source - 'owner_id' FROM auth.issuers WHERE issuer ~ 'followed'",
+    "SELECT audience, source - 'owner_id' FROM auth.issuers WHERE issuer ~ 'followed'",
     "unfollow": f"SELECT auth.unfollow('{tokens.FOLLOWED}'); SELECT issuer, source FROM auth.issuers WHERE issuer ~ 'followed'",
     "follow_url": "SELECT auth.follow_url('https://new.test.example', NULL, '{a}'); SELECT audience, source FROM auth.issuers WHERE issuer ~ 'new'",
     "refresh": "SELECT issuer, outcome FROM auth.refresh()",
     "list_keys": "SELECT issuer, kid, alg, state FROM auth.list_keys() ORDER BY 1, 2",
-    "source_is_known": "SELECT auth.source_is_known('{\"kind\": \"url\", \"url\": \"https://x.example/\"}')",
+    "source_is_known": 'SELECT auth.source_is_known(\'{"kind": "url", "url": "https://x.example/"}\')',
     "list_triggers": "SELECT table_name, trigger_name, state FROM auth.list_triggers() ORDER BY 1, 2",
     "list_stats": "SELECT count(*) > 0 FROM auth.list_stats()",
     "reset_stats": "SELECT auth.reset_stats() IS NULL",
@@ -37,7 +40,7 @@ CALLS = {
     "admit_key": f"INSERT INTO auth.jwks (issuer, jwk) VALUES ('https://loaded.test.example', '{NEW_JWK}'); SELECT kid, thumbprint FROM auth.jwks ORDER BY 2",
     "keys_changed": "UPDATE auth.jwks SET expires_at = pg_catalog.now() WHERE issuer ~ 'loaded'; SELECT kid, expires_at = pg_catalog.now() FROM auth.jwks ORDER BY 1",
     "cascade_issuer": "UPDATE auth.issuers SET issuer = 'https://renamed.test.example' WHERE issuer ~ 'loaded';"
-                      "DELETE FROM auth.issuers WHERE issuer ~ 'fetched'; SELECT issuer, kid FROM auth.jwks ORDER BY 1, 2",
+    "DELETE FROM auth.issuers WHERE issuer ~ 'fetched'; SELECT issuer, kid FROM auth.jwks ORDER BY 1, 2",
     "endpoint_changed": "UPDATE auth.endpoints SET last_success = pg_catalog.now() - interval '8 days'; SELECT issuer, state FROM auth.key_status ORDER BY 1, 2",
     "note_withdrawn": "DELETE FROM auth.jwks WHERE issuer ~ 'fetched'; SELECT issuer, thumbprint FROM auth.withdrawn_keys",
     "delete_withdrawn": "INSERT INTO auth.withdrawn_keys (issuer, thumbprint) SELECT issuer, thumbprint FROM auth.jwks; SELECT count(*) FROM auth.jwks",
@@ -70,16 +73,42 @@ GRANT ALL ON open TO authenticated;
 
 # Some can be stored by a superuser only, some are of newer versions of Postgres.
 SETTINGS = {
-    "standard_conforming_strings": ["off"], "backslash_quote": ["on"], "transform_null_equals": ["on"], "array_nulls": ["off"],
-    "quote_all_identifiers": ["on"], "search_path": ["''", "shadow", "shadow, pg_catalog"], "DateStyle": ["German", "SQL, DMY"],
-    "IntervalStyle": ["sql_standard", "iso_8601"], "TimeZone": ["Pacific/Kiritimati"], "extra_float_digits": ["-15"], "bytea_output": ["escape"],
-    "xmloption": ["document"], "client_encoding": ["LATIN1", "SJIS"], "client_min_messages": ["debug5"],
-    "default_transaction_isolation": ["serializable", "repeatable read"], "check_function_bodies": ["off"],
-    "plan_cache_mode": ["force_generic_plan"], "force_parallel_mode": ["regress"], "debug_parallel_query": ["regress"],
-    "from_collapse_limit": ["1"], "join_collapse_limit": ["1"], "geqo_threshold": ["2"], "enable_seqscan": ["off"], "enable_indexscan": ["off"],
-    "enable_hashjoin": ["off"], "enable_nestloop": ["off"], "work_mem": ["64"], "jit_above_cost": ["0"], "track_functions": ["all"],
-    "debug_print_plan": ["on"], "synchronous_commit": ["off"], "row_security": ["on"], "default_table_access_method": ["heap"],
-    "plpgsql.variable_conflict": ["use_variable"], "plpgsql.extra_errors": ["all"], "statement_timeout": ["1min"],
+    "standard_conforming_strings": ["off"],
+    "backslash_quote": ["on"],
+    "transform_null_equals": ["on"],
+    "array_nulls": ["off"],
+    "quote_all_identifiers": ["on"],
+    "search_path": ["''", "shadow", "shadow, pg_catalog"],
+    "DateStyle": ["German", "SQL, DMY"],
+    "IntervalStyle": ["sql_standard", "iso_8601"],
+    "TimeZone": ["Pacific/Kiritimati"],
+    "extra_float_digits": ["-15"],
+    "bytea_output": ["escape"],
+    "xmloption": ["document"],
+    "client_encoding": ["LATIN1", "SJIS"],
+    "client_min_messages": ["debug5"],
+    "default_transaction_isolation": ["serializable", "repeatable read"],
+    "check_function_bodies": ["off"],
+    "plan_cache_mode": ["force_generic_plan"],
+    "force_parallel_mode": ["regress"],
+    "debug_parallel_query": ["regress"],
+    "from_collapse_limit": ["1"],
+    "join_collapse_limit": ["1"],
+    "geqo_threshold": ["2"],
+    "enable_seqscan": ["off"],
+    "enable_indexscan": ["off"],
+    "enable_hashjoin": ["off"],
+    "enable_nestloop": ["off"],
+    "work_mem": ["64"],
+    "jit_above_cost": ["0"],
+    "track_functions": ["all"],
+    "debug_print_plan": ["on"],
+    "synchronous_commit": ["off"],
+    "row_security": ["on"],
+    "default_table_access_method": ["heap"],
+    "plpgsql.variable_conflict": ["use_variable"],
+    "plpgsql.extra_errors": ["all"],
+    "statement_timeout": ["1min"],
 }
 
 
@@ -109,20 +138,30 @@ def main():
             CREATE FUNCTION shadow.now() RETURNS timestamptz LANGUAGE plpgsql AS $$ BEGIN RAISE 'a function of the schema shadow'; END $$;
             CREATE VIEW shadow.pg_class AS SELECT 1 AS oid; CREATE VIEW shadow.pg_roles AS SELECT 1 AS oid; CREATE VIEW shadow.issuers AS SELECT 1 AS issuer;
             GRANT SELECT ON ALL TABLES IN SCHEMA shadow TO PUBLIC""")
-        functions = [name for name, in root.query("SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'auth'::regnamespace")]
+        functions = [
+            name
+            for (name,) in root.query("SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'auth'::regnamespace")
+        ]
         checks.equal("each function is called", sorted(CALLS), sorted(functions))
         with cluster.session(db, "owner_role") as session:
             wanted = {name: run(session, name) for name in CALLS}
         for name, (shown, said) in wanted.items():
             checks.true(f"{name} works: {shown!r}, {said}", isinstance(shown, list) and shown)
-        checks.true(f"lint has enough to say: {wanted['lint'][0]}", len({code for _, code, _ in wanted["lint"][0]}) >= 10)
-        known = {name for name, in root.query("SELECT lower(name) FROM pg_settings")} | {"plpgsql.variable_conflict", "plpgsql.extra_errors"}
+        checks.true(
+            f"lint has enough to say: {wanted['lint'][0]}", len({code for _, code, _ in wanted["lint"][0]}) >= 10
+        )
+        known = {name for (name,) in root.query("SELECT lower(name) FROM pg_settings")} | {
+            "plpgsql.variable_conflict",
+            "plpgsql.extra_errors",
+        }
         tried = 0
         for setting, values in SETTINGS.items():
             for value in values if setting.lower() in known else ():
                 whose = f"DATABASE {db}" if setting == "standard_conforming_strings" else "ROLE owner_role"
                 root.query(f"ALTER {whose} SET {setting} = {value if setting == 'search_path' else repr(value)}")
-                with cluster.session(db, "owner_role", **({"client_encoding": value} if setting == "client_encoding" else {})) as session:
+                with cluster.session(
+                    db, "owner_role", **({"client_encoding": value} if setting == "client_encoding" else {})
+                ) as session:
                     for name, expected in wanted.items():
                         got = run(session, name)
                         if setting in ("search_path", "quote_all_identifiers") and name in ("explain_access", "lint"):

@@ -41,13 +41,17 @@ def main():
     with Cluster("upgrade_from") as old, Cluster("upgrade_to", bare=True, major=str(new_major)) as new:
         db = old.create_db("app")
         owner = old.session(db, "owner_role")
-        owner.query(tokens.setup(0, 1) + tokens.follow(0) + """
+        owner.query(
+            tokens.setup(0, 1)
+            + tokens.follow(0)
+            + """
             UPDATE auth.jwks SET expires_at = '2100-01-01' WHERE kid = 'k1';
             CREATE TABLE things AS SELECT 'u' || n AS owner FROM generate_series(1, 9) n;
             ALTER TABLE things ENABLE ROW LEVEL SECURITY;
             CREATE POLICY own ON things TO authenticated USING (owner = auth.user_id());
             GRANT SELECT ON things TO authenticated;
-            GRANT EXECUTE ON FUNCTION auth.verify(text) TO authenticated""")
+            GRANT EXECUTE ON FUNCTION auth.verify(text) TO authenticated"""
+        )
         saved = owner.query("SELECT * FROM auth.jwks ORDER BY kid")
         owner.close()
         for cluster in (old, new):
@@ -55,8 +59,21 @@ def main():
         if new_major >= 18 > old_major:
             # initdb enables checksums from 18 on; pg_upgrade requires the same in both clusters.
             new.as_pg("pg_checksums", "--disable", "-D", f"{new.dir}/data")
-        new.as_pg("pg_upgrade", "-b", shell("echo $PG_BIN"), "-B", shell("echo $PG_BIN", env=new.environ),
-                  "-d", f"{old.dir}/data", "-D", f"{new.dir}/data", "-U", "postgres", "-s", new.dir)
+        new.as_pg(
+            "pg_upgrade",
+            "-b",
+            shell("echo $PG_BIN"),
+            "-B",
+            shell("echo $PG_BIN", env=new.environ),
+            "-d",
+            f"{old.dir}/data",
+            "-D",
+            f"{new.dir}/data",
+            "-U",
+            "postgres",
+            "-s",
+            new.dir,
+        )
         new.script("start")
 
         s = new.session(db)
@@ -67,7 +84,9 @@ def main():
         checks.equal("not granted", s.code("SELECT * FROM auth.jwks"), "42501")
         owner = new.session(db, "owner_role")
         checks.equal("keys", owner.query("SELECT * FROM auth.jwks ORDER BY kid"), saved)
-        checks.equal("follows", owner.value(f"SELECT state FROM auth.key_status WHERE issuer = '{tokens.FOLLOWED}'"), "live")
+        checks.equal(
+            "follows", owner.value(f"SELECT state FROM auth.key_status WHERE issuer = '{tokens.FOLLOWED}'"), "live"
+        )
         following = new.session(db)
         checks.equal("followed", following.code("SELECT auth.jwt_session_init($1)", tokens.followed_token("u1")), None)
         owner.query("DELETE FROM followed_keys")

@@ -42,8 +42,20 @@ KEYSETS = {
 KEYSETS = {name: {"keys": keys} for name, keys in KEYSETS.items()}
 
 ALGORITHMS = [
-    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519",
-    "HS256", "HS384", "HS512",
+    "RS256",
+    "RS384",
+    "RS512",
+    "PS256",
+    "PS384",
+    "PS512",
+    "ES256",
+    "ES384",
+    "ES512",
+    "EdDSA",
+    "Ed25519",
+    "HS256",
+    "HS384",
+    "HS512",
 ]
 
 
@@ -161,9 +173,7 @@ def spoiled():
                 case(f"{name}: other character", ".".join(parts[:index] + [changed] + parts[index + 1 :]))
             for cut in [1, 2, 3, 4, 8]:
                 case(f"{name}: end cut", ".".join(parts[:index] + [parts[index][:-cut]] + parts[index + 1 :]))
-                case(
-                    f"{name}: start cut", ".".join(parts[:index] + [parts[index][cut:]] + parts[index + 1 :])
-                )
+                case(f"{name}: start cut", ".".join(parts[:index] + [parts[index][cut:]] + parts[index + 1 :]))
             for more in ["A", "AA", "AAA", "AAAA", parts[index]]:
                 case(f"{name}: longer", ".".join(parts[:index] + [parts[index] + more] + parts[index + 1 :]))
             case(f"{name}: empty", ".".join(parts[:index] + [""] + parts[index + 1 :]))
@@ -183,7 +193,13 @@ def spoiled():
         case("parts in another order", ".".join(parts[::-1]))
         case("parts in another order", ".".join([parts[1], parts[0], parts[2]]))
     for token in [
-        "", ".", "..", "...", "a", "e30.e30.", "e30.e30.e30",
+        "",
+        ".",
+        "..",
+        "...",
+        "a",
+        "e30.e30.",
+        "e30.e30.e30",
         "Bearer " + GOOD["EdDSA"],
         "null",
         "{}",
@@ -209,13 +225,33 @@ def swapped():
 
 HEADER_EDITS = {
     "kid": [
-        "null", "1", '""', '"nobody"', '"ED"', '["rsa"]', '{"a":1}', '"rsa"', '"p256"', '"ed "',
+        "null",
+        "1",
+        '""',
+        '"nobody"',
+        '"ED"',
+        '["rsa"]',
+        '{"a":1}',
+        '"rsa"',
+        '"p256"',
+        '"ed "',
         '"../rsa"',
     ],
     "typ": ["null", "1", '""', '"at+jwt"', '"JOSE"', '["JWT"]', "true"],
     "crit": [
-        "null", "[]", '["exp"]', '["b64"]', '["kid"]', '["alg"]', '["typ"]', '["x"]', '"kid"', "true",
-        "{}", "[1]", '["kid","kid"]',
+        "null",
+        "[]",
+        '["exp"]',
+        '["b64"]',
+        '["kid"]',
+        '["alg"]',
+        '["typ"]',
+        '["x"]',
+        '"kid"',
+        "true",
+        "{}",
+        "[1]",
+        '["kid","kid"]',
     ],
     "b64": ["true", "false", "null", '"true"', "1", "0"],
     "cty": ['"JWT"', "1"],
@@ -259,7 +295,17 @@ def header_edits():
 
 def algorithms():
     names = ALGORITHMS + [
-        "none", "None", "NONE", "", "ES256K", "Ed448", "HS1", "RSA-OAEP", "dir", "ML-DSA-44", "toString",
+        "none",
+        "None",
+        "NONE",
+        "",
+        "ES256K",
+        "Ed448",
+        "HS1",
+        "RSA-OAEP",
+        "dir",
+        "ML-DSA-44",
+        "toString",
         "__proto__",
     ]
     for alg, token in GOOD.items():
@@ -302,11 +348,7 @@ def algorithms():
             for secret in publics:
                 for edits in [{"kid": kid}, {"kid": None}]:
                     signed = f"{b64(header(f'HS{bits}', edits).encode())}.{body}"
-                    mac = (
-                        hmac.digest(secret, signed.encode(), f"sha{bits}")
-                        if secret
-                        else bytes(int(bits) // 8)
-                    )
+                    mac = hmac.digest(secret, signed.encode(), f"sha{bits}") if secret else bytes(int(bits) // 8)
                     case(
                         "HMAC by a public key",
                         f"{signed}.{b64(mac)}",
@@ -356,20 +398,73 @@ def encodings():
 
 
 TIMES = [
-    "0", "-1", "-0", "null", "true", "false", '""', f'"{NOW}"', "[]", f"[{NOW}]", "{}", "1e9", "1E10",
-    "1.5e9", "1.7e9", "1e300", "-1e300", "1e400", "-1e400", "1e-5", "1e-400", "1e-1001",
-    "99999999999999999999", "-99999999999999999999", "1" + "0" * 310, "9223372036854775807",
-    "9223372036854775808", "-9223372036854775808", "18446744073709551616", "1e18", "NaN", "Infinity",
-    "-Infinity", "0x7fffffff", "01", "+1", ".5", "1.", f"{NOW * 1000}", f"{NOW}.0", f"{NOW}.5",
-    f"{NOW - 1}.5", f"{NOW}.000001", f"{NOW - 1}.999999", f"{NOW - 60}.5", f"{NOW + 60}.5",
-    f"{NOW + 59}.999999", f"{NOW + 60}.000001",
+    "0",
+    "-1",
+    "-0",
+    "null",
+    "true",
+    "false",
+    '""',
+    f'"{NOW}"',
+    "[]",
+    f"[{NOW}]",
+    "{}",
+    "1e9",
+    "1E10",
+    "1.5e9",
+    "1.7e9",
+    "1e300",
+    "-1e300",
+    "1e400",
+    "-1e400",
+    "1e-5",
+    "1e-400",
+    "1e-1001",
+    "99999999999999999999",
+    "-99999999999999999999",
+    "1" + "0" * 310,
+    "9223372036854775807",
+    "9223372036854775808",
+    "-9223372036854775808",
+    "18446744073709551616",
+    "1e18",
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "0x7fffffff",
+    "01",
+    "+1",
+    ".5",
+    "1.",
+    f"{NOW * 1000}",
+    f"{NOW}.0",
+    f"{NOW}.5",
+    f"{NOW - 1}.5",
+    f"{NOW}.000001",
+    f"{NOW - 1}.999999",
+    f"{NOW - 60}.5",
+    f"{NOW + 60}.5",
+    f"{NOW + 59}.999999",
+    f"{NOW + 60}.000001",
 ] + [
-    str(NOW + around)
-    for around in [-86400 * 365, -HOUR, -61, -60, -59, -1, 0, 1, 59, 60, 61, HOUR, 86400 * 365 * 100]
+    str(NOW + around) for around in [-86400 * 365, -HOUR, -61, -60, -59, -1, 0, 1, 59, 60, 61, HOUR, 86400 * 365 * 100]
 ]
 STRINGS = [
-    "null", "1", "1.5", "true", "[]", "{}", '""', '" "', '["alice"]', '"' + "x" * 300 + '"', '"\\u0000"',
-    '"\\ud800"', '"\\ud83d\\ude00"', '"é"', '"\\u00e9"',
+    "null",
+    "1",
+    "1.5",
+    "true",
+    "[]",
+    "{}",
+    '""',
+    '" "',
+    '["alice"]',
+    '"' + "x" * 300 + '"',
+    '"\\u0000"',
+    '"\\ud800"',
+    '"\\ud83d\\ude00"',
+    '"é"',
+    '"\\u00e9"',
 ]
 CLAIM_EDITS = {
     "exp": TIMES + [None],
@@ -377,25 +472,70 @@ CLAIM_EDITS = {
     "iat": TIMES + [None],
     "iss": STRINGS
     + [
-        None, '"https://issuer.example/"', '"HTTPS://issuer.example"', '"https://issuer.exampl"',
-        f'["{ISSUER}"]', '"https:\\/\\/issuer.example"', '"\\u0068ttps://issuer.example"',
-        '" https://issuer.example"', '"*"', '"https://issuer.example\\u0000"',
+        None,
+        '"https://issuer.example/"',
+        '"HTTPS://issuer.example"',
+        '"https://issuer.exampl"',
+        f'["{ISSUER}"]',
+        '"https:\\/\\/issuer.example"',
+        '"\\u0068ttps://issuer.example"',
+        '" https://issuer.example"',
+        '"*"',
+        '"https://issuer.example\\u0000"',
     ],
     "aud": STRINGS
     + [
-        None, '"app"', '"app2"', '"APP"', '"ap"', '"app "', '"app,other"', '["app"]', '["app2","app"]',
-        '["other"]', '["app",1]', '[1,"app"]', '["app",null]', '[["app"]]', '{"app":1}', '["",""]',
-        '["app","app"]', "[null]", '"\\u0061pp"', '["other",{}]',
+        None,
+        '"app"',
+        '"app2"',
+        '"APP"',
+        '"ap"',
+        '"app "',
+        '"app,other"',
+        '["app"]',
+        '["app2","app"]',
+        '["other"]',
+        '["app",1]',
+        '[1,"app"]',
+        '["app",null]',
+        '[["app"]]',
+        '{"app":1}',
+        '["",""]',
+        '["app","app"]',
+        "[null]",
+        '"\\u0061pp"',
+        '["other",{}]',
     ],
     "sub": STRINGS + [None],
     "jti": STRINGS + [None],
     "tenant": STRINGS + [None],
     "extra": STRINGS
     + [
-        "1e400", "1e1001", "1e-1001", "0." + "1" * 300, "12345678901234567890123456789", "-0.0", "NaN",
-        "-Infinity", '{"a":1,"a":2}', "[" * 100 + "]" * 100, "[" * 127 + "]" * 127, "[" * 128 + "]" * 128,
-        '"\\u0000"', '"a\\u0000b"', '{"\\u0000":1}', '"\\udc00"', '"\\ud800\\ud800"', '"\\x"', '"\t"',
-        "undefined", "'a'", "/* */1", "1 2", "1,", "True",
+        "1e400",
+        "1e1001",
+        "1e-1001",
+        "0." + "1" * 300,
+        "12345678901234567890123456789",
+        "-0.0",
+        "NaN",
+        "-Infinity",
+        '{"a":1,"a":2}',
+        "[" * 100 + "]" * 100,
+        "[" * 127 + "]" * 127,
+        "[" * 128 + "]" * 128,
+        '"\\u0000"',
+        '"a\\u0000b"',
+        '{"\\u0000":1}',
+        '"\\udc00"',
+        '"\\ud800\\ud800"',
+        '"\\x"',
+        '"\t"',
+        "undefined",
+        "'a'",
+        "/* */1",
+        "1 2",
+        "1,",
+        "True",
     ],
     "__proto__": ['{"exp":1}', "null"],
     "toString": ["1"],
@@ -613,7 +753,16 @@ def key_choices():
 
 
 for make in [
-    good, spoiled, swapped, header_edits, algorithms, encodings, claim_edits, several_claim_edits, texts,
-    signatures, key_choices,
+    good,
+    spoiled,
+    swapped,
+    header_edits,
+    algorithms,
+    encodings,
+    claim_edits,
+    several_claim_edits,
+    texts,
+    signatures,
+    key_choices,
 ]:
     make()
