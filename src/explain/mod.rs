@@ -16,7 +16,7 @@ use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use pgrx::spi::{SpiClient, SpiHeapTupleData};
 
-use crate::errors;
+use crate::errors::{argument_is_null, no_such_relation};
 use crate::pg::encoding::{self, ServerText};
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::Report;
@@ -26,6 +26,7 @@ use crate::session::functions::token;
 use crate::settings;
 
 mod claims;
+mod errors;
 
 use claims::Claims;
 
@@ -210,7 +211,7 @@ struct Policy {
 }
 
 fn explain(arguments: &Arguments) -> SqlResult {
-    let null = |name| move || errors::argument_is_null(name);
+    let null = |name| move || argument_is_null(name);
     let relation = arguments.datum(0).ok_or_else(null("relation"))?;
     let token = token(arguments, 1)?.filter(|token| !token.is_empty());
     let command = Command::parse(&arguments.text(2)?.ok_or_else(null("command"))?)?;
@@ -221,7 +222,7 @@ fn explain(arguments: &Arguments) -> SqlResult {
         Some(token) => session::verify(token).map(Some),
     };
     let oid = u32::try_from(relation.value()).unwrap_or_default();
-    let table = sandbox::lock(oid.into()).ok_or_else(|| errors::no_such_relation(oid))?;
+    let table = sandbox::lock(oid.into()).ok_or_else(|| no_such_relation(oid))?;
     let lines = Spi::connect(|client| {
         let facts = sandbox::with_safe_search_path(|| facts(client, relation, role, command))?;
         if !facts.is_table {

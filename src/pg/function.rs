@@ -302,23 +302,19 @@ pub struct TooLong {
 
 /// A function that returns rows, called where a single value is expected; in Postgres's words.
 fn set_not_accepted() -> Report {
-    Report {
-        sqlstate: SqlState(b"0A000"),
-        message: "set-valued function called in context that cannot accept a set".to_owned(),
-        detail: None,
-        hint: None,
-    }
+    Report::new(
+        SqlState::FEATURE_NOT_SUPPORTED,
+        "set-valued function called in context that cannot accept a set",
+    )
 }
 
 /// A trigger function that was not called as a trigger, or by the wrong kind of trigger; in
 /// Postgres's words.
 pub fn not_called_as_trigger() -> Report {
-    Report {
-        sqlstate: SqlState(b"39P01"),
-        message: "function was not called by trigger manager".to_owned(),
-        detail: None,
-        hint: None,
-    }
+    Report::new(
+        SqlState::TRIGGER_PROTOCOL_VIOLATED,
+        "function was not called by trigger manager",
+    )
 }
 
 /// The only item of a list.

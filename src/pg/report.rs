@@ -13,9 +13,32 @@ use pgrx::pg_sys::panic::ErrorReportWithLevel;
 use crate::pg::encoding;
 use crate::pg::unguarded::elog;
 
-/// Five characters of digits and upper-case letters, as in the table of DESIGN's errors.
+/// Five characters of digits and upper-case letters: a class of two, and three within it (Postgres's
+/// src/backend/utils/errcodes.txt).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SqlState(pub &'static [u8; 5]);
+
+/// Postgres's own, by their names there.
+impl SqlState {
+    pub const SUCCESSFUL_COMPLETION: Self = Self(b"00000");
+    pub const WARNING: Self = Self(b"01000");
+    pub const FEATURE_NOT_SUPPORTED: Self = Self(b"0A000");
+    pub const NULL_VALUE_NOT_ALLOWED: Self = Self(b"22004");
+    pub const INVALID_PARAMETER_VALUE: Self = Self(b"22023");
+    pub const UNTRANSLATABLE_CHARACTER: Self = Self(b"22P05");
+    pub const FOREIGN_KEY_VIOLATION: Self = Self(b"23503");
+    pub const READ_ONLY_SQL_TRANSACTION: Self = Self(b"25006");
+    pub const TRIGGER_PROTOCOL_VIOLATED: Self = Self(b"39P01");
+    pub const SERIALIZATION_FAILURE: Self = Self(b"40001");
+    pub const INSUFFICIENT_PRIVILEGE: Self = Self(b"42501");
+    pub const INVALID_NAME: Self = Self(b"42602");
+    pub const UNDEFINED_OBJECT: Self = Self(b"42704");
+    pub const WRONG_OBJECT_TYPE: Self = Self(b"42809");
+    pub const UNDEFINED_TABLE: Self = Self(b"42P01");
+    pub const OBJECT_NOT_IN_PREREQUISITE_STATE: Self = Self(b"55000");
+    pub const LOCK_NOT_AVAILABLE: Self = Self(b"55P03");
+    pub const QUERY_CANCELED: Self = Self(b"57014");
+}
 
 impl SqlState {
     /// Postgres's `MAKE_SQLSTATE` (src/include/utils/elog.h): six bits a character.
@@ -36,6 +59,46 @@ pub struct Report {
 }
 
 impl Report {
+    /// A report without DETAIL and HINT.
+    pub fn new(sqlstate: SqlState, message: impl Into<String>) -> Self {
+        Self {
+            sqlstate,
+            message: message.into(),
+            detail: None,
+            hint: None,
+        }
+    }
+
+    /// Adds the DETAIL: the rule and the reason, as sentences.
+    #[must_use]
+    pub fn detail(self, detail: impl Into<String>) -> Self {
+        self.detail_if(Some(detail))
+    }
+
+    /// As [`detail`](Self::detail), if there is one.
+    #[must_use]
+    pub fn detail_if(self, detail: Option<impl Into<String>>) -> Self {
+        Self {
+            detail: detail.map(Into::into),
+            ..self
+        }
+    }
+
+    /// Adds the HINT: the next step, as sentences.
+    #[must_use]
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        self.hint_if(Some(hint))
+    }
+
+    /// As [`hint`](Self::hint), if there is one.
+    #[must_use]
+    pub fn hint_if(self, hint: Option<impl Into<String>>) -> Self {
+        Self {
+            hint: hint.map(Into::into),
+            ..self
+        }
+    }
+
     /// Raises it as an ERROR. Does not return.
     ///
     /// # Safety

@@ -7,9 +7,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::errors;
 use crate::pg::report;
 use crate::pg::row_security;
+use crate::session::errors;
 
 /// Whether this connection's role was looked at.
 static ROLE_WAS_CHECKED: AtomicBool = AtomicBool::new(false);

@@ -2,7 +2,7 @@
 
 use jwt_verify::{Error, Verified};
 
-use crate::errors;
+use crate::errors::{shorten, sqlstate};
 use crate::pg::report::{self, SqlState};
 use crate::settings::{self, AuditLog};
 
@@ -20,7 +20,7 @@ pub fn log(token: &str, outcome: &Result<Verified, Error>) {
         (_, Err(error)) => {
             // No signature covers these, so they are only what the sender claims.
             let unverified = jwt_verify::unverified_claims(token);
-            let SqlState(code) = errors::sqlstate(error.kind());
+            let SqlState(code) = sqlstate(error.kind());
             format!(
                 "token refused: issuer {}, kid {}, sub {}, jti {}, reason {} {error}",
                 field(unverified.issuer.as_deref()),
@@ -36,8 +36,5 @@ pub fn log(token: &str, outcome: &Result<Verified, Error>) {
 
 /// Quoted and escaped, so that no claim can forge a line of the log; `-` where there is none.
 fn field(value: Option<&str>) -> String {
-    value.map_or_else(
-        || "-".to_owned(),
-        |value| format!("{:?}", errors::shorten(value)),
-    )
+    value.map_or_else(|| "-".to_owned(), |value| format!("{:?}", shorten(value)))
 }

@@ -36,10 +36,10 @@ use std::rc::Rc;
 
 use pgrx::pg_sys;
 
-use crate::errors;
 use crate::pg::guard;
 use crate::pg::report::Report;
 use crate::pg::unguarded;
+use crate::session::errors;
 use crate::session::guarded;
 use crate::session::identity::Identity;
 use crate::settings;

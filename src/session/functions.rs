@@ -3,7 +3,7 @@
 use jwt_verify::limits::MAX_TOKEN_BYTES;
 use pgrx::prelude::*;
 
-use crate::errors;
+use crate::errors::token_too_long;
 use crate::pg::clock::StatementId;
 use crate::pg::encoding;
 use crate::pg::function::{Arguments, TooLong, sql_function};
@@ -57,7 +57,7 @@ sql_function!(
 pub fn token(arguments: &Arguments, n: usize) -> Result<Option<&[u8]>, Report> {
     arguments
         .bytes_up_to(n, MAX_TOKEN_BYTES)
-        .map_err(|TooLong { bytes }| errors::token_too_long(bytes))
+        .map_err(|TooLong { bytes }| token_too_long(bytes))
 }
 
 sql_function!(

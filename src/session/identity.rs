@@ -11,7 +11,7 @@ use std::rc::Rc;
 use jwt_verify::{UnixTime, Verified};
 use pgrx::{PgSqlErrorCode, pg_sys};
 
-use crate::errors;
+use crate::errors::not_in_server_encoding;
 use crate::pg::encoding;
 use crate::pg::report::Report;
 use crate::pg::unguarded;
@@ -229,14 +229,14 @@ fn varlena_image(bytes: &[u8]) -> DatumImage {
 }
 
 fn text_image(utf8: &str) -> Result<DatumImage, Report> {
-    let text = encoding::to_server(utf8).ok_or_else(errors::not_in_server_encoding)?;
+    let text = encoding::to_server(utf8).ok_or_else(not_in_server_encoding)?;
     Ok(varlena_image(text.as_bytes()))
 }
 
 /// Makes Postgres parse the payload as it was signed, so that `jsonb` keeps what the JSON says, and
 /// numbers to their last digit.
 fn claims_image(json: &str) -> Result<DatumImage, Report> {
-    let json = encoding::to_server(json).ok_or_else(errors::not_in_server_encoding)?;
+    let json = encoding::to_server(json).ok_or_else(not_in_server_encoding)?;
     // SAFETY: jsonb_in takes a NUL-terminated string and returns a jsonb. The verifier has already
     // refused what jsonb_in would refuse (U+0000, lone surrogates, numbers beyond numeric, depth).
     let parse = || unsafe {
@@ -253,5 +253,5 @@ fn claims_image(json: &str) -> Result<DatumImage, Report> {
             .catch_when(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED, |_| None)
             .execute()
     };
-    image.ok_or_else(errors::not_in_server_encoding)
+    image.ok_or_else(not_in_server_encoding)
 }

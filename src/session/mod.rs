@@ -7,6 +7,7 @@
 mod advice;
 mod audit;
 pub mod claim_functions;
+mod errors;
 mod execution;
 pub mod executor;
 pub mod functions;
@@ -20,7 +21,7 @@ use jwt_verify::{ErrorKind, UnixTime, Wanted};
 use lru::LruCache;
 use pgrx::pg_sys;
 
-use crate::errors;
+use crate::errors::{FETCHED, FOLLOWED, LOADED, sqlstate, token_refused};
 use crate::pg::clock::StatementId;
 use crate::pg::report::Report;
 use crate::session::identity::Identity;
@@ -128,7 +129,7 @@ pub fn without_token() -> Option<Report> {
     if settings::refuses_foreign()
         && let Some(name) = settings::foreign::first_set()
     {
-        return Some(errors::foreign_setting(&name.to_string_lossy()));
+        return Some(errors::unverified_claims_set(&name.to_string_lossy()));
     }
     settings::require_token().then(errors::no_token)
 }
@@ -165,7 +166,7 @@ pub fn verify_patiently(token: &[u8]) -> Result<Rc<Identity>, Report> {
     start::forget();
     verify(token).or_else(|refused| {
         let is_for_key = [ErrorKind::Key, ErrorKind::Algorithm]
-            .map(errors::sqlstate)
+            .map(sqlstate)
             .contains(&refused.sqlstate);
         let started = start::last().filter(|_| is_for_key);
         let ended = started.and_then(|started| started.wait(settings::fetch_wait()));
@@ -196,9 +197,9 @@ fn fetch_early(error: &jwt_verify::Error, text: &str, keys: &Keys, now: UnixTime
 /// The words of advice for the source of these keys.
 fn places(keys: Option<&Keys>) -> &'static jwt_verify::Places {
     match keys {
-        Some(keys) if keys.endpoint().is_some() => &errors::FETCHED,
-        Some(keys) if keys.sight().is_some() => &errors::FOLLOWED,
-        _ => &errors::LOADED,
+        Some(keys) if keys.endpoint().is_some() => &FETCHED,
+        Some(keys) if keys.sight().is_some() => &FOLLOWED,
+        _ => &LOADED,
     }
 }
 
@@ -228,7 +229,7 @@ fn refusal(error: &jwt_verify::Error, text: &str, keys: Option<&Keys>, now: Unix
         Some((Some(sight), has_row)) if error.kind() == ErrorKind::Key => {
             sight.refusal(error, has_row)
         }
-        _ => errors::report(error, text, places(keys)),
+        _ => token_refused(error, text, places(keys)),
     }
 }
 
@@ -346,7 +347,7 @@ impl Session {
         audit::log(&text, &outcome);
         let event = match &outcome {
             Ok(_) => Event::Accepted(now),
-            Err(error) => Event::Refused(errors::sqlstate(error.kind()), now),
+            Err(error) => Event::Refused(sqlstate(error.kind()), now),
         };
         stats::count(issuer.as_deref(), event);
         let verified = outcome.map_err(|error| {

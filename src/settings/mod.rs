@@ -8,11 +8,12 @@ use std::time::Duration;
 use pgrx::guc::{GucContext, GucFlags, GucSetting};
 use pgrx::pg_sys;
 
-use crate::errors;
+use crate::errors::token_too_long;
 use crate::pg::report::Report;
 use crate::pg::unguarded;
 
 mod definition;
+mod errors;
 pub mod foreign;
 mod hosts;
 mod placeholders;
@@ -475,7 +476,7 @@ pub fn with_token<T>(look: impl FnOnce(&[u8]) -> T) -> Result<T, Report> {
     };
     let bytes = token.count_bytes();
     if bytes > jwt_verify::limits::MAX_TOKEN_BYTES {
-        return Err(errors::token_too_long(bytes));
+        return Err(token_too_long(bytes));
     }
     Ok(look(token.to_bytes()))
 }

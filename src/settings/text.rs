@@ -17,11 +17,11 @@ use pgrx::pg_sys::GucSource::{
     PGC_S_CLIENT, PGC_S_DATABASE, PGC_S_DATABASE_USER, PGC_S_GLOBAL, PGC_S_SESSION, PGC_S_USER,
 };
 
-use crate::errors;
 use crate::pg::encoding::from_server_lossy;
-use crate::pg::report::Report;
+use crate::pg::report::{Report, SqlState};
 use crate::pg::unguarded;
 use crate::settings::definition::Definition;
+use crate::settings::errors;
 
 /// The value of a text that cannot be read.
 const UNREADABLE: c_int = c_int::MIN;
@@ -234,7 +234,7 @@ unsafe extern "C-unwind" fn check<const I: usize>(
             return false;
         };
         if source >= PGC_S_CLIENT && !super::may_be_given(setting, value) {
-            unguarded::GUC_check_errcode(errors::INSUFFICIENT_PRIVILEGE.encoded());
+            unguarded::GUC_check_errcode(SqlState::INSUFFICIENT_PRIVILEGE.encoded());
             pg_sys::GUC_check_errmsg_string =
                 c"permission denied to set parameter \"pg_auth_jwt.scope\" to \"session\""
                     .as_ptr()

@@ -22,12 +22,15 @@ impl<'t> First<'t> {
     }
 
     fn get<T: FromDatum + pgrx::IntoDatum>(&self, column: usize) -> Result<Option<T>, Report> {
-        self.0.get(column).map_err(errors::spi)
+        self.0.get(column).map_err(errors::tables_unreadable)
     }
 
     /// A `timestamptz`.
     pub fn time(&self, column: usize) -> Result<Option<UnixTime>, Report> {
-        let datum = self.0.get_datum_by_ordinal(column).map_err(errors::spi)?;
+        let datum = self
+            .0
+            .get_datum_by_ordinal(column)
+            .map_err(errors::tables_unreadable)?;
         // The datum is the number of microseconds.
         Ok(datum.map(|datum| clock::from_postgres(datum.value() as i64)))
     }
@@ -50,7 +53,9 @@ impl<'t> First<'t> {
 
     /// Any value.
     pub fn datum(&self, column: usize) -> Result<Option<pg_sys::Datum>, Report> {
-        self.0.get_datum_by_ordinal(column).map_err(errors::spi)
+        self.0
+            .get_datum_by_ordinal(column)
+            .map_err(errors::tables_unreadable)
     }
 }
 
@@ -59,7 +64,7 @@ pub fn run(client: &mut SpiClient, sql: &str, arguments: &[DatumWithOid]) -> Res
     client
         .update(sql, None, arguments)
         .map(drop)
-        .map_err(errors::spi)
+        .map_err(errors::tables_unreadable)
 }
 
 /// The length of an interval, where a day has 24 hours and a month 30 days as in Postgres's

@@ -10,7 +10,7 @@ use jwt_verify::UnixTime;
 use pgrx::datum::{DatumWithOid, IntoDatum};
 use pgrx::spi::SpiClient;
 
-use crate::errors;
+use crate::errors::tables_unreadable;
 use crate::pg::encoding;
 use crate::pg::report::Report;
 use crate::trust::source::endpoint::Endpoint;
@@ -75,7 +75,7 @@ pub fn issuer_of(client: &SpiClient, tag: Tag) -> Result<Option<String>, Report>
     );
     let found = client
         .select(query.as_str(), Some(1), &[tag.as_slice().into()])
-        .map_err(errors::spi)?;
+        .map_err(tables_unreadable)?;
     First::of(found).map_or(Ok(None), |row| row.text(1))
 }
 
@@ -113,7 +113,7 @@ pub fn next_due(client: &SpiClient, tried: &[Tag]) -> Result<Option<String>, Rep
     );
     let found = client
         .select(query.as_str(), Some(1), &[tags(tried)])
-        .map_err(errors::spi)?;
+        .map_err(tables_unreadable)?;
     First::of(found).map_or(Ok(None), |row| row.text(1))
 }
 
@@ -141,7 +141,7 @@ pub fn outlook(client: &SpiClient, tried: &[Tag]) -> Result<Outlook, Report> {
     );
     let found = client
         .select(query.as_str(), Some(1), &[tags(tried)])
-        .map_err(errors::spi)?;
+        .map_err(tables_unreadable)?;
     let Some(row) = First::of(found) else {
         return Ok(Outlook::default());
     };
@@ -169,7 +169,7 @@ pub fn digest(client: &SpiClient, issuer: &str) -> Result<Option<String>, Report
         format!("SELECT {DIGEST} FROM auth.issuers AS i WHERE i.issuer OPERATOR(pg_catalog.=) $1");
     let found = client
         .select(query.as_str(), Some(1), &[argument(issuer)?])
-        .map_err(errors::spi)?;
+        .map_err(tables_unreadable)?;
     First::of(found).map_or(Ok(None), |row| row.text(1))
 }
 
@@ -183,7 +183,7 @@ pub fn take(client: &mut SpiClient, issuer: &str, reason: Reason) -> Result<Opti
             Some(1),
             &[argument(issuer)?],
         )
-        .map_err(errors::spi)?;
+        .map_err(tables_unreadable)?;
     let Some(row) = First::of(found) else {
         return Ok(None);
     };
@@ -212,7 +212,7 @@ pub fn take(client: &mut SpiClient, issuer: &str, reason: Reason) -> Result<Opti
             Some(1),
             &[argument(issuer)?],
         )
-        .map_err(errors::spi)?;
+        .map_err(tables_unreadable)?;
     let Some(row) = First::of(found) else {
         return Ok(None);
     };
@@ -297,7 +297,7 @@ pub fn take(client: &mut SpiClient, issuer: &str, reason: Reason) -> Result<Opti
         &arguments,
     );
     // A trigger of the owner's may have suppressed it. A fetch without a claim would be repeated at once.
-    if claimed.map_err(errors::spi)?.is_empty() {
+    if claimed.map_err(tables_unreadable)?.is_empty() {
         return Ok(None);
     }
     let discover = endpoint.discover;

@@ -9,6 +9,7 @@
 //! Backends do no network I/O.
 
 mod claim;
+mod errors;
 pub mod launcher;
 mod library;
 pub mod refresh;

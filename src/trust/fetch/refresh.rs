@@ -6,17 +6,18 @@ use jwt_verify::UnixTime;
 
 use pgrx::prelude::*;
 
-use crate::errors;
 use crate::pg::encoding;
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::worker;
 use crate::settings;
+use crate::trust::fetch::errors;
 use crate::trust::fetch::start::{self, Obstacle, Started};
 use crate::trust::fetch::worker::AT_ONCE;
 use crate::trust::lookup;
 use crate::trust::lookup::inventory;
 use crate::trust::lookup::seen::Seen;
 use crate::trust::sql;
+use crate::trust::store::errors::{no_tables, on_standby};
 use crate::trust::tables::Tables;
 use crate::trust::tables::progress::Progress;
 
@@ -52,11 +53,11 @@ struct Line {
 fn refresh(arguments: &Arguments) -> SqlResult {
     // SAFETY: reads a variable of the backend.
     if unsafe { pg_sys::RecoveryInProgress() } {
-        return Err(errors::on_standby("auth.refresh()"));
+        return Err(on_standby("auth.refresh()"));
     }
     let rows = arguments.rows()?;
     let wanted = arguments.text(0)?;
-    let tables = Tables::open().ok_or_else(errors::no_tables)?;
+    let tables = Tables::open().ok_or_else(no_tables)?;
     let followed: Vec<Seen> = match &wanted {
         Some(issuer) => {
             let seen = lookup::endpoint(&tables, issuer);

@@ -9,7 +9,7 @@ use jwt_verify::{AlgorithmSet, JwksEntry, UnixTime};
 use pgrx::datum::DatumWithOid;
 use pgrx::spi::SpiClient;
 
-use crate::errors;
+use crate::errors::{self, tables_unreadable};
 use crate::pg::attempt::Failure;
 use crate::pg::encoding::ServerText;
 use crate::pg::report::{self, Report, SqlState};
@@ -79,7 +79,7 @@ pub fn store(client: &mut SpiClient, claim: &Claim, answer: &Answer) -> Result<(
 /// Where `auth.endpoints` cannot be written.
 pub fn not_stored(client: &mut SpiClient, claim: &Claim, why: &Failure) -> Result<(), Report> {
     /// `lock_not_available`: the process's own `lock_timeout`.
-    const LOCKED: SqlState = SqlState(b"55P03");
+    const LOCKED: SqlState = SqlState::LOCK_NOT_AVAILABLE;
     let message = if why.is(LOCKED) {
         "the answer could not be stored, because another transaction, maybe a prepared one, has \
          written auth.issuers, auth.jwks or auth.endpoints, or has locked it, and has not ended"
@@ -115,7 +115,7 @@ impl CurrentIssuer {
                     argument(&claim.endpoint.to_json())?,
                 ],
             )
-            .map_err(errors::spi)?;
+            .map_err(tables_unreadable)?;
         let Some(row) = First::of(found) else {
             return Ok(None);
         };
@@ -234,9 +234,9 @@ fn leave_out_withdrawn(
             None,
             &[argument(&claim.issuer)?],
         )
-        .map_err(errors::spi)?
+        .map_err(tables_unreadable)?
     {
-        let thumbprint: Option<ServerText> = row.get(1).map_err(errors::spi)?;
+        let thumbprint: Option<ServerText> = row.get(1).map_err(tables_unreadable)?;
         withdrawn.extend(thumbprint.map(|ServerText(text)| text));
     }
     let before = keys.len();
@@ -431,7 +431,7 @@ fn update(client: &mut SpiClient, set: &str, arguments: &[DatumWithOid]) -> Resu
     client
         .update(statement.as_str(), None, arguments)
         .map(drop)
-        .map_err(errors::spi)
+        .map_err(tables_unreadable)
 }
 
 fn shorten(text: &str) -> String {

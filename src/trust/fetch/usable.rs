@@ -7,7 +7,7 @@ use jwks_rules::limits::{MAX_BODY_BYTES, MAX_KEYS};
 use jwt_verify::{AlgorithmSet, JwksEntry, JwksError, Key, KeyError, KeyType};
 use pgrx::pg_sys;
 
-use crate::errors;
+use crate::errors::{reasons_in_lines, sentence, shorten};
 use crate::pg::encoding;
 use crate::pg::row;
 
@@ -50,7 +50,7 @@ pub fn read(body: &str, algorithms: AlgorithmSet) -> Result<Usable, String> {
     let mut skipped = Vec::new();
     for entry in entries {
         let name = match &entry.kid {
-            Some(kid) => format!("{:?}", errors::shorten(kid)),
+            Some(kid) => format!("{:?}", shorten(kid)),
             None => format!("number {}", entry.index.saturating_add(1)),
         };
         let is_long = |kid: &String| kid.len() > MAX_KID_BYTES;
@@ -70,7 +70,7 @@ pub fn read(body: &str, algorithms: AlgorithmSet) -> Result<Usable, String> {
             Err(reason) => skipped.push((name, reason)),
         }
     }
-    let note = (!skipped.is_empty()).then(|| errors::reasons_in_lines(&skipped).replace('\n', " "));
+    let note = (!skipped.is_empty()).then(|| reasons_in_lines(&skipped).replace('\n', " "));
     if keys.is_empty() {
         let why = note.unwrap_or_else(|| NO_KEYS.to_owned());
         return Err(format!("The JWKS has no usable key. {why}"));
@@ -104,7 +104,7 @@ fn no_jwks(body: &str, error: &JwksError) -> String {
             "The answer is a discovery document, not a JWKS: follow the URL of its \"jwks_uri\", {jwks_uri}."
         ),
         Shape::Other if body.trim() == "{}" => format!("The answer is an empty object. {NO_KEYS}"),
-        Shape::Other => errors::sentence(&error.to_string()),
+        Shape::Other => sentence(&error.to_string()),
     }
 }
 

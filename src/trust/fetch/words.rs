@@ -5,9 +5,10 @@ use std::time::Duration;
 use jwks_rules::{EndpointUrl, HostList};
 use jwt_verify::UnixTime;
 
-use crate::errors;
+use crate::errors::{sentence, shorten};
 use crate::pg::report::Report;
 use crate::settings;
+use crate::trust::fetch::errors;
 use crate::trust::fetch::library::FetchLibrary;
 use crate::trust::fetch::start::{self, Obstacle};
 use crate::trust::fetch::timetable;
@@ -42,7 +43,7 @@ impl Seen {
 
     /// The line for the server's log, where the state is a new one.
     pub fn log_line(&self, state: State) -> String {
-        let issuer = errors::shorten(&self.issuer);
+        let issuer = shorten(&self.issuer);
         let url = self.endpoint.shown();
         let remark = match state {
             State::Live => "",
@@ -85,7 +86,7 @@ impl Seen {
         let error = (self.row.failures > 0 && hindrance.is_none())
             .then_some(self.row.last_error.as_deref())
             .flatten()
-            .map(|error| errors::sentence(error.trim_end_matches('.')));
+            .map(|error| sentence(error.trim_end_matches('.')));
         let parts = [state, hindrance, late, error, self.row.note.clone()];
         let remark: Vec<String> = parts.into_iter().flatten().collect();
         (!remark.is_empty()).then(|| remark.join(" "))

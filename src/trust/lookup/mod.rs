@@ -1,5 +1,6 @@
 //! Looks up a token's issuer, with its rules, and the keys that the token may be signed with.
 
+mod errors;
 pub mod inventory;
 pub mod seen;
 
@@ -9,7 +10,7 @@ use jwt_verify::limits::MAX_KEYS_TRIED;
 use jwt_verify::{AlgorithmSet, Keyring, Policy, Wanted};
 use pgrx::PgMemoryContexts;
 
-use crate::errors;
+use crate::errors::shorten;
 use crate::pg::clock::{self, StatementId};
 use crate::pg::report::Report;
 use crate::pg::row::{NotUtf8, Row};
@@ -99,7 +100,7 @@ impl Sight {
 
     /// The line for the server's log.
     pub fn log_line(&self) -> String {
-        let issuer = errors::shorten(&self.issuer);
+        let issuer = shorten(&self.issuer);
         let name = self.source_name();
         let state = self.state.name();
         let remark = self

@@ -7,18 +7,22 @@ use pgrx::datum::{DatumWithOid, FromDatum, Interval};
 use pgrx::prelude::*;
 use pgrx::spi::SpiClient;
 
-use crate::errors;
+use crate::errors::{
+    argument_is_null, no_such_relation, not_in_server_encoding, shorten, tables_unreadable,
+};
 use crate::pg::clock::StatementId;
 use crate::pg::encoding::{self, ServerText};
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::{self, Report};
 use crate::trust::lookup::MAX_LISTED;
 use crate::trust::lookup::inventory;
+use crate::trust::owner::errors;
 use crate::trust::source::endpoint::Endpoint;
 use crate::trust::source::fault::Fault;
 use crate::trust::source::open;
 use crate::trust::source::table::{self, Choice, Choices, MEMBERS, Source};
 use crate::trust::sql::{self, argument, run};
+use crate::trust::store::errors::no_tables;
 use crate::trust::store::lock;
 use crate::trust::store::withdrawn::Replacing;
 use crate::trust::tables::triggers;
@@ -37,7 +41,7 @@ sql_function!(
     |arguments| {
         let issuer = arguments
             .text(0)?
-            .ok_or_else(|| errors::argument_is_null("issuer"))?;
+            .ok_or_else(|| argument_is_null("issuer"))?;
         Ok(unfollow(&issuer)?.into_datum())
     }
 );
@@ -45,11 +49,11 @@ sql_function!(
 fn follow(arguments: &Arguments) -> SqlResult {
     let table = arguments
         .datum(0)
-        .ok_or_else(|| errors::argument_is_null("source"))?;
+        .ok_or_else(|| argument_is_null("source"))?;
     let table = pg_sys::Oid::from(table.value() as u32);
     let issuer = arguments
         .text(1)?
-        .ok_or_else(|| errors::argument_is_null("issuer"))?;
+        .ok_or_else(|| argument_is_null("issuer"))?;
     let grace = grace(arguments)?;
     let choices = choices(arguments)?;
     let source = examine(table, grace, choices)?;
@@ -126,10 +130,10 @@ fn unfollow(issuer: &str) -> Result<bool, Report> {
 fn grace(arguments: &Arguments) -> Result<Duration, Report> {
     let datum = arguments
         .datum(3)
-        .ok_or_else(|| errors::argument_is_null("grace"))?;
+        .ok_or_else(|| argument_is_null("grace"))?;
     // SAFETY: the argument is declared interval.
-    let grace = unsafe { Interval::from_datum(datum, false) }
-        .ok_or_else(|| errors::argument_is_null("grace"))?;
+    let grace =
+        unsafe { Interval::from_datum(datum, false) }.ok_or_else(|| argument_is_null("grace"))?;
     let is_negative = grace.months() < 0 || grace.days() < 0 || grace.micros() < 0;
     if is_negative {
         return Err(errors::negative_interval("grace"));
@@ -152,7 +156,7 @@ fn choices(arguments: &Arguments) -> Result<Choices, Report> {
 
 /// The source to store for the table, if it may be followed, and by the current role.
 fn examine(oid: pg_sys::Oid, grace: Duration, choices: Choices) -> Result<Source, Report> {
-    let table = Table::open(oid).ok_or_else(|| errors::no_such_relation(oid.to_u32()))?;
+    let table = Table::open(oid).ok_or_else(|| no_such_relation(oid.to_u32()))?;
     let (schema, name) = table.names();
     let refuse = |fault: Fault| fault.report(&name);
     let owner = open::check_kind(&table).map_err(refuse)?;
@@ -162,7 +166,7 @@ fn examine(oid: pg_sys::Oid, grace: Duration, choices: Choices) -> Result<Source
     // SAFETY: reads a variable of the backend.
     let caller = unsafe { pg_sys::GetUserId() };
     for role in [Some(caller), tables::extension_owner()] {
-        let role = role.ok_or_else(errors::no_tables)?;
+        let role = role.ok_or_else(no_tables)?;
         open::check_readable(&table, &columns, &mapped, role).map_err(refuse)?;
     }
     // What makes the rules stricter today must be there tomorrow.
@@ -243,10 +247,10 @@ impl Stored {
                 Some(1),
                 &[argument(issuer)?, audience],
             )
-            .map_err(errors::spi)?
+            .map_err(tables_unreadable)?
             .first();
-        let truth = |column| row.get::<bool>(column).map_err(errors::spi);
-        let source: Option<ServerText> = row.get(2).map_err(errors::spi)?;
+        let truth = |column| row.get::<bool>(column).map_err(tables_unreadable);
+        let source: Option<ServerText> = row.get(2).map_err(tables_unreadable)?;
         Ok(Self {
             is_followed: truth(1)?.unwrap_or_default(),
             place: source.and_then(|ServerText(json)| Place::from_json(&json)),
@@ -264,7 +268,7 @@ pub fn remove_keys(client: &mut SpiClient, issuer: &str) -> Result<(), Report> {
             None,
             &[argument(issuer)?],
         )
-        .map_err(errors::spi)?
+        .map_err(tables_unreadable)?
         .len();
     // A statement that may write gets a transaction id, even if it writes nothing.
     if count > 0 {
@@ -332,11 +336,11 @@ fn add_triggers(client: &mut SpiClient, source: &Source) -> Result<(), Report> {
 
 /// Runs a statement with names in it, which may be of any characters.
 fn run_with_names(client: &mut SpiClient, statement: &str) -> Result<(), Report> {
-    let statement = encoding::to_server(statement).ok_or_else(errors::not_in_server_encoding)?;
+    let statement = encoding::to_server(statement).ok_or_else(not_in_server_encoding)?;
     client
         .update(statement.as_c_str(), None, &[])
         .map(drop)
-        .map_err(errors::spi)
+        .map_err(tables_unreadable)
 }
 
 /// Removes the triggers from a table that no issuer follows any more.
@@ -350,7 +354,7 @@ pub fn remove_triggers(client: &mut SpiClient, source: &Source) -> Result<(), Re
             &[argument(&source.schema)?, argument(&source.table)?],
         )
         .map(|rows| !rows.is_empty())
-        .map_err(errors::spi)?;
+        .map_err(tables_unreadable)?;
     // An issuer must not be able to keep itself by a lock.
     let state = match source.find().map(Table::open_unless_locked) {
         None | Some(Ok(None)) => return Ok(()),
@@ -434,7 +438,7 @@ fn may_use_function(client: &SpiClient, role: Option<&str>) -> Result<bool, Repo
         )
         .and_then(|rows| rows.first().get_one::<bool>())
         .map(Option::unwrap_or_default)
-        .map_err(errors::spi)
+        .map_err(tables_unreadable)
 }
 
 /// Names the roles that can write to the table: each can issue keys. The owner of the table can
@@ -465,7 +469,7 @@ fn warn_of_other_writers(
             &[table.into()],
         )
         .and_then(|rows| rows.first().get_one())
-        .map_err(errors::spi)?;
+        .map_err(tables_unreadable)?;
     if let Some(ServerText(roles)) = roles {
         report::warning(&errors::other_writers(&source.qualified_name(), &roles));
     }
@@ -474,7 +478,7 @@ fn warn_of_other_writers(
 
 /// The number of keys of the table that are trusted now. Reports the rows that are not keys.
 fn trusted_keys(issuer: &str) -> Result<i32, Report> {
-    let tables = Tables::open().ok_or_else(errors::no_tables)?;
+    let tables = Tables::open().ok_or_else(no_tables)?;
     let now = StatementId::current().time();
     let Some(inventory) = inventory::inventory(&tables, issuer) else {
         return Ok(0);
@@ -486,10 +490,9 @@ fn trusted_keys(issuer: &str) -> Result<i32, Report> {
             Ok(_) if key.valid_until.is_some_and(|end| end <= now) => {}
             Ok(_) => trusted = trusted.saturating_add(1),
             Err(reason) => {
-                let name = key.kid.map_or_else(
-                    || "NULL".to_owned(),
-                    |kid| format!("{:?}", errors::shorten(&kid)),
-                );
+                let name = key
+                    .kid
+                    .map_or_else(|| "NULL".to_owned(), |kid| format!("{:?}", shorten(&kid)));
                 reasons.push((name, reason));
             }
         }

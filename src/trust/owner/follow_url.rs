@@ -7,12 +7,13 @@ use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use pgrx::spi::SpiClient;
 
-use crate::errors;
+use crate::errors::argument_is_null;
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::{self, Report};
 use crate::settings;
 use crate::trust::fetch::timetable;
 use crate::trust::lookup::ANY_ISSUER;
+use crate::trust::owner::errors;
 use crate::trust::owner::follow::{self, Place, Stored};
 use crate::trust::source::endpoint::Endpoint;
 use crate::trust::sql::{self, argument, run};
@@ -31,7 +32,7 @@ const SOON: Duration = Duration::from_secs(2);
 fn follow_url(arguments: &Arguments) -> SqlResult {
     let issuer = arguments
         .text(0)?
-        .ok_or_else(|| errors::argument_is_null("issuer"))?;
+        .ok_or_else(|| argument_is_null("issuer"))?;
     let given = arguments.text(1)?;
     let (endpoint, url) = examine(&issuer, given.as_deref())?;
     Spi::connect_mut(|client| {

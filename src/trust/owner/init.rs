@@ -5,13 +5,15 @@ use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use pgrx::spi::SpiClient;
 
-use crate::errors;
+use crate::errors::{argument_is_null, sentence, shorten, tables_unreadable};
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::{self, Report};
+use crate::trust::owner::errors;
 use crate::trust::source::kind::IS_ENDPOINT;
 use crate::trust::sql::{argument, run};
 use crate::trust::store::admission::algorithms;
 use crate::trust::store::changes::KeyChanges;
+use crate::trust::store::errors::{issuer_is_followed, private_key};
 use crate::trust::store::lock;
 
 sql_function!(
@@ -21,12 +23,10 @@ sql_function!(
 );
 
 fn init(arguments: &Arguments) -> SqlResult {
-    let jwks = arguments
-        .json(0)?
-        .ok_or_else(|| errors::argument_is_null("jwks"))?;
+    let jwks = arguments.json(0)?.ok_or_else(|| argument_is_null("jwks"))?;
     let issuer = arguments
         .text(1)?
-        .ok_or_else(|| errors::argument_is_null("issuer"))?;
+        .ok_or_else(|| argument_is_null("issuer"))?;
     let trusted = Spi::connect_mut(|client| {
         let _snapshot = lock::lock_tables("auth.init()")?;
         let audience = || {
@@ -38,7 +38,7 @@ fn init(arguments: &Arguments) -> SqlResult {
         };
         let stored = stored_issuer(client, &issuer, audience())?;
         if stored.as_ref().is_some_and(|stored| stored.is_followed) {
-            return Err(errors::issuer_is_followed(
+            return Err(issuer_is_followed(
                 &issuer,
                 stored.is_some_and(|stored| stored.is_fetched),
             ));
@@ -99,16 +99,16 @@ fn stored_issuer(
     );
     let rows = client
         .select(query.as_str(), Some(1), &[argument(issuer)?, audience])
-        .map_err(errors::spi)?;
+        .map_err(tables_unreadable)?;
     if rows.is_empty() {
         return Ok(None);
     }
     let row = rows.first();
-    let names = row.get_datum_by_ordinal(1).map_err(errors::spi)?;
-    let has_other_audience = row.get::<bool>(2).map_err(errors::spi)?;
-    let is_followed = row.get::<bool>(3).map_err(errors::spi)?;
-    let has_audience = row.get::<bool>(4).map_err(errors::spi)?;
-    let is_fetched = row.get::<bool>(5).map_err(errors::spi)?;
+    let names = row.get_datum_by_ordinal(1).map_err(tables_unreadable)?;
+    let has_other_audience = row.get::<bool>(2).map_err(tables_unreadable)?;
+    let is_followed = row.get::<bool>(3).map_err(tables_unreadable)?;
+    let has_audience = row.get::<bool>(4).map_err(tables_unreadable)?;
+    let is_fetched = row.get::<bool>(5).map_err(tables_unreadable)?;
     Ok(Some(StoredIssuer {
         // SAFETY: the query gives a text[].
         algorithms: unsafe { algorithms(names) }?,
@@ -125,15 +125,15 @@ fn usable_keys(
     issuer: &str,
     algorithms: AlgorithmSet,
 ) -> Result<Vec<JwksEntry>, Report> {
-    let entries =
-        jwt_verify::read_jwks(jwks, algorithms).map_err(|error| errors::jwks(&error, jwks))?;
+    let entries = jwt_verify::read_jwks(jwks, algorithms)
+        .map_err(|error| errors::not_a_jwks(&error, jwks))?;
     // The whole set is refused before anything is said of single keys: who published a private key
     // has to hear of that first.
     if entries
         .iter()
         .any(|entry| matches!(&entry.key, Err(error) if error.is_private_key()))
     {
-        return Err(errors::private_key());
+        return Err(private_key());
     }
     let mut usable = Vec::with_capacity(entries.len());
     let mut reasons = Vec::new();
@@ -143,7 +143,7 @@ fn usable_keys(
             Ok(_) => usable.push(entry),
             Err(error) => {
                 let name = match &entry.kid {
-                    Some(kid) => format!("{:?}", errors::shorten(kid)),
+                    Some(kid) => format!("{:?}", shorten(kid)),
                     None => format!("number {}", entry.index.saturating_add(1)),
                 };
                 has_secret |= matches!(error, KeyError::SymmetricNotAllowed);
@@ -160,7 +160,7 @@ fn usable_keys(
     for (name, reason) in reasons {
         report::warn(
             &format!("key {name} of the JWKS was skipped"),
-            &errors::sentence(&reason),
+            &sentence(&reason),
         );
     }
     Ok(usable)
@@ -178,5 +178,5 @@ fn trusted_keys(client: &SpiClient, issuer: &str) -> Result<i32, Report> {
         )
         .and_then(|rows| rows.first().get_one::<i32>())
         .map(Option::unwrap_or_default)
-        .map_err(errors::spi)
+        .map_err(tables_unreadable)
 }

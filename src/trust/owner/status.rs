@@ -4,12 +4,13 @@
 use jwt_verify::UnixTime;
 use pgrx::prelude::*;
 
-use crate::errors;
+use crate::errors::sentence;
 use crate::pg::clock::{self, StatementId};
 use crate::pg::encoding;
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::trust::lookup::inventory::{self, Inventory};
 use crate::trust::lookup::{MAX_LISTED, State};
+use crate::trust::store::errors::no_tables;
 use crate::trust::tables::{self, Tables};
 
 sql_function!(
@@ -57,7 +58,7 @@ struct Line {
 }
 
 fn list_keys(arguments: &Arguments) -> SqlResult {
-    let tables = Tables::open().ok_or_else(errors::no_tables)?;
+    let tables = Tables::open().ok_or_else(no_tables)?;
     let are_announced = tables.trigger_faults().is_empty();
     let mut lines = Vec::new();
     for name in inventory::issuer_names(&tables) {
@@ -118,7 +119,7 @@ fn add_lines(lines: &mut Vec<Line>, issuer: String, inventory: &Inventory, are_a
         };
         match &key.takes {
             Ok(algorithms) => line.alg = Some(algorithms.to_string()),
-            Err(reason) => line.last_error = Some(errors::sentence(reason)),
+            Err(reason) => line.last_error = Some(sentence(reason)),
         }
         lines.push(line);
     }

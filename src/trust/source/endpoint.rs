@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::errors;
+use crate::errors::shorten;
 use crate::trust::source::kind::Kind;
 
 /// The column `source` of a row of `auth.issuers`, as `auth.follow_url` writes it.
@@ -48,6 +48,6 @@ impl Endpoint {
 
     /// The URL, short enough for a line.
     pub fn shown(&self) -> String {
-        errors::shorten(&self.url)
+        shorten(&self.url)
     }
 }

@@ -1,6 +1,6 @@
 //! Faults of a followed table, in words and as errors.
 
-use crate::errors;
+use crate::errors::{sentence, shorten};
 use crate::pg::report::{Report, SqlState};
 use crate::trust::source::table::Source;
 
@@ -41,7 +41,7 @@ impl Fault {
             || "the table".to_owned(),
             |source| format!("table {}", source.qualified_name()),
         );
-        errors::sentence(&match self {
+        sentence(&match self {
             Self::Unreadable => {
                 "column \"source\" of auth.issuers does not hold what auth.follow() writes"
                     .to_owned()
@@ -134,6 +134,11 @@ impl Fault {
                 ),
             ),
         };
-        errors::table_not_followed(SqlState(sqlstate), name, self.detail(None), hint)
+        Report::new(
+            SqlState(sqlstate),
+            format!("cannot follow \"{}\"", shorten(name)),
+        )
+        .detail(self.detail(None))
+        .hint_if(hint)
     }
 }

@@ -5,13 +5,14 @@ use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use crate::errors;
+use crate::errors::{not_storable, tables_unreadable};
 use crate::pg::encoding;
 use crate::pg::function::{Arguments, SqlResult, not_called_as_trigger, sql_function};
 use crate::pg::report::Report;
 use crate::pg::row::{self, Columns, NotUtf8, Row};
 use crate::trust::source::kind::IS_ENDPOINT;
 use crate::trust::sql::argument;
+use crate::trust::store::errors;
 use crate::trust::store::withdrawn::Replacing;
 use crate::trust::tables::{self, KEY_COLUMNS};
 
@@ -163,7 +164,8 @@ fn admit(row: &KeyColumns, old: Option<&KeyColumns>) -> Result<Option<Filled>, R
             stored.algorithms
         }
     };
-    let key = Key::from_jwk(jwk, algorithms).map_err(|error| errors::key(&error, issuer))?;
+    let key =
+        Key::from_jwk(jwk, algorithms).map_err(|error| errors::key_not_usable(&error, issuer))?;
     // If an UPDATE of the JWK leaves kid or alg unchanged, they belong to the former JWK.
     let jwk_changed = old.is_some_and(|old| old.jwk != row.jwk);
     let given = |new: &Option<String>, old: Option<&Option<String>>| {
@@ -179,7 +181,7 @@ fn admit(row: &KeyColumns, old: Option<&KeyColumns>) -> Result<Option<Filled>, R
         // The owner may pin the algorithm of a key whose JWK names none.
         (Some(alg), None) => {
             Key::from_jwk_with_alg(jwk, &alg, algorithms)
-                .map_err(|error| errors::key(&error, issuer))?;
+                .map_err(|error| errors::key_not_usable(&error, issuer))?;
             Some(alg)
         }
         (alg, stated) => agree("alg", alg, stated)?,
@@ -270,13 +272,13 @@ impl IssuerRow {
             );
             let rows = client
                 .update(query.as_str(), Some(1), &[argument(issuer)?])
-                .map_err(errors::spi)?;
+                .map_err(tables_unreadable)?;
             if rows.is_empty() {
                 return Ok(None);
             }
             let row = rows.first();
-            let names = row.get_datum_by_ordinal(1).map_err(errors::spi)?;
-            let truth = |column| row.get::<bool>(column).map_err(errors::spi);
+            let names = row.get_datum_by_ordinal(1).map_err(tables_unreadable)?;
+            let truth = |column| row.get::<bool>(column).map_err(tables_unreadable);
             let source = match (truth(2)?, truth(3)?) {
                 (Some(false), _) => None,
                 (_, Some(true)) => Some(Source::Endpoint),
@@ -339,7 +341,7 @@ fn refuse_second_key(
                 &arguments,
             )
             .map(|rows| !rows.is_empty())
-            .map_err(errors::spi)
+            .map_err(tables_unreadable)
     })?;
     if has_second {
         return Err(errors::second_key_of_kid());
@@ -378,7 +380,7 @@ unsafe fn fill_in(
         };
         numbers.push(number as i32);
         let datum = value
-            .map(|value| encoding::to_datum(value).ok_or_else(errors::not_storable))
+            .map(|value| encoding::to_datum(value).ok_or_else(not_storable))
             .transpose()?;
         nulls.push(datum.is_none());
         values.push(datum.unwrap_or(pg_sys::Datum::from(0)));

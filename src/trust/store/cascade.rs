@@ -5,11 +5,11 @@
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use crate::errors;
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::Report;
 use crate::pg::row::{Columns, Row};
 use crate::trust::sql::{argument, run};
+use crate::trust::store::errors;
 use crate::trust::store::withdrawn::Replacing;
 use crate::trust::tables::Tables;
 use crate::trust::tables::index::Name;

@@ -6,7 +6,7 @@ use jwt_verify::JwksEntry;
 use pgrx::prelude::*;
 use pgrx::spi::SpiClient;
 
-use crate::errors;
+use crate::errors::tables_unreadable;
 use crate::pg::encoding::ServerText;
 use crate::pg::report::Report;
 use crate::trust::sql::{argument, run};
@@ -63,17 +63,17 @@ impl KeyChanges {
                 None,
                 &[argument(issuer)?],
             )
-            .map_err(errors::spi)?
+            .map_err(tables_unreadable)?
         {
             let text = |column| -> Result<String, Report> {
-                let text: Option<ServerText> = row.get(column).map_err(errors::spi)?;
+                let text: Option<ServerText> = row.get(column).map_err(tables_unreadable)?;
                 Ok(text.map_or_else(String::new, |text| text.0))
             };
             let rows = stored.entry(text(1)?).or_default();
             rows.jwks.insert(text(2)?);
             rows.times.add(
-                row.get(3).map_err(errors::spi)?,
-                row.get(4).map_err(errors::spi)?,
+                row.get(3).map_err(tables_unreadable)?,
+                row.get(4).map_err(tables_unreadable)?,
             );
         }
         let mut wanted_jwks: HashMap<&str, HashSet<&str>> = HashMap::new();

@@ -2,8 +2,8 @@
 
 use pgrx::pg_sys;
 
-use crate::errors;
 use crate::pg::report::Report;
+use crate::trust::store::errors;
 use crate::trust::tables;
 
 /// Allows one change at a time: locks both tables against other writers, so that two key sets are

@@ -5,5 +5,6 @@
 pub mod admission;
 mod cascade;
 pub mod changes;
+pub mod errors;
 pub mod lock;
 pub mod withdrawn;

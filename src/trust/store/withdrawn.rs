@@ -7,12 +7,13 @@ use std::cell::Cell;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use crate::errors;
+use crate::errors::{not_storable, tables_unreadable};
 use crate::pg::encoding;
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::{self, Report};
 use crate::pg::row::{Columns, Row};
 use crate::trust::source::kind::IS_ENDPOINT;
+use crate::trust::store::errors;
 
 sql_function!(
     /// `auth.note_withdrawn() RETURNS trigger`, after a row of `auth.jwks` was deleted or updated, and
@@ -77,7 +78,7 @@ fn note_withdrawn(arguments: &Arguments) -> SqlResult {
              ON CONFLICT DO NOTHING"
         );
         Spi::connect_mut(|client| client.update(statement.as_str(), None, &[]).map(drop))
-            .map_err(errors::spi)?;
+            .map_err(tables_unreadable)?;
         return Ok(Some(pg_sys::Datum::from(0)));
     }
     let is_update = trigger.tg_event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_UPDATE;
@@ -158,7 +159,7 @@ fn delete_withdrawn(arguments: &Arguments) -> SqlResult {
 
 /// Warns who notes a key for an issuer that there is not: the name may be mistyped.
 fn warn_of_no_issuer(issuer: &str) -> Result<(), Report> {
-    let argument = encoding::argument(issuer).ok_or_else(errors::not_storable)?;
+    let argument = encoding::argument(issuer).ok_or_else(not_storable)?;
     let is_known = Spi::connect(|client| {
         let rows = client.select(
             "SELECT FROM auth.issuers AS i WHERE i.issuer OPERATOR(pg_catalog.=) $1",
@@ -167,7 +168,7 @@ fn warn_of_no_issuer(issuer: &str) -> Result<(), Report> {
         )?;
         Ok(!rows.is_empty())
     })
-    .map_err(errors::spi)?;
+    .map_err(tables_unreadable)?;
     if !is_known {
         report::warning(&errors::withdrawn_of_no_issuer(issuer));
     }
@@ -187,12 +188,12 @@ fn update(statement: &str, names: &Names) -> Result<usize, Report> {
     let (Some(issuer), Some(thumbprint)) = names else {
         return Ok(0);
     };
-    let argument = |text: &str| encoding::argument(text).ok_or_else(errors::not_storable);
+    let argument = |text: &str| encoding::argument(text).ok_or_else(not_storable);
     let arguments = [argument(issuer)?, argument(thumbprint)?];
     Spi::connect_mut(|client| {
         client
             .update(statement, None, &arguments)
             .map(|rows| rows.len())
     })
-    .map_err(errors::spi)
+    .map_err(tables_unreadable)
 }

@@ -8,9 +8,8 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
-use crate::errors;
 use crate::pg::encoding;
-use crate::pg::report::Report;
+use crate::pg::report::{Report, SqlState};
 
 /// The language C, in src/include/catalog/pg_language.dat.
 const C_LANGUAGE: pg_sys::Oid = pg_sys::Oid::from_u32(13);
@@ -329,7 +328,15 @@ impl Faults {
             }
         }
         let repairs: Vec<_> = self.0.iter().filter_map(FoundTrigger::repair).collect();
-        errors::triggers_altered(&details.join(" "), &repairs.join(" "))
+        Report::new(
+            SqlState::WARNING,
+            "changes to the keys of pg_auth_jwt may go unnoticed",
+        )
+        .detail(format!(
+            "{} Until this is repaired, this session reads its keys again in every statement.",
+            details.join(" ")
+        ))
+        .hint(format!("Run: {}", repairs.join(" ")))
     }
 }
 

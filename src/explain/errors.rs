@@ -1,0 +1,44 @@
+//! Errors of `auth.explain_access`.
+
+use crate::errors::{invalid, sentence, shorten};
+use crate::pg::report::{Report, SqlState};
+
+/// A role that is not there, in Postgres's words.
+pub fn no_such_role(name: &str) -> Report {
+    Report::new(
+        SqlState::UNDEFINED_OBJECT,
+        format!("role \"{name}\" does not exist"),
+    )
+}
+
+/// `auth.explain_access` of what has no policies.
+pub fn not_a_table(name: &str) -> Report {
+    Report::new(
+        SqlState::WRONG_OBJECT_TYPE,
+        format!("{name} is not a table"),
+    )
+    .detail("Only tables have policies.")
+    .hint(
+        "Ask about the tables that a view reads; auth.lint() lists the views that get around \
+         their policies.",
+    )
+}
+
+/// `auth.explain_access` of another command.
+pub fn unknown_command(command: &str) -> Report {
+    let command = shorten(command);
+    invalid(
+        format!("command \"{command}\" is not known"),
+        None,
+        Some("Available values: SELECT, INSERT, UPDATE, DELETE."),
+    )
+}
+
+/// A query of the catalogs whose outcome is not what they give.
+pub fn catalogs(error: pgrx::spi::SpiError) -> Report {
+    Report::new(
+        SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+        "could not read the catalogs",
+    )
+    .detail(sentence(&error.to_string()))
+}

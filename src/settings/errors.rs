@@ -1,0 +1,55 @@
+//! Errors about settings.
+
+use crate::errors::shorten;
+use crate::pg::report::{Report, SqlState};
+
+/// The first use of the library in a place where Postgres would forget its settings.
+pub fn loaded_too_late() -> Report {
+    Report::new(
+        SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+        "cannot load pg_auth_jwt during a parallel operation",
+    )
+    .detail("The settings pg_auth_jwt.* of this session would be lost.")
+    .hint("Load it from the connection's start, with session_preload_libraries = 'pg_auth_jwt'.")
+}
+
+/// A connection option that the client may not set; in Postgres's words.
+pub fn setting_denied(name: &str) -> Report {
+    Report::new(
+        SqlState::INSUFFICIENT_PRIVILEGE,
+        format!("permission denied to set parameter \"{name}\""),
+    )
+}
+
+/// A setting whose value cannot be read; `place` says where it comes from and `remedy` how to correct it.
+pub fn setting_unreadable(
+    name: &str,
+    value: &str,
+    available: &str,
+    place: &str,
+    remedy: &str,
+) -> Report {
+    let value = shorten(value);
+    Report::new(
+        SqlState::INVALID_PARAMETER_VALUE,
+        format!("invalid value for parameter \"{name}\": \"{value}\""),
+    )
+    .detail(format!(
+        "The value \"{value}\" of {name} {place}. {available}"
+    ))
+    .hint(remedy.to_owned())
+}
+
+/// A name with our prefix that is not one of our settings. Its value is not shown: it may be a
+/// token.
+pub fn setting_unknown(name: &str, place: &str, remedy: &str) -> Report {
+    let name = shorten(name);
+    Report::new(
+        SqlState::INVALID_NAME,
+        format!("invalid configuration parameter name \"{name}\""),
+    )
+    .detail(format!(
+        "The setting {name} {place}, and pg_auth_jwt has no setting of this name."
+    ))
+    .hint(remedy.to_owned())
+}

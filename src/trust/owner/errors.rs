@@ -1,0 +1,270 @@
+//! Errors, warnings and notices of the functions that the owner calls.
+
+use jwt_verify::JwksError;
+
+use crate::errors::{invalid, notice, reasons_in_lines, sentence, shorten};
+use crate::pg::report::{Report, SqlState};
+use crate::trust::store::errors::{name_hmac, private_key};
+
+/// A JWKS that is none. `text` is what was given, as `jsonb` writes it.
+pub fn not_a_jwks(error: &JwksError, text: &str) -> Report {
+    if error.is_private_key() {
+        return private_key();
+    }
+    const PEM: &str = "Turn the PEM into a JWK first, for example with Node.js: node -e \
+                       'console.log(JSON.stringify(require(\"crypto\").createPublicKey(require(\"fs\").readFileSync(0)).export({format:\"jwk\"})))' \
+                       < key.pem";
+    let hint = match text.trim_start() {
+        text if text.starts_with("\"-----BEGIN") => Some(PEM),
+        text if text.starts_with("\"http") => {
+            Some("Nothing is fetched here: pass what this URL answers.")
+        }
+        text if text.starts_with("\"<") => {
+            Some("This is a web page: look for the URL of the JWKS, and pass what that answers.")
+        }
+        text if text.starts_with("\"eyJ") => {
+            Some("This is a token: pass the public keys of its issuer.")
+        }
+        text if text.contains("\"jwks_uri\"") => Some(
+            "This is the discovery document: pass what the URL in its member \"jwks_uri\" \
+             answers.",
+        ),
+        _ if matches!(error, JwksError::NotASet) => Some(NO_KEYS),
+        _ => None,
+    };
+    invalid(
+        "JWKS is not acceptable".to_owned(),
+        Some(sentence(&error.to_string())),
+        hint,
+    )
+}
+
+/// Keys of an issuer whose audience is not checked; a NOTICE.
+pub fn audience_not_checked(issuer: &str) -> Report {
+    let quoted = pgrx::spi::quote_literal(issuer);
+    let issuer = shorten(issuer);
+    Report::new(
+        SqlState::SUCCESSFUL_COMPLETION,
+        format!("audience of issuer \"{issuer}\" is not checked"),
+    )
+    .detail(
+        "Its tokens are accepted whatever their \"aud\" says, also those for other \
+         applications.",
+    )
+    .hint(format!(
+        "Name the audience: SELECT auth.init(..., issuer => {quoted}, audience => \
+         '{{my-app}}');"
+    ))
+}
+
+/// A JWKS of which no key can be used; `reasons` are (name, reason) of each. `secrets_of` is the
+/// issuer, where one of them is a shared secret that it may not have.
+pub fn no_usable_key(reasons: &[(String, String)], secrets_of: Option<&str>) -> Report {
+    let detail = if reasons.is_empty() {
+        "It holds no keys.".to_owned()
+    } else {
+        reasons_in_lines(reasons)
+    };
+    let hint = secrets_of
+        .map(name_hmac)
+        .or_else(|| reasons.is_empty().then(|| NO_KEYS.to_owned()));
+    invalid(
+        "no usable key in the JWKS".to_owned(),
+        Some(detail),
+        hint.as_deref(),
+    )
+}
+
+/// Advice on a set without keys.
+pub const NO_KEYS: &str = "An issuer that signs with a shared secret publishes no keys: have it sign with an \
+                           asymmetric key (RS256, ES256, EdDSA).";
+
+/// `auth.follow_url` for any issuer, without the URL of the keys.
+pub fn no_discovery_of_any() -> Report {
+    invalid(
+        "issuer \"*\" has no discovery document".to_owned(),
+        Some("A discovery document names its issuer, and must be of that one.".to_owned()),
+        Some("Pass the URL of the keys: url => 'https://...'."),
+    )
+}
+
+/// A URL that `auth.follow_url` refuses; `is_of_issuer`: it was made of the issuer's name.
+pub fn url_not_acceptable(reason: &str, is_of_issuer: bool) -> Report {
+    let hint = is_of_issuer.then_some(
+        "Without an argument url, the issuer itself must be a URL, below which its OpenID \
+         discovery document is. Pass the URL of the keys: url => 'https://...'.",
+    );
+    invalid(
+        "URL is not acceptable".to_owned(),
+        Some(sentence(reason)),
+        hint,
+    )
+}
+
+/// A URL that the present settings do not allow to be fetched; a WARNING. `entry` is what the setting has to
+/// list, and `hosts` its value, where the caller may know it.
+///
+/// The HINT's statement keeps what is listed: it names all of that, or has psql add to it.
+pub fn host_not_admitted(reason: &str, hosts: Option<&str>, entry: &str) -> Report {
+    let how = match hosts.map(str::trim) {
+        Some(hosts) => {
+            let all = format!("{hosts} {entry}");
+            let all = pgrx::spi::quote_literal(all.trim());
+            format!(
+                "A superuser allows the host: LOAD 'pg_auth_jwt'; ALTER SYSTEM SET \
+                 pg_auth_jwt.fetch_hosts = {all}; SELECT pg_reload_conf();"
+            )
+        }
+        None => {
+            let entry = pgrx::spi::quote_literal(entry);
+            format!(
+                "A superuser adds the host, in psql: LOAD 'pg_auth_jwt'; SELECT \
+                 unnest(ARRAY[format('ALTER SYSTEM SET pg_auth_jwt.fetch_hosts = %L', concat_ws(' ', \
+                 nullif(current_setting('pg_auth_jwt.fetch_hosts'), ''), {entry})), 'SELECT \
+                 pg_reload_conf()']) \\gexec"
+            )
+        }
+    };
+    let caution = if entry.starts_with("http://") {
+        "Without TLS, whoever is between this server and that host can give it keys of their \
+         own. "
+    } else {
+        ""
+    };
+    Report::new(
+        SqlState::WARNING,
+        "keys cannot be fetched from this URL yet",
+    )
+    .detail(sentence(reason))
+    .hint(format!("{caution}{how}"))
+}
+
+/// Keys of an issuer whose audience is not checked, and that are fetched; a NOTICE.
+pub fn audience_of_url_not_checked(issuer: &str) -> Report {
+    let quoted = pgrx::spi::quote_literal(issuer);
+    Report {
+        hint: Some(format!(
+            "Name the audience: SELECT auth.follow_url({quoted}, audience => '{{my-app}}');"
+        )),
+        ..audience_not_checked(issuer)
+    }
+}
+
+/// `auth.follow` for an issuer of which no audience is checked.
+pub fn audience_required() -> Report {
+    invalid(
+        "an audience is required to follow a table".to_owned(),
+        Some(
+            "Issuers sign tokens for other applications with the same keys; only the audience \
+             tells them apart."
+                .to_owned(),
+        ),
+        Some(
+            "Pass what the tokens for this application have in \"aud\", as in audience => \
+             '{https://app.example.com}'.",
+        ),
+    )
+}
+
+/// An argument `columns` of `auth.follow` that is not an object of known members.
+pub fn columns_not_acceptable(member: Option<&str>, known: &str) -> Report {
+    let detail = match member {
+        Some(member) => format!(
+            "Member \"{}\" is unknown, or neither a column's name nor null.",
+            shorten(member)
+        ),
+        None => "It is not a JSON object.".to_owned(),
+    };
+    let hint = format!("Its members may be {known}.");
+    invalid(
+        "argument columns is not acceptable".to_owned(),
+        Some(detail),
+        Some(&hint),
+    )
+}
+
+/// A negative interval.
+pub fn negative_interval(name: &str) -> Report {
+    invalid(format!("{name} must not be negative"), None, None)
+}
+
+/// Rows of `auth.jwks` that an issuer no longer needs, whose keys are followed; a NOTICE.
+pub fn keys_removed(count: usize) -> Report {
+    notice(
+        format!("removed {count} keys of the issuer from auth.jwks"),
+        "An issuer's keys come from one source only.",
+        None,
+    )
+}
+
+/// A followed table in which no column with the keys' expiry was found, by none of the usual names; a NOTICE.
+pub fn keys_do_not_expire(table: &str) -> Report {
+    notice(
+        format!("keys in table {table} do not expire"),
+        "It has no column \"expiresAt\" or \"expires_at\", and none is named.",
+        Some(
+            "If another column says until when a key is used, name it: columns => \
+             '{\"expires_at\": \"...\"}'. With null for its name there is none, and nothing is \
+             said."
+                .to_owned(),
+        ),
+    )
+}
+
+/// A followed table without triggers of ours; a NOTICE. `grant` is what the extension's owner has to run
+/// before the table's owner can run `statements`.
+pub fn changes_not_announced(table: &str, grant: Option<&str>, statements: &str) -> Report {
+    let first = grant.map_or_else(String::new, |grant| {
+        format!("run, as the owner of the extension: {grant} then ")
+    });
+    notice(
+        "changes of the table are not announced".to_owned(),
+        &format!(
+            "The current role does not own table {table}, or may not use auth.keys_changed(). \
+             Sessions look at the table once a second, and at once for an unknown key."
+        ),
+        Some(format!(
+            "To have changes announced, {first}let the table's owner run: {statements};"
+        )),
+    )
+}
+
+/// Triggers on a table that is no longer followed; a NOTICE.
+pub fn triggers_left(table: &str) -> Report {
+    notice(
+        format!("triggers of pg_auth_jwt are left on table {table}"),
+        "The current role does not own the table, or another session uses it now. The \
+         triggers do no harm.",
+        None,
+    )
+}
+
+/// Roles besides its owner that can write to a followed table; a WARNING.
+pub fn other_writers(table: &str, roles: &str) -> Report {
+    Report::new(
+        SqlState::WARNING,
+        format!("other roles can write to table {table}"),
+    )
+    .detail(format!(
+        "These roles have rights on it beyond SELECT: {roles}."
+    ))
+    .hint("Who can write there can be any user of the issuer. Revoke what is not needed.")
+}
+
+/// Rows of a followed table that are no keys; a WARNING. `reasons` are (name, reason) of each.
+pub fn odd_rows(table: &str, reasons: &[(String, String)]) -> Report {
+    Report::new(
+        SqlState::WARNING,
+        format!("some rows of table {table} are no usable keys"),
+    )
+    .detail(reasons_in_lines(reasons))
+}
+
+/// A followed table with more rows than are looked through for a count; a WARNING.
+pub fn not_all_rows(table: &str, limit: usize) -> Report {
+    Report::new(
+        SqlState::WARNING,
+        format!("table {table} has more than {limit} rows"),
+    )
+    .detail("The others count as keys, but were not looked at and are not counted.")
+}
