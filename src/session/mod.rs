@@ -6,6 +6,7 @@
 
 mod advice;
 mod audit;
+mod cache;
 pub mod claim_functions;
 mod errors;
 mod execution;
@@ -13,23 +14,24 @@ pub mod executor;
 pub mod functions;
 mod guarded;
 pub mod identity;
+mod refusal;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use jwt_verify::{ErrorKind, UnixTime, Wanted};
-use lru::LruCache;
+use jwt_verify::{UnixTime, Wanted};
 use pgrx::pg_sys;
 
-use crate::errors::{FETCHED, FOLLOWED, LOADED, sqlstate, token_refused};
+use crate::errors::sqlstate;
 use crate::pg::clock::StatementId;
 use crate::pg::report::Report;
+use crate::session::cache::{Cache, Remembered};
 use crate::session::identity::Identity;
+use crate::session::refusal::{Refusal, RefusedToken};
 use crate::settings;
 use crate::stats::{self, Event};
-use crate::trust::fetch::start;
-use crate::trust::keys;
-use crate::trust::keys::{Generation, Keys};
+use crate::trust::fetch::start::Tried;
+use crate::trust::keys::{self, Keys};
 
 /// The state of this backend's session.
 struct Session {
@@ -41,16 +43,7 @@ struct Session {
     state: Cell<State>,
     /// Counts how often `current` was determined: the same number means the same identity.
     serial: Cell<u64>,
-    /// Tokens that were verified before; the key is the whole token.
-    verified: RefCell<LruCache<Rc<[u8]>, Remembered>>,
-}
-
-/// A token that was verified before.
-struct Remembered {
-    identity: Rc<Identity>,
-    /// The rules and keys that verified it, and when the tables were last known to hold the same.
-    keys: Keys,
-    as_of: Generation,
+    verified: Cache,
 }
 
 /// The state of the session's identity.
@@ -70,7 +63,7 @@ thread_local! {
         current: const { RefCell::new(None) },
         state: Cell::new(State::Unresolved),
         serial: const { Cell::new(0) },
-        verified: RefCell::new(LruCache::unbounded()),
+        verified: Cache::new(),
     };
 }
 
@@ -138,16 +131,16 @@ pub fn without_token() -> Option<Report> {
 ///
 /// # Errors
 ///
-/// Where it is not good.
+/// If it is not good.
 pub fn verify(token: &[u8]) -> Result<Rc<Identity>, Report> {
+    attempt(token).map_err(|refusal| refusal.report(token))
+}
+
+fn attempt(token: &[u8]) -> Result<Rc<Identity>, Refusal> {
     settings::check()?;
     SESSION.with(|session| {
         session.synchronize();
-        let now = session.statement.get().time();
-        match session.remembered(token, now) {
-            Some(identity) => Ok(identity),
-            None => session.verify(token, now),
-        }
+        session.identity_of(token)
     })
 }
 
@@ -156,32 +149,37 @@ pub fn synchronize() {
     SESSION.with(Session::synchronize);
 }
 
-/// As [`verify`]. Where the token's key is not known, and this session has therefore started a
-/// fetch of its issuer's keys, waits for that a while and tries once more.
+/// As [`verify`]. If the token's key is not known, and this session has therefore started a fetch of
+/// its issuer's keys, waits for that a while and tries once more.
 ///
 /// # Errors
 ///
-/// Where it is not good.
+/// If it is not good.
 pub fn verify_patiently(token: &[u8]) -> Result<Rc<Identity>, Report> {
-    start::forget();
-    verify(token).or_else(|refused| {
-        let is_for_key = [ErrorKind::Key, ErrorKind::Algorithm]
-            .map(sqlstate)
-            .contains(&refused.sqlstate);
-        let started = start::last().filter(|_| is_for_key);
-        let ended = started.and_then(|started| started.wait(settings::fetch_wait()));
-        if ended.is_none() {
-            return Err(refused);
+    let outcome = attempt(token).or_else(|mut refusal| {
+        let has_ended = match &mut refusal {
+            Refusal::Token(refused) if refused.is_for_key() => {
+                refused.tried.wait(settings::fetch_wait())
+            }
+            Refusal::Token(_) | Refusal::Other(_) => false,
+        };
+        if !has_ended {
+            return Err(refusal);
         }
-        // It has ended, so a second refusal is not to say that it is running.
-        start::forget();
         keys::accept_invalidations();
-        verify(token)
-    })
+        attempt(token)
+    });
+    outcome.map_err(|refusal| refusal.report(token))
 }
 
 /// Has keys fetched again for a token that was refused, if they may be why and nothing else is.
-fn fetch_early(error: &jwt_verify::Error, text: &str, keys: &Keys, now: UnixTime) {
+fn fetch_early(
+    error: &jwt_verify::Error,
+    text: &str,
+    keys: &Keys,
+    now: UnixTime,
+    tried: &mut Tried,
+) {
     use jwt_verify::Error::{KeyAlgorithm, NoKeys, UnknownKey};
     let Some(seen) = keys.endpoint() else { return };
     // An issuer without key ids, or one that uses them again, may have a new key of another type.
@@ -190,16 +188,7 @@ fn fetch_early(error: &jwt_verify::Error, text: &str, keys: &Keys, now: UnixTime
         UnknownKey { .. } | NoKeys { .. } | KeyAlgorithm { .. }
     );
     if is_unknown && seen.row.may_be_early(now) && jwt_verify::lacks_only_key(text, keys, now) {
-        start::early(seen);
-    }
-}
-
-/// The words of advice for the source of these keys.
-fn places(keys: Option<&Keys>) -> &'static jwt_verify::Places {
-    match keys {
-        Some(keys) if keys.endpoint().is_some() => &FETCHED,
-        Some(keys) if keys.sight().is_some() => &FOLLOWED,
-        _ => &LOADED,
+        tried.early(seen);
     }
 }
 
@@ -213,23 +202,6 @@ fn unless_unread(error: jwt_verify::Error, keys: Option<&Keys>) -> jwt_verify::E
             jwt_verify::Error::NoKeys { issuer }
         }
         error => error,
-    }
-}
-
-/// The error for a token that was refused; with what is wrong with its issuer's source, if that may be why.
-fn refusal(error: &jwt_verify::Error, text: &str, keys: Option<&Keys>, now: UnixTime) -> Report {
-    let is_for_key = error.kind() == ErrorKind::Key;
-    if is_for_key && keys.is_some_and(|keys| !keys.are_read()) {
-        return errors::keys_unread();
-    }
-    if let Some(seen) = keys.and_then(Keys::endpoint).filter(|_| is_for_key) {
-        return seen.refusal(error, now);
-    }
-    match keys.map(|keys| (keys.sight(), !keys.is_empty())) {
-        Some((Some(sight), has_row)) if error.kind() == ErrorKind::Key => {
-            sight.refusal(error, has_row)
-        }
-        _ => token_refused(error, text, places(keys)),
     }
 }
 
@@ -262,12 +234,17 @@ impl Session {
         }
         self.synchronize();
         let now = self.statement.get().time();
+        let mut tried = Tried::default();
         let known = settings::with_token(|token| {
-            self.remembered(token, now).ok_or_else(|| token.to_vec())
+            self.verified
+                .get(token, now, &mut tried)
+                .ok_or_else(|| token.to_vec())
         })?;
         let identity = match known {
             Ok(identity) => identity,
-            Err(token) => self.verify(&token, now)?,
+            Err(token) => self
+                .verify(&token, now, tried)
+                .map_err(|refusal| refusal.report(&token))?,
         };
         self.current.replace(Some(identity));
         // Where statements cannot be distinguished, each call counts as a statement.
@@ -286,7 +263,6 @@ impl Session {
             // next claim function must not take the new id for a sign that it has.
             self.state.set(State::Unresolved);
             keys::accept_invalidations();
-            start::forget();
             self.statement.set(statement);
         }
         if keys::are_stale() {
@@ -296,49 +272,30 @@ impl Session {
         }
     }
 
-    /// The identity that the present keys gave a token earlier, if it is valid now.
-    fn remembered(&self, token: &[u8], now: UnixTime) -> Option<Rc<Identity>> {
-        if settings::cache_size() == 0 {
-            self.verified.borrow_mut().clear();
+    /// The identity of a token at the statement's time: known, or verified now.
+    fn identity_of(&self, token: &[u8]) -> Result<Rc<Identity>, Refusal> {
+        let now = self.statement.get().time();
+        let mut tried = Tried::default();
+        match self.verified.get(token, now, &mut tried) {
+            Some(identity) => Ok(identity),
+            None => self.verify(token, now, tried),
         }
-        let (identity, keys, as_of) = {
-            let mut verified = self.verified.borrow_mut();
-            let known = verified.get(token)?;
-            // An expired token goes through the whole check again, which knows what to report.
-            if !known.identity.is_valid_at(now) {
-                return None;
-            }
-            (Rc::clone(&known.identity), known.keys.clone(), known.as_of)
-        };
-        let generation = keys::generation();
-        if as_of != generation || keys.are_due(now) {
-            // With the same rules and keys the signature need not be checked again.
-            let renewed = keys::renewed(&keys, now);
-            let mut verified = self.verified.borrow_mut();
-            let Some(renewed) = renewed else {
-                verified.pop(token);
-                return None;
-            };
-            if let Some(known) = verified.get_mut(token) {
-                known.keys = renewed;
-                known.as_of = generation;
-            }
-        } else {
-            keys.confirm(now);
-        }
-        stats::count(None, Event::CacheHit);
-        Some(identity)
     }
 
     /// The identity of a token under the present keys.
-    fn verify(&self, token: &[u8], now: UnixTime) -> Result<Rc<Identity>, Report> {
+    fn verify(
+        &self,
+        token: &[u8],
+        now: UnixTime,
+        mut tried: Tried,
+    ) -> Result<Rc<Identity>, Refusal> {
         // The bytes may not be UTF-8; invalid ones become a character that no token may contain.
         let text = String::from_utf8_lossy(token);
         let as_of = keys::generation();
         let mut used = None;
         let mut issuer = None;
         let find = |wanted: Wanted| {
-            let found = used.insert(keys::find(wanted, now)).clone();
+            let found = used.insert(keys::find(wanted, now, &mut tried)).clone();
             issuer = found.issuer_for(wanted.issuer).map(str::to_owned);
             found
         };
@@ -350,32 +307,23 @@ impl Session {
             Err(error) => Event::Refused(sqlstate(error.kind()), now),
         };
         stats::count(issuer.as_deref(), event);
-        let verified = outcome.map_err(|error| {
-            if let Some(keys) = &used {
-                fetch_early(&error, &text, keys, now);
+        let verified = match outcome {
+            Ok(verified) => verified,
+            Err(error) => {
+                if let Some(keys) = &used {
+                    fetch_early(&error, &text, keys, now, &mut tried);
+                }
+                return Err(RefusedToken::new(error, used, tried, now).into());
             }
-            refusal(&error, &text, used.as_ref(), now)
-        })?;
+        };
         let identity = Rc::new(Identity::new(token, &verified)?);
         if let Some(keys) = used {
-            self.remember(Remembered {
+            self.verified.put(Remembered {
                 identity: Rc::clone(&identity),
                 keys,
                 as_of,
             });
         }
         Ok(identity)
-    }
-
-    fn remember(&self, remembered: Remembered) {
-        let mut verified = self.verified.borrow_mut();
-        // The setting may have been lowered since the last time.
-        while verified.len() >= settings::cache_size().max(1) {
-            verified.pop_lru();
-        }
-        if settings::cache_size() > 0 {
-            let token = Rc::clone(remembered.identity.token());
-            verified.put(token, remembered);
-        }
     }
 }

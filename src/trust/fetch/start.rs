@@ -1,7 +1,5 @@
-//! Starts the refreshing process, where a backend finds that keys should be fetched, and waits for
-//! it.
+//! Starts the fetching process, if a backend finds that keys should be fetched, and waits for it.
 
-use std::cell::{Cell, RefCell};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
@@ -17,13 +15,12 @@ use crate::trust::lookup;
 use crate::trust::lookup::seen::Seen;
 use crate::trust::sql;
 use crate::trust::tables::Tables;
-use crate::trust::tables::progress::{CLAIM, Progress};
+use crate::trust::tables::progress::CLAIM;
 
 /// How often the outcome is looked at, besides each time that the process starts and ends.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A process that this backend has started.
-#[derive(Clone)]
 pub struct Started {
     issuer: Box<str>,
     /// The issuer's `last_attempt` before.
@@ -43,75 +40,109 @@ pub enum Obstacle {
     Busy,
 }
 
-thread_local! {
-    /// The last one, until it is asked for.
-    static LAST: RefCell<Option<Started>> = const { RefCell::new(None) };
-    /// Why the last fetch could not be started.
-    static OBSTACLE: Cell<Option<Obstacle>> = const { Cell::new(None) };
+/// The fetch that was started while a token was verified, or why there is none.
+#[derive(Default)]
+pub struct Tried {
+    started: Option<Started>,
+    obstacle: Option<Obstacle>,
 }
 
-/// Why the last fetch could not be started, if it could not.
-pub fn obstacle() -> Option<Obstacle> {
-    OBSTACLE.get()
-}
-
-/// Forgets what was started before.
-pub fn forget() {
-    OBSTACLE.set(None);
-    LAST.set(None);
-}
-
-/// What was started last, since [`forget`].
-pub fn last() -> Option<Started> {
-    LAST.with_borrow(Clone::clone)
-}
-
-/// Starts a fetch that is due.
-pub fn if_due(seen: &Seen, now: UnixTime) {
-    if seen.row.is_due(now) {
-        start(seen, Reason::Due);
+impl Tried {
+    /// Whether a fetch was started.
+    pub fn has_started(&self) -> bool {
+        self.started.is_some()
     }
-}
 
-/// Starts a fetch for a token whose key is not known, and that would pass otherwise.
-pub fn early(seen: &Seen) {
-    start(seen, Reason::Early);
-}
+    /// Why the last fetch could not be started, if it could not.
+    pub fn obstacle(&self) -> Option<Obstacle> {
+        self.obstacle
+    }
 
-/// Starts a fetch, unless one is running or another backend is just starting one. None is started
-/// on a standby, in a parallel worker, and where fetching is off.
-fn start(seen: &Seen, reason: Reason) {
-    let now = sql::now();
-    if !seen.is_enabled || seen.row.is_running(now) {
-        return;
+    /// Starts a fetch that is due.
+    pub fn if_due(&mut self, seen: &Seen, now: UnixTime) {
+        if seen.row.is_due(now) {
+            self.start(seen, Reason::Due);
+        }
     }
-    if !worker::may_start() || !settings::fetching_is_on() {
-        return;
+
+    /// Starts a fetch for a token whose key is not known, and that would pass otherwise.
+    pub fn early(&mut self, seen: &Seen) {
+        self.start(seen, Reason::Early);
     }
-    if is_busy() {
-        OBSTACLE.set(Some(Obstacle::Busy));
-        return;
-    }
-    // Of all backends that find this fetch missing, one starts it. The claim that its process then
-    // makes changes the key; where it makes none, another is started in a later epoch.
-    let epoch = now
-        .abs_diff(UnixTime::from_seconds(0))
-        .as_secs()
-        .checked_div(CLAIM.as_secs())
-        .unwrap_or(0);
-    let last_attempt = seen.row.last_attempt.map(UnixTime::as_micros);
-    let mut hasher = DefaultHasher::new();
-    (&seen.issuer, last_attempt, epoch).hash(&mut hasher);
-    let turn = hasher.finish();
-    if turns::of_epoch(epoch, turn) {
-        match register(seen, reason) {
-            Ok(started) => LAST.set(Some(Started {
-                turn: Some(turn),
-                ..started
-            })),
+
+    /// Starts a fetch, unless one is running or another backend is just starting one. None is
+    /// started on a standby, in a parallel worker, and while fetching is off.
+    fn start(&mut self, seen: &Seen, reason: Reason) {
+        let now = sql::now();
+        if !seen.is_enabled || seen.row.is_running(now) {
+            return;
+        }
+        if !worker::may_start() || !settings::fetching_is_on() {
+            return;
+        }
+        if is_busy() {
+            self.obstacle = Some(Obstacle::Busy);
+            return;
+        }
+        // Of all backends that find this fetch missing, one starts it. The claim that its process
+        // then makes changes the key; where it makes none, another is started in a later epoch.
+        let epoch = now
+            .abs_diff(UnixTime::from_seconds(0))
+            .as_secs()
+            .checked_div(CLAIM.as_secs())
+            .unwrap_or(0);
+        let last_attempt = seen.row.last_attempt.map(UnixTime::as_micros);
+        let mut hasher = DefaultHasher::new();
+        (&seen.issuer, last_attempt, epoch).hash(&mut hasher);
+        let turn = hasher.finish();
+        if !turns::of_epoch(epoch, turn) {
+            return;
+        }
+        let outcome = register(seen, reason);
+        self.obstacle = outcome.as_ref().err().copied();
+        match outcome {
+            Ok(started) => {
+                self.started = Some(Started {
+                    turn: Some(turn),
+                    ..started
+                });
+            }
             Err(_) => turns::give_back(),
         }
     }
+
+    /// Waits for the fetch that was started, for that time at most. Returns whether it has ended with
+    /// an outcome; if its process found no place to fetch, that is the obstacle then.
+    pub fn wait(&mut self, at_most: Duration) -> bool {
+        let Some(started) = &self.started else {
+            return false;
+        };
+        match started.wait(at_most) {
+            Wait::Ended => true,
+            Wait::TimedOut => false,
+            Wait::Gone => {
+                // The next who wants the fetch need not wait for another epoch.
+                if is_busy() {
+                    self.obstacle = Some(Obstacle::Busy);
+                    if let Some(turn) = started.turn {
+                        turns::give_back_of(turn);
+                    }
+                }
+                self.started = None;
+                false
+            }
+        }
+    }
+}
+
+/// How waiting for a fetch ended.
+enum Wait {
+    /// The fetch has left an outcome, or one of another process that was faster.
+    Ended,
+    /// The process has ended without one: it found that others were fetching, or failed; or the issuer
+    /// is not followed any more.
+    Gone,
+    TimedOut,
 }
 
 /// Whether no process can begin to fetch at this moment, as one that is started would find out: that
@@ -144,7 +175,7 @@ fn register(seen: &Seen, reason: Reason) -> Result<Started, Obstacle> {
         extra: extra(tag, reason),
         notify: true,
     };
-    let outcome = match spec.start() {
+    match spec.start() {
         Start::Started(number) => Ok(Started {
             issuer: seen.issuer.clone(),
             former: seen.row.last_attempt,
@@ -153,9 +184,7 @@ fn register(seen: &Seen, reason: Reason) -> Result<Started, Obstacle> {
         }),
         Start::NoneFree => Err(Obstacle::NoneFree),
         Start::TooMany => Err(Obstacle::Busy),
-    };
-    OBSTACLE.set(outcome.as_ref().err().copied());
-    outcome
+    }
 }
 
 impl Started {
@@ -164,29 +193,24 @@ impl Started {
         worker::has_ended(self.number)
     }
 
-    /// Waits until the fetch has ended, or one of another process that was faster, for that time at
-    /// most. Returns the issuer's state, if it has ended.
-    pub fn wait(&self, at_most: Duration) -> Option<Progress> {
+    /// Waits for that time at most.
+    fn wait(&self, at_most: Duration) -> Wait {
         let start = Instant::now();
         loop {
-            let left = at_most.checked_sub(start.elapsed())?;
+            let Some(left) = at_most.checked_sub(start.elapsed()) else {
+                return Wait::TimedOut;
+            };
             worker::wait(left.min(LOOK));
             // Asked before the row is read: what the process has written is there then.
             let is_gone = self.has_ended();
-            let row = look(&self.issuer)?.row;
+            let Some(Seen { row, .. }) = look(&self.issuer) else {
+                return Wait::Gone;
+            };
             if row.outcome.is_some() && row.last_attempt != self.former {
-                return Some(row);
+                return Wait::Ended;
             }
             if is_gone && !row.is_running(sql::now()) {
-                // It found that others were fetching, or failed. Where no place is free, that is why; so the
-                // next who wants the fetch need not wait for another epoch.
-                if is_busy() {
-                    OBSTACLE.set(Some(Obstacle::Busy));
-                    if let Some(turn) = self.turn {
-                        turns::give_back_of(turn);
-                    }
-                }
-                return None;
+                return Wait::Gone;
             }
         }
     }

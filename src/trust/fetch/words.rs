@@ -10,7 +10,7 @@ use crate::pg::report::Report;
 use crate::settings;
 use crate::trust::fetch::errors;
 use crate::trust::fetch::library::FetchLibrary;
-use crate::trust::fetch::start::{self, Obstacle};
+use crate::trust::fetch::start::{Obstacle, Tried};
 use crate::trust::fetch::timetable;
 use crate::trust::lookup::seen::{Seen, State};
 
@@ -94,7 +94,7 @@ impl Seen {
 
     /// For a token without a key among the fetched ones. Anyone may send a token, so that neither
     /// the URL nor what the endpoint answers is told.
-    pub fn refusal(&self, error: &jwt_verify::Error, now: UnixTime) -> Report {
+    pub fn refusal(&self, error: &jwt_verify::Error, tried: &Tried, now: UnixTime) -> Report {
         let remark = match self.state(now) {
             State::Live => None,
             State::Missing => Some("The issuer's keys have not been fetched yet."),
@@ -102,8 +102,8 @@ impl Seen {
                 "The issuer's keys were last fetched longer ago than \"max_stale\" of auth.issuers allows.",
             ),
         };
-        let is_running = self.row.is_running(now) || start::last().is_some();
-        let hint = match start::obstacle() {
+        let is_running = self.row.is_running(now) || tried.has_started();
+        let hint = match tried.obstacle() {
             Some(Obstacle::NoneFree) => Some(
                 "The issuer's keys could not be fetched, because all of max_worker_processes are taken.",
             ),

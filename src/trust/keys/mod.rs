@@ -19,7 +19,7 @@ use lru::LruCache;
 use pgrx::pg_sys;
 
 use crate::pg::report;
-use crate::trust::fetch::start;
+use crate::trust::fetch::start::Tried;
 use crate::trust::lookup::seen::Seen;
 use crate::trust::lookup::{self, Answer, Sight, State};
 use crate::trust::tables::Tables;
@@ -335,14 +335,14 @@ pub fn generation() -> Generation {
 }
 
 /// The keys for a token that names these, at the statement's time. They equal the tables' present
-/// content only if [`are_stale`] is false.
-pub fn find(wanted: Wanted, now: UnixTime) -> Keys {
-    FOUND.with(|found| found.find(Names::of(wanted), now))
+/// content only if [`are_stale`] is false. A fetch that is due is started, and noted in `tried`.
+pub fn find(wanted: Wanted, now: UnixTime, tried: &mut Tried) -> Keys {
+    FOUND.with(|found| found.find(Names::of(wanted), now, tried))
 }
 
 /// These keys, if the tables have not changed since they were found.
-pub fn renewed(keys: &Keys, now: UnixTime) -> Option<Keys> {
-    let found = FOUND.with(|found| found.find(keys.0.names.clone(), now));
+pub fn renewed(keys: &Keys, now: UnixTime, tried: &mut Tried) -> Option<Keys> {
+    let found = FOUND.with(|found| found.find(keys.0.names.clone(), now, tried));
     let are_the_same = Rc::ptr_eq(&found.0, &keys.0) || found.0.keyring == keys.0.keyring;
     are_the_same.then_some(found)
 }
@@ -357,7 +357,7 @@ pub fn find_for_advice(wanted: Wanted) -> Keys {
 }
 
 impl Found {
-    fn find(&self, names: Names, now: UnixTime) -> Keys {
+    fn find(&self, names: Names, now: UnixTime, tried: &mut Tried) -> Keys {
         let generation = self.generation.get();
         let known = self.keys.borrow_mut().get(&names).cloned();
         if let Some((keys, found_in)) = &known
@@ -381,7 +381,7 @@ impl Found {
         }
         if let Some(seen) = &answer.endpoint {
             news::tell_of_endpoint(seen, now);
-            start::if_due(seen, now);
+            tried.if_due(seen, now);
         }
         // Unchanged keys stay the same objects: keys that were admitted need not be admitted again.
         let keys = match known {
