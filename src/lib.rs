@@ -61,6 +61,8 @@ extern "C-unwind" fn _PG_init() {
         pg::guard::run(|| {
             settings::register()?;
             trust::keys::register_invalidation_callbacks();
+            // A hook that is installed later runs earlier. `session` comes last, because its frames must be
+            // around all that the others and Postgres evaluate for a query, also while it is planned.
             redaction::hooks::install();
             once::install();
             session::executor::install();

@@ -76,7 +76,7 @@ def among_all_settings(checks, cluster, db):
     its name."""
     ours = [
         f"pg_auth_jwt.{name}"
-        for name in ("audit_log", "cache_size", "evaluate_once", "unverified_claims", "require_token", "scope")
+        for name in ("audit_log", "cache_size", "evaluate_once", "require_token", "scope", "unverified_claims")
     ]
     others = ["a.a", "pg_auth.x", "PG_auth_jws.x", "pg_auth_jwt_.x", "zz.z"]
     for before in ([], others, ["pg_auth_jwt.scope"], [*others, "pg_auth_jwt.token", "pg_auth_jwt.audit_log"]):

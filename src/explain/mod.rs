@@ -239,7 +239,7 @@ fn explain(arguments: &Arguments) -> SqlResult {
             let token =
                 encoding::to_server_c_string(&String::from_utf8_lossy(token.unwrap_or_default()));
             counted = sandbox::undone(|| {
-                sandbox::set_local(settings::TOKEN_NAME, &token);
+                sandbox::set_local(settings::table::TOKEN.name, &token);
                 read_claims(&mut policies);
                 count(&facts, &table, &mut policies, command)
             });

@@ -76,7 +76,7 @@ impl Owner {
         let Self::Token(identity) = self else {
             return false;
         };
-        settings::with_token(|token| token == &**identity.token()).unwrap_or(false)
+        settings::token::with(|token| token == &**identity.token()).unwrap_or(false)
     }
 }
 

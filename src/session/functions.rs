@@ -188,7 +188,7 @@ fn set_token(token: &[u8], lifetime: Lifetime) {
         std::ptr::copy_nonoverlapping(token.as_ptr(), value, token.len());
         value.add(token.len()).write(0);
         unguarded::set_config_option(
-            settings::TOKEN_NAME.as_ptr(),
+            settings::table::TOKEN.name.as_ptr(),
             value.cast(),
             pg_sys::GucContext::PGC_USERSET,
             pg_sys::GucSource::PGC_S_SESSION,

@@ -119,8 +119,8 @@ pub fn confirm_execution() -> Result<(), Report> {
 /// The error that a claim function raises where there is no token; `None` where it returns NULL.
 #[inline]
 pub fn without_token() -> Option<Report> {
-    if settings::refuses_foreign()
-        && let Some(name) = settings::foreign::first_set()
+    if settings::refuses_unverified()
+        && let Some(name) = settings::unverified::first_set()
     {
         return Some(errors::unverified_claims_set(&name.to_string_lossy()));
     }
@@ -209,7 +209,7 @@ impl Session {
     /// Whether `current` is still the answer. Called for each row: a few loads and compares.
     #[inline]
     fn is_resolved(&self) -> bool {
-        !settings::token_was_assigned()
+        !settings::token::was_assigned()
             && match self.state.get() {
                 State::Unresolved => false,
                 State::Anonymous => true,
@@ -225,17 +225,17 @@ impl Session {
         self.state.set(State::Unresolved);
         self.current.replace(None);
         self.serial.set(self.serial.get().wrapping_add(1));
-        settings::clear_token_assigned();
+        settings::token::clear_assigned();
         settings::check()?;
         // Without a token no keys are needed, so a new connection reads none.
-        if settings::with_token(<[u8]>::is_empty)? {
+        if settings::token::with(<[u8]>::is_empty)? {
             self.state.set(State::Anonymous);
             return Ok(());
         }
         self.synchronize();
         let now = self.statement.get().time();
         let mut tried = Tried::default();
-        let known = settings::with_token(|token| {
+        let known = settings::token::with(|token| {
             self.verified
                 .get(token, now, &mut tried)
                 .ok_or_else(|| token.to_vec())

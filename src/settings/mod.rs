@@ -1,124 +1,32 @@
-//! The settings `pg_auth_jwt.*`.
+//! The settings `pg_auth_jwt.*`: [`table`] has a row for each.
 
 use std::cell::RefCell;
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use pgrx::guc::{GucContext, GucFlags, GucSetting};
+use pgrx::guc::GucSetting;
 use pgrx::pg_sys;
 
-use crate::errors::token_too_long;
 use crate::pg::report::Report;
-use crate::pg::unguarded;
 
 mod definition;
 mod errors;
-pub mod foreign;
 mod hosts;
 mod placeholders;
+pub mod table;
 mod text;
+pub mod token;
+pub mod unverified;
 
 use definition::Definition;
-use text::Setting;
-
-/// The session's token: the only place where an identity lives. Everything that Postgres does to a
-/// setting (SET LOCAL, rollback, DISCARD ALL, a parallel worker's copy) it also does to the
-/// identity.
-static TOKEN: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
-
-/// How long a token set by `auth.jwt_session_init` lasts where the call does not state it; see
-/// [`Scope`].
-static SCOPE: Setting = Setting::choice(
-    SCOPE_NAME,
-    &[c"session", c"auto", c"transaction"],
-    c"Available values: auto, transaction, session.",
-    c"auto",
-);
-
-/// Verified tokens kept per backend; 256 by default: a pooled backend serves about as many users
-/// between two visits of the same one, at 2 to 4 KiB each.
-static CACHE_SIZE: Setting = Setting::integer(
-    CACHE_SIZE_NAME,
-    0,
-    1_000_000,
-    c"Available values: 0 to 1000000.",
-    c"256",
-);
-
-/// Which verifications are logged; none by default.
-static AUDIT_LOG: Setting = Setting::choice(
-    AUDIT_LOG_NAME,
-    &[c"off", c"failures", c"all"],
-    c"Available values: off, failures, all.",
-    c"off",
-);
-
-/// Whether the planner evaluates claim functions once per execution; on by default. If off, they
-/// are called wherever the query has them, which helps to rule out a problem with the plan.
-static EVALUATE_ONCE: Setting = Setting::boolean(EVALUATE_ONCE_NAME, c"on");
-
-/// Whether a claim function without a token raises an error; off by default. Useful for roles that
-/// never work anonymously: there a missing token means that the application forgot it.
-static REQUIRE_TOKEN: Setting = Setting::boolean(REQUIRE_TOKEN_NAME, c"off");
-
-/// Whether a claim function without a token raises an error where a setting is given in which other
-/// software keeps the user; ignored by default. See [`foreign`].
-static UNVERIFIED_CLAIMS: Setting = Setting::choice(
-    FOREIGN_SETTINGS_NAME,
-    &[c"ignore", c"error"],
-    c"Available values: ignore, error.",
-    c"ignore",
-);
-
-/// The hosts from which keys may be fetched; none by default, because fetching makes the server
-/// call hosts that the extension's owner names, who is no superuser.
-static FETCH_HOSTS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
-
-/// The file with the certificates of the authorities that these hosts' are checked against; empty
-/// by default: those of the operating system.
-static FETCH_CA_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
-
-/// How long `auth.jwt_session_init` waits for a fetch that it has started, in milliseconds; 1 s by
-/// default: most endpoints answer within that, and a login takes no longer.
-static FETCH_WAIT: Setting = Setting::milliseconds(
-    REFRESH_WAIT_NAME,
-    60_000,
-    c"Available values: 0 to 60000 milliseconds.",
-    c"1000",
-);
-
-/// Set when Postgres assigns the token, in any way.
-static TOKEN_ASSIGNED: AtomicBool = AtomicBool::new(true);
+use table::{
+    AUDIT_LOG, CACHE_SIZE, EVALUATE_ONCE, FETCH_CA_FILE, FETCH_HOSTS, FETCH_WAIT, Kind,
+    REQUIRE_TOKEN, SCOPE, TOKEN, UNVERIFIED_CLAIMS, Visit,
+};
 
 /// The prefix of all settings.
 const PREFIX: &CStr = c"pg_auth_jwt";
-
-/// The name of the setting that holds the token.
-pub const TOKEN_NAME: &CStr = c"pg_auth_jwt.token";
-const SCOPE_NAME: &CStr = c"pg_auth_jwt.scope";
-const CACHE_SIZE_NAME: &CStr = c"pg_auth_jwt.cache_size";
-const AUDIT_LOG_NAME: &CStr = c"pg_auth_jwt.audit_log";
-const EVALUATE_ONCE_NAME: &CStr = c"pg_auth_jwt.evaluate_once";
-const REQUIRE_TOKEN_NAME: &CStr = c"pg_auth_jwt.require_token";
-const FOREIGN_SETTINGS_NAME: &CStr = c"pg_auth_jwt.unverified_claims";
-const FETCH_HOSTS_NAME: &CStr = c"pg_auth_jwt.fetch_hosts";
-const FETCH_CA_FILE_NAME: &CStr = c"pg_auth_jwt.fetch_ca_file";
-const REFRESH_WAIT_NAME: &CStr = c"pg_auth_jwt.fetch_wait";
-
-/// The names of all settings.
-const NAMES: [&CStr; 10] = [
-    TOKEN_NAME,
-    SCOPE_NAME,
-    CACHE_SIZE_NAME,
-    AUDIT_LOG_NAME,
-    EVALUATE_ONCE_NAME,
-    REQUIRE_TOKEN_NAME,
-    FOREIGN_SETTINGS_NAME,
-    FETCH_HOSTS_NAME,
-    FETCH_CA_FILE_NAME,
-    REFRESH_WAIT_NAME,
-];
 
 /// Values of `pg_auth_jwt.scope`: what `auth.jwt_session_init` does where `is_local` is NULL.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -151,9 +59,14 @@ thread_local! {
 /// Whether names under our prefix were checked and the prefix was reserved.
 static NAMES_CHECKED: AtomicBool = AtomicBool::new(false);
 
+/// Whether it is the record of one of our settings.
+fn is_ours(record: &placeholders::Record) -> bool {
+    table::ALL.iter().any(|setting| record.is(setting.name))
+}
+
 /// The records of the settings under our prefix.
 fn records() -> Vec<placeholders::Record> {
-    placeholders::with_prefix(b"pg_auth_jwt.", &NAMES)
+    placeholders::with_prefix(b"pg_auth_jwt.", &table::ALL.map(|setting| setting.name))
 }
 
 /// Settings from before the library was loaded are placeholders, and their values are kept when
@@ -165,14 +78,14 @@ fn refuse_to_lose_any(records: &[placeholders::Record]) -> Result<(), Report> {
     // SAFETY: the name is NUL-terminated; GetConfigOption gives NULL for one that is not known, else
     // a NUL-terminated string.
     let holds_token = || unsafe {
-        let value = pg_sys::GetConfigOption(TOKEN_NAME.as_ptr(), true, false);
+        let value = pg_sys::GetConfigOption(TOKEN.name.as_ptr(), true, false);
         !value.is_null() && *value != 0
     };
     let is_lost = |record: &placeholders::Record| {
-        if record.is(TOKEN_NAME) {
+        if record.is(TOKEN.name) {
             holds_token()
         } else {
-            NAMES.iter().any(|name| record.is(name))
+            is_ours(record)
                 && (record.source != PGC_S_DEFAULT || record.reset_source != PGC_S_DEFAULT)
         }
     };
@@ -200,7 +113,7 @@ pub fn register() -> Result<(), Report> {
     let before = records();
     refuse_to_lose_any(&before)?;
     let is_given = |record: &placeholders::Record| record.reset_source == PGC_S_CLIENT;
-    define();
+    table::visit_each(&Define);
     if before.iter().any(is_given) {
         let after = records();
         let gives = |records: &[placeholders::Record], name: &CStr| {
@@ -208,11 +121,11 @@ pub fn register() -> Result<(), Report> {
                 .iter()
                 .any(|record| record.is(name) && is_given(record))
         };
-        let denied = NAMES
+        let denied = table::ALL
             .iter()
-            .find(|name| gives(&before, name) && !gives(&after, name));
-        if let Some(name) = denied {
-            let refusal = errors::setting_denied(&name.to_string_lossy());
+            .find(|setting| gives(&before, setting.name) && !gives(&after, setting.name));
+        if let Some(setting) = denied {
+            let refusal = errors::setting_denied(&setting.name.to_string_lossy());
             REFUSAL.set(Some(refusal.clone()));
             return Err(refusal);
         }
@@ -242,7 +155,7 @@ fn check_names(records: &[placeholders::Record]) {
     let unknown = records.iter().find(|record| {
         record.is_placeholder
             && (PGC_S_ENV_VAR..=PGC_S_CLIENT).contains(&record.reset_source)
-            && !NAMES.iter().any(|name| record.is(name))
+            && !is_ours(record)
     });
     if let Some(record) = unknown {
         let (place, remedy) = text::origin(record.reset_source, &record.name);
@@ -274,211 +187,40 @@ pub fn check() -> Result<(), Report> {
     REFUSAL.with_borrow(|refusal| refusal.clone().map_or(Ok(()), Err))
 }
 
-/// Whether the client, or the role that stores it for a role or a database, may set this value.
-/// `scope = 'session'` takes a superuser: it would make the next user of a shared connection
-/// inherit an identity that they did not ask for.
-///
-/// A check hook calls this: it does not panic and holds nothing that needs a drop.
-fn may_be_given(setting: &Setting, value: c_int) -> bool {
-    if !std::ptr::eq(setting, &raw const SCOPE) || value != Scope::Session as c_int {
-        return true;
-    }
-    // SAFETY: a transaction can read the catalogs. The session's user and not the current one, which may
-    // be the owner of a SECURITY DEFINER function.
-    unguarded::IsTransactionState()
-        && unsafe { unguarded::superuser_arg(unguarded::GetSessionUserId()) }
-}
+/// Defines a setting.
+struct Define;
 
-fn define() {
-    // SAFETY: the hooks change their argument and an atomic, or read the variable: they cannot panic
-    // or raise. SUPERUSER_ONLY would make set_config() fail, which returns what SHOW shows; the show
-    // hook hides the token from superusers too. NO_SHOW_ALL keeps it out of pg_settings, whose
-    // reset_val knows no show hook. Parallel workers get the variable itself (SerializeGUCState).
-    unsafe {
-        Definition {
-            name: TOKEN_NAME,
-            short: c"The JSON Web Token of this session's user.",
-            long: c"Verified at first use; auth.jwt_session_init() also verifies it at once.",
-            setting: &TOKEN,
-            context: pg_sys::GucContext::PGC_USERSET,
-            flags: GucFlags::NO_SHOW_ALL | GucFlags::DISALLOW_IN_FILE,
-            check: Some(check_token),
-            assign: Some(token_assigned),
-            show: Some(show_token),
-        }
-        .define();
-    }
-    text::define::<0>(
-        c"How long a token set by auth.jwt_session_init() lasts where is_local is NULL.",
-        c"auto: in a transaction block until its end, else for the session. \
-          transaction: until the end of the transaction, also where is_local is false. \
-          session: for the session.",
-        GucContext::Userset,
-        GucFlags::default(),
-    );
-    text::define::<1>(
-        c"Number of verified tokens that each backend keeps.",
-        c"From 0, which turns the cache off, to 1000000.",
-        GucContext::Suset,
-        GucFlags::default(),
-    );
-    text::define::<2>(
-        c"Which verifications are written to the server log.",
-        c"off, failures or all.",
-        GucContext::Suset,
-        GucFlags::default(),
-    );
-    text::define::<3>(
-        c"Has the planner evaluate auth.user_id() and the like once per execution.",
-        c"Off, they are evaluated for each row.",
-        GucContext::Userset,
-        GucFlags::EXPLAIN,
-    );
-    text::define::<4>(
-        c"Has auth.user_id() and the like raise an error where there is no token.",
-        c"Off, they return NULL, so that policies match no row.",
-        GucContext::Userset,
-        GucFlags::default(),
-    );
-    text::define::<5>(
-        c"Has auth.user_id() and the like raise an error where another extension's setting has the user.",
-        c"error: where there is no token, and pg_session_jwt.jwt, pg_session_jwt.jwk, request.jwt.claims \
-          or request.jwt.claim.sub is set. ignore: these settings have no effect.",
-        GucContext::Userset,
-        GucFlags::default(),
-    );
-    text::define::<6>(
-        c"How long auth.jwt_session_init() waits for keys that it has fetched.",
-        c"In milliseconds, from 0, which turns the wait off, to 60000.",
-        GucContext::Userset,
-        GucFlags::default(),
-    );
-    define_of_server(
-        FETCH_HOSTS_NAME,
-        c"Hosts from which auth.follow_url() may have keys fetched.",
-        c"Entries are host[:port], *.domain, * or http://host[:port]. Empty: nothing is fetched.",
-        &FETCH_HOSTS,
-        Some(hosts::check),
-        // Names of a network's hosts are no business of those who may only sign in.
-        GucFlags::SUPERUSER_ONLY,
-    );
-    define_of_server(
-        FETCH_CA_FILE_NAME,
-        c"PEM file with the certificate authorities of the hosts of pg_auth_jwt.fetch_hosts.",
-        c"Empty: the operating system's, or else those that come with pg_auth_jwt.",
-        &FETCH_CA_FILE,
-        None,
-        GucFlags::SUPERUSER_ONLY,
-    );
-}
-
-/// Defines a text that only the server's configuration sets.
-fn define_of_server(
-    name: &'static CStr,
-    short: &'static CStr,
-    long: &'static CStr,
-    setting: &'static GucSetting<Option<CString>>,
-    check: pg_sys::GucStringCheckHook,
-    flags: GucFlags,
-) {
-    // SAFETY: the hook neither panics nor raises.
-    unsafe {
-        text::define_keeping(&Definition {
-            name,
-            short,
-            long,
-            setting,
-            context: pg_sys::GucContext::PGC_SIGHUP,
-            flags,
-            check,
-            assign: None,
-            show: None,
-        });
-    }
-}
-
-/// A token comes from the session, never from a default that is stored for a role or a database:
-/// any role may store one for itself (ALTER ROLE ... SET), and where many users share the role,
-/// each of them would start with that user's identity.
-///
-/// The value is replaced by an empty one and not refused: a refusal would quote it.
-unsafe extern "C-unwind" fn check_token(
-    value: *mut *mut c_char,
-    _extra: *mut *mut c_void,
-    source: pg_sys::GucSource::Type,
-) -> bool {
-    use pg_sys::GucSource::{PGC_S_DATABASE_USER, PGC_S_ENV_VAR};
-    if (PGC_S_ENV_VAR..=PGC_S_DATABASE_USER).contains(&source) {
-        // SAFETY: Postgres passes a NUL-terminated copy that it made for this assignment.
-        unsafe {
-            if !(*value).is_null() {
-                **value = 0;
+impl Visit for Define {
+    fn visit<const I: usize>(&self) {
+        let Some(setting) = table::ALL.get(I) else {
+            return;
+        };
+        let (check, assign, show): (
+            pg_sys::GucStringCheckHook,
+            pg_sys::GucStringAssignHook,
+            pg_sys::GucShowHook,
+        ) = match setting.kind {
+            Kind::Token => (Some(token::check), Some(token::assigned), Some(token::show)),
+            Kind::Choice { .. } | Kind::Boolean | Kind::Integer { .. } => {
+                (Some(text::check::<I>), Some(text::assign::<I>), None)
             }
-        }
+            Kind::Hosts => (Some(hosts::check), None, None),
+            Kind::Path => (None, None, None),
+        };
+        let definition = Definition {
+            name: setting.name,
+            short: setting.short,
+            long: setting.long,
+            setting: &setting.text,
+            context: setting.context,
+            flags: setting.flags,
+            check,
+            assign,
+            show,
+        };
+        // SAFETY: the hooks neither panic nor raise, as the heads of their files say.
+        unsafe { text::define_keeping(&definition) };
     }
-    true
-}
-
-/// What SHOW, `current_setting` and `set_config` return instead of the token: only whether there is
-/// one.
-unsafe extern "C-unwind" fn show_token() -> *const c_char {
-    // SAFETY: Postgres keeps the variable pointing to NULL or to a NUL-terminated string.
-    let is_empty = unsafe {
-        let value = *TOKEN.as_ptr();
-        value.is_null() || *value == 0
-    };
-    if is_empty {
-        c"".as_ptr()
-    } else {
-        c"<token>".as_ptr()
-    }
-}
-
-unsafe extern "C-unwind" fn token_assigned(_value: *const c_char, _extra: *mut c_void) {
-    note_token_assigned();
-}
-
-/// Makes the next use check the token again.
-fn note_token_assigned() {
-    TOKEN_ASSIGNED.store(true, Ordering::Relaxed);
-}
-
-/// Whether the token was assigned since [`clear_token_assigned`].
-#[inline]
-pub fn token_was_assigned() -> bool {
-    TOKEN_ASSIGNED.load(Ordering::Relaxed)
-}
-
-/// Must be called before the token is read, so that no assignment is missed.
-pub fn clear_token_assigned() {
-    TOKEN_ASSIGNED.store(false, Ordering::Relaxed);
-}
-
-/// Calls `look` with the token, which is empty if there is none.
-///
-/// The token is borrowed, so `look` must call nothing that could assign the setting.
-///
-/// # Errors
-///
-/// Where it is longer than any token, so that it is never copied: a setting may be as long as a
-/// statement, and if Rust cannot allocate memory it ends the process, and Postgres then restarts
-/// all its processes.
-pub fn with_token<T>(look: impl FnOnce(&[u8]) -> T) -> Result<T, Report> {
-    // SAFETY: Postgres keeps the variable pointing to NULL or to a NUL-terminated string, which
-    // lives until the next assignment.
-    let token = unsafe {
-        let value = *TOKEN.as_ptr();
-        if value.is_null() {
-            c""
-        } else {
-            CStr::from_ptr(value)
-        }
-    };
-    let bytes = token.count_bytes();
-    if bytes > jwt_verify::limits::MAX_TOKEN_BYTES {
-        return Err(token_too_long(bytes));
-    }
-    Ok(look(token.to_bytes()))
 }
 
 /// See [`SCOPE`]. If it cannot be read, the strictest value.
@@ -513,7 +255,7 @@ pub fn evaluate_once() -> bool {
 
 /// See [`FETCH_HOSTS`]. What cannot be UTF-8 names no host.
 pub fn fetch_hosts() -> String {
-    text_of(&FETCH_HOSTS)
+    text_of(&FETCH_HOSTS.text)
 }
 
 /// Whether keys may be fetched from any host.
@@ -523,7 +265,7 @@ pub fn fetching_is_on() -> bool {
 
 /// See [`FETCH_CA_FILE`].
 pub fn fetch_ca_file() -> String {
-    text_of(&FETCH_CA_FILE)
+    text_of(&FETCH_CA_FILE.text)
 }
 
 fn text_of(setting: &'static GucSetting<Option<CString>>) -> String {
@@ -543,6 +285,6 @@ pub fn require_token() -> bool {
 }
 
 /// See [`UNVERIFIED_CLAIMS`]. If it cannot be read, they are refused.
-pub fn refuses_foreign() -> bool {
+pub fn refuses_unverified() -> bool {
     UNVERIFIED_CLAIMS.value() != Some(0)
 }

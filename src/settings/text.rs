@@ -8,10 +8,9 @@
 //! The hooks run outside of pgrx's guard: they allocate nothing and cannot panic. `super::hosts` has the
 //! hook of a list, which does both within a guard of its own.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use pgrx::guc::{GucContext, GucFlags, GucSetting};
 use pgrx::pg_sys;
 use pgrx::pg_sys::GucSource::{
     PGC_S_CLIENT, PGC_S_DATABASE, PGC_S_DATABASE_USER, PGC_S_GLOBAL, PGC_S_SESSION, PGC_S_USER,
@@ -22,9 +21,8 @@ use crate::pg::report::{Report, SqlState};
 use crate::pg::unguarded;
 use crate::settings::definition::Definition;
 use crate::settings::errors;
-
-/// The value of a text that cannot be read.
-const UNREADABLE: c_int = c_int::MIN;
+use crate::settings::table::{self, ALL, Kind, Setting};
+use crate::settings::token;
 
 /// The settings with such a text, by bit.
 static UNREADABLE_SETTINGS: AtomicU32 = AtomicU32::new(0);
@@ -32,90 +30,7 @@ static UNREADABLE_SETTINGS: AtomicU32 = AtomicU32::new(0);
 /// Set while the settings are being defined, when Postgres passes the values of placeholders.
 static DEFINING: AtomicBool = AtomicBool::new(false);
 
-/// The allowed texts of a setting.
-enum Kind {
-    /// One of these names, in any case; its value is the index in the list.
-    Choice(&'static [&'static CStr]),
-    /// Any text that Postgres accepts for a `boolean` setting.
-    Boolean,
-    /// Any text that Postgres accepts for an `integer` setting, in this range, with a unit where
-    /// there are flags for one.
-    Integer(c_int, c_int, c_int),
-}
-
-/// A setting, with the meaning of its present text.
-pub struct Setting {
-    name: &'static CStr,
-    kind: Kind,
-    /// The HINT of a refusal.
-    available: &'static CStr,
-    text: GucSetting<Option<CString>>,
-    value: AtomicI32,
-}
-
 impl Setting {
-    const fn new(
-        name: &'static CStr,
-        kind: Kind,
-        available: &'static CStr,
-        default: &'static CStr,
-    ) -> Self {
-        Self {
-            name,
-            kind,
-            available,
-            text: GucSetting::<Option<CString>>::new(Some(default)),
-            value: AtomicI32::new(UNREADABLE),
-        }
-    }
-
-    /// One of these names, as in an enum setting.
-    pub const fn choice(
-        name: &'static CStr,
-        names: &'static [&'static CStr],
-        available: &'static CStr,
-        default: &'static CStr,
-    ) -> Self {
-        Self::new(name, Kind::Choice(names), available, default)
-    }
-
-    /// Parsed as a `boolean` setting.
-    pub const fn boolean(name: &'static CStr, default: &'static CStr) -> Self {
-        Self::new(name, Kind::Boolean, c"Available values: on, off.", default)
-    }
-
-    /// Parsed as an `integer` setting, from `least` to `most`.
-    pub const fn integer(
-        name: &'static CStr,
-        least: c_int,
-        most: c_int,
-        available: &'static CStr,
-        default: &'static CStr,
-    ) -> Self {
-        Self::new(name, Kind::Integer(least, most, 0), available, default)
-    }
-
-    /// As [`integer`](Self::integer), from 0, with a unit of time; without one, in milliseconds.
-    pub const fn milliseconds(
-        name: &'static CStr,
-        most: c_int,
-        available: &'static CStr,
-        default: &'static CStr,
-    ) -> Self {
-        let kind = Kind::Integer(0, most, pg_sys::GUC_UNIT_MS as c_int);
-        Self::new(name, kind, available, default)
-    }
-
-    /// The meaning of its text: the number, 0 or 1, or the index in the list of names; `None` where
-    /// the text cannot be read.
-    #[inline]
-    pub fn value(&self) -> Option<c_int> {
-        match self.value.load(Ordering::Relaxed) {
-            UNREADABLE => None,
-            value => Some(value),
-        }
-    }
-
     /// Reads a text. Allocates nothing and cannot raise.
     ///
     /// # Safety
@@ -128,7 +43,7 @@ impl Setting {
         // SAFETY: as the caller promises; the two functions of Postgres write to `value` and nothing else.
         unsafe {
             match self.kind {
-                Kind::Choice(names) => {
+                Kind::Choice { names, .. } => {
                     let text = CStr::from_ptr(text).to_bytes();
                     let place = names
                         .iter()
@@ -139,51 +54,17 @@ impl Setting {
                     let mut value = false;
                     unguarded::parse_bool(text, &raw mut value).then(|| c_int::from(value))
                 }
-                Kind::Integer(least, most, flags) => {
+                Kind::Integer {
+                    least, most, unit, ..
+                } => {
                     let mut value = 0;
                     let is_integer =
-                        unguarded::parse_int(text, &raw mut value, flags, std::ptr::null_mut());
+                        unguarded::parse_int(text, &raw mut value, unit, std::ptr::null_mut());
                     (is_integer && (least..=most).contains(&value)).then_some(value)
                 }
+                Kind::Token | Kind::Hosts | Kind::Path => None,
             }
         }
-    }
-}
-
-/// The settings that are parsed here.
-static SETTINGS: [&Setting; 7] = [
-    &super::SCOPE,
-    &super::CACHE_SIZE,
-    &super::AUDIT_LOG,
-    &super::EVALUATE_ONCE,
-    &super::REQUIRE_TOKEN,
-    &super::UNVERIFIED_CLAIMS,
-    &super::FETCH_WAIT,
-];
-
-/// Defines the setting at index `I` of [`SETTINGS`].
-pub fn define<const I: usize>(
-    short: &'static CStr,
-    long: &'static CStr,
-    context: GucContext,
-    flags: GucFlags,
-) {
-    let Some(setting) = SETTINGS.get(I) else {
-        return;
-    };
-    // SAFETY: the hooks keep the rules in the module's description.
-    unsafe {
-        define_keeping(&Definition {
-            name: setting.name,
-            short,
-            long,
-            setting: &setting.text,
-            context: context as isize as _,
-            flags,
-            check: Some(check::<I>),
-            assign: Some(assign::<I>),
-            show: None,
-        });
     }
 }
 
@@ -209,12 +90,12 @@ pub fn is_kept() -> bool {
 /// Refuses an unreadable text where the refusal reaches the one who sets it: SET, ALTER ROLE, a
 /// connection option, a reload of the configuration file (which then keeps the former value). A
 /// text from elsewhere, or one that was accepted before the library was loaded, is kept.
-unsafe extern "C-unwind" fn check<const I: usize>(
+pub unsafe extern "C-unwind" fn check<const I: usize>(
     text: *mut *mut c_char,
     _extra: *mut *mut c_void,
     source: pg_sys::GucSource::Type,
 ) -> bool {
-    let Some(setting) = SETTINGS.get(I) else {
+    let Some(setting) = ALL.get(I) else {
         return true;
     };
     // SAFETY: Postgres passes a NUL-terminated text or NULL. The messages are read only, and live
@@ -230,41 +111,53 @@ unsafe extern "C-unwind" fn check<const I: usize>(
             {
                 return true;
             }
-            pg_sys::GUC_check_errhint_string = setting.available.as_ptr().cast_mut();
+            pg_sys::GUC_check_errhint_string = setting.available().as_ptr().cast_mut();
             return false;
         };
-        if source >= PGC_S_CLIENT && !super::may_be_given(setting, value) {
+        if source >= PGC_S_CLIENT
+            && let Kind::Choice {
+                of_superuser: Some(of_superuser),
+                ..
+            } = &setting.kind
+            && of_superuser.value == value
+            && !is_of_superuser()
+        {
             unguarded::GUC_check_errcode(SqlState::INSUFFICIENT_PRIVILEGE.encoded());
-            pg_sys::GUC_check_errmsg_string =
-                c"permission denied to set parameter \"pg_auth_jwt.scope\" to \"session\""
-                    .as_ptr()
-                    .cast_mut();
-            pg_sys::GUC_check_errhint_string =
-                c"A single token is set for the session with is_local => false."
-                    .as_ptr()
-                    .cast_mut();
+            pg_sys::GUC_check_errmsg_string = of_superuser.message.as_ptr().cast_mut();
+            pg_sys::GUC_check_errhint_string = of_superuser.hint.as_ptr().cast_mut();
             return false;
         }
         true
     }
 }
 
-unsafe extern "C-unwind" fn assign<const I: usize>(text: *const c_char, _extra: *mut c_void) {
-    let (Some(setting), Ok(place)) = (SETTINGS.get(I), u32::try_from(I)) else {
+/// Whether the client is a superuser, or the role is that stores a value for a role or a database. The
+/// session's user and not the current one, which may be the owner of a SECURITY DEFINER function.
+///
+/// A check hook calls this: it does not panic and holds nothing that needs a drop.
+fn is_of_superuser() -> bool {
+    // SAFETY: a transaction can read the catalogs.
+    unguarded::IsTransactionState()
+        && unsafe { unguarded::superuser_arg(unguarded::GetSessionUserId()) }
+}
+
+/// Notes the meaning of a text that Postgres assigns.
+pub unsafe extern "C-unwind" fn assign<const I: usize>(text: *const c_char, _extra: *mut c_void) {
+    let (Some(setting), Ok(place)) = (ALL.get(I), u32::try_from(I)) else {
         return;
     };
     let bit = 1_u32.wrapping_shl(place);
     // SAFETY: Postgres passes a NUL-terminated text or NULL.
     match unsafe { setting.read(text) } {
         Some(value) => {
-            setting.value.store(value, Ordering::Relaxed);
+            setting.set_value(Some(value));
             UNREADABLE_SETTINGS.fetch_and(!bit, Ordering::Relaxed);
         }
         None => {
-            setting.value.store(UNREADABLE, Ordering::Relaxed);
+            setting.set_value(None);
             UNREADABLE_SETTINGS.fetch_or(bit, Ordering::Relaxed);
             // So that an identity from before is not used any longer.
-            super::note_token_assigned();
+            token::note_assigned();
         }
     }
 }
@@ -285,9 +178,8 @@ pub fn all_readable() -> Result<(), Report> {
 #[cold]
 fn unreadable(bits: u32) -> Report {
     let place = usize::try_from(bits.trailing_zeros()).unwrap_or(0);
-    let Some(setting) = SETTINGS.get(place) else {
-        return errors::setting_denied("pg_auth_jwt");
-    };
+    // No setting has another bit.
+    let setting = ALL.get(place).copied().unwrap_or(&table::SCOPE);
     let name = setting.name.to_string_lossy();
     let text = setting.text.get().unwrap_or_default();
     let source = super::records()
@@ -298,7 +190,7 @@ fn unreadable(bits: u32) -> Report {
     errors::setting_unreadable(
         &name,
         &from_server_lossy(&text.into_bytes()),
-        &setting.available.to_string_lossy(),
+        &setting.available().to_string_lossy(),
         &place,
         &remedy,
     )
