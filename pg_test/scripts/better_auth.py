@@ -19,7 +19,7 @@ API = "https://api.test.example"
 
 def doc_sql(name):
     """From the documentation."""
-    return shell('"$ROOT/pg_test/doc_sql" docs/operations.md "$1"', name)
+    return shell('"$ROOT/pg_test/doc_sql" docs/following.md "$1"', name)
 
 
 SCHEMA = """

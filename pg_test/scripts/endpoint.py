@@ -555,13 +555,13 @@ def certificates(checks, cluster, db, endpoint, place):
 
 
 def doc_sql(name):
-    """The statements of a block of docs/operations.md."""
-    text = shell('"$ROOT/pg_test/doc_sql" docs/operations.md "$1"', name)
+    """The statements of a block of docs/fetching.md."""
+    text = shell('"$ROOT/pg_test/doc_sql" docs/fetching.md "$1"', name)
     return [statement for statement in re.sub("--.*", "", text).split(";") if statement.strip()]
 
 
 def documented(checks, cluster, db, endpoint, names):
-    """As docs/operations.md has it: for https://auth.example.com, at a public address."""
+    """As docs/fetching.md has it: for https://auth.example.com, at a public address."""
     root, owner, session = cluster.session(db, "postgres"), cluster.session(db, "owner_role"), cluster.session(db)
     issuer, path = "https://auth.example.com", "/.well-known/openid-configuration"
     names.set("auth.example.com", "93.184.216.34")
