@@ -4,19 +4,21 @@ that alternate between the two, and their medians. Writes docs/performance.md an
 docs/performance.svg.
 
   bench/run.py [PART ...]    parts: scans indexes skew transactions connections instructions keys
-  sizes memory verifier
+                             followed sizes memory verifier
 
 Without parts it runs all of them; `instructions` only where valgrind is. With parts it replaces
-their tables and leaves the others as they are. The extension must be
-installed (scripts/install)."""
+their tables, each with its date and commit, and leaves the others as they are. The extension must
+be installed (scripts/install)."""
 
 import contextlib
+import datetime
 import json
 import os
 import re
 import statistics
 import subprocess
 import sys
+import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -67,12 +69,13 @@ class Results:
         self.figures = {}
         self.part = None
 
-    def section(self, title, columns):
+    def section(self, title, columns, about=""):
+        """`about` is what the title is too short for."""
         print(f"\n{title}")
-        self.sections.setdefault(self.part, []).append((title, columns, []))
+        self.sections.setdefault(self.part, []).append((title, about, columns, []))
 
     def row(self, *cells):
-        self.sections[self.part][-1][2].append(cells)
+        self.sections[self.part][-1][-1].append(cells)
         print("   " + "  ".join(str(cell) for cell in cells))
 
 
@@ -255,9 +258,10 @@ def skew(cluster, db, results):
     """One user who owns nine tenths of a table, and one who owns as much as most."""
     owner = skewed.make(cluster, db)
     results.section(
-        f"{skewed.ROWS:,} rows of `docs`, of which `heavy` owns {skewed.USERS['heavy']:,} and a thousand others {skewed.USERS['u5']} "
-        "each: `auth.user_id()` against the same with `evaluate_once` off, that is Postgres's own plan",
+        f"{skewed.ROWS:,} rows, most of them one user's",
         ("statement", "as", "ratio", "goal", "ms", "ms, off", "pages", "pages, off", "plan", "plan, off"),
+        f"`heavy` owns {skewed.USERS['heavy']:,} rows of `docs`, and a thousand others {skewed.USERS['u5']} each. `auth.user_id()` "
+        "against the same with `evaluate_once` off, that is Postgres's own plan.",
     )
     for statement in (skewed.ALL, skewed.SOME, skewed.JOINED, skewed.PAGE, skewed.INDEX):
         if statement == skewed.INDEX:
@@ -356,9 +360,10 @@ def transactions(cluster, db, results):
     users = {"jwt_session_init": "pooled", "set_config": "authenticated"}
     variables = (("token", tokens.token(ALICE)), ("claims", CLAIMS))
     results.section(
-        "The pooled transaction `BEGIN; SELECT auth.jwt_session_init($1, true); SELECT …; COMMIT` with a token seen before, "
-        "against the same with `set_config('request.jwt.claims', $1, true)`, both at the same time, each on so many connections",
+        "The pooled transaction",
         ("connections of each", "rate", "goal", "per second", "set_config per second"),
+        "`BEGIN; SELECT auth.jwt_session_init($1, true); SELECT …; COMMIT` with a token seen before, against the same with "
+        "`set_config('request.jwt.claims', $1, true)`, both at the same time, each on so many connections.",
     )
     across = (1, 2, 4, 8, 16)
     curves = {name: [] for name in scripts}
@@ -439,8 +444,9 @@ def instructions(cluster, db, results):
             )
         }
     results.section(
-        "The backend's instructions (callgrind): a transaction, a statement without claim functions, and what a new connection's first statement takes more than `SELECT 1`",
+        "The backend's instructions (callgrind)",
         ("what", "against", "ratio", "instructions", "more"),
+        "Of a transaction, of a statement without claim functions, and of a new connection's first statement.",
     )
     ours, theirs = each.values()
     results.row("`jwt_session_init`", "`set_config`", f"{ours / theirs:.3f}×", f"{ours:,.0f}", f"{ours - theirs:+,.0f}")
@@ -502,8 +508,9 @@ def connections(cluster, db, results):
         cpu = {name: [] for name in parts}
         ms = Rounds(milliseconds, list(parts), 400)
     results.section(
-        "A new connection and its first statements: until they are answered, and the backend's own time",
+        "A new connection and its first statements",
         ("statements", "against `SELECT 1`", "more", "goal", "ms in all", "more of the backend's CPU time"),
+        "Time until they are answered, and the backend's own time.",
     )
     for name in parts:
         against = (
@@ -705,8 +712,7 @@ def connections_among_keys(cluster, results, title, columns, in_words, name, tok
     together = Rounds(crowd, sizes)
     busy = lambda which: statistics.median(crowd.busy[which][1:])
     results.section(
-        f"{title}: private memory and time of a new connection's first token; the first use of a known token after a change; "
-        "the same by 200 connections at once, and their CPU",
+        title,
         (
             *columns,
             "ratios",
@@ -717,6 +723,8 @@ def connections_among_keys(cluster, results, title, columns, in_words, name, tok
             "200 connections, ms",
             "ms of CPU",
         ),
+        "Private memory and time of a new connection's first token; the first use of a known token after a change; the same "
+        "by 200 connections at once, and their CPU.",
     )
     kib = {which: statistics.median(values[1:]) for which, values in connect.memory.items()}
     for which in sizes:
@@ -804,6 +812,16 @@ def verifier(_cluster, _db, results):
 PARTS = (scans, indexes, skew, transactions, connections, instructions, keys, followed, sizes, memory, verifier)
 
 
+def commit():
+    """The commit that is measured."""
+
+    def git(*arguments):
+        return subprocess.run(["git", *arguments], cwd=ROOT, check=False, text=True, stdout=subprocess.PIPE)
+
+    is_changed = git("diff", "--quiet", "HEAD", "--", "src", "crates", "sql").returncode != 0
+    return git("rev-parse", "--short", "HEAD").stdout.strip() + (" with changes" if is_changed else "")
+
+
 def write(results):
     """Puts the tables of the parts that were run in the place of those that are there."""
     path = f"{ROOT}/docs/performance.md"
@@ -814,9 +832,15 @@ def write(results):
     former, rest = rest.split(end)
     parts = dict(re.findall(r"<!-- part: (\w+) -->\n(.*?)(?=<!-- part: |\Z)", former, re.S))
     for part, sections in results.sections.items():
-        lines = []
-        for title, columns, rows in sections:
-            lines += ["", f"### {title}", "", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+        lines = ["", f"Measured on {datetime.date.today()} at {commit()}."]
+        for title, about, columns, rows in sections:
+            lines += [
+                "",
+                f"### {title}",
+                "",
+                *([textwrap.fill(about, 120, break_on_hyphens=False), ""] if about else []),
+            ]
+            lines += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
             lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
         parts[part] = "\n".join(lines) + "\n\n"
     tables = "".join(
