@@ -6,7 +6,7 @@ CREATE FUNCTION auth.admit_key() RETURNS trigger
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pg_auth_jwt_admit_key';
 COMMENT ON FUNCTION auth.admit_key() IS
-    'trigger: refuses what is no acceptable key, and fills in kid, alg and thumbprint';
+    'trigger: refuses keys that are not acceptable, and fills in kid, alg, thumbprint and name';
 
 CREATE FUNCTION auth.keys_changed() RETURNS trigger
     LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -26,7 +26,7 @@ CREATE FUNCTION auth.endpoint_changed() RETURNS trigger
     LANGUAGE c VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'pg_auth_jwt_endpoint_changed';
 COMMENT ON FUNCTION auth.endpoint_changed() IS
-    'trigger: makes it known to every backend that fetched keys count for a shorter time';
+    'trigger: announces to every backend that fetched keys count for a shorter time';
 
 -- For everyone, as pg_trigger is.
 CREATE FUNCTION auth.list_triggers()
@@ -34,7 +34,7 @@ CREATE FUNCTION auth.list_triggers()
     LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 14
     AS 'MODULE_PATHNAME', 'pg_auth_jwt_list_triggers';
 COMMENT ON FUNCTION auth.list_triggers() IS
-    'the triggers that the key tables need, whether they are there and fire, and what mends them';
+    'triggers that the key tables need, with their state and the statement that repairs each';
 
 -- A function, and not the text of the CHECK: each new connection reads the constraints of the table, and this one
 -- is so long that it took a tenth of the first sign-in. Only a write calls it. What passes is read by
@@ -68,4 +68,4 @@ CREATE FUNCTION auth.source_is_known(source jsonb) RETURNS boolean
     ELSE false
     END IS TRUE $$;
 COMMENT ON FUNCTION auth.source_is_known(jsonb) IS
-    'whether it says where keys come from, as auth.follow() and auth.follow_url() write it';
+    'true for a value of auth.issuers.source that auth.follow() or auth.follow_url() could have written';

@@ -1,7 +1,7 @@
--- Issuers whose keys are fetched from a URL. The keys are rows of auth.jwks; here is what the refreshing
--- process has to know from one time to the next, and which keys it must not store again.
+-- Issuers whose keys are fetched from a URL. The keys are rows of auth.jwks; these tables hold the state
+-- of fetching, and the keys that must not be stored again.
 
--- Nothing announces what a refresh writes here: one that changes no key makes no backend read
+-- Nothing announces the writes of a fetch here: a fetch that changes no key makes no backend read
 -- anything again.
 CREATE TABLE auth.endpoints (
     issuer text COLLATE pg_catalog."C" PRIMARY KEY,
@@ -26,37 +26,37 @@ CREATE TABLE auth.endpoints (
         CONSTRAINT unknown_key_wait_positive CHECK (unknown_key_wait OPERATOR(pg_catalog.>) 0)
 );
 COMMENT ON TABLE auth.endpoints IS 'state of fetching, one row for each issuer with a URL';
-COMMENT ON COLUMN auth.endpoints.issuer IS 'whose keys they are';
-COMMENT ON COLUMN auth.endpoints.url IS 'the URL that is fetched';
-COMMENT ON COLUMN auth.endpoints.jwks_uri IS 'where the discovery document says that the keys are';
-COMMENT ON COLUMN auth.endpoints.etag IS 'the ETag of the last new answer';
-COMMENT ON COLUMN auth.endpoints.etag_digest IS 'a digest of the rows as they were stored then: the ETag is sent while they are the same';
-COMMENT ON COLUMN auth.endpoints.answer_date IS 'the Date of the latest answer';
-COMMENT ON COLUMN auth.endpoints.last_modified IS 'the Last-Modified of the latest answer';
-COMMENT ON COLUMN auth.endpoints.last_success IS 'when the keys were last fetched; auth.issuers.max_stale counts from here';
-COMMENT ON COLUMN auth.endpoints.last_attempt IS 'when the last fetch began';
-COMMENT ON COLUMN auth.endpoints.outcome IS 'of the last fetch; NULL while it runs';
-COMMENT ON COLUMN auth.endpoints.failures IS 'how many fetches failed since the last success';
-COMMENT ON COLUMN auth.endpoints.last_error IS 'why the last fetch failed';
-COMMENT ON COLUMN auth.endpoints.note IS 'what the last success left out, and why';
-COMMENT ON COLUMN auth.endpoints.next_attempt IS 'when the next fetch is due';
-COMMENT ON COLUMN auth.endpoints.unknown_key_after IS 'from when on a token with an unknown key id may cause a fetch';
+COMMENT ON COLUMN auth.endpoints.issuer IS 'issuer of the keys';
+COMMENT ON COLUMN auth.endpoints.url IS 'URL that is fetched';
+COMMENT ON COLUMN auth.endpoints.jwks_uri IS 'URL of the keys, as the discovery document names it';
+COMMENT ON COLUMN auth.endpoints.etag IS 'ETag of the last new answer';
+COMMENT ON COLUMN auth.endpoints.etag_digest IS 'digest of the keys stored then: the ETag is sent while they are the same';
+COMMENT ON COLUMN auth.endpoints.answer_date IS 'Date of the latest answer';
+COMMENT ON COLUMN auth.endpoints.last_modified IS 'Last-Modified of the latest answer';
+COMMENT ON COLUMN auth.endpoints.last_success IS 'time of the last successful fetch, from which auth.issuers.max_stale counts';
+COMMENT ON COLUMN auth.endpoints.last_attempt IS 'time at which the last fetch began';
+COMMENT ON COLUMN auth.endpoints.outcome IS 'outcome of the last fetch; NULL while it runs';
+COMMENT ON COLUMN auth.endpoints.failures IS 'number of failed fetches since the last success';
+COMMENT ON COLUMN auth.endpoints.last_error IS 'reason why the last fetch failed';
+COMMENT ON COLUMN auth.endpoints.note IS 'keys that the last success left out, and the reason';
+COMMENT ON COLUMN auth.endpoints.next_attempt IS 'time at which the next fetch is due';
+COMMENT ON COLUMN auth.endpoints.unknown_key_after IS 'time from which on a token with an unknown key may cause a fetch';
 COMMENT ON COLUMN auth.endpoints.unknown_key_wait IS 'seconds between two such fetches';
 COMMENT ON CONSTRAINT outcome_known ON auth.endpoints IS 'outcomes of auth.refresh() that a finished fetch leaves';
 COMMENT ON CONSTRAINT failures_not_negative ON auth.endpoints IS 'a count';
 COMMENT ON CONSTRAINT unknown_key_wait_positive ON auth.endpoints IS 'a length of time';
 
--- Where the owner shortens the time for which keys count, backends that know the keys are told. A
--- refresh never makes last_success earlier, except where the clock was set back.
+-- Backends that know the keys are told if the owner shortens the time for which keys count. A fetch
+-- never makes last_success earlier, unless the clock was set back.
 CREATE TRIGGER endpoints_deleted AFTER DELETE ON auth.endpoints
     FOR EACH ROW EXECUTE FUNCTION auth.endpoint_changed();
 CREATE TRIGGER endpoints_changed AFTER UPDATE ON auth.endpoints
     FOR EACH ROW EXECUTE FUNCTION auth.endpoint_changed();
 CREATE TRIGGER endpoints_truncated AFTER TRUNCATE ON auth.endpoints
     FOR EACH STATEMENT EXECUTE FUNCTION auth.endpoint_changed();
-COMMENT ON TRIGGER endpoints_deleted ON auth.endpoints IS 'makes known to every backend that keys do not count any more';
-COMMENT ON TRIGGER endpoints_changed ON auth.endpoints IS 'makes known to every backend that keys count for a shorter time';
-COMMENT ON TRIGGER endpoints_truncated ON auth.endpoints IS 'makes known to every backend that keys do not count any more';
+COMMENT ON TRIGGER endpoints_deleted ON auth.endpoints IS 'announces to every backend that keys no longer count';
+COMMENT ON TRIGGER endpoints_changed ON auth.endpoints IS 'announces to every backend that keys count for a shorter time';
+COMMENT ON TRIGGER endpoints_truncated ON auth.endpoints IS 'announces to every backend that keys no longer count';
 ALTER TABLE auth.endpoints ENABLE ALWAYS TRIGGER endpoints_deleted;
 ALTER TABLE auth.endpoints ENABLE ALWAYS TRIGGER endpoints_changed;
 ALTER TABLE auth.endpoints ENABLE ALWAYS TRIGGER endpoints_truncated;
@@ -69,9 +69,9 @@ CREATE TABLE auth.withdrawn_keys (
 );
 COMMENT ON TABLE auth.withdrawn_keys IS
     'fetched keys that were deleted by hand, or noted here by hand: they do not count, even if the issuer still publishes them';
-COMMENT ON COLUMN auth.withdrawn_keys.issuer IS 'whose key it was';
+COMMENT ON COLUMN auth.withdrawn_keys.issuer IS 'issuer of the key';
 COMMENT ON COLUMN auth.withdrawn_keys.thumbprint IS 'RFC 7638, SHA-256';
-COMMENT ON COLUMN auth.withdrawn_keys.withdrawn_at IS 'when it was deleted';
+COMMENT ON COLUMN auth.withdrawn_keys.withdrawn_at IS 'time at which it was deleted or noted';
 
 -- SECURITY DEFINER: a role that may delete a key need not have a right on auth.withdrawn_keys.
 CREATE FUNCTION auth.note_withdrawn() RETURNS trigger
@@ -82,7 +82,7 @@ COMMENT ON FUNCTION auth.note_withdrawn() IS
     'trigger: notes fetched keys that are deleted by hand, so that they are not stored again, and deletes their other names';
 
 -- Not ENABLE ALWAYS: a subscriber of a logical replication gets the rows of auth.withdrawn_keys
--- themselves, and there the refreshing process of the publisher deletes keys too.
+-- themselves, and the publisher's fetching process deletes keys there too.
 CREATE TRIGGER key_withdrawn AFTER DELETE OR UPDATE ON auth.jwks
     FOR EACH ROW EXECUTE FUNCTION auth.note_withdrawn();
 CREATE TRIGGER keys_withdrawn BEFORE TRUNCATE ON auth.jwks
@@ -112,7 +112,7 @@ CREATE FUNCTION auth.follow_url(issuer text, url text DEFAULT NULL, audience tex
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pg_auth_jwt_follow_url';
 COMMENT ON FUNCTION auth.follow_url(text, text, text[]) IS
-    'has the issuer''s keys fetched from a URL again and again; url NULL: the one that the issuer''s OpenID discovery document names';
+    'has the issuer''s keys fetched from a URL again and again; url NULL: from the URL in the issuer''s discovery document';
 
 CREATE FUNCTION auth.refresh(issuer text DEFAULT NULL) RETURNS TABLE (issuer text, outcome text, detail text)
     LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10

@@ -8,4 +8,4 @@ CREATE FUNCTION auth.explain_access(
     SET escape_string_warning = off
     AS 'MODULE_PATHNAME', 'pg_auth_jwt_explain_access';
 COMMENT ON FUNCTION auth.explain_access(regclass, text, text, name) IS
-    'which rows a role sees with a token, policy by policy, and why; changes nothing and shows no row';
+    'counts the rows that a role sees with a token, policy by policy, and says why; changes nothing and shows no row';

@@ -1017,4 +1017,4 @@ SELECT f.level, f.code, f.object, f.detail, f.fix
  ORDER BY array_position('{error,warning,info}'::text[], f.level), f.code, f.object, f.detail
 $lint$;
 COMMENT ON FUNCTION auth.lint() IS
-    'what is wrong, or likely to be, with how row-level security is set up, and the statement that corrects it';
+    'lists mistakes in the set-up of row-level security, certain and likely ones, each with the statement that corrects it';

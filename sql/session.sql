@@ -3,7 +3,7 @@ CREATE FUNCTION auth.jwt_session_init(token text, is_local boolean DEFAULT NULL)
     LANGUAGE c VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'pg_auth_jwt_session_init';
 COMMENT ON FUNCTION auth.jwt_session_init(text, boolean) IS
-    'verifies a token and sets it: for the transaction (is_local true), for the session (false), or NULL: for the transaction in a transaction block, else for the session; token NULL ends the token session';
+    'verifies a token and sets it: for the transaction (is_local true) or the session (false); is_local NULL: for the transaction in a transaction block, else for the session; token NULL ends the token session';
 
 -- For callers that name the argument as pg_session_jwt does: jwt => '...'. `varchar` and not `text`,
 -- because Postgres finds f(text) and f(text, boolean DEFAULT NULL) ambiguous. This way each call finds
@@ -20,11 +20,11 @@ CREATE FUNCTION auth.verify(token text) RETURNS jsonb
     LANGUAGE c STABLE STRICT PARALLEL SAFE
     AS 'MODULE_PATHNAME', 'pg_auth_jwt_verify';
 COMMENT ON FUNCTION auth.verify(text) IS
-    'the claims of a good token, or the error that it would raise; touches no session';
+    'returns the claims of a good token, or raises the error of a bad one; touches no session';
 
 CREATE FUNCTION auth.inspect(token text)
     RETURNS TABLE (step text, ok boolean, detail text)
     LANGUAGE c STABLE STRICT PARALLEL SAFE ROWS 15
     AS 'MODULE_PATHNAME', 'pg_auth_jwt_inspect';
 COMMENT ON FUNCTION auth.inspect(text) IS
-    'why a token is or is not accepted, step by step; raises nothing for a bad one';
+    'says step by step why a token is or is not accepted; raises nothing for a bad one';

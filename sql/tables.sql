@@ -31,24 +31,24 @@ CREATE TABLE auth.issuers (
     max_stale interval DEFAULT '7 days'
         CONSTRAINT max_stale_not_negative CHECK (max_stale OPERATOR(pg_catalog.>=) '0 s'::pg_catalog.interval)
 );
-COMMENT ON TABLE auth.issuers IS 'whose tokens are accepted, and on what terms';
-COMMENT ON COLUMN auth.issuers.issuer IS 'the exact iss that a token must carry; * accepts any or none';
-COMMENT ON COLUMN auth.issuers.audience IS 'a token must carry one of these in aud; NULL: not checked';
-COMMENT ON COLUMN auth.issuers.algorithms IS 'what a token may be signed with; NULL: every asymmetric algorithm';
+COMMENT ON TABLE auth.issuers IS 'issuers whose tokens are accepted, and the rules for these';
+COMMENT ON COLUMN auth.issuers.issuer IS 'exact iss that a token must carry; * accepts any or none';
+COMMENT ON COLUMN auth.issuers.audience IS 'values of aud of which a token must carry one; NULL: not checked';
+COMMENT ON COLUMN auth.issuers.algorithms IS 'algorithms that a token may be signed with; NULL: every asymmetric algorithm';
 COMMENT ON COLUMN auth.issuers.required_claims IS 'claims that a token must carry';
-COMMENT ON COLUMN auth.issuers.leeway IS 'how far the issuer''s clock may differ';
-COMMENT ON COLUMN auth.issuers.max_age IS 'how old a token may be, from its iat; NULL: any age';
+COMMENT ON COLUMN auth.issuers.leeway IS 'tolerated difference between the issuer''s clock and this one';
+COMMENT ON COLUMN auth.issuers.max_age IS 'maximum age of a token, from its iat; NULL: any age';
 COMMENT ON COLUMN auth.issuers.token_types IS 'accepted values of typ; a token without it counts as JWT; NULL: not checked';
 COMMENT ON COLUMN auth.issuers.enabled IS 'false: no token of this issuer is accepted';
-COMMENT ON COLUMN auth.issuers.source IS 'where the keys come from, as auth.follow() and auth.follow_url() write it; NULL: auth.init() or SQL';
+COMMENT ON COLUMN auth.issuers.source IS 'source of the keys, as auth.follow() and auth.follow_url() write it; NULL: auth.init() or SQL';
 COMMENT ON COLUMN auth.issuers.max_stale IS
-    'how long fetched keys are trusted after the last time that they could be fetched; NULL: for ever';
+    'time for which fetched keys are trusted after the last successful fetch; NULL: for ever';
 COMMENT ON CONSTRAINT issuer_not_empty ON auth.issuers IS 'the row * is for tokens without iss';
-COMMENT ON CONSTRAINT audience_not_empty ON auth.issuers IS 'an empty list would accept no token';
+COMMENT ON CONSTRAINT audience_not_empty ON auth.issuers IS 'no empty list, which would accept no token';
 COMMENT ON CONSTRAINT algorithms_known ON auth.issuers IS 'the JWA names that pg_auth_jwt verifies';
 COMMENT ON CONSTRAINT required_claims_named ON auth.issuers IS 'no NULL elements';
 COMMENT ON CONSTRAINT leeway_not_negative ON auth.issuers IS 'a leeway only extends the times';
-COMMENT ON CONSTRAINT max_age_positive ON auth.issuers IS 'an age of zero would accept no token';
+COMMENT ON CONSTRAINT max_age_positive ON auth.issuers IS 'no age of zero, which would accept no token';
 COMMENT ON CONSTRAINT source_known ON auth.issuers IS 'as auth.follow() and auth.follow_url() write it';
 COMMENT ON CONSTRAINT max_stale_not_negative ON auth.issuers IS 'a length of time';
 COMMENT ON CONSTRAINT token_types_named ON auth.issuers IS 'no NULL elements';
@@ -68,16 +68,16 @@ CREATE TABLE auth.jwks (
 -- sessions.
 CREATE UNIQUE INDEX jwks_kid_key ON auth.jwks
     (issuer, kid, (jwk OPERATOR(pg_catalog.->>) 'kty'), (COALESCE(alg, '') COLLATE pg_catalog."C"));
-COMMENT ON TABLE auth.jwks IS 'the issuers'' keys; one key may have several rows, one for each of its names';
-COMMENT ON COLUMN auth.jwks.issuer IS 'whose key it is';
-COMMENT ON COLUMN auth.jwks.kid IS 'key id: the JWK''s kid, or one given here where the JWK has none';
-COMMENT ON COLUMN auth.jwks.jwk IS 'the key, as RFC 7517 writes it';
-COMMENT ON COLUMN auth.jwks.alg IS 'the only algorithm that the key takes; NULL: those of its type and curve';
+COMMENT ON TABLE auth.jwks IS 'keys of the issuers; one key may have several rows, one for each of its names';
+COMMENT ON COLUMN auth.jwks.issuer IS 'issuer of the key';
+COMMENT ON COLUMN auth.jwks.kid IS 'key id: the kid of the JWK, or one given here if the JWK has none';
+COMMENT ON COLUMN auth.jwks.jwk IS 'key, as RFC 7517 writes it';
+COMMENT ON COLUMN auth.jwks.alg IS 'only algorithm that the key takes; NULL: those of its type and curve';
 COMMENT ON COLUMN auth.jwks.thumbprint IS 'RFC 7638, SHA-256; filled in by trigger';
-COMMENT ON COLUMN auth.jwks.name IS 'alg and kid of the row, which tell the names of one key apart; filled in by trigger';
-COMMENT ON COLUMN auth.jwks.created_at IS 'when the key was first stored';
-COMMENT ON COLUMN auth.jwks.expires_at IS 'the key is not used from this time on; NULL: no limit';
-COMMENT ON INDEX auth.jwks_kid_key IS 'an issuer''s kid names one key of each type, once for each alg';
+COMMENT ON COLUMN auth.jwks.name IS 'alg and kid of the row, which distinguish the names of one key; filled in by trigger';
+COMMENT ON COLUMN auth.jwks.created_at IS 'time at which the key was first stored';
+COMMENT ON COLUMN auth.jwks.expires_at IS 'time from which on the key is not used; NULL: no limit';
+COMMENT ON INDEX auth.jwks_kid_key IS 'a kid of an issuer names one key of each type, once for each alg';
 
 CREATE TRIGGER admit_key BEFORE INSERT OR UPDATE ON auth.jwks
     FOR EACH ROW EXECUTE FUNCTION auth.admit_key();
@@ -107,10 +107,10 @@ CREATE TRIGGER issuers_changed AFTER INSERT OR UPDATE OR DELETE ON auth.issuers
     FOR EACH ROW EXECUTE FUNCTION auth.keys_changed();
 CREATE TRIGGER issuers_truncated AFTER TRUNCATE ON auth.issuers
     FOR EACH STATEMENT EXECUTE FUNCTION auth.keys_changed();
-COMMENT ON TRIGGER keys_changed ON auth.jwks IS 'makes the change known to every backend';
-COMMENT ON TRIGGER keys_truncated ON auth.jwks IS 'makes the change known to every backend';
-COMMENT ON TRIGGER issuers_changed ON auth.issuers IS 'makes the change known to every backend';
-COMMENT ON TRIGGER issuers_truncated ON auth.issuers IS 'makes the change known to every backend';
+COMMENT ON TRIGGER keys_changed ON auth.jwks IS 'announces the change to every backend';
+COMMENT ON TRIGGER keys_truncated ON auth.jwks IS 'announces the change to every backend';
+COMMENT ON TRIGGER issuers_changed ON auth.issuers IS 'announces the change to every backend';
+COMMENT ON TRIGGER issuers_truncated ON auth.issuers IS 'announces the change to every backend';
 
 -- Also under session_replication_role = replica: replicated keys count like others.
 ALTER TABLE auth.jwks ENABLE ALWAYS TRIGGER admit_key;
