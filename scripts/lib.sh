@@ -44,9 +44,26 @@ as_root() {
     fi
 }
 
+# Whether the first version is older than the second one.
+is_older() { [ "$1" != "$2" ] && [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
+
+# The Rust that the package declares in Cargo.toml, because pgrx does; and the oldest one that builds it.
+declared_rust() { sed -n '/^\[package\]/,/^\[lib\]/s/^rust-version = "\(.*\)"$/\1/p' "$ROOT/Cargo.toml"; }
+oldest_rust() { sed -n '/^\[workspace.package\]/,/^$/s/^rust-version = "\(.*\)"$/\1/p' "$ROOT/Cargo.toml"; }
+
+# For commands of cargo that build what needs pgrx: --ignore-rust-version where rustc is older than declared.
+older_rust=()
+use_installed_rust() {
+    choose_toolchain
+    local found
+    if found=$(rustc --version 2>/dev/null) && read -r _ found _ <<<"$found" && is_older "$found" "$(declared_rust)"; then
+        older_rust=(--ignore-rust-version)
+    fi
+}
+
 # rustup would download the toolchain that rust-toolchain.toml names. If its stable toolchain is the
 # same version, use that.
-use_installed_rust() {
+choose_toolchain() {
     local channel
     [ -z "${RUSTUP_TOOLCHAIN-}" ] && command -v rustup >/dev/null || return 0
     channel=$(sed -n 's/^channel = "\(.*\)"$/\1/p' "$ROOT/rust-toolchain.toml")
