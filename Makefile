@@ -2,7 +2,7 @@
 
 # The Postgres for install, uninstall and package.
 PG_CONFIG ?= pg_config
-# The major version for the other targets: 15, 16 or 18.
+# The major version for the other targets: 15 to 19.
 export PG ?= 15
 # Which crypto stack checks signatures: aws_lc_rs, or rust_crypto for a build in pure Rust.
 export CRYPTO ?= aws_lc_rs

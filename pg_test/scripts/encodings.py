@@ -11,6 +11,7 @@ from lib.pg import Checks, Cluster
 # Names that each encoding has. `other` has, in the server's encoding, the bytes that `name` has in
 # UTF-8.
 NAMES = {"LATIN1": ("zoë", "zoÃ«"), "WIN1252": ("zoë€", "zoÃ«â‚¬"), "EUC_JP": ("日本", None), "UTF8": ("zoë日本", None)}
+ENCODINGS = "SELECT pg_encoding_to_char(n) FROM generate_series(0, 50) n"
 PUBLIC = '{"kty":"OKP","crv":"Ed25519","x":"bPCrYRrU9-L5nSHD1FR2r6qboUSWUYfpAfCL8hE59DI"}'
 
 
@@ -125,8 +126,10 @@ def convertible(checks, cluster, encoding, name, other):
 
 
 def not_convertible(checks, cluster):
-    """MULE_INTERNAL has no conversion to UTF8: ASCII works, and the rest is refused where it
-    enters."""
+    """MULE_INTERNAL, which Postgres has up to 18, has no conversion to UTF8: ASCII works, and the rest
+    is refused where it enters."""
+    if "MULE_INTERNAL" not in {row[0] for row in cluster.session("postgres", "postgres").query(ENCODINGS)}:
+        return
     _, s = database(cluster, "MULE_INTERNAL")
     s.query(tokens.setup(0))
     checks.equal("MULE_INTERNAL: ASCII", outcome(s, "SELECT auth.verify($1) ->> 'sub'", tokens.token("u1")), "u1")

@@ -150,6 +150,9 @@ def main():
         checks.true(
             f"lint has enough to say: {wanted['lint'][0]}", len({code for _, code, _ in wanted["lint"][0]}) >= 10
         )
+        # Since Postgres 19 it has no other value.
+        if int(root.value("SHOW server_version_num")) >= 190000:
+            del SETTINGS["standard_conforming_strings"]
         known = {name for (name,) in root.query("SELECT lower(name) FROM pg_settings")} | {
             "plpgsql.variable_conflict",
             "plpgsql.extra_errors",
@@ -170,7 +173,7 @@ def main():
                         checks.equal(f"{setting} = {value}: {name}", got, expected)
                 root.query(f"ALTER {whose} RESET {setting}")
                 tried += 1
-        checks.true(f"{tried} values were tried", tried >= 38)
+        checks.true(f"{tried} values were tried", tried >= 37)
         root.close()
     checks.done("stored settings change nothing")
 

@@ -25,7 +25,10 @@ SELECT auth.jwt_session_init(:'bob', NULL);
 -- 4. claim functions in generated columns, indexes and partition keys, which would store an identity
 CREATE TABLE kept (n int, u uuid GENERATED ALWAYS AS (auth.uid()) STORED);
 CREATE TABLE kept (n int);
+-- Since 19 with a position.
+\set VERBOSITY sqlstate
 CREATE INDEX ON kept ((auth.uid()));
+\set VERBOSITY terse
 CREATE TABLE parts (u uuid) PARTITION BY HASH ((auth.uid()));
 -- 5. claim functions in unusual places
 SELECT count(*) FROM generate_series(1, 3) LIMIT (SELECT length(auth.user_id()));

@@ -165,10 +165,10 @@ EXECUTE mine;
 
 -- The plans, as later versions of Postgres print them.
 CREATE FUNCTION plan(statement text, options text DEFAULT '') RETURNS SETOF text LANGUAGE plpgsql AS $$
-DECLARE line text; lines text[]; found text[];
+DECLARE line text; lines text[]; found text[]; names text[];
 BEGIN
     FOR line IN EXECUTE format('EXPLAIN (COSTS OFF %s) %s', options, statement) LOOP
-        CONTINUE WHEN line ~ 'Params Evaluated: ';                        -- until 16
+        CONTINUE WHEN line ~ 'Params Evaluated: |Replaces: ';             -- until 16, and since 19
         lines := lines || regexp_replace(line, '(rows=\d+)\.00', '\1');   -- since 18
     END LOOP;
     FOREACH line IN ARRAY lines LOOP                                      -- until 16
@@ -178,7 +178,13 @@ BEGIN
               INTO lines FROM unnest(lines) l;
         END IF;
     END LOOP;
-    RETURN QUERY SELECT unnest(lines);
+    -- Since 19 by what they are for, as expr_1. Here they have numbers, in the order in which they are first seen.
+    names := ARRAY(SELECT m[1] FROM unnest(lines) WITH ORDINALITY AS l (l, n), regexp_matches(l, '(?:Init|Sub)Plan (\w+)', 'g') WITH ORDINALITY AS m (m, k)
+                    GROUP BY m[1] ORDER BY min(n * 100 + k));
+    FOR i IN 1 .. cardinality(names) LOOP
+        lines := ARRAY(SELECT regexp_replace(l, '(Init|Sub)Plan ' || names[i] || '\M', '\1Plan #' || i, 'g') FROM unnest(lines) l);
+    END LOOP;
+    RETURN QUERY SELECT replace(l, 'Plan #', 'Plan ') FROM unnest(lines) l;
 END $$;
 SELECT auth.jwt_session_init(:'alice');
 -- Postgres itself prunes partitions before the statement runs.

@@ -21,6 +21,7 @@ use crate::pg::encoding::{self, ServerText};
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::Report;
 use crate::pg::sandbox::{self, Prepared, Table};
+use crate::pg::version;
 use crate::session;
 use crate::session::functions::token;
 use crate::settings;
@@ -240,6 +241,9 @@ fn explain(arguments: &Arguments) -> SqlResult {
                 encoding::to_server_c_string(&String::from_utf8_lossy(token.unwrap_or_default()));
             counted = sandbox::undone(|| {
                 sandbox::set_local(settings::table::TOKEN.name, &token);
+                for warning in version::WARNINGS_OF_TEXTS {
+                    sandbox::set_local(warning, c"off");
+                }
                 read_claims(&mut policies);
                 count(&facts, &table, &mut policies, command)
             });
@@ -260,11 +264,6 @@ fn facts(
     role: pg_sys::Datum,
     command: Command,
 ) -> Result<Facts, Report> {
-    const BECOMES: &str = if cfg!(any(feature = "pg14", feature = "pg15")) {
-        "MEMBER"
-    } else {
-        "SET"
-    };
     // SAFETY: the arguments are declared regclass and name, and stay in place until the call is
     // over.
     let (relation, name) = unsafe {
@@ -277,7 +276,12 @@ fn facts(
         .select(
             FACTS,
             Some(1),
-            &[relation, name, command.name().into(), BECOMES.into()],
+            &[
+                relation,
+                name,
+                command.name().into(),
+                version::BECOMES.into(),
+            ],
         )
         .map_err(errors::catalogs)?;
     let Some(row) = rows.into_iter().next() else {

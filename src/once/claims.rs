@@ -10,6 +10,7 @@ use pgrx::pg_catalog::pg_proc::PgProc;
 use pgrx::pg_sys::{self, NodeTag};
 
 use crate::pg::unguarded::nodes;
+use crate::pg::version;
 use crate::session::claim_functions;
 
 /// `ClanguageId` (src/include/catalog/pg_language.dat), which pgrx does not name.
@@ -28,7 +29,7 @@ pub fn register_invalidation_callback() {
     // SAFETY: the callback only stores to an atomic.
     unsafe {
         pg_sys::CacheRegisterSyscacheCallback(
-            pg_sys::SysCacheIdentifier::PROCOID as c_int,
+            version::PROCOID,
             Some(functions_changed),
             pg_sys::Datum::from(0),
         );

@@ -19,11 +19,9 @@ mod subplans;
 mod subselect;
 mod walk;
 
-use std::ffi::{c_char, c_int};
-
 use pgrx::pg_sys;
 
-use crate::pg::unguarded::hooks;
+use crate::pg::unguarded::hooks::{self, Planning};
 use crate::settings;
 
 static mut PREVIOUS_PLANNER: pg_sys::planner_hook_type = None;
@@ -33,30 +31,27 @@ pub fn install() {
     // SAFETY: backends are single-threaded, and this is the only place that writes these.
     unsafe {
         PREVIOUS_PLANNER = pg_sys::planner_hook;
-        pg_sys::planner_hook = Some(plan_statement);
+        pg_sys::planner_hook = Some(hooks::planner::<Once>);
     }
     claims::register_invalidation_callback();
 }
 
-unsafe extern "C-unwind" fn plan_statement(
-    query: *mut pg_sys::Query,
-    text: *const c_char,
-    cursor_options: c_int,
-    parameters: pg_sys::ParamListInfo,
-) -> *mut pg_sys::PlannedStmt {
-    // SAFETY: passes on what Postgres passed, and changes the plan that the planner returns.
-    unsafe {
-        let once = settings::evaluate_once();
-        let query = if once {
-            subselect::unwrap_all(query)
-        } else {
-            query
-        };
-        let planner = PREVIOUS_PLANNER.unwrap_or(hooks::standard_planner);
-        let statement = planner(query, text, cursor_options, parameters);
-        if once {
-            plan::evaluate_once(statement);
+/// The hook.
+struct Once;
+
+impl hooks::Planner for Once {
+    unsafe fn plan(mut call: Planning) -> *mut pg_sys::PlannedStmt {
+        // SAFETY: passes on what Postgres passed, and changes the plan that the planner returns.
+        unsafe {
+            let once = settings::evaluate_once();
+            if once {
+                call.query = subselect::unwrap_all(call.query);
+            }
+            let statement = call.go_on(PREVIOUS_PLANNER);
+            if once {
+                plan::evaluate_once(statement);
+            }
+            statement
         }
-        statement
     }
 }

@@ -1,12 +1,13 @@
 //! The parts of a statement's plan, and the InitPlans that are added to each.
 
-use std::ffi::{c_char, c_int};
+use std::ffi::c_int;
 
 use pgrx::pg_sys::{self, NodeTag};
 
 use super::subplans::final_id;
 use super::walk::each_node_of;
 use crate::pg::unguarded::nodes;
+use crate::pg::version;
 
 /// A statement that is being changed.
 pub struct Changes {
@@ -79,6 +80,7 @@ pub unsafe fn parameter(part: &mut Part, expression: *mut pg_sys::Node) -> *mut 
         }
         changes.last_node_id = changes.last_node_id.wrapping_add(1);
         let result = nodes::make_node::<pg_sys::Result>(NodeTag::T_Result);
+        version::reads_no_relation(result);
         let plan = &mut (*result).plan;
         let target = nodes::makeTargetEntry(
             nodes::copyObjectImpl(expression.cast()).cast(),
@@ -101,7 +103,7 @@ pub unsafe fn parameter(part: &mut Part, expression: *mut pg_sys::Node) -> *mut 
             .wrapping_add(1);
         let sub_plan = nodes::make_node::<pg_sys::SubPlan>(NodeTag::T_SubPlan);
         (*sub_plan).subLinkType = pg_sys::SubLinkType::EXPR_SUBLINK;
-        (*sub_plan).plan_name = plan_name(number, (*parameter).paramid);
+        version::name_init_plan(sub_plan, number, (*parameter).paramid);
         (*sub_plan).firstColType = typ;
         (*sub_plan).firstColTypmod = typmod;
         (*sub_plan).firstColCollation = collation;
@@ -119,21 +121,5 @@ pub unsafe fn parameter(part: &mut Part, expression: *mut pg_sys::Node) -> *mut 
         part.expressions = nodes::lappend(part.expressions, expression.cast());
         part.parameters = nodes::lappend(part.parameters, parameter.cast());
         parameter.cast()
-    }
-}
-
-/// Named as the planner names them (src/backend/optimizer/plan/subselect.c).
-///
-/// # Safety
-///
-/// None, except that an error leaves by `longjmp`.
-unsafe fn plan_name(number: c_int, parameter: c_int) -> *mut c_char {
-    // SAFETY: the formats match the arguments.
-    unsafe {
-        if cfg!(any(feature = "pg14", feature = "pg15", feature = "pg16")) {
-            nodes::psprintf(c"InitPlan %d (returns $%d)".as_ptr(), number, parameter)
-        } else {
-            nodes::psprintf(c"InitPlan %d".as_ptr(), number)
-        }
     }
 }

@@ -7,6 +7,7 @@ use pgrx::pg_sys::{self, NodeTag};
 
 use super::walk::{each_expression, each_node_of};
 use crate::pg::unguarded::nodes;
+use crate::pg::version;
 
 /// Whether the executor may run a part of the plan again to recheck a row. Its subplans then are
 /// shared by all executor states, and have none of the parameters that signal a recheck.
@@ -42,20 +43,9 @@ pub unsafe fn may_renumber(statement: *mut pg_sys::PlannedStmt) -> bool {
         let mut known = true;
         each_node_of(statement, &mut |node| {
             known &= each_expression(node, &mut |_, _| {});
-            #[cfg(not(feature = "pg18"))]
-            match (*node).type_ {
-                NodeTag::T_Append => {
-                    known &= !prunes_by_subplan((*node.cast::<pg_sys::Append>()).part_prune_info);
-                }
-                NodeTag::T_MergeAppend => {
-                    let info = (*node.cast::<pg_sys::MergeAppend>()).part_prune_info;
-                    known &= !prunes_by_subplan(info);
-                }
-                _ => {}
-            }
+            known &= !prunes_by_subplan(version::prune_info_of_node(node));
         });
-        #[cfg(feature = "pg18")]
-        for info in nodes::items((*statement).partPruneInfos) {
+        for info in version::prune_infos_of_statement(statement) {
             known &= !prunes_by_subplan(info);
         }
         known

@@ -6,6 +6,7 @@ use std::ffi::c_int;
 use pgrx::pg_sys::{self, NodeTag};
 
 use crate::pg::unguarded::{self, nodes};
+use crate::pg::version;
 
 /// How often the executor evaluates an expression of a node.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -82,10 +83,10 @@ pub unsafe fn each_expression(
             NodeTag::T_ModifyTable => {
                 visit!(ModifyTable: withCheckOptionLists own, returningLists own,
                        onConflictSet own, onConflictWhere own);
-                #[cfg(not(feature = "pg14"))]
                 visit!(ModifyTable: mergeActionLists own);
-                #[cfg(not(any(feature = "pg14", feature = "pg15", feature = "pg16")))]
-                visit!(ModifyTable: mergeJoinConditions own);
+                if let Some(conditions) = version::merge_join_conditions(plan.cast()) {
+                    visit(conditions.cast(), own);
+                }
             }
             NodeTag::T_SampleScan => visit!(SampleScan: tablesample Otherwise),
             NodeTag::T_IndexScan => visit!(IndexScan: indexqual PerScan, indexqualorig PerScan,
@@ -115,9 +116,8 @@ pub unsafe fn each_expression(
             NodeTag::T_Hash => visit!(Hash: hashkeys PerRow),
             NodeTag::T_Memoize => visit!(Memoize: param_exprs Otherwise),
             NodeTag::T_WindowAgg => {
-                visit!(WindowAgg: startOffset Otherwise, endOffset Otherwise);
-                #[cfg(not(feature = "pg14"))]
-                visit!(WindowAgg: runCondition Otherwise, runConditionOrig Otherwise);
+                visit!(WindowAgg: startOffset Otherwise, endOffset Otherwise,
+                       runCondition Otherwise, runConditionOrig Otherwise);
             }
             NodeTag::T_Limit => visit!(Limit: limitOffset PerScan, limitCount PerScan),
             NodeTag::T_ProjectSet

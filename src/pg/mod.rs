@@ -1,12 +1,14 @@
 //! What pgrx lacks: the calling convention of SQL functions, errors with an SQLSTATE of our own,
-//! rows and encodings, the statement clock, shared memory, background workers, and Postgres's
+//! rows and encodings, records of settings, the statement clock, shared memory, background workers, and Postgres's
 //! functions without pgrx's guard. Nothing here depends on tokens or keys.
 
 pub mod attempt;
 pub mod clock;
+pub mod definition;
 pub mod encoding;
 pub mod function;
 pub mod guard;
+pub mod placeholders;
 pub mod report;
 pub mod row;
 pub mod row_security;
@@ -16,4 +18,5 @@ pub mod shared;
 pub mod turns;
 pub mod unguarded;
 pub mod uuid;
+pub mod version;
 pub mod worker;

@@ -61,7 +61,6 @@ impl<T: Sync> Part for Area<T> {
 }
 
 static mut PARTS: [Option<&'static dyn Part>; 2] = [None; 2];
-#[cfg(not(feature = "pg14"))]
 static mut PREVIOUS_REQUEST: pg_sys::shmem_request_hook_type = None;
 static mut PREVIOUS_STARTUP: pg_sys::shmem_startup_hook_type = None;
 
@@ -70,13 +69,8 @@ pub fn request(parts: [&'static dyn Part; 2]) {
     // SAFETY: the postmaster is single-threaded, and this is the only place that writes these.
     unsafe {
         PARTS = parts.map(Some);
-        #[cfg(feature = "pg14")]
-        requested();
-        #[cfg(not(feature = "pg14"))]
-        {
-            PREVIOUS_REQUEST = pg_sys::shmem_request_hook;
-            pg_sys::shmem_request_hook = Some(requested);
-        }
+        PREVIOUS_REQUEST = pg_sys::shmem_request_hook;
+        pg_sys::shmem_request_hook = Some(requested);
         PREVIOUS_STARTUP = pg_sys::shmem_startup_hook;
         pg_sys::shmem_startup_hook = Some(attach);
     }
@@ -85,7 +79,6 @@ pub fn request(parts: [&'static dyn Part; 2]) {
 unsafe extern "C-unwind" fn requested() {
     // SAFETY: Postgres calls the hook when memory may be asked for.
     unsafe {
-        #[cfg(not(feature = "pg14"))]
         if let Some(previous) = PREVIOUS_REQUEST {
             previous();
         }

@@ -164,9 +164,9 @@ fn take(tag: &pg_sys::LOCKTAG) -> bool {
 fn is_held(tag: &pg_sys::LOCKTAG) -> bool {
     // SAFETY: looks into this process's table of locks.
     unsafe {
-        #[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16"))]
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
         let is_held = pg_sys::LockHeldByMe(tag, MODE);
-        #[cfg(not(any(feature = "pg14", feature = "pg15", feature = "pg16")))]
+        #[cfg(not(any(feature = "pg15", feature = "pg16")))]
         let is_held = pg_sys::LockHeldByMe(tag, MODE, false);
         is_held
     }

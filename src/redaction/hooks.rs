@@ -22,7 +22,8 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pgrx::pg_sys;
 
-use crate::pg::unguarded::{self, hooks};
+use crate::pg::unguarded;
+use crate::pg::unguarded::hooks::{self, Running};
 use crate::redaction::{Extent, holds_secret, may_be_in_tree, redact};
 
 static mut PREVIOUS_EMIT_LOG: pg_sys::emit_log_hook_type = None;
@@ -43,7 +44,7 @@ pub fn install() {
         PREVIOUS_EXECUTOR_START = pg_sys::ExecutorStart_hook;
         pg_sys::ExecutorStart_hook = Some(executor_start);
         PREVIOUS_EXECUTOR_RUN = pg_sys::ExecutorRun_hook;
-        pg_sys::ExecutorRun_hook = Some(executor_run);
+        pg_sys::ExecutorRun_hook = Some(hooks::executor_run::<BeforeRun>);
         PREVIOUS_PROCESS_UTILITY = pg_sys::ProcessUtility_hook;
         pg_sys::ProcessUtility_hook = Some(process_utility);
         pg_sys::RegisterXactCallback(Some(transaction_ended), std::ptr::null_mut());
@@ -92,7 +93,7 @@ unsafe extern "C-unwind" fn emit_log(message: *mut pg_sys::ErrorData) {
 unsafe extern "C-unwind" fn post_parse_analyze(
     state: *mut pg_sys::ParseState,
     query: *mut pg_sys::Query,
-    jumble: *mut pg_sys::JumbleState,
+    jumble: hooks::Jumble,
 ) {
     // SAFETY: Postgres passes valid nodes; the source text is NUL-terminated or NULL.
     unsafe {
@@ -154,23 +155,13 @@ unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, flags:
 }
 
 /// Before a plan runs. In the extended protocol each Execute shows the statement's text again.
-unsafe extern "C-unwind" fn executor_run(
-    query: *mut pg_sys::QueryDesc,
-    direction: pg_sys::ScanDirection::Type,
-    count: u64,
-    #[cfg(not(feature = "pg18"))] execute_once: bool,
-) {
-    redact_activity();
-    // SAFETY: passes on what Postgres passed.
-    unsafe {
-        let run = PREVIOUS_EXECUTOR_RUN.unwrap_or(hooks::standard_ExecutorRun);
-        run(
-            query,
-            direction,
-            count,
-            #[cfg(not(feature = "pg18"))]
-            execute_once,
-        );
+struct BeforeRun;
+
+impl hooks::Runner for BeforeRun {
+    unsafe fn run(call: Running) {
+        redact_activity();
+        // SAFETY: passes on what Postgres passed.
+        unsafe { call.go_on(PREVIOUS_EXECUTOR_RUN) };
     }
 }
 

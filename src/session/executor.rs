@@ -4,12 +4,12 @@
 //! The hooks run without pgrx's guard: errors pass through them by `longjmp`, so they hold nothing
 //! that needs a drop, and they call nothing that can panic.
 
-use std::ffi::{c_char, c_int};
+use std::ffi::c_int;
 
 use pgrx::pg_sys;
 
 use crate::pg::guard;
-use crate::pg::unguarded::hooks;
+use crate::pg::unguarded::hooks::{self, Planning, Running};
 use crate::session;
 use crate::session::execution::{self, Frame};
 use crate::session::guarded;
@@ -27,11 +27,11 @@ pub fn install() {
         PREVIOUS_START = pg_sys::ExecutorStart_hook;
         pg_sys::ExecutorStart_hook = Some(executor_start);
         PREVIOUS_RUN = pg_sys::ExecutorRun_hook;
-        pg_sys::ExecutorRun_hook = Some(executor_run);
+        pg_sys::ExecutorRun_hook = Some(hooks::executor_run::<Hook>);
         PREVIOUS_FINISH = pg_sys::ExecutorFinish_hook;
         pg_sys::ExecutorFinish_hook = Some(executor_finish);
         PREVIOUS_PLANNER = pg_sys::planner_hook;
-        pg_sys::planner_hook = Some(plan);
+        pg_sys::planner_hook = Some(hooks::planner::<Hook>);
     }
     execution::adopt();
 }
@@ -49,40 +49,36 @@ unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, flags:
     }
 }
 
-unsafe extern "C-unwind" fn executor_run(
-    query: *mut pg_sys::QueryDesc,
-    direction: pg_sys::ScanDirection::Type,
-    count: u64,
-    #[cfg(not(feature = "pg18"))] execute_once: bool,
-) {
-    // SAFETY: as above. The executor starts no workers for a query that it has run before
-    // (ExecutePlan in src/backend/executor/execMain.c); before the minor releases of February 2025
-    // it decided that by `execute_once`. What is called under the guard raises past this frame.
-    unsafe {
-        let is_alone = (*(*query).plannedstmt).parallelModeNeeded && execution::is_enclosed();
-        if is_alone {
-            (*query).already_executed = true;
+/// The hooks whose arguments differ between versions.
+struct Hook;
+
+impl hooks::Runner for Hook {
+    unsafe fn run(mut call: Running) {
+        // SAFETY: as above. What is called under the guard raises past this frame.
+        unsafe {
+            let query = call.query;
+            if (*(*query).plannedstmt).parallelModeNeeded && execution::is_enclosed() {
+                call = call.without_workers();
+            }
+            Frame::of_run(query).around(|| {
+                // A cursor that has an owner goes on. Also where it moves nowhere: before MOVE ABSOLUTE 0
+                // Postgres rewinds it, and evaluates keys of indexes again, for which it has no hook.
+                if execution::has_owner(query) {
+                    guard::run(session::confirm_execution);
+                }
+                call.go_on(PREVIOUS_RUN);
+                if execution::is_spoilt(query) {
+                    guard::run(execution::refuse_end);
+                }
+            });
         }
-        #[cfg(not(feature = "pg18"))]
-        let execute_once = execute_once && !is_alone;
-        let run = PREVIOUS_RUN.unwrap_or(hooks::standard_ExecutorRun);
-        Frame::of_run(query).around(|| {
-            // A cursor that has an owner goes on. Also where it moves nowhere: before MOVE ABSOLUTE 0
-            // Postgres rewinds it, and evaluates keys of indexes again, for which it has no hook.
-            if execution::has_owner(query) {
-                guard::run(session::confirm_execution);
-            }
-            run(
-                query,
-                direction,
-                count,
-                #[cfg(not(feature = "pg18"))]
-                execute_once,
-            );
-            if execution::is_spoilt(query) {
-                guard::run(execution::refuse_end);
-            }
-        });
+    }
+}
+
+impl hooks::Planner for Hook {
+    unsafe fn plan(call: Planning) -> *mut pg_sys::PlannedStmt {
+        // SAFETY: as above.
+        unsafe { Frame::of(std::ptr::null_mut()).around(|| call.go_on(PREVIOUS_PLANNER)) }
     }
 }
 
@@ -97,18 +93,5 @@ unsafe extern "C-unwind" fn executor_finish(query: *mut pg_sys::QueryDesc) {
                 guard::run(execution::refuse_end);
             }
         });
-    }
-}
-
-unsafe extern "C-unwind" fn plan(
-    query: *mut pg_sys::Query,
-    text: *const c_char,
-    cursor_options: c_int,
-    parameters: pg_sys::ParamListInfo,
-) -> *mut pg_sys::PlannedStmt {
-    // SAFETY: as above.
-    unsafe {
-        let plan = PREVIOUS_PLANNER.unwrap_or(hooks::standard_planner);
-        Frame::of(std::ptr::null_mut()).around(|| plan(query, text, cursor_options, parameters))
     }
 }

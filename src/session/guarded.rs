@@ -9,7 +9,8 @@ use std::ffi::c_int;
 
 use pgrx::pg_sys;
 
-use crate::pg::unguarded::{self, nodes};
+use crate::pg::unguarded;
+use crate::pg::version;
 
 /// Marks, in `es_top_eflags`, a query that began with the rights of a SECURITY DEFINER function. It
 /// keeps them to its end, also where the function has returned it as a cursor. No flag of Postgres
@@ -99,25 +100,8 @@ pub unsafe fn is_guarded(
 ///
 /// `state` must be valid.
 unsafe fn reads_for_another(state: *const pg_sys::EState) -> bool {
-    // SAFETY: as the caller promises. Postgres keeps whose rights count in these lists.
-    unsafe {
-        #[cfg(any(feature = "pg14", feature = "pg15"))]
-        {
-            nodes::items::<pg_sys::RangeTblEntry>((*state).es_range_table).any(|table| {
-                (*table).rtekind == pg_sys::RTEKind::RTE_RELATION
-                    && (*table).checkAsUser != pg_sys::InvalidOid
-                    && is_of_user((*table).relid)
-            })
-        }
-        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-        {
-            let statement = (*state).es_plannedstmt;
-            !statement.is_null()
-                && nodes::items::<pg_sys::RTEPermissionInfo>((*statement).permInfos).any(|table| {
-                    (*table).checkAsUser != pg_sys::InvalidOid && is_of_user((*table).relid)
-                })
-        }
-    }
+    // SAFETY: as the caller promises.
+    unsafe { version::reads_as_another(state, is_of_user) }
 }
 
 /// Whether a relation is none of Postgres's own, whose views read catalogs.

@@ -8,18 +8,17 @@ use std::time::Duration;
 use pgrx::guc::GucSetting;
 use pgrx::pg_sys;
 
+use crate::pg::definition::Definition;
+use crate::pg::placeholders;
 use crate::pg::report::Report;
 
-mod definition;
 mod errors;
 mod hosts;
-mod placeholders;
 pub mod table;
 mod text;
 pub mod token;
 pub mod unverified;
 
-use definition::Definition;
 use table::{
     AUDIT_LOG, CACHE_SIZE, EVALUATE_ONCE, FETCH_CA_FILE, FETCH_HOSTS, FETCH_WAIT, Kind,
     REQUIRE_TOKEN, SCOPE, TOKEN, UNVERIFIED_CLAIMS, Visit,
@@ -163,12 +162,7 @@ fn check_names(records: &[placeholders::Record]) {
         return;
     }
     // SAFETY: the argument is a NUL-terminated string that Postgres copies.
-    unsafe {
-        #[cfg(feature = "pg14")]
-        pg_sys::EmitWarningsOnPlaceholders(PREFIX.as_ptr());
-        #[cfg(not(feature = "pg14"))]
-        pg_sys::MarkGUCPrefixReserved(PREFIX.as_ptr());
-    }
+    unsafe { pg_sys::MarkGUCPrefixReserved(PREFIX.as_ptr()) };
 }
 
 /// Checks that the settings are as intended, as far as possible. Must be called before anything

@@ -16,10 +16,10 @@ use pgrx::pg_sys::GucSource::{
     PGC_S_CLIENT, PGC_S_DATABASE, PGC_S_DATABASE_USER, PGC_S_GLOBAL, PGC_S_SESSION, PGC_S_USER,
 };
 
+use crate::pg::definition::Definition;
 use crate::pg::encoding::from_server_lossy;
 use crate::pg::report::{Report, SqlState};
 use crate::pg::unguarded;
-use crate::settings::definition::Definition;
 use crate::settings::errors;
 use crate::settings::table::{self, ALL, Kind, Setting};
 use crate::settings::token;

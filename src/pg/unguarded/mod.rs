@@ -94,9 +94,9 @@ unsafe extern "C-unwind" {
     pub fn SignalHandlerForConfigReload(signal: c_int);
     /// As above.
     pub fn SignalHandlerForShutdownRequest(signal: c_int);
-    #[cfg(not(feature = "pg18"))]
+    #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17"))]
     fn pqsignal(signal: c_int, handler: Handler) -> Option<Handler>;
-    #[cfg(feature = "pg18")]
+    #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17")))]
     fn pqsignal_be(signal: c_int, handler: Handler);
 }
 
@@ -111,9 +111,9 @@ type Handler = unsafe extern "C-unwind" fn(c_int);
 pub unsafe fn set_signal_handler(signal: c_int, handler: Handler) {
     // SAFETY: as the caller promises.
     unsafe {
-        #[cfg(not(feature = "pg18"))]
+        #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17"))]
         pqsignal(signal, handler);
-        #[cfg(feature = "pg18")]
+        #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17")))]
         pqsignal_be(signal, handler);
     }
 }

@@ -20,10 +20,7 @@ pub type FunctionChecker = unsafe extern "C-unwind" fn(pg_sys::Oid, *mut c_void)
 // Since Postgres 16 the tree functions' names are macros.
 unsafe extern "C-unwind" {
     /// Calls `walker` for each node directly below the query.
-    #[cfg_attr(
-        not(any(feature = "pg14", feature = "pg15")),
-        link_name = "query_tree_walker_impl"
-    )]
+    #[cfg_attr(not(feature = "pg15"), link_name = "query_tree_walker_impl")]
     pub fn query_tree_walker(
         query: *mut pg_sys::Query,
         walker: Walker,
@@ -31,20 +28,14 @@ unsafe extern "C-unwind" {
         flags: c_int,
     ) -> bool;
     /// Calls `walker` for each node directly below this one.
-    #[cfg_attr(
-        not(any(feature = "pg14", feature = "pg15")),
-        link_name = "expression_tree_walker_impl"
-    )]
+    #[cfg_attr(not(feature = "pg15"), link_name = "expression_tree_walker_impl")]
     pub fn expression_tree_walker(
         node: *mut pg_sys::Node,
         walker: Walker,
         context: *mut c_void,
     ) -> bool;
     /// A copy of the query, with the results of `mutator` for the nodes directly below.
-    #[cfg_attr(
-        not(any(feature = "pg14", feature = "pg15")),
-        link_name = "query_tree_mutator_impl"
-    )]
+    #[cfg_attr(not(feature = "pg15"), link_name = "query_tree_mutator_impl")]
     pub fn query_tree_mutator(
         query: *mut pg_sys::Query,
         mutator: Mutator,
@@ -52,10 +43,7 @@ unsafe extern "C-unwind" {
         flags: c_int,
     ) -> *mut pg_sys::Query;
     /// A copy of the node, with the results of `mutator` for the nodes directly below.
-    #[cfg_attr(
-        not(any(feature = "pg14", feature = "pg15")),
-        link_name = "expression_tree_mutator_impl"
-    )]
+    #[cfg_attr(not(feature = "pg15"), link_name = "expression_tree_mutator_impl")]
     pub fn expression_tree_mutator(
         node: *mut pg_sys::Node,
         mutator: Mutator,

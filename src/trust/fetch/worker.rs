@@ -15,6 +15,7 @@ use crate::pg::attempt;
 use crate::pg::guard;
 use crate::pg::report::Report;
 use crate::pg::turns::Places;
+use crate::pg::version;
 use crate::pg::worker::{self, EXTRA_BYTES};
 use crate::settings;
 use crate::trust::fetch::claim::{self, Claim, Reason, Tag};
@@ -117,8 +118,9 @@ pub unsafe extern "C-unwind" fn pg_auth_jwt_refresh_main(database: pg_sys::Datum
             for (name, value) in SETTINGS {
                 worker::force_setting(name, value);
             }
-            #[cfg(any(feature = "pg17", feature = "pg18"))]
-            worker::force_setting(c"transaction_timeout", c"0");
+            for timeout in version::MORE_TIMEOUTS {
+                worker::force_setting(timeout, c"0");
+            }
             refresh()
         });
     }

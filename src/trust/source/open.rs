@@ -13,6 +13,7 @@ use pgrx::pg_sys;
 use crate::pg::clock;
 use crate::pg::encoding;
 use crate::pg::row::{Columns, Row};
+use crate::pg::version;
 use crate::trust::source::fault::Fault;
 use crate::trust::source::table::{
     ALG, CREATED_AT, Choice, Choices, EXPIRES_AT, KID, MEMBERS, Mapped, PUBLIC_KEY, Presence,
@@ -240,15 +241,10 @@ pub fn check_readable(
 
 /// Whether the role may look for objects in the table's schema.
 fn may_use_schema(table: &Table, role: pg_sys::Oid) -> bool {
-    let usage = pg_sys::ACL_USAGE as pg_sys::AclMode;
     // SAFETY: the relation is open; a look-up in the catalogs.
     unsafe {
         let schema = (*(*table.relation()).rd_rel).relnamespace;
-        #[cfg(any(feature = "pg14", feature = "pg15"))]
-        let outcome = pg_sys::pg_namespace_aclcheck(schema, role, usage);
-        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-        let outcome = pg_sys::object_aclcheck(pg_sys::NamespaceRelationId, schema, role, usage);
-        outcome == pg_sys::AclResult::ACLCHECK_OK
+        version::may_use_schema(schema, role)
     }
 }
 

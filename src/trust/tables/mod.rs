@@ -16,6 +16,7 @@ use pgrx::pg_sys;
 
 use crate::pg::encoding;
 use crate::pg::row::{Columns, Row};
+use crate::pg::version;
 use crate::trust::tables::index::Name;
 use crate::trust::tables::progress::Progress;
 use crate::trust::tables::triggers::{Faults, FoundTrigger, Watched};
@@ -333,8 +334,7 @@ fn is_called(relation: pg_sys::Oid, schema: pg_sys::Oid, name: &CStr) -> bool {
     // SAFETY: the tuple is one of pg_class, and is released once nothing of it is used any more; its
     // name is NUL-terminated.
     unsafe {
-        let cache = pg_sys::SysCacheIdentifier::RELOID as i32;
-        let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(relation));
+        let tuple = pg_sys::SearchSysCache1(version::RELOID, pg_sys::Datum::from(relation));
         if tuple.is_null() {
             return false;
         }

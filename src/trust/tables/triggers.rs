@@ -10,6 +10,7 @@ use pgrx::pg_sys;
 
 use crate::pg::encoding;
 use crate::pg::report::{Report, SqlState};
+use crate::pg::version;
 
 /// The language C, in src/include/catalog/pg_language.dat.
 const C_LANGUAGE: pg_sys::Oid = pg_sys::Oid::from_u32(13);
@@ -541,15 +542,14 @@ fn is_function_of_library(function: pg_sys::Oid, symbol: &CStr) -> bool {
     // SAFETY: the tuple belongs to pg_proc, and is released after its last use; its `prosrc` is a
     // text, or NULL.
     unsafe {
-        let cache = pg_sys::SysCacheIdentifier::PROCOID as i32;
-        let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(function));
+        let tuple = pg_sys::SearchSysCache1(version::PROCOID, pg_sys::Datum::from(function));
         if tuple.is_null() {
             return false;
         }
         let language = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_proc>()).prolang;
         let mut is_null = false;
         let attribute = pg_sys::Anum_pg_proc_prosrc as pg_sys::AttrNumber;
-        let source = pg_sys::SysCacheGetAttr(cache, tuple, attribute, &raw mut is_null);
+        let source = pg_sys::SysCacheGetAttr(version::PROCOID, tuple, attribute, &raw mut is_null);
         let source: Option<Vec<u8>> = pgrx::FromDatum::from_datum(source, is_null);
         pg_sys::ReleaseSysCache(tuple);
         language == C_LANGUAGE && source.as_deref() == Some(symbol.to_bytes())

@@ -34,7 +34,7 @@ impl Definition {
     pub unsafe fn define(&self) {
         // SAFETY: as the caller promises.
         unsafe {
-            #[cfg(any(feature = "pg14", feature = "pg15"))]
+            #[cfg(feature = "pg15")]
             if sorted::define(self) {
                 return;
             }
@@ -65,7 +65,7 @@ impl Definition {
     }
 }
 
-#[cfg(any(feature = "pg14", feature = "pg15"))]
+#[cfg(feature = "pg15")]
 mod sorted {
     use std::cmp::Ordering;
     use std::ffi::{CStr, c_char};

@@ -7,7 +7,7 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::GucSource;
 
 use crate::pg::encoding;
-#[cfg(not(any(feature = "pg14", feature = "pg15")))]
+#[cfg(not(feature = "pg15"))]
 use crate::pg::search;
 
 /// What Postgres keeps of one setting (src/include/utils/guc_tables.h).
@@ -48,11 +48,11 @@ impl Record {
 pub fn with_prefix(prefix: &[u8], known: &[&CStr]) -> Vec<Record> {
     // Since Postgres 16 each listing of all records is sorted by name, which takes longer than all the
     // rest of what is done with settings when the library is loaded.
-    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    #[cfg(not(feature = "pg15"))]
     if !any_other_is_set(prefix, known) {
         return known.iter().filter_map(|name| find(name)).collect();
     }
-    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    #[cfg(feature = "pg15")]
     let _ = known;
     all_with_prefix(prefix)
 }
@@ -61,9 +61,9 @@ fn all_with_prefix(prefix: &[u8]) -> Vec<Record> {
     // SAFETY: Postgres gives as many records as it says; they are only read, and what is kept of them
     // is copied.
     unsafe {
-        #[cfg(any(feature = "pg14", feature = "pg15"))]
+        #[cfg(feature = "pg15")]
         let (records, count) = (pg_sys::get_guc_variables(), pg_sys::GetNumConfigOptions());
-        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+        #[cfg(not(feature = "pg15"))]
         let (records, count) = {
             let mut count = 0;
             let records = pg_sys::get_guc_variables(&raw mut count);
@@ -83,7 +83,7 @@ fn begins_with(name: &[u8], prefix: &[u8]) -> bool {
 }
 
 /// The record of one setting, if there is one.
-#[cfg(not(any(feature = "pg14", feature = "pg15")))]
+#[cfg(not(feature = "pg15"))]
 fn find(name: &CStr) -> Option<Record> {
     // SAFETY: the name is NUL-terminated; nothing is created or raised where there is none.
     unsafe {
@@ -96,7 +96,7 @@ fn find(name: &CStr) -> Option<Record> {
 ///
 /// Looks through what Postgres would hand to a parallel worker: the names and values of all settings
 /// that are not at their defaults, NUL-terminated.
-#[cfg(not(any(feature = "pg14", feature = "pg15")))]
+#[cfg(not(feature = "pg15"))]
 fn any_other_is_set(prefix: &[u8], known: &[&CStr]) -> bool {
     let Some(first) = prefix.first() else {
         return true;
