@@ -47,6 +47,19 @@ as_root() {
 # Whether the first version is older than the second one.
 is_older() { [ "$1" != "$2" ] && [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
 
+# The minor versions of Postgres that have the fixes that the extension relies on, as auth.lint() has them
+# (server_outdated).
+FIXED_VERSIONS="15.20 16.16 17.12 18.7 19.0"
+
+# The one of these that is newer than a version as pg_config and postgres print it; nothing if none is.
+missed_fix() { # PostgreSQL VERSION ...
+    local found=${1#* } fixed
+    found=${found%% *}
+    for fixed in $FIXED_VERSIONS; do
+        if [ "${found%%[!0-9]*}" = "${fixed%%.*}" ] && is_older "$found" "$fixed"; then echo "$fixed"; fi
+    done
+}
+
 # The Rust that the package declares in Cargo.toml, because pgrx does; and the oldest one that builds it.
 declared_rust() { sed -n '/^\[package\]/,/^\[lib\]/s/^rust-version = "\(.*\)"$/\1/p' "$ROOT/Cargo.toml"; }
 oldest_rust() { sed -n '/^\[workspace.package\]/,/^$/s/^rust-version = "\(.*\)"$/\1/p' "$ROOT/Cargo.toml"; }

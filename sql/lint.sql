@@ -363,17 +363,20 @@ scope_not_stored AS (
        AND NOT EXISTS (SELECT FROM identity_policies AS p JOIN tables AS t ON t.oid = p.polrelid WHERE pg_has_role(l.oid, t.relowner, 'USAGE'))
 ),
 -- The minor versions of Postgres that mended faults by which a query reads by policies of a role that its user has
--- lost, or a row by another definition of its type.
+-- lost, or a row by another definition of its type. A beta release comes before minor version 0.
 server_outdated AS (
     SELECT 'warning', 'server_outdated', NULL::regclass, NULL::oid, 'server',
-           format('Postgres %s.%s lacks security fixes: %s.', v.major, v.minor,
+           format('Postgres %s lacks security fixes: %s.', v.name,
                string_agg(format('%s (in %s.%s)', k.cve, k.major, k.minor), ', ' ORDER BY k.minor)),
            format('-- install Postgres %s.%s or later, and restart the server', v.major, max(k.minor))
-      FROM (SELECT n / 10000, n % 10000 FROM (SELECT current_setting('server_version_num')::int) AS o (n)) AS v (major, minor)
+      FROM (SELECT n / 10000, CASE WHEN name ~ '^\d+[a-z]' THEN -1 ELSE n % 10000 END, name
+              FROM (SELECT current_setting('server_version_num')::int, split_part(current_setting('server_version'), ' ', 1)) AS o (n, name)
+           ) AS v (major, minor, name)
       JOIN (VALUES ('CVE-2026-14666', 15, 19), ('CVE-2026-14666', 16, 15), ('CVE-2026-14666', 17, 11), ('CVE-2026-14666', 18, 6),
-                   ('CVE-2026-6460', 15, 20), ('CVE-2026-6460', 16, 16), ('CVE-2026-6460', 17, 12), ('CVE-2026-6460', 18, 7)
+                   ('CVE-2026-6460', 15, 20), ('CVE-2026-6460', 16, 16), ('CVE-2026-6460', 17, 12), ('CVE-2026-6460', 18, 7),
+                   ('CVE-2026-6460', 19, 0)
            ) AS k (cve, major, minor) ON k.major = v.major AND v.minor < k.minor
-     GROUP BY v.major, v.minor
+     GROUP BY v.major, v.name
 ),
 -- The server's list of libraries, where the caller may see it and statements are logged.
 server AS (

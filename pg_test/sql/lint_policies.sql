@@ -153,16 +153,19 @@ ROLLBACK;
 \c - owner_role
 
 -- server_outdated: of each version, as that version's function would say.
-CREATE FUNCTION findings_of(version int) RETURNS SETOF text LANGUAGE plpgsql AS $$
+CREATE FUNCTION findings_of(version int, name text) RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE definition text := pg_get_functiondef('auth.lint()'::regprocedure);
 BEGIN
-    definition := replace(replace(definition, 'FUNCTION auth.lint()', 'FUNCTION public.lint_of_version()'),
-                          'current_setting(''server_version_num'')', quote_literal(version));
+    definition := replace(replace(replace(definition, 'FUNCTION auth.lint()', 'FUNCTION public.lint_of_version()'),
+                                  'current_setting(''server_version_num'')', quote_literal(version)),
+                          'current_setting(''server_version'')', quote_literal(name));
     EXECUTE definition;
     RETURN QUERY EXECUTE 'SELECT format(''%s | %s | %s'', level, detail, fix) FROM lint_of_version() WHERE code = ''server_outdated''';
 END $$;
-SELECT v, f FROM unnest('{140020,150018,150019,150020,160014,160015,160016,170010,170011,170012,180004,180006,180007,190000}'::int[]) AS v
-  LEFT JOIN LATERAL findings_of(v) AS f ON true ORDER BY v;
+SELECT name, f
+  FROM unnest('{14.20,15.18,15.19,15.20 (Debian 15.20-0),16.14,16.15,16.16,17.10,17.11,17.12,18.4,18.6 (Debian 18.6-3),18.7,19beta2,19rc1 (Debian 19~rc1-1),19.0,19.1}'::text[])
+           WITH ORDINALITY AS v (name, n)
+  LEFT JOIN LATERAL findings_of(substring(name, '^\d+')::int * 10000 + coalesce(substring(name, '^\d+\.(\d+)')::int, 0), name) AS f ON true ORDER BY n;
 
 -- A hostile table and policy: each fix stays one statement about it.
 CREATE SCHEMA "a;'b";
