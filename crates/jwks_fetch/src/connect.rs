@@ -12,9 +12,9 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use jwks_rules::excerpt;
 use jwks_rules::limits::ATTEMPT_DELAY;
 use jwks_rules::wire::{Failure, FailureKind};
+use shared_types::{Excerpt, plain};
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
 };
@@ -122,7 +122,7 @@ pub(crate) fn race(
 impl Lost {
     /// The failure to connect to `host`, with the addresses.
     fn failure(mut self, host: &str) -> Failure {
-        let host = excerpt::quoted(host);
+        let host = Excerpt::new(host);
         // Its own time limit, as that of the others.
         let is_timeout = |error: &io::Error| {
             matches!(
@@ -139,7 +139,7 @@ impl Lost {
         self.silent.sort_unstable();
         let mut reasons: Vec<(String, Vec<SocketAddr>)> = vec![];
         for (address, error) in failed {
-            let reason = excerpt::plain(&error.to_string());
+            let reason = plain(&error.to_string());
             match reasons.iter_mut().find(|(other, _)| *other == reason) {
                 Some((_, addresses)) => addresses.push(address),
                 None => reasons.push((reason, vec![address])),

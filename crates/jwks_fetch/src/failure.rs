@@ -2,8 +2,8 @@
 
 use std::io;
 
-use jwks_rules::excerpt;
 use jwks_rules::wire::{Failure, FailureKind};
+use shared_types::{Excerpt, plain};
 use ureq::Error;
 
 use crate::progress::{Phase, Progress};
@@ -32,7 +32,7 @@ pub(crate) fn of(error: Error, host: &str, progress: &Progress) -> Failure {
             FailureKind::TooLarge,
             format!(
                 "answer of host {} has too long a header",
-                excerpt::quoted(host)
+                Excerpt::new(host)
             ),
         ),
         error => protocol(host, &error.to_string()),
@@ -50,7 +50,7 @@ fn of_io(error: &io::Error, host: &str, progress: &Progress) -> Failure {
     }
     match phase {
         Phase::Preparation | Phase::Resolution | Phase::Connection | Phase::Handshake => {
-            let (host, reason) = (excerpt::quoted(host), excerpt::plain(&error.to_string()));
+            let (host, reason) = (Excerpt::new(host), plain(&error.to_string()));
             let message = format!("could not connect to host {host}: {reason}");
             Failure::new(FailureKind::Connect, message)
         }
@@ -59,7 +59,7 @@ fn of_io(error: &io::Error, host: &str, progress: &Progress) -> Failure {
 }
 
 fn tls(host: &str, progress: &Progress, reason: &str) -> Failure {
-    let (host, reason) = (excerpt::quoted(host), excerpt::plain(reason));
+    let (host, reason) = (Excerpt::new(host), plain(reason));
     let at = progress.peer().map(|peer| format!(" at {}", peer.ip()));
     let at = at.unwrap_or_default();
     let message = format!("could not agree on TLS with host {host}{at}: {reason}");
@@ -67,7 +67,7 @@ fn tls(host: &str, progress: &Progress, reason: &str) -> Failure {
 }
 
 pub(crate) fn protocol(host: &str, reason: &str) -> Failure {
-    let (host, reason) = (excerpt::quoted(host), excerpt::plain(reason));
+    let (host, reason) = (Excerpt::new(host), plain(reason));
     let message = format!("could not read the answer of host {host}: {reason}");
     Failure::new(FailureKind::Protocol, message)
 }

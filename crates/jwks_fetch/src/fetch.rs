@@ -5,9 +5,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use jwks_rules::wire::{Answer, Failure, FailureKind, Outcome, Request};
 use jwks_rules::{
-    DiscoveryError, EndpointUrl, HostList, Scheme, Target, discovery_url, excerpt, headers,
-    metadata_url, read_discovery,
+    DiscoveryError, EndpointUrl, HostList, Scheme, Target, discovery_url, headers, metadata_url,
+    read_discovery,
 };
+use shared_types::Excerpt;
 use ureq::http::header::{self, HeaderName};
 use ureq::tls::RootCerts;
 
@@ -231,10 +232,10 @@ fn check_status(
     });
     answer.retry_after =
         header(response, header::RETRY_AFTER).and_then(|value| headers::retry_after(value, now));
-    let host = excerpt::quoted(response.host());
+    let host = Excerpt::new(response.host());
     Err(match (status, header(response, header::LOCATION)) {
         (300..304 | 305..400, location) => {
-            let to = location.map(|url| format!(" to {}", excerpt::quoted(url)));
+            let to = location.map(|url| format!(" to {}", Excerpt::new(url)));
             let to = to.unwrap_or_default();
             let message = format!(
                 "host {host} redirects{to} (status {status}), and redirects are not followed"

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use jwks_rules::limits::{MAX_BODY_BYTES, MAX_HEADER_BYTES};
 use jwks_rules::wire::{Failure, FailureKind};
-use jwks_rules::{Scheme, Target, excerpt};
+use jwks_rules::{Scheme, Target};
+use shared_types::Excerpt;
 use ureq::http::{HeaderMap, header};
 use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 use ureq::unversioned::transport::{Connector, RustlsConnector};
@@ -152,7 +153,7 @@ impl Response {
                     .map_err(|_| failure::protocol(&self.host, "it is not UTF-8"));
             }
         }
-        let host = excerpt::quoted(&self.host);
+        let host = Excerpt::new(&self.host);
         let message = format!("answer of host {host} is longer than {MAX_BODY_BYTES} bytes");
         Err(Failure::new(FailureKind::TooLarge, message))
     }

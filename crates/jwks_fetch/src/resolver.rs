@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use jwks_rules::limits::MAX_ADDRESSES;
 use jwks_rules::wire::{Failure, FailureKind};
-use jwks_rules::{Target, excerpt, in_turn};
+use jwks_rules::{Target, in_turn};
+use shared_types::{Excerpt, plain};
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
@@ -73,7 +74,7 @@ impl TargetResolver {
         let host = url.host();
         // Two parsers have read the URL. They must agree on where it leads.
         if uri.host() != Some(&host) || uri.port_u16().is_some_and(|port| port != url.port()) {
-            let message = format!("host {} is read in two ways", excerpt::quoted(&host));
+            let message = format!("host {} is read in two ways", Excerpt::new(&host));
             return Err(Failure::new(FailureKind::Gate, message));
         }
         let addresses = match url.address() {
@@ -94,7 +95,7 @@ impl TargetResolver {
 }
 
 fn no_address(host: &str, reason: &str) -> Failure {
-    let (host, reason) = (excerpt::quoted(host), excerpt::plain(reason));
+    let (host, reason) = (Excerpt::new(host), plain(reason));
     let message = format!("could not find the address of host {host}: {reason}");
     Failure::new(FailureKind::Dns, message)
 }

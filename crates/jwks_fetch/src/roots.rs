@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::io::Read;
 
-use jwks_rules::excerpt;
 use jwks_rules::limits::MAX_CA_FILE_BYTES;
 use jwks_rules::wire::{Failure, FailureKind, Roots};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use shared_types::plain;
 use ureq::tls::{Certificate, RootCerts};
 
 /// Loads the certificates of `ca_file`; if that is empty, those of the system; if it has none, the
@@ -51,7 +51,7 @@ fn read_file(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
             file.take(MAX_CA_FILE_BYTES.saturating_add(1))
                 .read_to_end(&mut text)
         })
-        .map_err(|error| excerpt::plain(&error.to_string()))?;
+        .map_err(|error| plain(&error.to_string()))?;
     if u64::try_from(text.len()).is_ok_and(|length| length > MAX_CA_FILE_BYTES) {
         return Err(format!("it is longer than {MAX_CA_FILE_BYTES} bytes"));
     }
@@ -60,7 +60,7 @@ fn read_file(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     for certificate in CertificateDer::pem_slice_iter(&text) {
         let number = certificates.len().saturating_add(1);
         let unusable = |reason: String| {
-            let reason = excerpt::plain(&reason);
+            let reason = plain(&reason);
             format!("certificate {number} in it is not usable: {reason}")
         };
         let certificate = certificate.map_err(|error| unusable(error.to_string()))?;

@@ -4,9 +4,9 @@
 use std::fmt;
 
 use serde::Deserialize;
+use shared_types::Excerpt;
 
 use crate::endpoint_url::{EndpointUrl, UrlError};
-use crate::excerpt;
 
 /// Where below an issuer its discovery document is (OpenID Connect Discovery 1.0 §4).
 const WELL_KNOWN: &str = "/.well-known/openid-configuration";
@@ -80,21 +80,18 @@ pub fn read_discovery(document: &str, issuer: &str) -> Result<EndpointUrl, Disco
     let document: Document =
         serde_json::from_str(document).map_err(|_| DiscoveryError::NotADocument)?;
     if document.issuer != issuer {
-        return Err(DiscoveryError::OtherIssuer(excerpt::quoted(
-            &document.issuer,
-        )));
+        return Err(DiscoveryError::OtherIssuer(Excerpt::new(&document.issuer)));
     }
     EndpointUrl::parse(&document.jwks_uri).map_err(DiscoveryError::JwksUri)
 }
 
 /// Why a discovery document is not followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum DiscoveryError {
     /// Not a JSON object with one text `issuer` and one text `jwks_uri`.
     NotADocument,
-    /// The issuer that it names: quoted, escaped, shortened.
-    OtherIssuer(String),
+    /// The issuer that it names.
+    OtherIssuer(Excerpt),
     /// What is wrong with its `jwks_uri`.
     JwksUri(UrlError),
 }
@@ -212,7 +209,7 @@ mod tests {
         ] {
             let document = format!(r#"{{"issuer":"{issuer}","jwks_uri":"https://a.example/"}}"#);
             let error = read(&document).unwrap_err();
-            assert_eq!(error, DiscoveryError::OtherIssuer(format!("\"{issuer}\"")));
+            assert_eq!(error, DiscoveryError::OtherIssuer(Excerpt::new(issuer)));
         }
     }
 

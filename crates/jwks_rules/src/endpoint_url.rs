@@ -3,10 +3,10 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use shared_types::Excerpt;
 use url::{Host, Url};
 
 use crate::address::AddressClass;
-use crate::excerpt;
 use crate::limits::MAX_URL_BYTES;
 
 /// The scheme of a URL.
@@ -170,7 +170,6 @@ pub(crate) fn check_host(host: &Host<String>) -> Result<(), UrlError> {
 
 /// Why a text is no URL that can be fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum UrlError {
     /// Longer than [`MAX_URL_BYTES`].
     TooLong,
@@ -220,7 +219,7 @@ impl std::error::Error for UrlError {}
 /// The URL in a message: quoted, escaped, shortened.
 impl fmt::Display for EndpointUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&excerpt::quoted(&self.text))
+        Excerpt::new(&self.text).fmt(f)
     }
 }
 

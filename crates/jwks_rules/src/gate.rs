@@ -6,11 +6,11 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use shared_types::{Excerpt, plain};
 use url::Host;
 
 use crate::address::AddressClass;
 use crate::endpoint_url::{EndpointUrl, Scheme, address_of, check_host};
-use crate::excerpt;
 use crate::limits::MAX_HOSTS_BYTES;
 
 /// The hosts that a superuser allows.
@@ -79,7 +79,7 @@ impl HostList {
             match Entry::parse(entry) {
                 Ok(entry) => list.entries.push(entry),
                 Err(reason) if list.unreadable.is_none() => {
-                    let entry = excerpt::quoted(entry);
+                    let entry = Excerpt::new(entry);
                     list.unreadable = Some(HostListError::Entry { entry, reason });
                 }
                 Err(_) => {}
@@ -123,7 +123,7 @@ impl HostList {
         let listed = self.entries.iter().filter_map(|entry| entry.lists(&url));
         let Some(listed) = listed.max() else {
             return Err(GateError::NotListed {
-                host: excerpt::plain(&url.entry()),
+                host: plain(&url.entry()),
                 unreadable: self.unreadable.clone(),
             });
         };
@@ -250,7 +250,7 @@ impl Target {
         if !admitted.is_empty() {
             return Ok(admitted);
         }
-        let host = excerpt::plain(&self.url.host());
+        let host = plain(&self.url.host());
         Err(match refused {
             Some(AddressClass::Internal) => GateError::Internal { host },
             Some(AddressClass::Public) => GateError::PublicWithoutTls { host },
@@ -265,8 +265,8 @@ impl Target {
 pub enum HostListError {
     /// An entry.
     Entry {
-        /// Quoted and shortened.
-        entry: String,
+        /// Its text.
+        entry: Excerpt,
         /// The fault.
         reason: EntryError,
     },
@@ -321,7 +321,6 @@ impl std::error::Error for HostListError {}
 /// The messages name no address of a host that was given by its name: a role that may choose the URL
 /// need not be one that may ask the internal DNS.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum GateError {
     /// The list is empty.
     Off,
@@ -633,7 +632,7 @@ mod tests {
         ] {
             let result = HostList::parse(&format!("good.example {entry}"));
             let message = result.expect_err(entry).to_string();
-            let expected = format!("{} in the list of hosts", excerpt::quoted(entry));
+            let expected = format!("{} in the list of hosts", Excerpt::new(entry));
             assert!(message.starts_with(&expected), "{message}");
         }
         let long = "a.example ".repeat(MAX_HOSTS_BYTES / 10 + 1);

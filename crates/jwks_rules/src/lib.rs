@@ -31,7 +31,6 @@ pub use address::{AddressClass, in_turn};
 pub use discovery::{DiscoveryError, discovery_url, is_discovery, metadata_url, read_discovery};
 pub use endpoint_url::{EndpointUrl, Scheme, UrlError};
 pub use gate::{EntryError, GateError, HostList, HostListError, Target};
-pub use shape::Shape;
 
 pub mod headers;
 pub mod limits;
@@ -41,7 +40,4 @@ pub mod wire;
 mod address;
 mod discovery;
 mod endpoint_url;
-#[doc(hidden)]
-pub mod excerpt;
 mod gate;
-mod shape;

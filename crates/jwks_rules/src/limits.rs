@@ -23,9 +23,6 @@ pub const MAX_HOSTS_BYTES: usize = 16 * 1024;
 /// the next answer comes in full.
 pub const MAX_ETAG_BYTES: usize = 256;
 
-/// Longest excerpt of a foreign string in a message, in characters.
-pub const MAX_EXCERPT_CHARS: usize = 200;
-
 /// Longest message of a failure, in characters: a sentence, with a few excerpts of other texts.
 pub const MAX_MESSAGE_CHARS: usize = 500;
 

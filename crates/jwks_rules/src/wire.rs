@@ -109,7 +109,7 @@ pub enum Roots {
 pub struct Failure {
     /// What failed.
     pub kind: FailureKind,
-    /// One sentence in ASCII. Foreign text in it is escaped and shortened.
+    /// One sentence. Foreign text in it is escaped and shortened.
     pub message: String,
 }
 
@@ -170,11 +170,7 @@ impl Failure {
     pub fn new(kind: FailureKind, message: impl fmt::Display) -> Self {
         Self {
             kind,
-            message: message
-                .to_string()
-                .chars()
-                .take(MAX_MESSAGE_CHARS)
-                .collect(),
+            message: shared_types::cut(&message.to_string(), MAX_MESSAGE_CHARS),
         }
     }
 }
@@ -288,7 +284,7 @@ mod tests {
     #[test]
     fn messages_are_bounded() {
         let failure = Failure::new(FailureKind::Tls, "x".repeat(1_000_000));
-        assert_eq!(failure.message.len(), MAX_MESSAGE_CHARS);
+        assert_eq!(failure.message.len(), MAX_MESSAGE_CHARS + "...".len());
     }
 
     #[test]

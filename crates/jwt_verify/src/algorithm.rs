@@ -3,8 +3,8 @@
 use std::fmt;
 
 use jsonwebtoken::Algorithm as Jwa;
+use shared_types::Excerpt;
 
-use crate::excerpt::Excerpt;
 use crate::key_type::{KeyKind, KeyType};
 
 /// A signature algorithm that this crate knows. `none` is not one.

@@ -5,8 +5,9 @@
 
 use std::borrow::Cow;
 
+use shared_types::Excerpt;
+
 use crate::error::{Error, Part};
-use crate::excerpt::Excerpt;
 use crate::json::{Object, Value};
 use crate::numeric_date::NumericDate;
 use crate::policy::Policy;

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use shared_types::Excerpt;
+
 use crate::algorithm::Algorithm;
-use crate::excerpt::Excerpt;
 use crate::json::JsonError;
 use crate::limits::{MAX_KEYS_TRIED, MAX_TOKEN_BYTES};
 use crate::numeric_date::NumericDate;

@@ -3,9 +3,10 @@
 //! `alg`, `kid` and `typ` are used, `crit` and `b64` are refused, and all other parameters are
 //! ignored. `jwk`, `jku`, `x5u` and `x5c` let the sender choose the key, so they are never read.
 
+use shared_types::Excerpt;
+
 use crate::algorithm::Algorithm;
 use crate::error::{Error, Part};
-use crate::excerpt::Excerpt;
 use crate::json::{Object, Value};
 
 /// A header that keeps the rules that apply to every issuer.

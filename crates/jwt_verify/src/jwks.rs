@@ -4,10 +4,11 @@ use std::collections::hash_map::Entry as MapEntry;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
+use shared_types::Excerpt;
+
 use crate::algorithm::AlgorithmSet;
-use crate::excerpt::Excerpt;
-use crate::json::{JsonError, JsonFault, KeySet, Value};
-use crate::jwk::{Key, KeyError, is_private, parse_jwk};
+use crate::json::{JsonError, JsonFault, KeySet, Object, Value};
+use crate::jwk::{Key, KeyError, is_private, is_secret, parse_jwk};
 use crate::key_type::KeyType;
 use crate::limits::{MAX_JWKS_BYTES, MAX_JWKS_KEYS};
 
@@ -46,17 +47,30 @@ pub enum JwksError {
     },
     /// The text is not an acceptable JSON object.
     Json(JsonError),
+    /// There is no text but white space.
+    Empty,
     /// The text begins with a byte order mark (RFC 8259 §8.1).
     ByteOrderMark,
     /// The text begins with `<`, as HTML and XML do.
     WebPage,
+    /// The text is a key or a certificate in PEM form (RFC 7468).
+    Pem,
+    /// The text is a token in compact form (RFC 7515 §3.1).
+    Token,
+    /// The text is no JSON and begins as a script does, such as a function's call with JSON in it.
+    Script,
     /// An array in place of a set.
     Array {
         /// Whether one of its objects is a private key.
         has_private_key: bool,
+        /// Whether one of its objects is a shared secret.
+        has_secret: bool,
     },
     /// The object says where the set is (OpenID Connect Discovery 1.0 §3, RFC 8414 §2).
-    Discovery,
+    Discovery {
+        /// The URL that it says, if that is a text.
+        jwks_uri: Option<Excerpt>,
+    },
     /// The object has neither `keys` (RFC 7517 §5.1) nor `kty` (§4.1).
     NotASet,
     /// `keys` is not an array (RFC 7517 §5.1).
@@ -73,13 +87,17 @@ impl fmt::Display for JwksError {
                 "JWKS of {bytes} bytes is longer than {MAX_JWKS_BYTES} bytes"
             ),
             Self::Json(error) => write!(f, "JWKS {error}"),
+            Self::Empty => write!(f, "JWKS is empty"),
             Self::ByteOrderMark => write!(f, "JWKS begins with a byte order mark"),
             Self::WebPage => write!(f, "JWKS is a web page: it begins with \"<\""),
+            Self::Pem => write!(f, "JWKS is in PEM form, and a set is JSON"),
+            Self::Token => write!(f, "JWKS is a token"),
+            Self::Script => write!(f, "JWKS is a script, and a set is JSON"),
             Self::Array { .. } => write!(
                 f,
                 "JWKS is an array of keys, and a set is an object around it: {{\"keys\": [...]}}"
             ),
-            Self::Discovery => write!(
+            Self::Discovery { .. } => write!(
                 f,
                 "JWKS is a discovery document: the keys are behind the URL in its member \"jwks_uri\""
             ),
@@ -96,7 +114,8 @@ impl JwksError {
         matches!(
             self,
             Self::Array {
-                has_private_key: true
+                has_private_key: true,
+                ..
             }
         )
     }
@@ -123,7 +142,7 @@ pub fn read_jwks(text: &str, algorithms: AlgorithmSet) -> Result<Vec<JwksEntry>,
         KeySet::NoKeys { has_kty: true, .. } => vec![text.trim_ascii()],
         KeySet::NoKeys {
             has_jwks_uri: true, ..
-        } => return Err(JwksError::Discovery),
+        } => return Err(discovery(text)),
         KeySet::NoKeys { .. } => return Err(JwksError::NotASet),
         KeySet::KeysNotAnArray => return Err(JwksError::KeysNotAnArray),
         KeySet::TooManyKeys => return Err(JwksError::TooManyKeys),
@@ -143,17 +162,45 @@ fn not_an_object(text: &str, error: JsonError) -> JwksError {
     if text.starts_with('\u{feff}') {
         return JwksError::ByteOrderMark;
     }
-    if text.trim_ascii_start().starts_with('<') {
+    let start = text.trim_ascii_start();
+    let Some(first) = start.chars().next() else {
+        return JwksError::Empty;
+    };
+    if first == '<' {
         return JwksError::WebPage;
     }
+    if start.starts_with("-----BEGIN") {
+        return JwksError::Pem;
+    }
+    if start.starts_with("eyJ") {
+        return JwksError::Token;
+    }
     if error.fault != JsonFault::NotAnObject {
-        return JwksError::Json(error);
+        let is_script = first.is_ascii_alphabetic() || first == '/';
+        return match is_script {
+            true => JwksError::Script,
+            false => JwksError::Json(error),
+        };
     }
     match KeySet::parse(&format!("{{\"keys\":{text}}}")) {
         Ok(KeySet::Keys(keys)) => JwksError::Array {
             has_private_key: keys.iter().any(|jwk| is_private(jwk)),
+            has_secret: keys.iter().any(|jwk| is_secret(jwk)),
         },
-        _ => JwksError::Json(error),
+        Ok(KeySet::NoKeys { .. } | KeySet::KeysNotAnArray | KeySet::TooManyKeys) | Err(_) => {
+            JwksError::Json(error)
+        }
+    }
+}
+
+/// The error for a discovery document.
+fn discovery(text: &str) -> JwksError {
+    let document = Object::parse(text, &[]).ok();
+    let uri = document
+        .as_ref()
+        .and_then(|members| members.get("jwks_uri"));
+    JwksError::Discovery {
+        jwks_uri: uri.and_then(Value::as_str).map(Excerpt::new),
     }
 }
 

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
 use std::sync::OnceLock;
 
+use shared_types::Excerpt;
+
 use crate::algorithm::Algorithm;
 use crate::error::Error;
-use crate::excerpt::Excerpt;
 use crate::jwk::{Key, parse_jwk};
 use crate::limits::MAX_KEYS_TRIED;
 use crate::policy::Policy;

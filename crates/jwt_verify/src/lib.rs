@@ -51,7 +51,6 @@ compile_error!("jwt_verify needs one of the features `aws_lc_rs` and `rust_crypt
 pub use advice::{Places, advice};
 pub use algorithm::{Algorithm, AlgorithmSet, UnknownAlgorithm};
 pub use error::{Error, ErrorKind, Part};
-pub use excerpt::Excerpt;
 pub use inspect::{Step, inspect, inspect_with};
 pub use json::{JsonError, JsonFault};
 pub use jwk::{Key, KeyError};
@@ -60,7 +59,7 @@ pub use key_type::KeyType;
 pub use keyring::Keyring;
 pub use numeric_date::NumericDate;
 pub use policy::Policy;
-pub use time::UnixTime;
+pub use shared_types::{Excerpt, UnixTime};
 pub use unverified_claims::{UnverifiedClaims, unverified_claims};
 pub use verify::{Verified, lacks_only_key, verify, verify_with};
 pub use wanted::Wanted;
@@ -75,7 +74,6 @@ mod claims;
 #[doc(hidden)]
 pub mod cross_check;
 mod error;
-mod excerpt;
 mod header;
 mod inspect;
 mod json;

@@ -56,6 +56,3 @@ pub const RSA_MAX_EXPONENT: u64 = u32::MAX as u64;
 /// Such a token is only accepted where exactly one key takes its algorithm, and finding that out
 /// takes a look at every key. An issuer with more keys sets `kid`.
 pub const MAX_KEYS_TRIED: usize = 100;
-
-/// Longest excerpt of a foreign string in a message, in characters.
-pub const MAX_EXCERPT_CHARS: usize = 100;

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::ops::Deref;
 
+use shared_types::Excerpt;
+
 use crate::claims::Claims;
 use crate::error::Error;
-use crate::excerpt::Excerpt;
 use crate::header::{self, Header};
 use crate::json::Value;
 use crate::keyring::{Issuer, Keyring, Selected};

@@ -10,7 +10,7 @@ use common::cases::all_algorithms;
 use common::sign::{Signer, algorithms, encode};
 use jwt_verify::cross_check::admit_even_published;
 use jwt_verify::limits::{MAX_JWK_BYTES, MAX_JWKS_BYTES, MAX_JWKS_KEYS};
-use jwt_verify::{AlgorithmSet, JwksError, Key, KeyError, KeyType, read_jwks};
+use jwt_verify::{AlgorithmSet, Excerpt, JwksError, Key, KeyError, KeyType, read_jwks};
 use serde_json::{Value, json};
 
 fn admit(jwk: &str) -> Result<Key, KeyError> {
@@ -550,7 +550,7 @@ fn a_lone_key_is_a_set() {
 #[test]
 fn what_is_no_set() {
     let read = |text: &str| read_jwks(text, all_algorithms()).unwrap_err();
-    for text in ["", "null", "\"x\"", "{", "{\"keys\":[}"] {
+    for text in ["null", "true", "\"x\"", "{", "{\"keys\":[}"] {
         assert!(matches!(read(text), JwksError::Json(_)), "{text}");
     }
     assert_eq!(read("{}"), JwksError::NotASet);
@@ -588,35 +588,48 @@ fn another_document_is_named() {
         assert_eq!(read(page), JwksError::WebPage);
     }
     assert_eq!(read("\u{feff}{\"keys\":[]}"), JwksError::ByteOrderMark);
-    for text in [
-        r#"{"issuer":"https://i.example","jwks_uri":"https://i.example/jwks"}"#,
-        r#"{"jwks_uri":7}"#,
+    assert_eq!(read(""), JwksError::Empty);
+    assert_eq!(read(" \n"), JwksError::Empty);
+    assert_eq!(read("\n-----BEGIN PUBLIC KEY-----"), JwksError::Pem);
+    assert_eq!(read("eyJhbGciOiJSUzI1NiJ9.e30.x"), JwksError::Token);
+    assert_eq!(read("callback({\"keys\":[]})"), JwksError::Script);
+    assert_eq!(read("/**/ f({})"), JwksError::Script);
+    for (text, jwks_uri) in [
+        (
+            r#"{"issuer":"https://i.example","jwks_uri":"https://i.example/\u001b"}"#,
+            Some(Excerpt::new("https://i.example/\u{1b}")),
+        ),
+        (r#"{"jwks_uri":7}"#, None),
     ] {
-        assert_eq!(read(text), JwksError::Discovery);
+        assert_eq!(read(text), JwksError::Discovery { jwks_uri });
     }
+    assert_eq!(
+        read(r#"{"jwks_uri":"https://i.example","keys":{}}"#),
+        JwksError::KeysNotAnArray
+    );
+    let deep = read(&"[".repeat(100_000));
+    assert!(matches!(deep, JwksError::Json(_)), "{deep}");
     let public = Signer::P256.jwk();
     let private = Signer::P256.jwk_with(json!({"d": "AA"}));
-    for (text, has_private_key) in [
-        ("[]".to_owned(), false),
-        (format!(" [{public}]"), false),
-        (format!("[{public},{private}]"), true),
-        (format!("[1,\"d\",null,[{private}]]"), false),
-        (format!("[{}]", Signer::Secret.jwk()), false),
+    let secret = Signer::Secret.jwk();
+    for (text, has_private_key, has_secret) in [
+        ("[]".to_owned(), false, false),
+        (format!(" [{public}]"), false, false),
+        (format!("[{public},{private}]"), true, false),
+        (format!("[1,\"d\",null,[{private}]]"), false, false),
+        (format!("[{secret}]"), false, true),
+        (format!("[{secret},{private}]"), true, true),
     ] {
         let error = read(&text);
-        assert_eq!(error, JwksError::Array { has_private_key });
+        let expected = JwksError::Array {
+            has_private_key,
+            has_secret,
+        };
+        assert_eq!(error, expected);
         assert_eq!(error.is_private_key(), has_private_key);
         assert!(error.to_string().contains("{\"keys\": [...]}"));
     }
-    for text in [
-        "[",
-        "[01]",
-        "[]x",
-        "\"x\"",
-        "1",
-        "null",
-        "callback({\"keys\":[]})",
-    ] {
+    for text in ["[", "[01]", "[]x", "\"x\"", "1", "null"] {
         assert!(matches!(read(text), JwksError::Json(_)), "{text}");
     }
 }

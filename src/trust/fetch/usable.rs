@@ -2,7 +2,6 @@
 
 use std::panic::AssertUnwindSafe;
 
-use jwks_rules::Shape;
 use jwks_rules::limits::{MAX_BODY_BYTES, MAX_KEYS};
 use jwt_verify::{AlgorithmSet, JwksEntry, JwksError, Key, KeyError, KeyType};
 use pgrx::pg_sys;
@@ -85,26 +84,41 @@ const NO_KEYS: &str = "It holds no keys. An issuer that signs with a shared secr
 
 /// Why an answer is no JWKS: what it is instead, if that can be told.
 fn no_jwks(body: &str, error: &JwksError) -> String {
-    match Shape::of(body) {
-        Shape::Empty => "The answer is empty.".to_owned(),
-        Shape::WebPage => "The answer is a web page, not a JWKS: it begins with \"<\". Follow the URL that answers \
+    match error {
+        JwksError::Empty => "The answer is empty.".to_owned(),
+        JwksError::WebPage => "The answer is a web page, not a JWKS: it begins with \"<\". Follow the URL that answers \
                            with the keys themselves."
             .to_owned(),
-        Shape::ByteOrderMark => {
+        JwksError::ByteOrderMark => {
             "The answer begins with a byte order mark, which JSON does not have.".to_owned()
         }
-        Shape::Script => "The answer is a script (JSONP?), not JSON.".to_owned(),
-        Shape::Pem => "The answer is in PEM form, and a JWKS is JSON.".to_owned(),
-        Shape::Token => "The answer is a token, not a JWKS.".to_owned(),
-        Shape::Array { has_secret: true } => SECRET.to_owned(),
-        Shape::Array { has_secret: false } => {
+        JwksError::Script => "The answer is a script (JSONP?), not JSON.".to_owned(),
+        JwksError::Pem => "The answer is in PEM form, and a JWKS is JSON.".to_owned(),
+        JwksError::Token => "The answer is a token, not a JWKS.".to_owned(),
+        JwksError::Array {
+            has_private_key: true,
+            ..
+        }
+        | JwksError::Array {
+            has_secret: true, ..
+        } => SECRET.to_owned(),
+        JwksError::Array { .. } => {
             "The answer is a bare array of keys: a JWKS is an object, {\"keys\": [...]}.".to_owned()
         }
-        Shape::Discovery { jwks_uri } => format!(
+        JwksError::Discovery {
+            jwks_uri: Some(jwks_uri),
+        } => format!(
             "The answer is a discovery document, not a JWKS: follow the URL of its \"jwks_uri\", {jwks_uri}."
         ),
-        Shape::Other if body.trim() == "{}" => format!("The answer is an empty object. {NO_KEYS}"),
-        Shape::Other => sentence(&error.to_string()),
+        JwksError::NotASet if body.trim() == "{}" => {
+            format!("The answer is an empty object. {NO_KEYS}")
+        }
+        JwksError::Discovery { jwks_uri: None }
+        | JwksError::Json(_)
+        | JwksError::KeysNotAnArray
+        | JwksError::NotASet
+        | JwksError::TooLong { .. }
+        | JwksError::TooManyKeys => sentence(&error.to_string()),
     }
 }
 

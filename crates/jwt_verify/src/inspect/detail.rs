@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
+use shared_types::Excerpt;
+
 use crate::advice::{AUDIENCE, Places, advice};
 use crate::error::Error;
-use crate::excerpt::Excerpt;
 use crate::header::Header;
 use crate::keyring::{Issuer, Keyring};
 use crate::numeric_date::NumericDate;
@@ -24,7 +25,7 @@ pub(super) fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {
         match index {
             0 => {}
             MAX_LISTED => {
-                text.push_str(", …");
+                text.push_str(", ...");
                 break;
             }
             _ => text.push_str(", "),

@@ -7,10 +7,11 @@ mod detail;
 
 use std::ops::Deref;
 
+use shared_types::Excerpt;
+
 use crate::advice::{self, Places};
 use crate::claims::{Claims, Topic};
 use crate::error::Error;
-use crate::excerpt::Excerpt;
 use crate::header::{self, Header};
 use crate::json::{Object, Value};
 use crate::keyring::{Issuer, Keyring, Selected};

@@ -14,8 +14,8 @@ use serde::de::DeserializeSeed;
 use serde_json::error::Category;
 
 use self::visitor::{KeySetSeed, State, TopSeed};
-use crate::excerpt::Excerpt;
 use crate::limits::MAX_JSON_DEPTH;
+use shared_types::Excerpt;
 
 /// Why a text is not an acceptable JSON object.
 #[derive(Clone, Debug, PartialEq, Eq)]

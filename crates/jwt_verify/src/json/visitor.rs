@@ -6,9 +6,9 @@ use std::fmt;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
+use shared_types::Excerpt;
 
 use super::{JsonError, JsonFault, KeySet, Value};
-use crate::excerpt::Excerpt;
 use crate::limits::{MAX_JSON_DEPTH, MAX_JWKS_KEYS};
 
 /// Findings of the visitors beside the value that they return.

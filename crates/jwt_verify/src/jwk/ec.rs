@@ -1,10 +1,10 @@
 //! Elliptic curve public keys (RFC 7518 §6.2.1).
 
 use jsonwebtoken::DecodingKey;
+use shared_types::Excerpt;
 
 use super::{KeyError, Material, ThumbprintMembers, required_bytes, required_string};
 use crate::base64url;
-use crate::excerpt::Excerpt;
 use crate::json::Object;
 
 pub(super) fn admit(jwk: &Object<'_>) -> Result<(Material, ThumbprintMembers), KeyError> {

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use shared_types::Excerpt;
+
 use crate::algorithm::{Algorithm, unsupported_advice};
-use crate::excerpt::Excerpt;
 use crate::json::JsonError;
 use crate::limits::{
     MAX_JWK_BYTES, RSA_MAX_BITS, RSA_MAX_EXPONENT, RSA_MIN_BITS, RSA_MIN_EXPONENT,

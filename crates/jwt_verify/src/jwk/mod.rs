@@ -15,13 +15,13 @@ use jsonwebtoken::DecodingKey;
 
 use crate::algorithm::{Algorithm, AlgorithmSet, SignatureLength};
 use crate::base64url;
-use crate::excerpt::Excerpt;
 use crate::json::{Object, Value};
 use crate::key_type::{KeyKind, KeyType};
 use crate::limits::MAX_JWK_BYTES;
 
 pub(crate) use binding::Binding;
 pub use error::KeyError;
+use shared_types::Excerpt;
 
 /// An admitted key: on its curve, strong enough, not private, and parsed once
 /// into what the signature check wants.
@@ -275,6 +275,13 @@ pub(crate) fn is_private(jwk: &str) -> bool {
     parse_jwk(jwk).is_ok_and(|jwk| {
         let kty = jwk.get("kty").and_then(Value::as_str);
         refuse_private_members(&jwk, kty).is_err()
+    })
+}
+
+/// Whether the text is a JWK with a shared secret (RFC 7518 §6.4.1).
+pub(crate) fn is_secret(jwk: &str) -> bool {
+    parse_jwk(jwk).is_ok_and(|jwk| {
+        jwk.get("kty").and_then(Value::as_str) == Some("oct") && jwk.get("k").is_some()
     })
 }
 

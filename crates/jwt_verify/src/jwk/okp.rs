@@ -2,10 +2,10 @@
 
 use ed25519_dalek::VerifyingKey;
 use jsonwebtoken::DecodingKey;
+use shared_types::Excerpt;
 
 use super::{KeyError, Material, ThumbprintMembers, required_bytes, required_string};
 use crate::base64url;
-use crate::excerpt::Excerpt;
 use crate::json::Object;
 
 pub(super) fn admit(jwk: &Object<'_>) -> Result<(Material, ThumbprintMembers), KeyError> {
