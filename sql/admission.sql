@@ -37,8 +37,8 @@ COMMENT ON FUNCTION auth.list_triggers() IS
     'triggers that the key tables need, with their state and the statement that repairs each';
 
 -- A function, and not the text of the CHECK: each new connection reads the constraints of the table, and this one
--- is so long that it took a tenth of the first sign-in. Only a write calls it. What passes is read by
--- Endpoint::from_json and Source::from_json as well, so that SQL may go by the kind alone.
+-- is so long that it took a tenth of the first sign-in. Only a write calls it. Endpoint::from_json and
+-- Source::from_json read each value that passes, so that SQL may decide by the kind alone.
 CREATE FUNCTION auth.source_is_known(source jsonb) RETURNS boolean
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp

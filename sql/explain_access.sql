@@ -1,5 +1,4 @@
--- Calls the policies of a table, with the rights of the role that is asked about
--- (src/explain/mod.rs).
+-- Calls the policies of a table with the rights of the role asked about (src/explain/mod.rs).
 CREATE FUNCTION auth.explain_access(
         relation regclass, token text, command text DEFAULT 'SELECT', role name DEFAULT 'authenticated')
     RETURNS TABLE (subject text, applies boolean, kind text, expression text, claims jsonb, rows bigint, detail text)

@@ -1,16 +1,16 @@
--- What is wrong, or likely to be, with how row-level security is set up here: mistakes that
--- Postgres itself keeps silent about, because they show all rows or none without an error.
+-- Lists mistakes in the set-up of row-level security, certain and likely ones. Postgres itself keeps
+-- silent about them, because they show all rows or none without an error.
 --
 -- It runs with its caller's rights, and reads the catalogs, which everyone may, and the two key
--- tables. What the caller may not see it says nothing about. With this search_path every name that
--- is not qualified, operators too, is one of pg_catalog: pg_temp is searched last for tables, and
--- never for functions and operators. Not BEGIN ATOMIC, which pg_upgrade would have to parse with
--- the catalogs of the next version.
+-- tables. It says nothing about objects that the caller may not see. With this search_path every
+-- name that is not qualified, operators too, is one of pg_catalog: pg_temp is searched last for
+-- tables, and never for functions and operators. Not BEGIN ATOMIC, which pg_upgrade would have to
+-- parse with the catalogs of the next version.
 CREATE FUNCTION auth.lint()
     RETURNS TABLE (level text, code text, object text, detail text, fix text)
     LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 10 COST 100000
     SET search_path = pg_catalog, pg_temp
-    -- Names are compared with how Postgres writes them.
+    -- Names are compared as Postgres writes them.
     SET quote_all_identifiers = off
     -- Compiling so long a query takes seconds, and running it milliseconds.
     SET jit = off
@@ -18,7 +18,7 @@ CREATE FUNCTION auth.lint()
     SET standard_conforming_strings = on
     AS $lint$
 WITH RECURSIVE
--- 1. What is looked at.
+-- 1. Relations, functions, policies and roles that the rest looks at.
 extension_members AS (
     SELECT d.classid, d.objid FROM pg_depend AS d
      WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
@@ -34,7 +34,7 @@ relations AS (
        AND NOT EXISTS (SELECT FROM extension_members AS e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid)
 ),
 tables AS (SELECT * FROM relations WHERE relkind IN ('r', 'p', 'f')),
--- The claim functions, and what each of them is in the library.
+-- Claim functions, with their symbols in the library.
 claim_functions (name, symbol, type) AS (
     VALUES ('session', 'pg_auth_jwt_session', 'jsonb'), ('jwt', 'pg_auth_jwt_session', 'jsonb'),
            ('user_id', 'pg_auth_jwt_user_id', 'text'), ('uid', 'pg_auth_jwt_uid', 'uuid'),
@@ -45,13 +45,13 @@ claim_functions (name, symbol, type) AS (
 our_functions AS (
     SELECT p.oid FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace WHERE n.nspname = 'auth'
 ),
--- A call of current_setting() in a node tree: by the node, and not by the text, which may say so in a string.
+-- A call of current_setting() in a node tree: found by the node, because a text may have the name in a string.
 setting_node (node) AS (
     SELECT format(':funcid (%s|%s) ', 'pg_catalog.current_setting(text)'::regprocedure::oid,
                'pg_catalog.current_setting(text, boolean)'::regprocedure::oid)
 ),
 -- Functions that somebody here wrote, those of schema auth too, with their text. Functions of extensions and
--- in C have none: what they do is not looked at.
+-- in C have none, and are not looked into.
 functions AS (
     SELECT p.oid, p.oid::regprocedure::text AS signature, p.proname, p.pronamespace, n.nspname, p.pronargs, p.prokind, p.prosecdef,
            p.proowner, p.prorettype, p.provolatile = 'i' AS is_immutable, l.lanname AS language, m.is_member,
@@ -99,7 +99,7 @@ uses AS MATERIALIZED (
      WHERE w.schema IS NULL OR w.schema = n.nspname
 ),
 calls AS (SELECT u.classid, u.objid, u.refobjid AS function FROM uses AS u WHERE u.refclassid = 'pg_proc'::regclass),
--- Functions and views that ask the extension who the user is, by way of any others.
+-- Functions and views that ask the extension for the user, directly or through others.
 asks (classid, objid) AS (
     SELECT 'pg_proc'::regclass::oid, o.oid FROM our_functions AS o
     UNION
@@ -114,9 +114,9 @@ policies AS (
            EXISTS (SELECT FROM calls AS c WHERE c.classid = 'pg_policy'::regclass AND c.objid = p.oid) AS calls_function
       FROM pg_policy AS p JOIN tables AS t ON t.oid = p.polrelid, setting_node AS k
 ),
--- Policies that go by who the user is, by whatever means; not those of `USING (true)` and the like.
+-- Policies that depend on the user, by whatever means; not those of `USING (true)` and the like.
 identity_policies AS (SELECT * FROM policies WHERE reads_setting OR calls_function),
--- The application's roles: those that such a policy names; where it is for PUBLIC, those that have
+-- Roles of the application: those that such a policy names; if it is for PUBLIC, those that have
 -- privileges on its table, PUBLIC itself too; and those of the usual names. (docs/lint.md)
 app_roles AS (
     SELECT r.oid, r.rolname, r.rolsuper, r.rolbypassrls FROM pg_roles AS r
@@ -130,7 +130,7 @@ app_roles AS (
      WHERE EXISTS (SELECT FROM identity_policies AS p JOIN tables AS t ON t.oid = p.polrelid, aclexplode(t.relacl) AS a
                     WHERE 0 = ANY (p.polroles) AND a.grantee = 0)
 ),
--- What these can do with each relation. Superusers and roles with BYPASSRLS have a check of their
+-- Privileges of these on each relation. Superusers and roles with BYPASSRLS have a check of their
 -- own.
 reach AS (
     SELECT r.oid AS role, r.rolname, t.oid AS relation,
@@ -146,7 +146,7 @@ reach AS (
       FROM app_roles AS r, relations AS t
      WHERE NOT r.rolsuper AND NOT r.rolbypassrls AND has_schema_privilege(r.oid, t.relnamespace, 'USAGE')
 ),
--- The privileges of rows among these, with the code of their command in pg_policy.
+-- Privileges on rows among these, with the code of their command in pg_policy.
 privileges AS (
     SELECT r.role, r.rolname, r.relation, k.command, k.privilege
       FROM reach AS r,
@@ -186,7 +186,7 @@ descendants (child, parent) AS (
     UNION
     SELECT i.inhrelid, d.parent FROM descendants AS d JOIN pg_inherits AS i ON i.inhparent = d.child
 ),
--- Tables without any policy, and what roles can do with all their rows.
+-- Tables without any policy, and the privileges of roles on all their rows.
 unguarded AS (
     SELECT p.relation, p.role, p.rolname, string_agg(p.privilege, ', ' ORDER BY strpos('rawd', p.command)) AS privileges
       FROM privileges AS p JOIN tables AS t ON t.oid = p.relation
@@ -209,7 +209,7 @@ table_without_rls AS (
      WHERE NOT EXISTS (SELECT FROM descendants AS d WHERE d.child = t.oid)
      GROUP BY t.oid, t.name, t.relkind
 ),
--- A row stands for all partitions of a table. Tomorrow's have what default privileges give them.
+-- A row stands for all partitions of a table. Future ones have what default privileges give them.
 partition_without_rls AS (
     SELECT 'error', 'partition_without_rls', 'pg_class'::regclass, t.oid, format('table %s', t.name),
            format('Its policies do not apply to queries of its %s, all rows of which are open to %s.',
@@ -250,7 +250,7 @@ no_policy AS (
        AND NOT EXISTS (SELECT FROM policies AS p WHERE p.polrelid = t.oid AND p.polpermissive AND p.passes || p.checks <> '')
      GROUP BY t.oid, t.name
 ),
--- Privileges on tables that some policies are for, and none for the command and the role.
+-- Privileges on tables that have policies, but none for the command and the role.
 useless_privileges AS (
     SELECT p.role, p.rolname, p.relation, t.name, p.command, p.privilege,
            EXISTS (SELECT FROM policy_roles AS o WHERE o.polrelid = t.oid AND o.role = p.role AND o.polpermissive) AS is_named
@@ -341,7 +341,7 @@ role_can_switch AS (
             OR (NOT pg_has_role(r.oid, o.oid, 'USAGE')
                 AND EXISTS (SELECT FROM tables AS t WHERE t.has_rls AND t.relowner = o.oid)))
 ),
--- Who connects for the application: its roles, and those that can become them.
+-- Roles that connect for the application: its own, and those that can become them.
 logins AS (
     SELECT l.oid, l.rolname, r.oid AS app_role FROM pg_roles AS l, app_roles AS r
      WHERE l.rolcanlogin AND NOT l.rolsuper AND pg_has_role(l.oid, r.oid, 'MEMBER')
@@ -359,7 +359,7 @@ scope_not_stored AS (
                           AND c.setting ~* '^pg_auth_jwt[.](scope|require_token)=')
        AND NOT EXISTS (SELECT FROM pg_settings AS s WHERE s.name IN ('pg_auth_jwt.scope', 'pg_auth_jwt.require_token')
                           AND s.source IN ('configuration file', 'command line', 'environment variable'))
-       -- Nor those who made the tables, and are members only to ask about them.
+       -- Nor the makers of the tables, who are members only to ask about them.
        AND NOT EXISTS (SELECT FROM identity_policies AS p JOIN tables AS t ON t.oid = p.polrelid WHERE pg_has_role(l.oid, t.relowner, 'USAGE'))
 ),
 -- The minor versions of Postgres that mended faults by which a query reads by policies of a role that its user has
@@ -378,7 +378,7 @@ server_outdated AS (
            ) AS k (cve, major, minor) ON k.major = v.major AND v.minor < k.minor
      GROUP BY v.major, v.name
 ),
--- The server's list of libraries, where the caller may see it and statements are logged.
+-- List of the server's libraries, if the caller may see it and statements are logged.
 server AS (
     SELECT s.setting AS libraries,
            (SELECT p.setting FROM pg_settings AS p WHERE p.name = 'shared_preload_libraries') AS shared_libraries
@@ -408,7 +408,7 @@ old_functions AS (
      WHERE f.proname IN (SELECT c.name FROM claim_functions AS c) AND f.pronargs = 0
        AND f.oid NOT IN (SELECT a.objid FROM asks AS a WHERE a.classid = 'pg_proc'::regclass)
 ),
--- Settings that any user can set, by the objects that read them: computed, where the name is.
+-- Settings that any user can set, by the objects that read them; `computed` if the name is an expression.
 read_settings (classid, objid, setting, computed) AS (
     SELECT DISTINCT t.classid, t.objid, lower(m[1]), CASE WHEN m[1] IS NULL THEN 'a setting whose name is computed' END
       FROM (SELECT 'pg_policy'::regclass::oid, p.oid, p.passes || ' ' || p.checks FROM policies AS p WHERE p.reads_setting
@@ -423,8 +423,8 @@ read_settings (classid, objid, setting, computed) AS (
            regexp_matches(t.text, '\mcurrent_setting"?\s*[(]\s*(?:E?''+([^'']+)'')?', 'gi') AS m
      WHERE m[1] IS NULL OR m[1] LIKE '%.%' OR lower(m[1]) = 'application_name'
 ),
--- Objects that believe them, by way of any others. The names are few, and the rest is not named: so a
--- chain of any length, or a circle, ends.
+-- Objects that believe such a setting, directly or through others. Only ten names are carried along; the others are
+-- 'other settings'. So a chain of any length, or a circle, ends.
 believes (classid, objid, setting, computed) AS (
     SELECT r.classid, r.objid, CASE WHEN r.rank <= 10 THEN r.setting END, CASE WHEN r.rank <= 10 THEN r.computed ELSE 'other settings' END
       FROM (SELECT s.*, dense_rank() OVER (ORDER BY s.setting NULLS FIRST) AS rank FROM read_settings AS s) AS r
@@ -434,7 +434,8 @@ believes (classid, objid, setting, computed) AS (
       FROM believes AS b JOIN uses AS u ON u.refclassid = b.classid AND u.refobjid = b.objid
      WHERE u.classid IN ('pg_proc'::regclass, 'pg_class'::regclass)
 ),
--- A setting beside a comparison with the user's id, with nothing by which one could take the other's place.
+-- Level of a setting that a policy reads: a warning if the policy also compares the user's id, and nothing such as OR
+-- lets the setting stand in for that.
 setting_levels (policy, level, remark) AS (
     SELECT p.oid, CASE WHEN i.is_beside THEN 'warning' ELSE 'error' END,
            CASE WHEN i.is_beside THEN ' What it asks of the user''s id besides must be enough without it.' ELSE '' END
@@ -442,7 +443,7 @@ setting_levels (policy, level, remark) AS (
            LATERAL (SELECT p.passes || ' ' || p.checks ~ '( = [(]*(\s*SELECT [(]*)?auth\.(uid|user_id)[(][)]|auth\.(uid|user_id)[(][)]( AS [[:alnum:]_"?]+)?[)]* = )'
                        AND p.passes || ' ' || p.checks !~* '\m(OR|CASE|COALESCE|NULLIF|GREATEST|LEAST|NOT|DISTINCT)\M') AS i (is_beside)
 ),
--- Functions that ask the extension, or one that does, for a claim that users write themselves, and those that use these.
+-- Functions that ask for a claim that users write themselves, directly or through others.
 user_written (classid, objid, claim, origin) AS (
     SELECT 'pg_proc'::regclass::oid, f.oid, m[1], f.oid
       FROM functions AS f JOIN asks AS a ON a.classid = 'pg_proc'::regclass AND a.objid = f.oid,
@@ -525,7 +526,7 @@ immutable_claims AS (
      WHERE f.is_immutable AND f.nspname <> 'auth' AND NOT f.is_member
        AND f.oid IN (SELECT r.objid FROM reached AS r WHERE r.classid = 'pg_proc'::regclass)
 ),
--- Functions that policies and views use, by way of any others.
+-- Functions that policies and views use, directly or through others.
 reached (classid, objid) AS (
     SELECT u.refclassid, u.refobjid FROM uses AS u WHERE u.classid IN ('pg_policy'::regclass, 'pg_class'::regclass)
     UNION
@@ -563,8 +564,8 @@ policy_without_expression AS (
       FROM policies AS p
      WHERE CASE WHEN NOT p.polpermissive THEN p.passes || p.checks = '' WHEN p.polcmd = 'a' THEN p.checks = '' ELSE p.passes = '' END
 ),
--- Commands whose rows a permissive policy that is true leaves open: `old` are the rows that are there, `new` the
--- rows that are written. A restrictive policy counts for its commands and its roles.
+-- Commands whose rows are left open by a permissive policy that is always true: `old` are the present rows, `new`
+-- those that are written. A restrictive policy counts for its commands and its roles.
 open_writes AS (
     SELECT p.policy, p.role, p.rolname, k.command, k.side
       FROM policy_roles AS p JOIN privileges AS r ON r.relation = p.polrelid AND r.role = p.role
@@ -604,7 +605,7 @@ policy_for_no_login AS (
        AND NOT EXISTS (
            SELECT FROM unnest(p.polroles) AS named (role), pg_roles AS l
             WHERE l.rolcanlogin AND (NOT l.rolsuper OR l.oid = named.role) AND pg_has_role(l.oid, named.role, 'MEMBER'))
-       -- Queries of a view, and of a SECURITY DEFINER function, are its owner's.
+       -- The owner of a view, or of a SECURITY DEFINER function, runs its queries.
        AND NOT EXISTS (
            SELECT FROM unnest(p.polroles) AS named (role), pg_roles AS o
             WHERE o.oid IN (SELECT v.relowner FROM relations AS v WHERE v.relkind = 'm' OR (v.relkind = 'v' AND NOT v.is_invoker)
@@ -704,8 +705,8 @@ materialized_view AS (
                (SELECT string_agg(DISTINCT quote_ident(r.rolname), ', ') FROM reach AS r WHERE r.relation = ANY (g.tops) AND r.can_read))
       FROM guarded_readings AS g WHERE g.relkind = 'm'
 ),
--- SECURITY DEFINER functions, and how roles of the application run them: by a call; as a trigger of a table that they
--- write; or as one that they add to a table of their own, such as a temporary one.
+-- SECURITY DEFINER functions, with the ways in which roles of the application run them: by a call; as a trigger of a
+-- table that they write; or as one that they add to a table of their own, such as a temporary one.
 definers AS (
     SELECT f.*, string_agg(DISTINCT quote_ident(r.rolname), ', ') AS callers, bool_or(k.can_call OR k.can_fire) AS is_run,
            bool_or(has_database_privilege(r.oid, d.oid, 'TEMP')) AS can_make_temporary
@@ -763,7 +764,8 @@ unqualified (function, name) AS (
      WHERE d.search_path IS NOT NULL AND NOT d.is_bound AND c.relkind IN ('r', 'p', 'f', 'v', 'm')
        AND (n.nspname = 'pg_catalog' OR s.name IS NOT NULL)
 ),
--- Guarded tables that a function or view names, and those that reach these with the rights of the function that is called.
+-- Functions and views that name a guarded table, or name one of these, but for SECURITY DEFINER functions, which read it
+-- with rights of their own.
 touches (classid, objid) AS (
     SELECT u.classid, u.objid FROM uses AS u JOIN tables AS t ON u.refclassid = 'pg_class'::regclass AND t.oid = u.refobjid AND t.has_rls
      WHERE u.classid IN ('pg_proc'::regclass, 'pg_class'::regclass)
@@ -773,7 +775,7 @@ touches (classid, objid) AS (
       LEFT JOIN pg_proc AS p ON o.classid = 'pg_proc'::regclass AND p.oid = o.objid
      WHERE u.classid IN ('pg_proc'::regclass, 'pg_class'::regclass) AND NOT coalesce(p.prosecdef, false)
 ),
--- A function that asks who the user is has a condition of its own.
+-- A function that asks for the user has a condition of its own.
 definer_bypasses_rls AS (
     SELECT 'warning', 'definer_bypasses_rls', 'pg_proc'::regclass, d.oid, format('function %s', d.signature),
            format('It is SECURITY DEFINER and uses %s with the rights of its owner, %I, to whom no policy applies; %s may call it, and it does not ask who the user is.',
@@ -862,8 +864,8 @@ claim_function_replaced AS (
      WHERE p.oid IS NULL OR NOT s.is_ours OR NOT s.is_member OR p.provolatile = 'i'
         OR NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.oid = p.proowner AND r.rolsuper)
 ),
--- Those that keep withdrawn keys from coming back, and delete an issuer's keys with it, fire for changes
--- by hand, and need not for replicated ones.
+-- Triggers that keep withdrawn keys from coming back, and those that delete an issuer's keys with it, need to
+-- fire for changes by hand, and not for replicated ones.
 key_triggers AS (
     SELECT 'error', CASE t.needs WHEN 'always' THEN 'trigger_not_always' ELSE 'trigger_disabled' END,
            'pg_trigger'::regclass, t.trigger_oid, format('trigger %I on %s', t.trigger_name, t.table_name), t.detail, t.fix
@@ -933,7 +935,7 @@ keys_expire AS (
                 ELSE format('Its last key runs out at %s, and none comes after it.', k.until) END, k.fix
       FROM keys AS k WHERE k.number > 0 AND k.endless = 0 AND k.until <= now() + interval '7 days'
 ),
--- 8. Where keys come from, if not from auth.jwks. A further kind of source has its codes here.
+-- 8. Sources of keys other than auth.jwks. A further kind of source has its codes here.
 sources AS (
     SELECT i.issuer, i.audience, i.is_fetched, s.source AS name, min(s.state) AS state, min(s.last_error) AS remark,
            max(s.failures) AS failures, min(s.next_attempt) AS next_attempt
@@ -1004,7 +1006,7 @@ findings (level, code, classid, objid, object, detail, fix) AS (
     UNION ALL TABLE source_missing UNION ALL TABLE source_polled
     UNION ALL TABLE keys_not_fetched UNION ALL TABLE fetch_not_allowed UNION ALL TABLE fetch_overdue UNION ALL TABLE fetch_failing
 ),
--- 9. What the owners ignore on purpose.
+-- 9. Findings that the owners ignore on purpose.
 database_comment AS (
     SELECT coalesce(shobj_description(d.oid, 'pg_database'), '') AS text FROM pg_database AS d WHERE d.datname = current_database()
 )

@@ -7,12 +7,11 @@
 -- First, all privileges of everyone except the objects' owner are revoked: EXECUTE, which PUBLIC
 -- has on a new function, and whatever ALTER DEFAULT PRIVILEGES grants, to any role. Default
 -- privileges of the superuser as whom a trusted extension's script runs apply to the objects that
--- it creates; a default grant on tables would let its grantee insert a key and be any user.
+-- it creates; a default grant on tables would let its grantee insert a key and impersonate anyone.
 --
 -- Functions for everyone keep the privileges that they were created with, which are NULL in the
 -- catalog. An explicit list with the same privileges would be evaluated each time that a statement
--- is about to call the function. It is only corrected where default privileges have already made a
--- list.
+-- is about to call the function. It is only corrected if default privileges have already made a list.
 DO $$
 DECLARE
     everyones CONSTANT pg_catalog.regprocedure[] := ARRAY[

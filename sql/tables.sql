@@ -84,7 +84,7 @@ CREATE TRIGGER admit_key BEFORE INSERT OR UPDATE ON auth.jwks
 COMMENT ON TRIGGER admit_key ON auth.jwks IS 'refuses keys that are not acceptable';
 
 -- Not ENABLE ALWAYS: a subscriber of a logical replication gets the changes of the other tables
--- themselves. A renaming comes BEFORE the row's, so that one statement may rename several issuers,
+-- themselves. Renaming fires BEFORE the row's change, so that one statement may rename several issuers,
 -- one to the former name of another.
 CREATE TRIGGER issuer_renamed BEFORE UPDATE ON auth.issuers
     FOR EACH ROW EXECUTE FUNCTION auth.cascade_issuer();
