@@ -16,7 +16,7 @@ use crate::pg::report::Report;
 pub struct First<'t>(SpiTupleTable<'t>);
 
 impl<'t> First<'t> {
-    /// `None` where there is no row.
+    /// `None` if there is no row.
     pub fn of(table: SpiTupleTable<'t>) -> Option<Self> {
         (!table.is_empty()).then(|| Self(table.first()))
     }
@@ -67,8 +67,8 @@ pub fn run(client: &mut SpiClient, sql: &str, arguments: &[DatumWithOid]) -> Res
         .map_err(errors::tables_unreadable)
 }
 
-/// The length of an interval, where a day has 24 hours and a month 30 days as in Postgres's
-/// comparison of intervals (`interval_cmp_value`); saturates.
+/// Length of an interval, with days of 24 hours and months of 30 days, as in Postgres's comparison of
+/// intervals (`interval_cmp_value`); saturates.
 pub fn length(interval: &Interval) -> Duration {
     const DAY: i128 = 86_400_000_000;
     let months = i128::from(interval.months()).saturating_mul(30);
@@ -100,8 +100,8 @@ pub fn text_argument(text: Option<&str>) -> Result<DatumWithOid<'static>, Report
     text.map_or_else(|| Ok(DatumWithOid::null_oid(pg_sys::TEXTOID)), argument)
 }
 
-/// As [`text_argument`], for what people read: characters that the database's encoding lacks become
-/// `?`.
+/// As [`text_argument`], for texts that people read: characters that the database's encoding lacks
+/// become `?`.
 pub fn lossy_argument(text: Option<&str>) -> Result<DatumWithOid<'static>, Report> {
     match text.map(encoding::to_server_lossy) {
         // SAFETY: the datum of a bytea is that of a text of the same bytes.

@@ -26,41 +26,42 @@ use crate::trust::tables::Tables;
 use crate::trust::tables::triggers::Faults;
 use crate::trust::tables::watched;
 
-/// How many keys are kept: those of the tokens that reach one backend, at about 2 KiB each. Beyond
-/// this, the least recently used keys are looked up again when a token needs them.
+/// Maximum number of kept keys: those of the tokens that reach one backend, at about 2 KiB each.
+/// Beyond this, the least recently used keys are looked up again when a token needs them.
 const MAX_KEPT: usize = 256;
 
-/// The longest names, together, for which keys are kept: a token chooses them freely where its
-/// issuer is `*`. Keys with longer names are looked up each time.
+/// Maximum length of issuer and key id together for which keys are kept: a token chooses them
+/// freely if its issuer is `*`. Keys with longer names are looked up each time.
 const MAX_NAMES_BYTES: usize = 1_024;
 
-/// How long keys of a followed table are used where no trigger announces its changes.
+/// Time for which keys of a followed table are used if no trigger announces its changes.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// For how long keys that are known go on where the followed table is locked, by a migration for example,
-/// from the last time at which they were known to be in it. A key that was withdrawn right before the
-/// lock lives on for so long at most.
+/// Time for which known keys stay usable while the followed table is locked, by a migration for
+/// example. It counts from the last time at which they were known to be in the table. A key that
+/// was withdrawn right before the lock stays usable for this time at most.
 const MAX_LOCKED: Duration = Duration::from_secs(120);
 
-/// For how long a login waits for a locked table of which it knows no key, and how often it tries.
+/// Time that a login waits for a locked table of which it knows no key, and the interval of its
+/// attempts.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 const LOCK_RETRY: Duration = Duration::from_millis(10);
 
 /// Set when the tables may have changed since the keys were found.
 static STALE: AtomicBool = AtomicBool::new(true);
 
-/// Set while there may be, among what was found, what this very transaction has written: another one does
-/// not see it, and a trigger that announces it may come too late, or never.
+/// Set while the cache may hold rows that this transaction wrote: other transactions do not see
+/// them, and a trigger that announces them may fire too late, or never.
 static UNCOMMITTED: AtomicBool = AtomicBool::new(false);
 
-/// The tables in which it was found; 0 while there are none.
+/// The tables of the cached rows; 0 while there are none.
 static ISSUERS: AtomicU32 = AtomicU32::new(0);
 static JWKS: AtomicU32 = AtomicU32::new(0);
 
-/// `auth.endpoints`, once it was needed: only a change of its triggers is announced for it.
+/// `auth.endpoints`, once it was needed: of that table, only changes of its triggers are announced.
 static ENDPOINTS: AtomicU32 = AtomicU32::new(0);
 
-/// Set where a change to the tables may send no invalidation, because one of their triggers was
+/// Set if a change to the tables may send no invalidation, because one of their triggers was
 /// altered: then keys are only used for the statement in which they were found.
 static UNANNOUNCED: AtomicBool = AtomicBool::new(false);
 
@@ -72,7 +73,7 @@ thread_local! {
         keys: RefCell::new(LruCache::unbounded()),
         kept: Cell::new(0),
     };
-    /// The last warnings in this session: of the tables of issuers and keys, and of the one of
+    /// The last warnings in this session: about the tables of issuers and keys, and about that of
     /// endpoints.
     static WARNED_OF: [RefCell<Faults>; 2] = const { [const { RefCell::new(Faults::none()) }; 2] };
 }
@@ -83,12 +84,12 @@ pub struct Generation(u64);
 
 struct Found {
     generation: Cell<Generation>,
-    /// When the tables were last opened and their triggers checked.
+    /// Time at which the tables were last opened and their triggers checked.
     opened_in: Cell<Option<Generation>>,
-    /// As above, of `auth.endpoints`.
+    /// The same for `auth.endpoints`.
     endpoints_opened_in: Cell<Option<Generation>>,
     keys: RefCell<LruCache<Names, (Keys, Generation)>>,
-    /// The number of keys in it.
+    /// The number of keys in `keys`.
     kept: Cell<usize>,
 }
 
@@ -99,17 +100,17 @@ pub struct Keys(Rc<FoundKeys>);
 struct FoundKeys {
     names: Names,
     keyring: Keyring,
-    /// The state of the source, where the keys are followed in a table.
+    /// State of the source, for keys that are followed in a table.
     sight: Option<Sight>,
-    /// How fetching them goes, where they are fetched.
+    /// State of fetching, for keys that are fetched.
     endpoint: Option<Seen>,
     /// Whether the tables could be read.
     is_read: bool,
-    /// From this time on they must be looked up again, even without an announced change.
+    /// Time from which on they must be looked up again, even without an announced change.
     due: Cell<UnixTime>,
-    /// When they were last known to be what the tables hold.
+    /// Last time at which they were known to equal the tables.
     confirmed: Cell<UnixTime>,
-    /// How many changes of followed tables had been announced then.
+    /// Number of announced changes of followed tables at that time.
     changes: Cell<u64>,
 }
 
@@ -131,23 +132,23 @@ impl Keys {
     #[inline]
     pub fn are_due(&self, now: UnixTime) -> bool {
         let due = self.0.due.get();
-        // A clock that was set back makes no second longer.
+        // A clock that was set back does not extend the time.
         due <= now || (due != UnixTime::MAX && now < self.0.confirmed.get())
     }
 
-    /// Notes that nothing was announced until that time, if they are among those whose changes are.
+    /// Notes that nothing was announced until that time, for keys whose changes are announced.
     pub fn confirm(&self, now: UnixTime) {
         if self.0.due.get() == UnixTime::MAX {
             self.0.confirmed.set(now);
         }
     }
 
-    /// The state of the source, where the keys are followed.
+    /// State of the source, for keys that are followed in a table.
     pub fn sight(&self) -> Option<&Sight> {
         self.0.sight.as_ref()
     }
 
-    /// How fetching them goes, where they are fetched.
+    /// State of fetching, for keys that are fetched.
     pub fn endpoint(&self) -> Option<&Seen> {
         self.0.endpoint.as_ref()
     }
@@ -157,8 +158,8 @@ impl Keys {
         self.0.is_read
     }
 
-    /// Records that they were looked up at that time and were still the same; `changes` of followed tables
-    /// had been announced before.
+    /// Records that they were looked up at that time and were still the same; `changes` is the
+    /// number of changes of followed tables that had been announced before.
     fn looked_up(&self, now: UnixTime, changes: u64) {
         self.0.changes.set(changes);
         let is_polled = matches!(&self.0.sight, Some(sight) if sight.state != State::Live);
@@ -170,10 +171,10 @@ impl Keys {
         self.0.confirmed.set(now);
     }
 
-    /// Notes that they could not be looked up at that time, when that was the answer. False, where they were
-    /// last known to be good too long ago: a session that was idle may have missed that they were
-    /// withdrawn; where a change was announced since, which may have withdrawn them; and where the issuer is
-    /// no more what it was, which has nothing to do with the lock.
+    /// Notes that the look-up failed at that time, with this answer. False if they were last known
+    /// to be good too long ago, because an idle session may have missed a withdrawal; if a change
+    /// was announced since, which may have withdrawn them; or if the issuer's rules or source
+    /// changed, whatever the lock.
     fn go_on(&self, now: UnixTime, answer: &Answer) -> bool {
         let place = |sight: &Option<Sight>| {
             let sight = sight.as_ref()?;
@@ -187,7 +188,7 @@ impl Keys {
         }
         self.0.due.set(UnixTime::MIN);
         let confirmed = self.0.confirmed.get();
-        // A clock that was set back ends it too.
+        // A clock that was set back ends the time too.
         confirmed <= now && now < confirmed.saturating_add(MAX_LOCKED)
     }
 
@@ -235,14 +236,14 @@ impl Names {
     }
 }
 
-/// What a table's name means, and who may read it, without that the table itself changes: the names of
-/// schemas and roles, and who is a member of which.
+/// Caches that decide the meaning of a table's name, and the right to read it, without a change to
+/// the table: names of schemas and roles, and memberships of roles.
 const NAMING_CACHES: [pg_sys::SysCacheIdentifier::Type; 3] = {
     use pg_sys::SysCacheIdentifier::{AUTHMEMROLEMEM, AUTHOID, NAMESPACEOID};
     [NAMESPACEOID, AUTHOID, AUTHMEMROLEMEM]
 };
 
-/// Asks Postgres to call the callbacks below; once per backend, for there is no way to take it back.
+/// Registers the callbacks below; once per backend, because Postgres cannot unregister them.
 pub fn register_invalidation_callbacks() {
     // SAFETY: the callbacks live as long as the library, which is never unloaded.
     unsafe {
@@ -262,7 +263,7 @@ pub fn register_invalidation_callbacks() {
 /// Postgres may call this at almost any point of the backend's work, so it only sets a flag.
 unsafe extern "C-unwind" fn relation_changed(_arg: pg_sys::Datum, relation: pg_sys::Oid) {
     let oid = relation.to_u32();
-    // Without an oid: every relation may have changed.
+    // Oid 0 means that every relation may have changed.
     let is_watched = oid == 0 || watched::contain(relation);
     if is_watched {
         watched::count_change();
@@ -280,7 +281,7 @@ unsafe extern "C-unwind" fn naming_changed(_: pg_sys::Datum, _: c_int, _: u32) {
 
 unsafe extern "C-unwind" fn transaction_ended(event: pg_sys::XactEvent::Type, _: *mut c_void) {
     use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PREPARE};
-    // What is prepared is no more committed than what is rolled back.
+    // A prepared transaction is not committed yet either.
     let is_undone = matches!(event, XACT_EVENT_ABORT | XACT_EVENT_PREPARE);
     if is_undone || event == XACT_EVENT_COMMIT {
         let was_uncommitted = UNCOMMITTED.swap(false, Ordering::Relaxed);
@@ -324,8 +325,8 @@ pub fn renew() {
         let Generation(count) = found.generation.get();
         found.generation.set(Generation(count.wrapping_add(1)));
     });
-    // From here on an invalidation counts: whatever is looked up after this sees the changes that
-    // were announced before it.
+    // An invalidation counts from here on: every look-up after this sees the changes that were
+    // announced before.
     STALE.store(false, Ordering::Relaxed);
 }
 
@@ -334,7 +335,7 @@ pub fn generation() -> Generation {
     FOUND.with(|found| found.generation.get())
 }
 
-/// The keys for a token that names these, at the statement's time. They equal the tables' present
+/// Keys for a token that names these, at the statement's time. They equal the tables' present
 /// content only if [`are_stale`] is false. A fetch that is due is started, and noted in `tried`.
 pub fn find(wanted: Wanted, now: UnixTime, tried: &mut Tried) -> Keys {
     FOUND.with(|found| found.find(Names::of(wanted), now, tried))
@@ -347,7 +348,7 @@ pub fn renewed(keys: &Keys, now: UnixTime, tried: &mut Tried) -> Option<Keys> {
     are_the_same.then_some(found)
 }
 
-/// As [`find`], with other issuers or keys as advice where the token's issuer or key is not known.
+/// As [`find`], with other issuers or keys as advice if the token's issuer or key is not known.
 pub fn find_for_advice(wanted: Wanted) -> Keys {
     let answer = FOUND.with(|found| {
         let tables = found.open();
@@ -406,7 +407,7 @@ impl Found {
         answer
     }
 
-    /// Checks the triggers of `auth.endpoints`, where the look-up needed it.
+    /// Checks the triggers of `auth.endpoints`, if the look-up needed that table.
     fn check_endpoints(&self, tables: &Tables) {
         let generation = Some(self.generation.get());
         if self.endpoints_opened_in.get() == generation {
@@ -422,7 +423,7 @@ impl Found {
         }
     }
 
-    /// Tries again for a while where the followed table is locked: most locks are short.
+    /// Tries again for a while if the followed table is locked: most locks are short.
     fn look_up_patiently(&self, names: &Names) -> Answer {
         let start = Instant::now();
         loop {
@@ -437,13 +438,13 @@ impl Found {
         }
     }
 
-    /// Opens the tables; `None` where there are none.
+    /// Opens the tables; `None` if there are none.
     fn open(&self) -> Option<Tables> {
         let generation = self.generation.get();
         if self.opened_in.get() == Some(generation) {
             let oids = [&ISSUERS, &JWKS].map(|oid| pg_sys::Oid::from(oid.load(Ordering::Relaxed)));
             let tables = Tables::reopen(oids);
-            // Unless a change was announced during the wait for the locks.
+            // A change may have been announced during the wait for the locks.
             if tables.is_some() && !are_stale() {
                 return tables;
             }
@@ -474,8 +475,8 @@ impl Found {
         Some(tables)
     }
 
-    /// Keeps the keys that were found. An empty result is not kept: tokens may name any number of
-    /// keys that do not exist.
+    /// Keeps the found keys. An empty result is not kept: tokens may name any number of keys that
+    /// do not exist.
     fn keep(&self, keys: &Keys, generation: Generation) {
         let FoundKeys { names, keyring, .. } = &*keys.0;
         let mut kept = self.keys.borrow_mut();

@@ -1,4 +1,4 @@
-//! One line in the server's log when a session sees a source in another state than before.
+//! Lines in the server's log about a source whose state has changed, one line a session.
 
 use std::cell::RefCell;
 use std::num::NonZeroUsize;
@@ -11,12 +11,12 @@ use crate::pg::report;
 use crate::trust::lookup::seen::{self as endpoint, Seen};
 use crate::trust::lookup::{Sight, State};
 
-/// For how many sources the last state is kept; more than a server is likely to have, at few
-/// bytes each.
+/// Number of sources whose last state is kept; more than a server is likely to have, at few bytes
+/// each.
 const MAX_SOURCES: NonZeroUsize = NonZeroUsize::new(1_000).expect("not 0");
 
 thread_local! {
-    /// By issuer.
+    /// Last state of each issuer's source.
     static SEEN: RefCell<LruCache<Box<str>, Known>> = RefCell::new(LruCache::new(MAX_SOURCES));
 }
 
@@ -27,8 +27,8 @@ enum Known {
     Endpoint(endpoint::State),
 }
 
-/// Logs the state of a followed table if it is new: another one than before, or a first one in which
-/// the table cannot be used. A lock is not logged, because it is temporary.
+/// Logs the state of a followed table if it differs from the former one, or if it is the first one
+/// and the table cannot be used. A lock is not logged, because it is temporary.
 pub fn tell(sight: &Sight) {
     if sight.state == State::Locked {
         return;
@@ -43,8 +43,8 @@ pub fn tell(sight: &Sight) {
     }
 }
 
-/// As [`tell`], of an endpoint. That keys were never fetched is no news: it is so for a moment
-/// wherever an endpoint is followed for the first time, and then a fetch fails, which is logged.
+/// As [`tell`], for an endpoint. The state "never fetched" is no news: every new endpoint is in it
+/// for a moment, and a fetch that fails is logged.
 pub fn tell_of_endpoint(seen: &Seen, now: UnixTime) {
     let state = seen.state(now);
     if state == endpoint::State::Missing {
@@ -56,8 +56,8 @@ pub fn tell_of_endpoint(seen: &Seen, now: UnixTime) {
     }
 }
 
-/// Whether the issuer's source was in another state before; notes the new one. Of a source that was
-/// not seen before, as `is_first_news` says.
+/// Whether the issuer's source was in another state before; notes the new one. `is_first_news`
+/// answers for a source seen for the first time.
 fn is_news(issuer: &str, state: Known, is_first_news: bool) -> bool {
     // Parallel workers leave the line to their leader.
     // SAFETY: reads a variable of the backend.

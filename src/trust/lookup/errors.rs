@@ -5,8 +5,8 @@ use jwt_verify::Error;
 use crate::errors::{FOLLOWED, token_refused};
 use crate::pg::report::Report;
 
-/// A token refused for want of a key, of an issuer whose keys are followed in a table; `remark` says what is
-/// wrong with the table.
+/// A token without a key, of an issuer whose keys are followed in a table; `remark` names the fault
+/// of the table.
 pub fn key_not_followed(error: &Error, remark: Option<String>) -> Report {
     let refused = token_refused(error, "", &FOLLOWED);
     let hint = remark.is_some().then(|| {

@@ -1,4 +1,4 @@
-//! All that the tables hold of each issuer, for lists: `auth.key_status` and the like.
+//! Inventory of the tables by issuer, for lists such as `auth.key_status`.
 
 use jwt_verify::{AlgorithmSet, UnixTime, Wanted};
 
@@ -9,21 +9,21 @@ use crate::trust::tables::stored::{OddRow, StoredKey};
 
 /// All data of one issuer.
 pub struct Inventory {
-    /// Where the keys are followed in a table: what was seen there.
+    /// State of the table, for keys that are followed in one.
     pub sight: Option<Sight>,
-    /// Where they are fetched: how that goes.
+    /// State of fetching, for keys that are fetched.
     pub endpoint: Option<Seen>,
     pub keys: Vec<ListedKey>,
-    /// False, where there are more than [`MAX_LISTED`].
+    /// False if there are more than [`MAX_LISTED`].
     pub is_complete: bool,
 }
 
-/// What an inventory says of a row.
+/// A row of an inventory.
 pub struct ListedKey {
     pub kid: Option<String>,
     pub valid_until: Option<UnixTime>,
     pub created_at: Option<UnixTime>,
-    /// The algorithms that the key takes, or why it is none.
+    /// The algorithms that the key takes, or the reason why it cannot be used.
     pub takes: Result<AlgorithmSet, String>,
 }
 
@@ -50,7 +50,7 @@ impl ListedKey {
     }
 }
 
-/// All data of the issuer of exactly this name; `None` where there is none.
+/// All data of the issuer of exactly this name; `None` if there is none.
 pub fn inventory(tables: &Tables, name: &str) -> Option<Inventory> {
     let wanted = Wanted {
         issuer: Some(name),

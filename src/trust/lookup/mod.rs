@@ -27,23 +27,23 @@ use crate::trust::tables::{Look, Tables};
 /// The row whose rules apply to tokens of any issuer, or of none.
 pub const ANY_ISSUER: &str = "*";
 
-/// How many keys of an issuer are listed in an inventory: those who write to a followed table
-/// must not be able to exhaust the server's memory.
+/// Maximum number of keys of an issuer in an inventory: a writer of a followed table must not be
+/// able to exhaust the server's memory.
 pub const MAX_LISTED: usize = 20_000;
 
-/// How many issuers, or keys of an issuer, are read to be named in advice.
+/// Maximum number of issuers, or of keys of an issuer, that are read for advice.
 const MAX_ADVISED: usize = 1_000;
 
-/// What was found.
+/// Result of a look-up.
 #[derive(Default)]
 pub struct Answer {
     pub keyring: Keyring,
-    /// The state of the source, where the keys are followed in a table.
+    /// State of the source, for keys that are followed in a table.
     pub sight: Option<Sight>,
-    /// How fetching them goes, where they are fetched.
+    /// State of fetching, for keys that are fetched.
     pub endpoint: Option<Seen>,
-    /// Whether the tables could be read. If they are missing or altered, or do not stop changing, it
-    /// means nothing that an issuer is not found.
+    /// Whether the tables could be read. If they are missing or altered, or do not stop changing, a
+    /// missing issuer means nothing.
     pub is_read: bool,
 }
 
@@ -54,12 +54,12 @@ impl Answer {
     }
 }
 
-/// A look at a followed table.
+/// State in which a followed table was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sight {
     /// The issuer's name in `auth.issuers`.
     pub issuer: Box<str>,
-    /// `None` where the row's source cannot be parsed.
+    /// `None` if the row's source cannot be parsed.
     pub source: Option<Source>,
     pub state: State,
 }
@@ -85,7 +85,7 @@ impl Sight {
             .map_or_else(|| "?".to_owned(), Source::qualified_name)
     }
 
-    /// A sentence about the state; `None` where all is well.
+    /// A sentence about the state; `None` if all is well.
     pub fn remark(&self) -> Option<String> {
         match &self.state {
             State::Live => None,
@@ -109,8 +109,8 @@ impl Sight {
         format!("keys of issuer \"{issuer}\" in table {name} are {state}.{remark}")
     }
 
-    /// For a token without a key in the source.
-    /// `has_row`: there is a row with the token's key id.
+    /// Refusal of a token without a key in the source. `has_row`: there is a row with the token's
+    /// key id.
     pub fn refusal(&self, error: &jwt_verify::Error, has_row: bool) -> Report {
         match &self.state {
             State::Live | State::Polled => {
@@ -129,7 +129,7 @@ impl Sight {
 }
 
 impl State {
-    /// As `auth.key_status` shows it.
+    /// Name in `auth.key_status`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Live => "live",
@@ -140,7 +140,7 @@ impl State {
     }
 }
 
-/// The keyring for a token that names these, as [`Wanted`] describes it.
+/// Keyring for a token that names these, as [`Wanted`] describes it.
 pub fn keyring(tables: &Tables, wanted: Wanted) -> Answer {
     in_a_context(|| {
         with_source(tables, wanted, |look, issuer, source| {
@@ -149,8 +149,8 @@ pub fn keyring(tables: &Tables, wanted: Wanted) -> Answer {
     })
 }
 
-/// As [`keyring`]; with other issuers where the token's is not known, and with other keys of the
-/// issuer where the token's is not, as advice for [`jwt_verify::inspect_with`].
+/// As [`keyring`], with other issuers if the token's is not known, and with other keys of the
+/// issuer if the token's key is not known, as advice for [`jwt_verify::inspect_with`].
 pub fn keyring_for_advice(tables: &Tables, wanted: Wanted) -> Answer {
     in_a_context(|| {
         with_source(tables, wanted, |look, issuer, source| {
@@ -171,11 +171,11 @@ pub fn keyring_for_advice(tables: &Tables, wanted: Wanted) -> Answer {
     })
 }
 
-/// How often the tables are read again where others change the issuer's source meanwhile.
+/// Number of times that the tables are read if others change the issuer's source meanwhile.
 const MAX_ATTEMPTS: usize = 10;
 
 /// Calls `read` with the tables at one moment and the issuer that applies to the token, with its
-/// source opened where it has one.
+/// source opened if it has one.
 ///
 /// The source is opened, and watched, before the snapshot is taken with which both the issuer and
 /// its keys are read. So no rule is combined with keys of another moment, and a change that the
@@ -248,7 +248,7 @@ impl Attempt {
         Self::Table { source, opened }
     }
 
-    /// What was seen of a table.
+    /// State of the table.
     pub fn sight(&self, issuer: &str) -> Option<Sight> {
         let Self::Table { source, opened } = self else {
             return None;
@@ -265,7 +265,7 @@ impl Attempt {
         })
     }
 
-    /// What was seen of an endpoint.
+    /// State of the endpoint.
     pub fn endpoint(&self) -> Option<&Seen> {
         match self {
             Self::Endpoint(seen) => Some(seen),
@@ -274,7 +274,7 @@ impl Attempt {
     }
 }
 
-/// All memory that is palloc'd during this is in a context that is freed at the end.
+/// Runs `read` in a memory context that is freed at the end.
 pub fn in_a_context<T>(read: impl FnOnce() -> T) -> T {
     let mut context = PgMemoryContexts::new("pg_auth_jwt keys");
     // SAFETY: nothing that outlives the context is palloc'd in it.
@@ -288,13 +288,14 @@ pub struct Issuer<'w> {
     pub origin: Origin,
 }
 
-/// Where an issuer's keys are.
+/// Place of an issuer's keys.
 pub enum Origin {
     /// In `auth.jwks`.
     Rows,
-    /// In a followed table; `None` where the row's `source` cannot be read.
+    /// In a followed table; `None` if the row's `source` cannot be read.
     Followed(Option<Box<Source>>),
-    /// In `auth.jwks` for that long after they were last fetched from there; `None`: for ever.
+    /// In `auth.jwks`, fetched from there; they count for that long after the last fetch, `None`:
+    /// for ever.
     Endpoint(Endpoint, Option<Duration>),
 }
 
@@ -313,7 +314,7 @@ fn find(look: &Look, issuer: Option<&Issuer>, source: Option<&Attempt>, wanted: 
     answer
 }
 
-/// Adds at most `limit` keys of the issuer, those with this key id where it is given.
+/// Adds at most `limit` keys of the issuer, those with this key id if it is given.
 fn add_keys(
     answer: &mut Answer,
     look: &Look,
@@ -345,7 +346,7 @@ fn add_keys(
 }
 
 /// Calls `see` with the key ids and keys of at most `limit` rows of the issuer, those with this key
-/// id where it is given. Fetched keys are read whether they count or not.
+/// id if it is given. Fetched keys are read whether they count or not.
 pub fn stored_keys(
     look: &Look,
     issuer: &Issuer,
@@ -395,7 +396,7 @@ pub fn issuer<'w>(look: &Look, name: &'w str) -> Option<Issuer<'w>> {
     look.issuers(&[("issuer", name)], 2, |row| {
         found.push((policy(row), origin(row)));
     });
-    // Two are possible where the primary key was dropped: then neither is used.
+    // Two are possible if the primary key was dropped: then neither is used.
     let is_only = found.len() == 1;
     let (mut policy, origin) = found.pop()?;
     policy.enabled &= is_only;
@@ -406,8 +407,8 @@ pub fn issuer<'w>(look: &Look, name: &'w str) -> Option<Issuer<'w>> {
     })
 }
 
-/// Where the keys of a row of `auth.issuers` are. In tables of versions without the column nothing
-/// is followed.
+/// Place of the keys of a row of `auth.issuers`. A table of a version without the column follows
+/// nothing.
 pub fn origin(row: &Row) -> Origin {
     match row.json("source") {
         Ok(None) => Origin::Rows,
@@ -419,7 +420,7 @@ pub fn origin(row: &Row) -> Origin {
     }
 }
 
-/// How long the issuer's keys are trusted after they were last fetched; `None`: for ever. Where the
+/// Time for which the issuer's keys are trusted after the last fetch; `None`: for ever. If the
 /// column is missing, they are not trusted.
 fn max_stale(row: &Row) -> Option<Duration> {
     if !row.has("max_stale", pgrx::pg_sys::INTERVALOID) {
@@ -428,8 +429,7 @@ fn max_stale(row: &Row) -> Option<Duration> {
     row.interval("max_stale").map(|interval| length(&interval))
 }
 
-/// How fetching the keys of the issuer of exactly this name goes; `None` where they are not
-/// fetched.
+/// State of fetching the keys of the issuer of exactly this name; `None` if they are not fetched.
 pub fn endpoint(tables: &Tables, name: &str) -> Option<Seen> {
     let wanted = Wanted {
         issuer: Some(name),

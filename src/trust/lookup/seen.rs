@@ -14,7 +14,7 @@ pub struct Seen {
     /// The issuer's name in `auth.issuers`.
     pub issuer: Box<str>,
     pub endpoint: Endpoint,
-    /// Whether the issuer is; if not, nothing is fetched for it.
+    /// Whether the issuer is enabled; if not, nothing is fetched for it.
     pub is_enabled: bool,
     /// `auth.issuers.max_stale`; `None`: the keys count for ever.
     pub max_stale: Option<Duration>,
@@ -33,7 +33,7 @@ pub enum State {
 }
 
 impl State {
-    /// As `auth.key_status` shows it.
+    /// Name in `auth.key_status`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Live => "live",
@@ -44,14 +44,15 @@ impl State {
 }
 
 impl Seen {
-    /// When the keys were fetched last; `None`: never, or at a time that cannot be told.
+    /// Time of the last fetch; `None`: never, or at an unknown time.
     ///
-    /// If the clock was ahead then, `last_success` lies in the future, and the keys would count until long
-    /// after that. The next claim corrects it; where none is made (fetching is off, on a standby), the date
-    /// of the answer tells more, by the other server's clock.
+    /// If the clock was ahead then, `last_success` lies in the future, and the keys would count
+    /// until long after that. The next claim corrects it. Without one (fetching is off, or on a
+    /// standby), the date of the answer is used, by the other server's clock.
     pub fn fetched_at(&self, now: UnixTime) -> Option<UnixTime> {
         let last = self.row.last_success?;
-        // As far as any plan is from the present; a clock that was set by seconds is none of this.
+        // No plan is further away from the present; a clock that was set by seconds stays below
+        // this.
         if last <= now.saturating_add(schedule::LONGEST) {
             return Some(last);
         }
@@ -77,10 +78,10 @@ impl Seen {
         }
     }
 
-    /// When the row must be read again: where the keys cease to count, and where a fetch is due,
-    /// for then a process has to be started, unless that was just tried.
+    /// Time at which the row must be read again: when the keys cease to count, or when a fetch is
+    /// due, because a process must then be started, unless that was just tried.
     pub fn due(&self, now: UnixTime) -> UnixTime {
-        /// How often a backend tries to start a fetch that is due.
+        /// Interval at which a backend tries to start a fetch that is due.
         const RETRY: Duration = Duration::from_secs(1);
         let retry = now.saturating_add(RETRY);
         let next = self.row.next_attempt.filter(|_| !self.row.is_due(now));

@@ -6,7 +6,7 @@ use crate::errors::{invalid, notice, reasons_in_lines, sentence, shorten};
 use crate::pg::report::{Report, SqlState};
 use crate::trust::store::errors::{name_hmac, private_key};
 
-/// A JWKS that is none. `text` is what was given, as `jsonb` writes it.
+/// Not a JWKS. `text` is the argument, as `jsonb` writes it.
 pub fn not_a_jwks(error: &JwksError, text: &str) -> Report {
     if error.is_private_key() {
         return private_key();
@@ -58,7 +58,7 @@ pub fn audience_not_checked(issuer: &str) -> Report {
 }
 
 /// A JWKS of which no key can be used; `reasons` are (name, reason) of each. `secrets_of` is the
-/// issuer, where one of them is a shared secret that it may not have.
+/// issuer, if one of them is a shared secret that it may not have.
 pub fn no_usable_key(reasons: &[(String, String)], secrets_of: Option<&str>) -> Report {
     let detail = if reasons.is_empty() {
         "It holds no keys.".to_owned()
@@ -101,10 +101,10 @@ pub fn url_not_acceptable(reason: &str, is_of_issuer: bool) -> Report {
     )
 }
 
-/// A URL that the present settings do not allow to be fetched; a WARNING. `entry` is what the setting has to
-/// list, and `hosts` its value, where the caller may know it.
+/// A URL that the present settings do not allow to be fetched; a WARNING. `entry` is the entry that
+/// the setting lacks, and `hosts` its value, if the caller may know it.
 ///
-/// The HINT's statement keeps what is listed: it names all of that, or has psql add to it.
+/// The HINT's statement keeps the listed hosts: it names all of them, or has psql add to them.
 pub fn host_not_admitted(reason: &str, hosts: Option<&str>, entry: &str) -> Report {
     let how = match hosts.map(str::trim) {
         Some(hosts) => {
@@ -188,7 +188,7 @@ pub fn negative_interval(name: &str) -> Report {
     invalid(format!("{name} must not be negative"), None, None)
 }
 
-/// Rows of `auth.jwks` that an issuer no longer needs, whose keys are followed; a NOTICE.
+/// Rows of `auth.jwks` that a followed issuer no longer needs; a NOTICE.
 pub fn keys_removed(count: usize) -> Report {
     notice(
         format!("removed {count} keys of the issuer from auth.jwks"),
@@ -197,7 +197,7 @@ pub fn keys_removed(count: usize) -> Report {
     )
 }
 
-/// A followed table in which no column with the keys' expiry was found, by none of the usual names; a NOTICE.
+/// A followed table without a column of the usual names for the keys' expiry; a NOTICE.
 pub fn keys_do_not_expire(table: &str) -> Report {
     notice(
         format!("keys in table {table} do not expire"),
@@ -211,8 +211,8 @@ pub fn keys_do_not_expire(table: &str) -> Report {
     )
 }
 
-/// A followed table without triggers of ours; a NOTICE. `grant` is what the extension's owner has to run
-/// before the table's owner can run `statements`.
+/// A followed table without our triggers; a NOTICE. The extension's owner must run `grant` before
+/// the table's owner can run `statements`.
 pub fn changes_not_announced(table: &str, grant: Option<&str>, statements: &str) -> Report {
     let first = grant.map_or_else(String::new, |grant| {
         format!("run, as the owner of the extension: {grant} then ")
@@ -251,7 +251,7 @@ pub fn other_writers(table: &str, roles: &str) -> Report {
     .hint("Who can write there can be any user of the issuer. Revoke what is not needed.")
 }
 
-/// Rows of a followed table that are no keys; a WARNING. `reasons` are (name, reason) of each.
+/// Rows of a followed table without a usable key; a WARNING. `reasons` are (name, reason) of each.
 pub fn odd_rows(table: &str, reasons: &[(String, String)]) -> Report {
     Report::new(
         SqlState::WARNING,

@@ -1,5 +1,5 @@
-//! `auth.follow` and `auth.unfollow`: an issuer's keys are read in the table where the issuer keeps
-//! them.
+//! `auth.follow`, which has an issuer's keys read in the table where the issuer keeps them, and
+//! `auth.unfollow`.
 
 use std::time::Duration;
 
@@ -169,7 +169,7 @@ fn examine(oid: pg_sys::Oid, grace: Duration, choices: Choices) -> Result<Source
         let role = role.ok_or_else(no_tables)?;
         open::check_readable(&table, &columns, &mapped, role).map_err(refuse)?;
     }
-    // What makes the rules stricter today must be there tomorrow.
+    // A column that makes the rules stricter must stay.
     let mut pinned = choices;
     for ((choice, column), member) in pinned.iter_mut().zip(mapped).zip(&MEMBERS) {
         if let Some(column) = column.filter(|_| member.is_pinned()) {
@@ -186,7 +186,7 @@ fn examine(oid: pg_sys::Oid, grace: Duration, choices: Choices) -> Result<Source
     })
 }
 
-/// Forgets how fetching the issuer's keys went, and which were withdrawn by hand.
+/// Deletes the state of fetching the issuer's keys, and the notes of withdrawn ones.
 fn forget_endpoint(client: &mut SpiClient, issuer: &str) -> Result<(), Report> {
     for statement in [
         "DELETE FROM auth.endpoints AS e WHERE e.issuer OPERATOR(pg_catalog.=) $1",
@@ -197,7 +197,7 @@ fn forget_endpoint(client: &mut SpiClient, issuer: &str) -> Result<(), Report> {
     Ok(())
 }
 
-/// Where an issuer's keys come from.
+/// Source of an issuer's keys.
 pub enum Place {
     Table(Box<Source>),
     Endpoint(Endpoint),
@@ -214,7 +214,7 @@ impl Place {
 #[derive(Default)]
 pub struct Stored {
     is_followed: bool,
-    /// Also `None` where it cannot be read.
+    /// Also `None` if it cannot be read.
     pub place: Option<Place>,
     /// Whether an audience is, or will be, checked.
     pub has_audience: bool,
@@ -230,13 +230,13 @@ impl Stored {
         }
     }
 
-    /// Reads it; as if nothing was there where there is no such issuer.
+    /// Reads it; empty if there is no such issuer.
     ///
     /// # Errors
     ///
-    /// Where the table cannot be read.
+    /// If the table cannot be read.
     pub fn read(client: &SpiClient, issuer: &str, audience: DatumWithOid) -> Result<Self, Report> {
-        // One row, also where the issuer has none.
+        // One row, even if the issuer has none.
         let row = client
             .select(
                 "SELECT i.source IS NOT NULL, i.source::pg_catalog.text, \
@@ -260,7 +260,7 @@ impl Stored {
     }
 }
 
-/// Keys that were stored by `auth.init` or SQL are replaced by those of the table.
+/// Removes keys that were stored by `auth.init` or SQL: those of the table replace them.
 pub fn remove_keys(client: &mut SpiClient, issuer: &str) -> Result<(), Report> {
     let count = client
         .select(
@@ -307,8 +307,7 @@ fn trigger_statements(source: &Source) -> [String; 5] {
     ]
 }
 
-/// Creates the triggers where they are missing or wrong and the current role may; otherwise says
-/// how to create them.
+/// Creates missing or wrong triggers if the current role may; otherwise says how to create them.
 fn add_triggers(client: &mut SpiClient, source: &Source) -> Result<(), Report> {
     let Some(state) = TriggerState::of(source) else {
         return Ok(());
@@ -373,11 +372,11 @@ pub fn remove_triggers(client: &mut SpiClient, source: &Source) -> Result<(), Re
     }
 }
 
-/// Takes the lock that dropping a trigger needs until the transaction's end, if it is to be had at once.
+/// Takes the lock that dropping a trigger needs, until the transaction's end, if it is free.
 fn lock_to_alter(source: &Source) -> bool {
     const MODE: pg_sys::LOCKMODE = pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE;
     source.find().is_some_and(|oid| {
-        // SAFETY: plain values. What is locked and not altered is released at the transaction's end.
+        // SAFETY: plain values. A lock without a change is released at the transaction's end.
         let is_locked = unsafe { pg_sys::ConditionalLockRelationOid(oid, MODE) };
         is_locked && source.find() == Some(oid)
     })
@@ -406,8 +405,8 @@ struct TriggerState {
 }
 
 impl TriggerState {
-    /// `None` where the table no longer exists. The table is closed again, because otherwise it
-    /// could not be altered.
+    /// `None` if the table no longer exists. The table is closed again, because otherwise it could
+    /// not be altered.
     fn of(source: &Source) -> Option<Self> {
         Some(Self::of_table(&Table::open(source.find()?)?))
     }
@@ -441,8 +440,8 @@ fn may_use_function(client: &SpiClient, role: Option<&str>) -> Result<bool, Repo
         .map_err(tables_unreadable)
 }
 
-/// Names the roles that can write to the table: each can issue keys. The owner of the table can
-/// anyway, and so can the extension's owner, who may write `auth.jwks`.
+/// Warns of roles that can write to the table, because each can issue keys. The table's owner is
+/// not named, and neither is the extension's owner, who may write `auth.jwks` anyway.
 fn warn_of_other_writers(
     client: &SpiClient,
     table: pg_sys::Oid,

@@ -1,4 +1,4 @@
-//! `auth.follow_url`: an issuer's keys are fetched from a URL.
+//! `auth.follow_url`, which has an issuer's keys fetched from a URL.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ sql_function!(
     |arguments| follow_url(&arguments)
 );
 
-/// How soon the launcher looks for the first fetch.
+/// Time until the launcher looks for the first fetch.
 const SOON: Duration = Duration::from_secs(2);
 
 fn follow_url(arguments: &Arguments) -> SqlResult {
@@ -49,7 +49,7 @@ fn follow_url(arguments: &Arguments) -> SqlResult {
             Some(Place::Endpoint(former)) => Some(former),
             _ => None,
         };
-        // Keys that were fetched stay until those of another URL are there.
+        // Fetched keys stay until those of another URL have come.
         if former.is_none() {
             let _replacing = Replacing::begin();
             follow::remove_keys(client, &issuer)?;
@@ -78,7 +78,7 @@ fn follow_url(arguments: &Arguments) -> SqlResult {
         Ok::<(), Report>(())
     })?;
     warn_of_gate(url);
-    // For the launcher, some seconds after this is committed, as it mostly is at once.
+    // Tells the launcher, which looks some seconds later: most transactions have committed by then.
     // SAFETY: reads a variable of the backend.
     let database = unsafe { pg_sys::MyDatabaseId };
     timetable::note(database, Some(sql::now().saturating_add(SOON)));
@@ -95,7 +95,7 @@ fn examine(issuer: &str, url: Option<&str>) -> Result<(Endpoint, EndpointUrl), R
     };
     let parsed =
         parsed.map_err(|error| errors::url_not_acceptable(&error.to_string(), url.is_none()))?;
-    // In its normal form, so that two spellings of one URL are one.
+    // Stored in its normal form, so that two spellings of one URL are equal.
     let endpoint = Endpoint::new(parsed.as_str());
     if endpoint.discover && issuer == ANY_ISSUER {
         return Err(errors::no_discovery_of_any());
@@ -103,8 +103,8 @@ fn examine(issuer: &str, url: Option<&str>) -> Result<(Endpoint, EndpointUrl), R
     Ok((endpoint, parsed))
 }
 
-/// The row of `auth.endpoints`, of which the first fetch is due at once. Of the same URL it stays;
-/// of another one, what the new URL says nothing about is forgotten.
+/// Writes the row of `auth.endpoints`, whose first fetch is due at once. A row of the same URL
+/// stays; a row of another URL keeps only what holds for the new one.
 fn begin(
     client: &mut SpiClient,
     issuer: &str,
@@ -130,13 +130,13 @@ fn begin(
     )
 }
 
-/// Warns where the URL could not be fetched with the present settings. That is no error: a database
-/// is restored, or prepared, on servers with other settings.
+/// Warns if the present settings do not allow the URL to be fetched. This is no error: databases
+/// are restored, or prepared, on servers with other settings.
 fn warn_of_gate(url: EndpointUrl) {
     let hosts = settings::fetch_hosts();
     let entry = url.entry();
     if let Err(error) = HostList::read(&hosts).admit(url) {
-        // The setting is not for everyone to read.
+        // Not everyone may read the setting.
         let may_know = hosts.trim().is_empty() || may_read_settings();
         let hosts = may_know.then_some(hosts.as_str());
         report::warning(&errors::host_not_admitted(

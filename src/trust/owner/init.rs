@@ -85,7 +85,7 @@ struct StoredIssuer {
     is_fetched: bool,
 }
 
-/// `None` where there is no such issuer.
+/// `None` if there is no such issuer.
 fn stored_issuer(
     client: &SpiClient,
     issuer: &str,
@@ -127,8 +127,8 @@ fn usable_keys(
 ) -> Result<Vec<JwksEntry>, Report> {
     let entries = jwt_verify::read_jwks(jwks, algorithms)
         .map_err(|error| errors::not_a_jwks(&error, jwks))?;
-    // The whole set is refused before anything is said of single keys: who published a private key
-    // has to hear of that first.
+    // The whole set is refused before single keys are named: whoever published a private key must
+    // learn that first.
     if entries
         .iter()
         .any(|entry| matches!(&entry.key, Err(error) if error.is_private_key()))

@@ -1,4 +1,4 @@
-//! The state of each issuer's keys, for the view `auth.key_status`, and of the triggers of the key
+//! State of each issuer's keys, for the view `auth.key_status`, and of the triggers of the key
 //! tables.
 
 use jwt_verify::UnixTime;
@@ -136,14 +136,14 @@ fn add_lines(lines: &mut Vec<Line>, issuer: String, inventory: &Inventory, are_a
     }
 }
 
-/// Until when a key counts: not beyond the end of all keys of its issuer, if there is one.
+/// End of a key: not beyond the end of all keys of its issuer, if there is one.
 fn limited(own: Option<UnixTime>, of_all: Option<UnixTime>) -> Option<UnixTime> {
     let of_all = of_all.filter(|end| *end != UnixTime::MAX);
     own.into_iter().chain(of_all).min()
 }
 
 impl Line {
-    /// In the order of the view's columns.
+    /// Columns in the order of the view.
     fn into_datums(self) -> [Option<pg_sys::Datum>; 12] {
         // The datum of a bytea is that of a text of the same bytes.
         let text = |text: String| encoding::to_server_lossy(&text).into_bytes().into_datum();

@@ -1,4 +1,4 @@
-//! The source of an issuer's keys that is a URL, an endpoint.
+//! Endpoint: a URL as the source of an issuer's keys.
 
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Whether it is the URL of a discovery document shows in its path.
+    /// The URL of keys, or of a discovery document, which its path shows.
     pub fn new(url: &str) -> Self {
         Self {
             url: url.to_owned(),
@@ -22,7 +22,7 @@ impl Endpoint {
         }
     }
 
-    /// From the column's JSON; `None` where it is not what [`to_json`](Self::to_json) writes.
+    /// From the column's JSON; `None` if it is not what [`to_json`](Self::to_json) writes.
     pub fn from_json(json: &str) -> Option<Self> {
         let mut members = Kind::members(json)?;
         let discover = match Kind::take(&mut members)? {

@@ -4,7 +4,7 @@ use crate::errors::{sentence, shorten};
 use crate::pg::report::{Report, SqlState};
 use crate::trust::source::table::Source;
 
-/// What is wrong with a source.
+/// Fault of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The column `source` holds something that `auth.follow` does not write.
@@ -25,7 +25,7 @@ pub enum Fault {
     GeneratedColumn(String),
     OtherOwner(String),
     PublicMayWrite,
-    /// Which rows the role sees is for its owner to say, and rows are read here without policies.
+    /// Policies hide rows from the role, and rows are read here without policies.
     RowSecurity(String),
     SchemaNotUsable(String),
     NotReadable {
@@ -35,7 +35,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The problem, as a sentence about the source where there is one.
+    /// The fault, as a sentence about the source if there is one.
     pub fn detail(&self, source: Option<&Source>) -> String {
         let name = source.map_or_else(
             || "the table".to_owned(),

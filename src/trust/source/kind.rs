@@ -1,5 +1,5 @@
-//! The kinds of source that the column `source` of `auth.issuers` can name. `auth.source_is_known` of
-//! sql/admission.sql has them too.
+//! Kinds of source in the column `source` of `auth.issuers`, which `auth.source_is_known` of
+//! sql/admission.sql lists too.
 
 use serde_json::{Map, Value};
 

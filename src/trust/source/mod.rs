@@ -1,4 +1,4 @@
-//! Values of `auth.issuers.source` and what they lead to: a [`table`] that is followed, or an [`endpoint`] with a URL.
+//! Values of `auth.issuers.source`: a [`table`] that is followed, or an [`endpoint`] with a URL.
 
 pub mod endpoint;
 pub mod fault;

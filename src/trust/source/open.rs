@@ -24,18 +24,18 @@ use crate::trust::tables::stored::{MAX_NAME_BYTES, OddRow, StoredKey};
 use crate::trust::tables::triggers;
 use crate::trust::tables::{self, IsLocked, Look, Table};
 
-/// How often the table is looked up where others drop, rename or replace it meanwhile.
+/// Number of times that the table is looked up if others drop, rename or replace it meanwhile.
 const MAX_ATTEMPTS: usize = 10;
 
-/// Each of these privileges on the table lets its holder make keys of the issuer, or withdraw them.
-/// TRIGGER counts too: a BEFORE trigger changes what others write.
+/// Privileges on the table of which each lets its holder make keys of the issuer, or withdraw them.
+/// TRIGGER counts too: a BEFORE trigger changes the rows that others write.
 pub const WRITE_RIGHTS: u32 = pg_sys::ACL_INSERT
     | pg_sys::ACL_UPDATE
     | pg_sys::ACL_DELETE
     | pg_sys::ACL_TRUNCATE
     | pg_sys::ACL_TRIGGER;
 
-/// Why a source was not opened.
+/// Reason why a source was not opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotOpened {
     /// Another session has locked the table, and waiting would block a login.
@@ -60,7 +60,7 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// Where it is another one, and where it is locked.
+    /// If it is another one, or locked.
     pub fn open(&self) -> Result<OpenSource, NotOpened> {
         let table = self.locate()?;
         Ok(self.check(table)?)
@@ -99,8 +99,8 @@ impl Source {
         }
     }
 
-    /// Whether it is the role that owned the table when it was followed: the same one, by whatever
-    /// name; where there is no telling, one of the same name.
+    /// Whether it is the role that owned the table when it was followed: the same role, even if
+    /// renamed; a role of the same name if the same one is not known here.
     fn is_owner(&self, role: pg_sys::Oid) -> bool {
         match self.known_owner() {
             Some(known) => known == role,
@@ -139,8 +139,8 @@ impl Source {
     }
 }
 
-/// Tells a role of this server from others, also after it was renamed. Another server, into which a
-/// dump was restored, knows it by its name alone.
+/// Identifies a role of this server, even after it was renamed. Another server, to which a dump was
+/// restored, knows it by its name alone.
 pub fn role_id(role: pg_sys::Oid) -> String {
     format!("{}/{}", system(), role.to_u32())
 }
@@ -151,7 +151,7 @@ fn system() -> u64 {
     unsafe { pg_sys::GetSystemIdentifier() }
 }
 
-/// Checks that rows of the table are really stored in it. Returns its owner.
+/// Checks that the table itself stores its rows. Returns its owner.
 pub fn check_kind(table: &Table) -> Result<pg_sys::Oid, Fault> {
     // SAFETY: the relation is open.
     unsafe {
@@ -177,7 +177,7 @@ pub fn check_kind(table: &Table) -> Result<pg_sys::Oid, Fault> {
     }
 }
 
-/// The role's name; `None` where there is no such role.
+/// The role's name; `None` if there is no such role.
 pub fn role_name(role: pg_sys::Oid) -> Option<String> {
     // SAFETY: the name is NULL, or palloc'd and NUL-terminated.
     unsafe {
@@ -312,8 +312,8 @@ impl OpenSource {
         self.table.oid()
     }
 
-    /// Calls `see` with the key ids and keys of at most `limit` rows, those with this key id where
-    /// it is given.
+    /// Calls `see` with the key ids and keys of at most `limit` rows, those with this key id if it
+    /// is given.
     pub fn keys(
         &self,
         look: &Look,

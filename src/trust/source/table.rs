@@ -103,10 +103,10 @@ pub enum Choice {
     Named(String),
 }
 
-/// For each of [`MEMBERS`].
+/// A choice for each of [`MEMBERS`].
 pub type Choices = [Choice; MEMBERS.len()];
 
-/// For each of [`MEMBERS`], its column if it has one.
+/// The column of each of [`MEMBERS`], if it has one.
 pub type Mapped = [Option<String>; MEMBERS.len()];
 
 /// The column `source` of a row of `auth.issuers`, as `auth.follow` writes it.
@@ -116,15 +116,15 @@ pub struct Source {
     pub table: String,
     /// The role that owned the table when it was followed.
     pub owner: String,
-    /// Tells that role from others of the name, see [`role_id`].
+    /// Distinguishes that role from others of the name, see [`role_id`].
     pub owner_id: Option<String>,
-    /// How long a key counts after it has expired; whole seconds.
+    /// Time for which a key counts after it has expired; whole seconds.
     pub grace: Duration,
     pub columns: Choices,
 }
 
 impl Source {
-    /// From the column's JSON; `None` where it is not what [`to_json`](Self::to_json) writes.
+    /// From the column's JSON; `None` if it is not what [`to_json`](Self::to_json) writes.
     pub fn from_json(json: &str) -> Option<Self> {
         let mut members = Kind::members(json)?;
         if Kind::take(&mut members)? != Kind::Table {
@@ -148,7 +148,7 @@ impl Source {
         })
     }
 
-    /// What is stored in the column.
+    /// The column's JSON.
     pub fn to_json(&self) -> String {
         let mut columns = Map::new();
         for (member, choice) in MEMBERS.iter().zip(&self.columns) {

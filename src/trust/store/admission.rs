@@ -1,4 +1,4 @@
-//! The trigger functions of the key tables that check keys and announce changes.
+//! Trigger functions of the key tables that check keys and announce changes.
 
 use jwt_verify::{AlgorithmSet, Key};
 use pgrx::datum::DatumWithOid;
@@ -37,8 +37,8 @@ sql_function!(
 
 sql_function!(
     /// `auth.endpoint_changed() RETURNS trigger`, after a change of `auth.endpoints`: announces a
-    /// change of `auth.jwks` where fetched keys count for a shorter time. No backend heeds changes
-    /// of rows of `auth.endpoints` itself, of which each refresh makes some.
+    /// change of `auth.jwks` if fetched keys count for a shorter time. No backend heeds changes of
+    /// rows of `auth.endpoints` itself, because each fetch makes some.
     pg_auth_jwt_endpoint_changed,
     |arguments| {
         let trigger = arguments.trigger()?;
@@ -55,7 +55,7 @@ sql_function!(
                     let row = Row::new(&columns, (*relation).rd_att, tuple);
                     row.timestamp("last_success")
                 };
-                // Without one, no key counts: NULL is the shortest.
+                // NULL is the shortest time: no key counts then.
                 end(trigger.tg_newtuple) < end(trigger.tg_trigtuple)
             };
         if is_shorter && let Some((_, jwks)) = tables::find() {
@@ -97,7 +97,7 @@ impl KeyColumns {
     }
 }
 
-/// The tuples of the event, for a trigger that fires before a row.
+/// Bits of an event for a trigger that fires before a row.
 const BEFORE_ROW: u32 = pg_sys::TRIGGER_EVENT_ROW | pg_sys::TRIGGER_EVENT_BEFORE;
 
 fn admit_key(arguments: &Arguments) -> SqlResult {
@@ -140,18 +140,18 @@ struct Filled {
     kid: Option<String>,
     alg: Option<String>,
     thumbprint: String,
-    /// Tells the rows of one key apart.
+    /// Distinguishes the rows of one key.
     name: String,
 }
 
-/// Checks a row that is inserted, or updated where there is an old one. `None` where it has no
-/// issuer or no key.
+/// Checks a row that is inserted, or updated if there is an old one. `None` if it has no issuer or
+/// no key.
 fn admit(row: &KeyColumns, old: Option<&KeyColumns>) -> Result<Option<Filled>, Report> {
     let (Some(issuer), Some(jwk)) = (&row.issuer, &row.jwk) else {
         return Ok(None);
     };
     let stored = IssuerRow::lock(issuer)?;
-    // Whether the issuer's algorithms allow a key is asked again with each token.
+    // Each token asks again whether the issuer's algorithms allow its key.
     let algorithms = match (is_by_hand(row, old), stored) {
         (false, _) => AlgorithmSet::ALL,
         (true, None) => return Err(errors::no_row_of_issuer(issuer)),
@@ -204,9 +204,9 @@ fn name(alg: Option<&str>, kid: Option<&str>) -> String {
     format!("{}{kid}", alg.unwrap_or_default())
 }
 
-/// Whether somebody writes another key by hand, who has to be told where it would not count. Rows
-/// of a dump and of a replication are stored as they were, in any order of the tables: they have
-/// their thumbprint, which is filled in where a key is written by hand.
+/// Whether somebody writes another key by hand, and must be told if it would not count. Rows of a
+/// dump or a replica are stored as they were, in any order of the tables. They have their
+/// thumbprint; a key that is written by hand gets it here.
 fn is_by_hand(row: &KeyColumns, old: Option<&KeyColumns>) -> bool {
     // SAFETY: reads a variable of the backend.
     let is_replica = unsafe { pg_sys::SessionReplicationRole }
@@ -215,7 +215,7 @@ fn is_by_hand(row: &KeyColumns, old: Option<&KeyColumns>) -> bool {
         return false;
     }
     match old {
-        // A key can be ended by hand, wherever it comes from.
+        // A key can be ended by hand, whatever its source.
         Some(old) => {
             (&old.issuer, &old.kid, &old.jwk, &old.alg)
                 != (&row.issuer, &row.kid, &row.jwk, &row.alg)
@@ -261,8 +261,8 @@ enum Source {
 }
 
 impl IssuerRow {
-    /// `None` where there is no such issuer. Waits for a transaction that deletes or renames it,
-    /// and lets none do that before this one ends, as a foreign key would.
+    /// `None` if there is no such issuer. Waits for a transaction that deletes or renames it, and
+    /// keeps others from that until this one ends, as a foreign key would.
     fn lock(issuer: &str) -> Result<Option<Self>, Report> {
         Spi::connect_mut(|client| {
             // FOR KEY SHARE takes a statement that may write.

@@ -1,6 +1,6 @@
-//! The trigger function of `auth.issuers` that deletes, or renames, what belongs to an issuer
-//! together with its row, as foreign keys with CASCADE would. There are none, because a parallel
-//! restore loads the tables in any order.
+//! Trigger function of `auth.issuers` that deletes, or renames, the rows that belong to an issuer
+//! together with its own row, as foreign keys with CASCADE would. There are no foreign keys,
+//! because a parallel restore loads the tables in any order.
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -22,7 +22,8 @@ sql_function!(
 );
 
 /// Keys and state of fetching without an issuer count for nothing. Those of the new name are left
-/// over from another time, and go; keys that were withdrawn under either name stay withdrawn.
+/// over from another time, and are deleted. Keys that were withdrawn under either name stay
+/// withdrawn.
 const RENAMES: [&str; 6] = [
     "DELETE FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $2",
     "UPDATE auth.jwks AS k SET issuer = $2 WHERE k.issuer OPERATOR(pg_catalog.=) $1",
@@ -76,8 +77,9 @@ fn cascade_issuer(arguments: &Arguments) -> SqlResult {
     Ok(Some(pg_sys::Datum::from(trigger.tg_newtuple)))
 }
 
-/// Runs each statement, with the names as its parameters. Nothing of it counts as done by hand:
-/// deleted keys are not noted as withdrawn, and keys of a fetched issuer may get its new name.
+/// Runs each statement, with the names as its parameters. None of these writes counts as one by
+/// hand: deleted keys are not noted as withdrawn, and keys of a fetched issuer may get its new
+/// name.
 fn write(statements: &[&str], names: &[&str]) -> Result<(), Report> {
     let _replacing = Replacing::begin();
     Spi::connect_mut(|client| {
@@ -90,9 +92,9 @@ fn write(statements: &[&str], names: &[&str]) -> Result<(), Report> {
     })
 }
 
-/// Refuses to leave a key behind, which would count again once the issuer is known again: one that
-/// was committed after this transaction's snapshot, if that is older than the statement. A foreign
-/// key finds it too.
+/// Refuses to leave a key behind that was committed after this transaction's snapshot, if that is
+/// older than the statement: the key would count again once the issuer is known again. A foreign
+/// key would find it, too.
 fn refuse_unseen_keys(names: &[Name]) -> Result<(), Report> {
     // SAFETY: reads a variable of the backend.
     let is_fresh = unsafe { pg_sys::XactIsoLevel } < pg_sys::XACT_REPEATABLE_READ as i32;

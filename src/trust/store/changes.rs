@@ -1,4 +1,4 @@
-//! The difference between the keys that are stored for an issuer and those that it has now.
+//! Difference between an issuer's stored keys and its present ones.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,7 +12,7 @@ use crate::pg::report::Report;
 use crate::trust::sql::{argument, run};
 use crate::trust::store::withdrawn::Replacing;
 
-/// The columns that a key keeps when it is stored again: of its rows, the earliest.
+/// Columns that a key keeps when it is stored again: the earliest value of its rows.
 #[derive(Clone, Copy, Default)]
 struct Times {
     created_at: Option<TimestampWithTimeZone>,
@@ -30,8 +30,8 @@ impl Times {
     }
 }
 
-/// How an issuer's stored keys differ from a set of wanted ones. A key is told by its thumbprint, and has
-/// a row for each of its names; if one of these is another one, all are stored again.
+/// Difference between an issuer's stored keys and a set of wanted ones. A key is identified by its
+/// thumbprint, and has a row for each of its names; if one name differs, all rows are stored again.
 pub struct KeyChanges {
     /// Stored as they are wanted.
     unchanged: HashSet<String>,
@@ -53,7 +53,7 @@ impl KeyChanges {
     ///
     /// # Errors
     ///
-    /// Where the table cannot be read.
+    /// If the table cannot be read.
     pub fn find(client: &SpiClient, issuer: &str, wanted: &[JwksEntry]) -> Result<Self, Report> {
         let mut stored: HashMap<String, StoredRows> = HashMap::new();
         for row in client
@@ -109,7 +109,7 @@ impl KeyChanges {
         self.replaced.is_empty() && !self.is_any_new
     }
 
-    /// The thumbprints of the keys that are to be deleted and not stored again.
+    /// Thumbprints of the keys that are deleted and not stored again.
     pub fn gone(&self, wanted: &[JwksEntry]) -> Vec<&str> {
         let wanted: HashSet<&str> = by_thumbprint(wanted).map(|(name, _)| name).collect();
         let replaced = self.replaced.keys().map(String::as_str);
@@ -121,7 +121,7 @@ impl KeyChanges {
     ///
     /// # Errors
     ///
-    /// Where the table cannot be written, or refuses a key.
+    /// If the table cannot be written, or refuses a key.
     pub fn apply(
         &self,
         client: &mut SpiClient,

@@ -18,7 +18,7 @@ pub fn key_not_usable(error: &KeyError, issuer: &str) -> Report {
     )
 }
 
-/// What makes an issuer one that may have shared secrets.
+/// Statement that allows an issuer to have shared secrets.
 pub fn name_hmac(issuer: &str) -> String {
     let issuer = pgrx::spi::quote_literal(issuer);
     format!(
@@ -41,7 +41,7 @@ pub fn private_key() -> Report {
     )
 }
 
-/// A column of `auth.jwks` that says other than the JWK's member of the same name.
+/// A column of `auth.jwks` that contradicts the JWK's member of the same name.
 pub fn column_contradicts_jwk(name: &str) -> Report {
     invalid(
         format!("column \"{name}\" contradicts the JWK"),
@@ -59,12 +59,12 @@ pub fn second_key_of_kid() -> Report {
     )
 }
 
-/// An algorithm in `auth.issuers` that we do not know (the table's constraint knows them too).
+/// An unknown algorithm in `auth.issuers` (which the table's constraint refuses, too).
 pub fn unknown_algorithm(unknown: &UnknownAlgorithm) -> Report {
     invalid(unknown.to_string(), None, None)
 }
 
-/// `auth.init` where the key tables are not, or are not the extension's.
+/// `auth.init` without key tables of the extension.
 pub fn no_tables() -> Report {
     Report::new(
         SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -73,7 +73,7 @@ pub fn no_tables() -> Report {
     .detail("One of them was dropped, renamed or taken out of the extension.")
 }
 
-/// A function that writes the key tables, where nothing can be written.
+/// A function that writes the key tables, on a server if nothing can be written.
 pub fn on_standby(function: &str) -> Report {
     Report::new(
         SqlState::READ_ONLY_SQL_TRANSACTION,
@@ -82,7 +82,7 @@ pub fn on_standby(function: &str) -> Report {
     .hint("Run it on the primary. This standby uses the keys once it has replayed the change.")
 }
 
-/// A function that writes the key tables, where the client asked for nothing to be written.
+/// A function that writes the key tables, in a transaction that the client made read-only.
 pub fn in_read_only_transaction(function: &str) -> Report {
     Report::new(
         SqlState::READ_ONLY_SQL_TRANSACTION,
@@ -109,7 +109,7 @@ pub fn issuer_is_followed(issuer: &str, is_fetched: bool) -> Report {
     ))
 }
 
-/// A key that is written by hand for an issuer that there is not.
+/// A key that is written by hand for an issuer without a row.
 pub fn no_row_of_issuer(issuer: &str) -> Report {
     let quoted = pgrx::spi::quote_literal(issuer);
     Report::new(
@@ -131,7 +131,7 @@ pub fn not_serializable() -> Report {
     )
 }
 
-/// A key that is noted as withdrawn for an issuer that there is not.
+/// A key that is noted as withdrawn for an issuer without a row.
 pub fn withdrawn_of_no_issuer(issuer: &str) -> Report {
     Report::new(
         SqlState::WARNING,

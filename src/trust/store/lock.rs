@@ -8,12 +8,12 @@ use crate::trust::tables;
 
 /// Allows one change at a time: locks both tables against other writers, so that two key sets are
 /// never mixed. Readers, and so verifications, do not wait. `function` is the calling function's
-/// name. Until the result is dropped, queries see what was committed before the locks were
-/// acquired.
+/// name. Until the result is dropped, queries see all changes that were committed before the locks
+/// were acquired.
 ///
 /// # Errors
 ///
-/// Where the server or the transaction cannot write, and where the caller may not lock the tables.
+/// If the server or the transaction cannot write, or if the caller may not lock the tables.
 pub fn lock_tables(function: &str) -> Result<FreshSnapshot, Report> {
     // SAFETY: reads two variables of the backend.
     unsafe {
@@ -48,8 +48,8 @@ pub fn lock_tables(function: &str) -> Result<FreshSnapshot, Report> {
 /// Locks both against other writers, and never waits for one while it holds the other: a
 /// transaction that has written one of them may still write the other.
 fn lock_both(issuers: pg_sys::Oid, jwks: pg_sys::Oid) {
-    /// How often the tables are tried before it waits for one with the other one locked. Writers
-    /// rarely come between the two, so this is only reached if others write without a pause.
+    /// Number of attempts before it waits for one table with the other one locked. Writers rarely
+    /// come between the two, so this is only reached if others write without a pause.
     const MAX_ATTEMPTS: usize = 100;
     const MODE: pg_sys::LOCKMODE = pg_sys::ShareRowExclusiveLock as pg_sys::LOCKMODE;
 

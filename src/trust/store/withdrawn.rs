@@ -1,6 +1,6 @@
-//! The trigger function that notes fetched keys which are deleted by hand, so that the next refresh
-//! does not store them again while the issuer still publishes them, and deletes the other names of
-//! a deleted key; and the one that deletes keys whose thumbprints are noted by hand.
+//! Trigger functions for withdrawn keys. One notes fetched keys that are deleted by hand, so that
+//! the next fetch does not store them again while the issuer still publishes them, and deletes the
+//! other names of a deleted key. The other deletes keys whose thumbprints are noted by hand.
 
 use std::cell::Cell;
 
@@ -34,9 +34,9 @@ thread_local! {
     static REPLACING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// While this exists, the extension itself writes the tables, and nothing counts as written by
-/// hand: deleted keys are not noted, because the issuer withdrew them, and not the owner; noted
-/// ones are being deleted anyway; and fetched ones may be stored.
+/// Exists while the extension itself writes the tables, so that nothing counts as written by hand:
+/// deleted keys are not noted, because the issuer withdrew them, and not the owner; noted ones are
+/// deleted already; and fetched ones may be stored.
 pub struct Replacing(bool);
 
 impl Replacing {
@@ -56,7 +56,7 @@ impl Drop for Replacing {
     }
 }
 
-/// Keys are only noted for issuers that still are, and whose keys are fetched.
+/// Condition for notes: the issuer still exists, and its keys are fetched.
 fn of_endpoints() -> String {
     format!(
         "EXISTS (SELECT FROM auth.issuers AS i \
@@ -104,7 +104,7 @@ fn note_withdrawn(arguments: &Arguments) -> SqlResult {
          WHERE {of_endpoints} ON CONFLICT DO NOTHING"
     );
     update(&statement, &old)?;
-    // A key is withdrawn, not one of its names. An UPDATE withdraws none where nothing is noted: it
+    // A key is withdrawn, not one of its names. An UPDATE withdraws none if nothing is noted: it
     // may exchange the keys of two rows.
     let condition = if is_update {
         of_endpoints.as_str()
@@ -143,12 +143,12 @@ fn delete_withdrawn(arguments: &Arguments) -> SqlResult {
         let now = pg_sys::GetCurrentTransactionStartTimestamp();
         (names_of(&row)?, row.timestamp("withdrawn_at") == Some(now))
     };
-    // The rows of a dump may come before their issuer's, and are of another time.
+    // Rows of a dump may come before their issuer's, and are of another time.
     if is_now && let (Some(issuer), _) = &names {
         warn_of_no_issuer(issuer)?;
     }
-    // The statement's lock waits for a refreshing process that is storing the key, and makes one
-    // wait that is about to: it then reads the notes again.
+    // The statement's lock waits for a fetching process that is storing the key, and blocks one
+    // that is about to, which then reads the notes again.
     update(
         "DELETE FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1 \
          AND k.thumbprint OPERATOR(pg_catalog.=) $2",
@@ -157,7 +157,7 @@ fn delete_withdrawn(arguments: &Arguments) -> SqlResult {
     Ok(Some(pg_sys::Datum::from(0)))
 }
 
-/// Warns who notes a key for an issuer that there is not: the name may be mistyped.
+/// Warns of a note for an issuer without a row: the name may be mistyped.
 fn warn_of_no_issuer(issuer: &str) -> Result<(), Report> {
     let argument = encoding::argument(issuer).ok_or_else(not_storable)?;
     let is_known = Spi::connect(|client| {
@@ -178,12 +178,12 @@ fn warn_of_no_issuer(issuer: &str) -> Result<(), Report> {
 /// A key's issuer and thumbprint.
 type Names = (Option<String>, Option<String>);
 
-/// Those of a row of either table.
+/// Issuer and thumbprint of a row of either table.
 fn names_of(row: &Row) -> Result<Names, Report> {
     Ok((row.text("issuer")?, row.text("thumbprint")?))
 }
 
-/// Runs a statement for a key; none, where one of its names is NULL. Returns the number of rows.
+/// Runs a statement for a key; none if one of its names is NULL. Returns the number of rows.
 fn update(statement: &str, names: &Names) -> Result<usize, Report> {
     let (Some(issuer), Some(thumbprint)) = names else {
         return Ok(0);

@@ -1,4 +1,4 @@
-//! Finds a table's rows by name, by an index where there is one.
+//! Finds a table's rows by name, by an index if there is one.
 //!
 //! As Postgres does for its own catalogs (src/backend/access/index/genam.c), except that the
 //! tables' indexes are not known in advance: the owner of a table may drop or replace them.
@@ -23,7 +23,7 @@ const UUID_BTREE_FAMILY: pg_sys::Oid = pg_sys::Oid::from_u32(2968);
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
 
-/// How to find rows: with these scan keys, by an index or by a scan. It finds all wanted rows, and
+/// Way to find rows: with these scan keys, by an index or by a scan. It finds all wanted rows, and
 /// maybe others.
 pub struct Path {
     pub index: Option<LockedIndex>,
@@ -34,8 +34,8 @@ pub struct Path {
 pub struct LockedIndex(pg_sys::Oid);
 
 impl LockedIndex {
-    /// `None` where it is locked in a conflicting mode (by REINDEX, for example): waiting would
-    /// block a login.
+    /// `None` if it is locked in a conflicting mode (by REINDEX, for example): waiting would block
+    /// a login.
     fn lock(oid: pg_sys::Oid) -> Option<Self> {
         // SAFETY: plain values.
         unsafe { pg_sys::ConditionalLockRelationOid(oid, LOCK) }.then(|| Self(oid))
@@ -65,7 +65,7 @@ struct Wanted {
     family: pg_sys::Oid,
 }
 
-/// How to find the rows whose columns equal these texts. `None`: there are no such rows.
+/// Plans how to find the rows whose columns equal these texts. `None`: there are no such rows.
 ///
 /// # Safety
 ///
@@ -106,7 +106,7 @@ pub unsafe fn plan(relation: pg_sys::Relation, columns: &Columns, names: &[Name]
                 let collation = collations
                     .as_ref()
                     .and_then(|collations| collations.get(place).copied())
-                    // Byte by byte. Types without collations ignore it.
+                    // Compares byte by byte. Types without collations ignore it.
                     .unwrap_or(pg_sys::C_COLLATION_OID);
                 let mut key = pg_sys::ScanKeyData::default();
                 pg_sys::ScanKeyEntryInitialize(
@@ -176,7 +176,7 @@ fn value(type_id: pg_sys::Oid, name: &str) -> Option<(pg_sys::Datum, u32, pg_sys
     }
 }
 
-/// The index whose leading columns are the most of these columns, in this order, and their
+/// The index with the most of these columns as its leading ones, in this order, and their
 /// collations.
 ///
 /// # Safety
@@ -214,7 +214,7 @@ unsafe fn best(
 }
 
 /// The collations of the leading columns of the index that are these columns, in this order; none
-/// where it cannot be used. Values that are equal byte by byte are equal under every collation.
+/// if it cannot be used. Values that are equal byte by byte are equal under every collation.
 ///
 /// # Safety
 ///

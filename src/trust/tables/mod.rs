@@ -1,6 +1,6 @@
-//! The extension's two tables, read as Postgres reads its own catalogs: always with a fresh
-//! snapshot in every isolation level (so a withdrawn key is never used), without SQL, search_path
-//! or privileges of the caller, and in parallel workers too.
+//! The key tables, read as Postgres reads its own catalogs: always with a fresh snapshot in every
+//! isolation level (so a withdrawn key is never used), without SQL, search_path or privileges of
+//! the caller, and in parallel workers too.
 
 pub mod index;
 pub mod progress;
@@ -23,12 +23,12 @@ use crate::trust::tables::triggers::{Faults, FoundTrigger, Watched};
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
 
-/// How often the tables are looked up where others drop, rename or replace them meanwhile.
+/// Number of times that the tables are looked up if others drop, rename or replace them meanwhile.
 const MAX_ATTEMPTS: usize = 10;
 
-/// The columns of the first version's tables, which the rules need: each can make a rule stricter.
-/// So if one is missing or has another type, nothing of that table is used. Columns of later
-/// versions must be optional, and other columns are ignored.
+/// Columns of the first version's tables, which the rules need: each can make a rule stricter. So
+/// if one is missing or has another type, nothing of that table is used. Columns of later versions
+/// must be optional, and other columns are ignored.
 const ISSUER_COLUMNS: [(&str, pg_sys::Oid); 8] = [
     ("issuer", pg_sys::TEXTOID),
     ("audience", pg_sys::TEXTARRAYOID),
@@ -40,7 +40,7 @@ const ISSUER_COLUMNS: [(&str, pg_sys::Oid); 8] = [
     ("enabled", pg_sys::BOOLOID),
 ];
 
-/// As above, for the keys.
+/// The same for the keys.
 pub const KEY_COLUMNS: [(&str, pg_sys::Oid); 6] = [
     ("issuer", pg_sys::TEXTOID),
     ("kid", pg_sys::TEXTOID),
@@ -54,13 +54,13 @@ pub const KEY_COLUMNS: [(&str, pg_sys::Oid); 6] = [
 pub struct Tables {
     issuers: Table,
     jwks: Table,
-    /// `auth.endpoints`, once it was needed; `None` inside where there is none.
+    /// `auth.endpoints`, once it was needed; `None` inside if there is none.
     endpoints: OnceCell<Option<Table>>,
 }
 
 impl Tables {
     /// Opens the tables that the extension owns: those in a schema of the same name that another
-    /// role made are not used. `None` where there are none (any more).
+    /// role made are not used. `None` if there are none (any more).
     pub fn open() -> Option<Self> {
         let mut found = find()?;
         for _ in 0..MAX_ATTEMPTS {
@@ -98,8 +98,8 @@ impl Tables {
         unsafe { triggers::faults(tables) }
     }
 
-    /// As above, of `auth.endpoints`, and that table's oid; `None` where it was not needed, or
-    /// there is none.
+    /// The same for `auth.endpoints`, and that table's oid; `None` if it was not needed, or there
+    /// is none.
     pub fn endpoint_trigger_faults(&self) -> Option<(pg_sys::Oid, Faults)> {
         let table = self.endpoints.get()?.as_ref()?;
         // SAFETY: the relation is open.
@@ -107,8 +107,8 @@ impl Tables {
         Some((table.oid(), faults))
     }
 
-    /// Opens them by their known oids, for which no invalidation has come since. `None` where one
-    /// no longer exists.
+    /// Opens them by their known oids, for which no invalidation has come since. `None` if one no
+    /// longer exists.
     pub fn reopen([issuers, jwks]: [pg_sys::Oid; 2]) -> Option<Self> {
         let (issuers, jwks) = Table::open(issuers).zip(Table::open(jwks))?;
         Some(Self::of(issuers, jwks))
@@ -122,8 +122,8 @@ impl Tables {
         }
     }
 
-    /// Opens `auth.endpoints`, if it exists and belongs to the extension. To be called before
-    /// [`look`](Self::look), so that what is looked at is not older than the lock.
+    /// Opens `auth.endpoints`, if it exists and belongs to the extension. Call it before
+    /// [`look`](Self::look), so that the snapshot is not older than the lock.
     pub fn open_endpoints(&self) {
         self.endpoints
             .get_or_init(|| find_table(c"endpoints").and_then(Table::open));
@@ -150,7 +150,7 @@ impl Tables {
 /// The tables at one moment.
 pub struct Look<'t> {
     tables: &'t Tables,
-    /// Registered.
+    /// A registered snapshot.
     snapshot: pg_sys::Snapshot,
 }
 
@@ -169,16 +169,15 @@ impl Look<'_> {
         table.is_ordinary() && table.columns().have(&ISSUER_COLUMNS)
     }
 
-    /// As above, of `auth.jwks`.
+    /// The same for `auth.jwks`.
     pub fn keys(&self, names: &[Name], limit: usize, see: impl FnMut(&Row)) {
         let table = &self.tables.jwks;
         // SAFETY: the snapshot is registered.
         unsafe { table.find(&KEY_COLUMNS, names, limit, self.snapshot, see) }
     }
 
-    /// The issuer's row of `auth.endpoints`, as it would be if there was none yet where there is
-    /// none.
-    /// `None`: that table has not been opened.
+    /// The issuer's row of `auth.endpoints`, or an empty one if there is none. `None`: that table
+    /// has not been opened.
     pub fn endpoint(&self, issuer: &str) -> Option<Progress> {
         let opened = self.tables.endpoints.get()?;
         let mut found = Progress::default();
@@ -194,7 +193,7 @@ impl Look<'_> {
         Some(found)
     }
 
-    /// As above, of another table.
+    /// The same for another table.
     ///
     /// # Safety
     ///
@@ -212,7 +211,7 @@ impl Look<'_> {
     }
 }
 
-/// How many invalidations this backend has processed.
+/// Number of invalidations that this backend has processed.
 pub fn invalidations() -> u64 {
     // SAFETY: reads a variable of the backend.
     unsafe { pg_sys::SharedInvalidMessageCounter }
@@ -237,13 +236,13 @@ pub fn triggers() -> Vec<FoundTrigger> {
     found
 }
 
-/// The oid of another table of the extension's.
+/// Oid of another table of the extension.
 fn find_table(name: &CStr) -> Option<pg_sys::Oid> {
     let (extension, schema) = Extension::find().zip(schema())?;
     extension.table(schema, name)
 }
 
-/// The oid of the schema `auth`, where there is one.
+/// Oid of the schema `auth`, if there is one.
 fn schema() -> Option<pg_sys::Oid> {
     // SAFETY: a look-up in the system catalogs by a constant name.
     let schema = unsafe { pg_sys::get_namespace_oid(c"auth".as_ptr(), true) };
@@ -254,18 +253,18 @@ fn schema() -> Option<pg_sys::Oid> {
 struct Extension {
     oid: pg_sys::Oid,
     owner: pg_sys::Oid,
-    /// The tables whose rows pg_dump takes along, in `extconfig`. Only an extension's own script can
-    /// put a table there, and Postgres takes it out with the table's membership.
+    /// Tables whose rows pg_dump includes, in `extconfig`. Only an extension's own script can put a
+    /// table there, and Postgres takes it out with the table's membership.
     dumped: Vec<pg_sys::Oid>,
 }
 
 impl Extension {
-    /// `None` where it is not in this database.
+    /// `None` if it is not in this database.
     fn find() -> Option<Self> {
         // SAFETY: a scan of a system catalog, as get_extension_oid in
-        // src/backend/commands/extension.c; each tuple is looked at before the next one is fetched. What
-        // an error leaves open is Postgres's to release. The table has few rows, and to open its index
-        // for the first time in a connection costs more than to look at them.
+        // src/backend/commands/extension.c; each tuple is looked at before the next one is fetched.
+        // Postgres releases what an error leaves open. The table has few rows, and opening its
+        // index for the first time in a connection costs more than reading them.
         unsafe {
             let relation = pg_sys::table_open(pg_sys::ExtensionRelationId, LOCK);
             let mut key = pg_sys::ScanKeyData::default();
@@ -315,8 +314,9 @@ impl Extension {
             .or_else(|| self.member(schema, name))
     }
 
-    /// The table of that name, if it is a member of the extension by the catalog of dependencies. One
-    /// that was taken out of the extension and put back is no longer among those that are dumped.
+    /// The table of that name, if it is a member of the extension by the catalog of dependencies. A
+    /// table that was removed from the extension and added again is no longer among those that are
+    /// dumped.
     #[cold]
     fn member(&self, schema: pg_sys::Oid, name: &CStr) -> Option<pg_sys::Oid> {
         // SAFETY: look-ups in the system catalogs; each takes and returns plain values.
@@ -331,8 +331,8 @@ impl Extension {
 
 /// Whether the relation has that name, in that schema.
 fn is_called(relation: pg_sys::Oid, schema: pg_sys::Oid, name: &CStr) -> bool {
-    // SAFETY: the tuple is one of pg_class, and is released once nothing of it is used any more; its
-    // name is NUL-terminated.
+    // SAFETY: the tuple is one of pg_class, and is released after its last use; its name is
+    // NUL-terminated.
     unsafe {
         let tuple = pg_sys::SearchSysCache1(version::RELOID, pg_sys::Datum::from(relation));
         if tuple.is_null() {
@@ -353,7 +353,7 @@ fn has_children(parent: pg_sys::Oid) -> bool {
     const INHERITS_PARENT_INDEX: pg_sys::Oid = pg_sys::Oid::from_u32(2187);
     const ANUM_INHPARENT: pg_sys::AttrNumber = 2;
     // SAFETY: a scan of a system catalog, as find_inheritance_children in
-    // src/backend/catalog/pg_inherits.c. What an error leaves open is Postgres's to release.
+    // src/backend/catalog/pg_inherits.c. Postgres releases what an error leaves open.
     unsafe {
         let relation = pg_sys::table_open(INHERITS, LOCK);
         let mut key = pg_sys::ScanKeyData::default();
@@ -379,7 +379,7 @@ fn has_children(parent: pg_sys::Oid) -> bool {
     }
 }
 
-/// The role that owns the extension; `None` where there is no extension.
+/// The role that owns the extension; `None` if there is no extension.
 pub fn extension_owner() -> Option<pg_sys::Oid> {
     Extension::find().map(|extension| extension.owner)
 }
@@ -388,7 +388,7 @@ pub fn extension_owner() -> Option<pg_sys::Oid> {
 pub struct Table(pg_sys::Relation);
 
 impl Table {
-    /// `None` where it no longer exists.
+    /// `None` if it no longer exists.
     pub fn open(oid: pg_sys::Oid) -> Option<Self> {
         // SAFETY: takes and returns plain values; the relation stays open until it is closed.
         let relation = unsafe { pg_sys::try_relation_open(oid, LOCK) };
@@ -449,10 +449,10 @@ impl Table {
         unsafe { (*(*self.0).rd_rel).relkind as u8 == pg_sys::RELKIND_RELATION }
     }
 
-    /// Whether a column of it is written by way of a table that it inherits from, or is a partition of.
+    /// Whether its rows can be written through another table, as a child or a partition of that.
     pub fn is_inheriting(&self) -> bool {
-        // SAFETY: the relation is open. Without the columns, a look into pg_inherits would have to open
-        // that table in each new connection.
+        // SAFETY: the relation is open. The columns show it without pg_inherits, which each new
+        // connection would have to open.
         unsafe { (*(*self.0).rd_rel).relispartition || Columns::of(self.0).are_inherited() }
     }
 
@@ -465,8 +465,8 @@ impl Table {
         }
     }
 
-    /// Shows `see` at most `limit` rows whose columns equal these texts, if the relation is an ordinary
-    /// table and has the columns that are needed. Neither goes without saying: its owner may alter the
+    /// Calls `see` with at most `limit` rows whose columns equal these texts, if the relation is an
+    /// ordinary table and has the needed columns. Both are checked, because its owner may alter the
     /// table, or put a view of its name in its place.
     ///
     /// # Safety

@@ -18,12 +18,12 @@ pub const COLUMNS: [(&str, pg_sys::Oid); 5] = [
     ("outcome", pg_sys::TEXTOID),
 ];
 
-/// How long a fetch counts as running: longer than any takes (`jwks_rules::limits::TIMEOUT`, and
-/// what the process needs to start and to store the keys). A process that is killed leaves its
+/// Time for which a fetch counts as running: longer than any takes (`jwks_rules::limits::TIMEOUT`,
+/// and the time to start the process and to store the keys). A process that is killed leaves its
 /// claim.
 pub const CLAIM: Duration = Duration::from_secs(10);
 
-/// A text that is read of the row, such as an error, is no longer than this.
+/// Longest text that is read of the row, such as an error.
 const MAX_TEXT_BYTES: usize = 4_096;
 
 /// A row of `auth.endpoints`; empty if there is no row.
@@ -33,7 +33,7 @@ pub struct Progress {
     pub last_attempt: Option<UnixTime>,
     pub next_attempt: Option<UnixTime>,
     pub unknown_key_after: Option<UnixTime>,
-    /// When the last answer was given, by the server's clock.
+    /// Date of the last answer, by the endpoint's clock.
     pub answer_date: Option<UnixTime>,
     pub outcome: Option<String>,
     pub failures: i32,
@@ -76,7 +76,7 @@ impl Progress {
     }
 }
 
-/// Whether what is planned for `next` is due; also where that is further away than any plan is.
+/// Whether a fetch planned for `next` is due. It also is if `next` is further away than any plan.
 pub fn is_due(next: Option<UnixTime>, now: UnixTime) -> bool {
     next.is_none_or(|next| schedule::is_due(now.as_micros(), next.as_micros()))
 }

@@ -10,15 +10,15 @@ pub struct StoredKey {
     pub kid: Option<String>,
     pub jwk: String,
     pub alg: Option<String>,
-    /// From this time on the key is not used, grace included.
+    /// Time from which on the key is not used, grace included.
     pub valid_until: Option<UnixTime>,
     pub created_at: Option<UnixTime>,
 }
 
-/// The longest key id, and the longest name of an algorithm, that is read in a table of somebody else's.
+/// Longest key id, and longest name of an algorithm, that is read in a followed table.
 pub const MAX_NAME_BYTES: usize = 1_024;
 
-/// A row that is no key.
+/// A row without a usable key.
 pub enum OddRow {
     /// Its JWK is NULL.
     NoKey,
@@ -28,7 +28,7 @@ pub enum OddRow {
 }
 
 impl OddRow {
-    /// One whose JWK cannot be read.
+    /// A row whose JWK cannot be read.
     pub fn of_key(unreadable: Unreadable) -> Self {
         match unreadable {
             Unreadable::TooLong => Self::KeyTooLong,
@@ -36,7 +36,7 @@ impl OddRow {
         }
     }
 
-    /// One whose key id or algorithm cannot be read.
+    /// A row whose key id or algorithm cannot be read.
     pub fn of_name(unreadable: Unreadable) -> Self {
         match unreadable {
             Unreadable::TooLong => Self::NameTooLong,

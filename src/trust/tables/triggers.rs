@@ -1,8 +1,9 @@
-//! The triggers of the extension's tables: whether they still exist, and still fire when they must.
+//! Checks the triggers of the extension's tables: whether they still exist, and still fire when
+//! they must.
 //!
 //! `pg_restore --disable-triggers` and `ALTER TABLE ... ENABLE TRIGGER ALL` leave them firing on
 //! origin only, so changes by a logical replication worker are not announced. [`Watched::needed`]
-//! has the list that everybody asks: sessions, `auth.lint` and monitoring.
+//! is the one list for sessions, `auth.lint` and monitoring.
 
 use std::ffi::CStr;
 
@@ -61,17 +62,17 @@ const AFTER_UPDATE: Fires = row(AFTER | UPDATE, "AFTER UPDATE");
 const AFTER_DELETE: Fires = row(AFTER | DELETE, "AFTER DELETE");
 const AFTER_REMOVAL: Fires = row(AFTER | UPDATE | DELETE, "AFTER UPDATE OR DELETE");
 
-/// When a trigger must fire.
+/// Changes for which a trigger must fire.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
     /// ENABLE ALWAYS: for changes of a replication too.
     Always,
-    /// For other changes; it may for these.
+    /// For changes that are not replicated; it may fire for those, too.
     Origin,
 }
 
 impl Needs {
-    /// As `auth.list_triggers` shows it.
+    /// Name in `auth.list_triggers`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Always => "always",
@@ -86,7 +87,7 @@ struct Function {
     name: &'static str,
     /// Its name in the library.
     symbol: &'static CStr,
-    /// The effect of its not being called.
+    /// Effect if it is not called.
     effect: &'static str,
 }
 
@@ -192,7 +193,7 @@ const fn origin(name: &'static str, fires: Fires, function: Function) -> Needed 
     }
 }
 
-// As sql/tables.sql and sql/endpoint.sql create them, which the test `triggers` compares.
+// The triggers that sql/tables.sql and sql/endpoint.sql create; the test `triggers` compares both.
 const ISSUERS: [Needed; 5] = [
     always("issuers_changed", AFTER_CHANGE, KEYS_CHANGED),
     always("issuers_truncated", AFTER_TRUNCATE, KEYS_CHANGED),
@@ -214,7 +215,7 @@ const ENDPOINTS: [Needed; 3] = [
 ];
 const WITHDRAWN_KEYS: [Needed; 1] = [origin("withdrawn_noted", AFTER_WRITE, DELETE_WITHDRAWN)];
 
-/// Those on a followed table, as `auth.follow` creates them.
+/// The triggers on a followed table, as `auth.follow` creates them.
 const SOURCE: [Needed; 2] = [
     always(SOURCE_ROW_TRIGGER, AFTER_CHANGE, KEYS_CHANGED),
     always(SOURCE_TRUNCATE_TRIGGER, AFTER_TRUNCATE, KEYS_CHANGED),
@@ -224,7 +225,7 @@ const SOURCE: [Needed; 2] = [
 pub const SOURCE_ROW_TRIGGER: &str = "pg_auth_jwt_keys_changed";
 pub const SOURCE_TRUNCATE_TRIGGER: &str = "pg_auth_jwt_keys_truncated";
 
-/// How a required trigger was found.
+/// State of a required trigger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TriggerState {
     Good,
@@ -236,7 +237,7 @@ pub enum TriggerState {
 }
 
 impl TriggerState {
-    /// As `auth.list_triggers` shows it.
+    /// Name in `auth.list_triggers`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Good => "good",
@@ -252,9 +253,9 @@ impl TriggerState {
 #[derive(PartialEq, Eq)]
 pub struct FoundTrigger {
     pub table: Watched,
-    /// Its oid; `None` where it is missing.
+    /// Its oid; `None` if it is missing.
     pub oid: Option<pg_sys::Oid>,
-    /// Its name; the one that it should have, where it is missing.
+    /// Its name, or its required name if it is missing.
     pub name: String,
     pub needs: Needs,
     pub state: TriggerState,
@@ -264,7 +265,7 @@ pub struct FoundTrigger {
 }
 
 impl FoundTrigger {
-    /// The problem, as a sentence; `None` where there is none.
+    /// The problem, as a sentence; `None` if there is none.
     pub fn detail(&self) -> Option<String> {
         let (state, when) = match self.state {
             TriggerState::Good => return None,
@@ -276,7 +277,7 @@ impl FoundTrigger {
         Some(format!("It is {state}, so {}{when}.", self.effect))
     }
 
-    /// The statements that mend it.
+    /// Statements that repair it.
     pub fn repair(&self) -> Option<String> {
         let enable = match (self.state, self.needs) {
             (TriggerState::Good, _) => return None,
@@ -296,7 +297,7 @@ impl FoundTrigger {
     }
 }
 
-/// The problems with triggers without which a session does not learn of changes.
+/// Faults of the triggers by which a session learns of changes.
 #[derive(PartialEq, Eq)]
 pub struct Faults(Vec<FoundTrigger>);
 
@@ -341,7 +342,7 @@ impl Faults {
     }
 }
 
-/// The problems with those triggers of these tables that must fire always.
+/// Faults of those triggers of these tables that must fire always.
 ///
 /// # Safety
 ///
@@ -356,8 +357,8 @@ pub unsafe fn faults<const N: usize>(tables: [(Watched, pg_sys::Relation); N]) -
     Faults(found)
 }
 
-/// All required triggers of a table, those with these needs if given. None of a relation that is
-/// not an ordinary table, which is not read.
+/// All required triggers of a table, or those with these needs if given. None for a relation that
+/// is not an ordinary table, because it is not read.
 ///
 /// # Safety
 ///
@@ -398,7 +399,7 @@ pub unsafe fn found_triggers(
         .collect()
 }
 
-/// The statement that creates it; where its name is taken, after another one that frees the name.
+/// Statement that creates it; if its name is taken, preceded by one that frees the name.
 fn definition(needed: &Needed, table: &str, is_taken: bool) -> String {
     let Needed {
         name,
@@ -417,7 +418,7 @@ fn definition(needed: &Needed, table: &str, is_taken: bool) -> String {
     )
 }
 
-/// Whether triggers of ours announce every change to a followed table.
+/// Whether our triggers announce every change to a followed table.
 ///
 /// # Safety
 ///
@@ -432,8 +433,7 @@ pub unsafe fn announce(relation: pg_sys::Relation) -> bool {
     })
 }
 
-/// The names of the relation's triggers that are named as `auth.follow` names them, whatever they
-/// do.
+/// Names of the relation's triggers that have a name of `auth.follow`, whatever they do.
 ///
 /// # Safety
 ///
@@ -448,8 +448,8 @@ pub unsafe fn names_of_ours(relation: pg_sys::Relation) -> Vec<&'static str> {
 
 /// A trigger of a relation.
 ///
-/// A copy: a look-up in a catalog may process an invalidation, after which Postgres builds the
-/// relation's triggers again and frees those that were there, also of a relation that is open
+/// A copy, because a look-up in a catalog may process an invalidation. Postgres then builds the
+/// relation's triggers again and frees the former ones, even of an open relation
 /// (`RelationClearRelation` in src/backend/utils/cache/relcache.c).
 struct Found {
     oid: pg_sys::Oid,
@@ -457,7 +457,7 @@ struct Found {
     /// As in `pg_trigger.tgtype`.
     fires: u32,
     function: pg_sys::Oid,
-    /// Whether it fires for all rows, whatever columns change, and immediately.
+    /// Whether it fires for all rows, whichever columns change, and immediately.
     is_unconditional: bool,
     /// As in `pg_trigger.tgenabled`.
     enabled: u8,
@@ -507,7 +507,7 @@ unsafe fn triggers_of(relation: pg_sys::Relation) -> Vec<Found> {
     }
 }
 
-/// The relation's triggers; `None` where it is no ordinary table.
+/// The relation's triggers; `None` if it is no ordinary table.
 ///
 /// # Safety
 ///
@@ -520,7 +520,7 @@ unsafe fn triggers_of_table(relation: pg_sys::Relation) -> Option<Vec<Found>> {
     }
 }
 
-/// The trigger that does the work of the required one. There may be several: one that fires when it
+/// The trigger that does the work of the required one. If there are several, one that fires when it
 /// must is enough.
 fn best<'t>(triggers: &'t [Found], needed: &Needed) -> Option<&'t Found> {
     triggers

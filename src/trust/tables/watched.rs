@@ -1,4 +1,4 @@
-//! The relations whose changes make found keys doubtful.
+//! Relations whose changes make found keys doubtful.
 //!
 //! Postgres may call the callback at almost any point, so this is a set that neither allocates nor
 //! locks. It may report a relation that was not added, at the cost of a look-up, but never miss
@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Large enough that other relations are rarely reported as watched.
+/// Size of the set, large enough that other relations are rarely reported as watched.
 const BITS: u32 = 4_096;
 
 static WATCHED: [AtomicU64; (BITS / u64::BITS) as usize] =
@@ -25,7 +25,7 @@ pub fn add(relation: pgrx::pg_sys::Oid) {
     }
 }
 
-/// How many changes of watched relations were announced.
+/// Number of announced changes of watched relations.
 static CHANGES: AtomicU64 = AtomicU64::new(0);
 
 /// Counts a change of a watched relation.
@@ -33,7 +33,7 @@ pub fn count_change() {
     CHANGES.fetch_add(1, Ordering::Relaxed);
 }
 
-/// How many changes of watched relations were announced so far.
+/// Number of changes of watched relations that were announced so far.
 pub fn changes() -> u64 {
     CHANGES.load(Ordering::Relaxed)
 }
