@@ -1,10 +1,11 @@
-//! Counts of what became of tokens, for the view `auth.stats`: this backend's, and where the server
-//! itself loads the library (`shared_preload_libraries`), those of all backends in shared memory.
+//! Counts of tokens accepted and refused, for the view `auth.stats`: this backend's, and if the
+//! server itself loads the library (`shared_preload_libraries`), those of all backends in shared
+//! memory.
 //!
 //! There is no lock: a place in the table is claimed once, by compare-and-swap, and then only its
 //! counts change. Nothing is counted per row; once per verification, or use of a token that was
-//! verified before. Names are those of rows in `auth.issuers`, never what a stranger wrote into a
-//! token.
+//! verified before. Names are those of rows in `auth.issuers`, never a name that a stranger wrote
+//! into a token.
 
 use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
@@ -15,7 +16,7 @@ use crate::pg::clock;
 use crate::pg::report::SqlState;
 use crate::pg::shared::Area;
 
-/// What is counted.
+/// An event that is counted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// A token was verified and accepted at that time.
@@ -24,7 +25,7 @@ pub enum Event {
     Refused(SqlState, UnixTime),
     /// A token that was verified before was used again, in another statement.
     CacheHit,
-    /// What was known of the keys became doubtful, because they may have changed.
+    /// Found keys became doubtful, because the tables may have changed.
     Reread,
 }
 
@@ -48,7 +49,7 @@ impl Event {
         }
     }
 
-    /// When it happened, where the caller knew that without asking for it.
+    /// Time of the event, if the caller knew it already.
     fn at(self) -> Option<UnixTime> {
         match self {
             Self::Accepted(at) | Self::Refused(_, at) => Some(at),
@@ -70,24 +71,24 @@ impl Event {
     }
 }
 
-/// How much of an issuer's name is kept, in bytes.
+/// Bytes of an issuer's name that are kept.
 const NAME_BYTES: usize = 120;
 
 /// The counts of one issuer of one database.
 struct Place {
-    /// [`FREE`], [`BEING_CLAIMED`] or [`CLAIMED`]. Where a backend is killed while it claims one,
-    /// that is lost.
+    /// [`FREE`], [`BEING_CLAIMED`] or [`CLAIMED`]. A place is lost if its backend is killed while
+    /// it claims it.
     state: AtomicU32,
     database: AtomicU32,
-    /// 0: not an issuer's.
+    /// Length of the issuer's name; 0 for a place without an issuer.
     name_bytes: AtomicU32,
     name: [AtomicU8; NAME_BYTES],
     counts: [AtomicU64; KINDS],
-    /// When each was counted last, in Postgres's time; [`NEVER`] also where that is not kept.
+    /// Time at which each was counted last, in Postgres's time; [`NEVER`] too if that is not kept.
     last: [AtomicI64; KINDS],
 }
 
-/// A table of zeros is an empty one.
+/// Zero, because a table of zeros is an empty one.
 const NEVER: pg_sys::TimestampTz = 0;
 
 const FREE: u32 = 0;
@@ -167,8 +168,8 @@ impl<const PLACES: usize> Table<PLACES> {
         }
     }
 
-    /// The place of that name, claimed if need be. Two backends that claim one for the same name at
-    /// once may get two, whose counts are then added.
+    /// The place of that name, claimed if need be. Two backends that claim a place for the same
+    /// name at once may get two places, whose counts are then added.
     fn place(&self, database: u32, name: &[u8]) -> &Place {
         // FNV-1a.
         let hash = name
@@ -189,7 +190,7 @@ impl<const PLACES: usize> Table<PLACES> {
             .unwrap_or(&self.others)
     }
 
-    /// Sets the counts of this database to 0. What is counted meanwhile may be lost or not.
+    /// Sets the counts of this database to 0. Events that are counted meanwhile may be lost or not.
     fn reset(&self, database: u32) {
         for place in self.places.iter().chain([&self.others]) {
             let is_ours = place.state.load(Ordering::Acquire) != CLAIMED
@@ -251,24 +252,24 @@ impl<const PLACES: usize> Table<PLACES> {
     }
 }
 
-/// Of this backend, which is of one database.
+/// Counts of this backend, which belongs to one database.
 static OWN: Table<64> = Table::new();
 
-/// Of all backends and databases.
+/// Counts of all backends and databases.
 pub type Shared = Table<512>;
 
-/// Where they are.
+/// Shared memory with these counts.
 pub static SHARED: Area<Shared> = Area::new(c"pg_auth_jwt stats");
 
 fn shared() -> Option<&'static Shared> {
     SHARED.get()
 }
 
-/// The places of this backend's database that are no issuer's, in both tables, once they were
-/// looked for: each use of a token that was verified before counts there.
+/// Places of this backend's database without an issuer, in both tables, once they were looked for:
+/// each use of a token that was verified before counts there.
 static NAMELESS: [AtomicPtr<Place>; 2] = [const { AtomicPtr::new(std::ptr::null_mut()) }; 2];
 
-/// Counts an event. `issuer` is the name of its row in `auth.issuers`, where there is one.
+/// Counts an event. `issuer` is the name of its row in `auth.issuers`, if there is one.
 #[inline]
 pub fn count(issuer: Option<&str>, event: Event) {
     let Some(issuer) = issuer else {
@@ -303,8 +304,8 @@ pub fn count(issuer: Option<&str>, event: Event) {
     }
 }
 
-/// As [`count`] without an issuer, where the places are still to be found: the second one only
-/// where there is shared memory.
+/// As [`count`] without an issuer, before the places were found: the second one only if there is
+/// shared memory.
 #[cold]
 fn count_first(event: Event) {
     for (known, place) in NAMELESS.iter().zip(places(&[])) {
@@ -333,7 +334,7 @@ pub struct Line {
     pub last_at: Option<pg_sys::TimestampTz>,
 }
 
-/// What was counted in this database.
+/// Counts of this database.
 pub fn lines() -> Vec<Line> {
     // SAFETY: reads a variable of the backend.
     let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
@@ -345,8 +346,9 @@ pub fn lines() -> Vec<Line> {
     lines
 }
 
-/// Begins to count again, in this backend and, where there is shared memory, for all of this database. What
-/// found no place of its own is not told by databases, and begins again for all of them.
+/// Sets the counts to 0, in this backend and, if there is shared memory, for all of this database.
+/// Events without a place of their own are not counted by database, and begin again for all
+/// databases.
 pub fn reset() {
     // SAFETY: reads a variable of the backend.
     let database = unsafe { pg_sys::MyDatabaseId }.to_u32();

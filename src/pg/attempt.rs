@@ -1,4 +1,4 @@
-//! A transaction of a background worker in which an error is not the end of the worker.
+//! Transactions of a background worker in which an error does not end the worker.
 
 use std::ffi::c_int;
 use std::fmt;
@@ -11,10 +11,10 @@ use pgrx::{PgSqlErrorCode, PgTryBuilder};
 use crate::pg::report::{Report, SqlState};
 use crate::pg::sandbox;
 
-/// Why a transaction was rolled back.
+/// Reason why a transaction was rolled back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// As `SqlState::encoded` gives it.
+    /// SQLSTATE, as `SqlState::encoded` gives it.
     code: c_int,
     message: String,
 }
@@ -59,9 +59,9 @@ impl fmt::Display for Failure {
 }
 
 /// Runs `body` in a transaction, as [`transaction`](crate::pg::worker::transaction) does, and rolls
-/// it back where `body` returns an error, or where an error is raised, the commit included.
+/// it back if `body` returns an error, or if an error is raised, in the commit too.
 ///
-/// A cancellation is raised all the same, and what ends the process ends it.
+/// A cancellation, and an error that ends the process, are raised all the same.
 pub fn transaction<T>(
     role: impl FnOnce() -> Option<pg_sys::Oid>,
     body: impl FnOnce() -> Result<T, Report>,

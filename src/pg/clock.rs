@@ -35,8 +35,9 @@ impl StatementId {
         }
     }
 
-    /// Whether ids distinguish statements here: where a client's messages, or a parallel leader's,
-    /// start them. A background worker that announces no statement keeps the id of its start.
+    /// Whether ids distinguish statements here: they do if a client's messages, or a parallel
+    /// leader's, start them. A background worker that announces no statement keeps the id of its
+    /// start.
     pub fn are_distinct() -> bool {
         // SAFETY: reads two variables of the backend.
         unsafe { !pg_sys::MyProcPort.is_null() || pg_sys::ParallelWorkerNumber >= 0 }
@@ -62,7 +63,8 @@ pub fn from_postgres(timestamp: pg_sys::TimestampTz) -> UnixTime {
     })
 }
 
-/// Unix time as a `timestamptz`; what that type cannot hold becomes one of the two infinities.
+/// Unix time as a `timestamptz`; a time that this type cannot hold becomes one of the two
+/// infinities.
 pub fn to_postgres(time: UnixTime) -> pg_sys::TimestampTz {
     // MIN_TIMESTAMP and END_TIMESTAMP of src/include/datatype/timestamp.h.
     const FIRST: i64 = -211_813_488_000_000_000;

@@ -16,17 +16,17 @@ fn server_encoding() -> u32 {
     (unsafe { pg_sys::GetDatabaseEncoding() }) as u32
 }
 
-/// True where the server's text is UTF-8.
+/// True if the server's text is UTF-8.
 pub fn server_is_utf8() -> bool {
     server_encoding() == UTF8
 }
 
-/// True where the server's text is UTF-8, or bytes that Postgres passes through unchanged.
+/// True if the server's text is UTF-8, or bytes that Postgres passes through unchanged.
 fn server_takes_utf8() -> bool {
     matches!(server_encoding(), UTF8 | pg_sys::pg_enc::PG_SQL_ASCII)
 }
 
-/// Text from the server; `None` where it is not UTF-8 and cannot be converted.
+/// Text from the server; `None` if it is not UTF-8 and cannot be converted.
 pub fn from_server(bytes: Vec<u8>) -> Option<String> {
     if bytes.is_ascii() || server_takes_utf8() {
         return String::from_utf8(bytes).ok();
@@ -34,7 +34,7 @@ pub fn from_server(bytes: Vec<u8>) -> Option<String> {
     String::from_utf8(convert(&bytes, server_encoding(), UTF8)?).ok()
 }
 
-/// As [`from_server`], for messages: what cannot be converted becomes U+FFFD.
+/// As [`from_server`], for messages: bytes that cannot be converted become U+FFFD.
 pub fn from_server_lossy(bytes: &[u8]) -> String {
     from_server(bytes.to_vec()).unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned())
 }
@@ -75,8 +75,8 @@ pub fn to_server_lossy(utf8: &str) -> CString {
     })
 }
 
-/// For data: `utf8` in the server's encoding, NUL-terminated; `None` where the encoding lacks one
-/// of its characters or it contains U+0000.
+/// For data: `utf8` in the server's encoding, NUL-terminated; `None` if the encoding lacks one of
+/// its characters or it contains U+0000.
 pub fn to_server(utf8: &str) -> Option<CString> {
     let bytes = if utf8.is_ascii() || server_takes_utf8() {
         utf8.as_bytes().to_vec()
@@ -104,7 +104,7 @@ pub fn has_one_form(utf8: &str) -> bool {
     server_takes_utf8() || utf8.is_ascii()
 }
 
-/// `None` where there is no such conversion, or the encoding lacks a character.
+/// `None` if there is no such conversion, or the encoding lacks a character.
 fn convert(bytes: &[u8], from: u32, to: u32) -> Option<Vec<u8>> {
     // pg_do_encoding_conversion_buf converts no more than fits in the worst case, and a NUL.
     let room = bytes
@@ -140,7 +140,7 @@ fn convert(bytes: &[u8], from: u32, to: u32) -> Option<Vec<u8>> {
     Some(converted)
 }
 
-/// A `text` that a query returns; what cannot be converted becomes U+FFFD.
+/// A `text` that a query returns; bytes that cannot be converted become U+FFFD.
 pub struct ServerText(pub String);
 
 impl FromDatum for ServerText {

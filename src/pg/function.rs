@@ -1,4 +1,4 @@
-//! How Postgres calls a SQL function of ours.
+//! The call of a SQL function of ours by Postgres.
 
 use pgrx::{pg_sys, varlena};
 
@@ -17,7 +17,7 @@ pub type SqlResult = Result<Option<pg_sys::Datum>, Report>;
 macro_rules! sql_function {
     ($(#[$meta:meta])* $name:ident, |$args:pat_param| $body:expr) => {
         const _: () = {
-            // As PG_FUNCTION_INFO_V1 declares it (src/include/fmgr.h).
+            // Declared as by PG_FUNCTION_INFO_V1 (src/include/fmgr.h).
             #[unsafe(export_name = concat!("pg_finfo_", stringify!($name)))]
             extern "C" fn function_info() -> &'static ::pgrx::pg_sys::Pg_finfo_record {
                 const V1: ::pgrx::pg_sys::Pg_finfo_record =
@@ -35,7 +35,7 @@ macro_rules! sql_function {
         pub unsafe extern "C-unwind" fn $name(
             fcinfo: ::pgrx::pg_sys::FunctionCallInfo,
         ) -> ::pgrx::pg_sys::Datum {
-            // Outside of the unsafe block, so that the body is checked as safe code.
+            // A function of its own, so that the body is checked as safe code.
             fn body($args: $crate::pg::function::Arguments) -> $crate::pg::function::SqlResult {
                 $body
             }
@@ -88,12 +88,12 @@ impl Arguments {
     }
 
     /// The `n`th argument (from 0), a `text` of at most `most` bytes, as bytes in the server's
-    /// encoding; `None` where it is NULL. Inline datums are borrowed; compressed or toasted ones
-    /// are copied first. Parameters are always inline.
+    /// encoding; `None` if it is NULL. Inline datums are borrowed; compressed or toasted ones are
+    /// copied first. Parameters are always inline.
     ///
     /// # Errors
     ///
-    /// Where it is longer. It is not copied then.
+    /// If it is longer. It is not copied then.
     pub fn bytes_up_to(&self, n: usize, most: usize) -> Result<Option<&[u8]>, TooLong> {
         // SAFETY: the call info is Postgres's, for this call; the caller names an argument that is
         // declared text. Argument and copy stay in place until the call is over.
@@ -119,23 +119,23 @@ impl Arguments {
         }
     }
 
-    /// The `n`th argument (from 0), a `text`; `None` where it is NULL.
+    /// The `n`th argument (from 0), a `text`; `None` if it is NULL.
     ///
     /// # Errors
     ///
-    /// Where it is not UTF-8 and cannot be converted.
+    /// If it is not UTF-8 and cannot be converted.
     pub fn text(&self, n: usize) -> Result<Option<String>, NotUtf8> {
         self.bytes(n).map(row::utf8).transpose()
     }
 
-    /// The `n`th argument (from 0), a `text`, as bytes in the server's encoding; `None` where it is
+    /// The `n`th argument (from 0), a `text`, as bytes in the server's encoding; `None` if it is
     /// NULL.
     pub fn bytes(&self, n: usize) -> Option<Vec<u8>> {
         // SAFETY: as above; a text is read as its bytes.
         unsafe { pgrx::fcinfo::pg_getarg::<Vec<u8>>(self.0, n) }
     }
 
-    /// The `n`th argument (from 0), a `boolean`; `None` where it is NULL, and where the function is
+    /// The `n`th argument (from 0), a `boolean`; `None` if it is NULL, or if the function is
     /// declared with fewer arguments.
     pub fn boolean(&self, n: usize) -> Option<bool> {
         // SAFETY: as above; there are as many arguments as `nargs` says.
@@ -148,7 +148,7 @@ impl Arguments {
         }
     }
 
-    /// The `n`th argument (from 0), a `jsonb`, as text; `None` where it is NULL.
+    /// The `n`th argument (from 0), a `jsonb`, as text; `None` if it is NULL.
     ///
     /// # Errors
     ///
@@ -159,7 +159,7 @@ impl Arguments {
         json.transpose()
     }
 
-    /// The `n`th argument (from 0); `None` where it is NULL.
+    /// The `n`th argument (from 0); `None` if it is NULL.
     pub fn datum(&self, n: usize) -> Option<pg_sys::Datum> {
         // SAFETY: as above.
         unsafe { pgrx::fcinfo::pg_getarg_datum(self.0, n) }
@@ -200,7 +200,7 @@ impl Arguments {
     ///
     /// # Errors
     ///
-    /// Where the caller does not accept a set.
+    /// If the caller does not accept a set.
     pub fn return_rows<const COLUMNS: usize>(
         &self,
         rows: impl IntoIterator<Item = [Option<pg_sys::Datum>; COLUMNS]>,
@@ -209,12 +209,12 @@ impl Arguments {
         Ok(())
     }
 
-    /// As [`return_rows`](Self::return_rows), in two steps: this one looks the function up, which
+    /// As [`return_rows`](Self::return_rows), in two steps: this one looks up the function, which
     /// may be dropped before the rows are there.
     ///
     /// # Errors
     ///
-    /// Where the caller does not accept a set.
+    /// If the caller does not accept a set.
     pub fn rows<const COLUMNS: usize>(&self) -> Result<Rows<COLUMNS>, Report> {
         // SAFETY: the call info is Postgres's, for this call. With a result info of that node tag
         // the caller accepts a set (src/backend/utils/fmgr/README). What the caller keeps is made
@@ -250,7 +250,7 @@ impl Arguments {
     ///
     /// # Errors
     ///
-    /// Where the function was not called by the trigger manager.
+    /// If the function was not called by the trigger manager.
     pub fn trigger(&self) -> Result<&pg_sys::TriggerData, Report> {
         // SAFETY: with a context of that node tag the context is a TriggerData (CALLED_AS_TRIGGER
         // in src/include/commands/trigger.h), which lives as long as the call.
@@ -264,7 +264,7 @@ impl Arguments {
     }
 }
 
-/// What a set-returning function returns, still without rows.
+/// Result of a set-returning function, still without rows.
 pub struct Rows<const COLUMNS: usize> {
     set: *mut pg_sys::ReturnSetInfo,
     descriptor: pg_sys::TupleDesc,

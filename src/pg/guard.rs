@@ -1,5 +1,5 @@
-//! The border between Postgres and our Rust: raises a Postgres error where a call of ours ends in
-//! our own error, in a panic, or in an error of Postgres.
+//! The border between Postgres and our Rust: raises a Postgres error if a call of ours ends in our
+//! own error, in a panic, or in an error of Postgres.
 //!
 //! Where pgrx calls Postgres, it catches Postgres's errors and panics, so that Rust values are
 //! dropped. It keeps only some fields of the error, and its own guard raises the error again from
@@ -27,15 +27,15 @@ struct Keeper {
     error: *mut pg_sys::ErrorData,
 }
 
-/// Runs `body` and returns its result; raises a Postgres error where it ends in another way.
+/// Runs `body` and returns its result; raises a Postgres error if it ends in another way.
 ///
 /// # Safety
 ///
-/// Must be called where no Rust frame between here and Postgres holds anything to drop: an error
+/// Must only be called if no Rust frame between here and Postgres holds anything to drop: an error
 /// leaves by `longjmp`.
 pub unsafe fn run<T>(body: impl FnOnce() -> Result<T, Report>) -> T {
     // SAFETY: these are variables of this backend. The callback is in its list as long as this
-    // frame exists: it is removed below, and Postgres removes it where an error leaves past this
+    // frame exists: it is removed below, and Postgres removes it if an error leaves past this
     // frame.
     unsafe {
         let mut keeper = Keeper {
@@ -102,7 +102,7 @@ pub fn callers_stack() -> *mut pg_sys::ErrorContextCallback {
     }
 }
 
-/// Raises the error that a panic stands for; `kept` is the last of Postgres's errors, or NULL.
+/// Raises the error for a panic; `kept` is the last of Postgres's errors, or NULL.
 ///
 /// # Safety
 ///

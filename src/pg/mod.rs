@@ -1,6 +1,6 @@
-//! What pgrx lacks: the calling convention of SQL functions, errors with an SQLSTATE of our own,
-//! rows and encodings, records of settings, the statement clock, shared memory, background workers, and Postgres's
-//! functions without pgrx's guard. Nothing here depends on tokens or keys.
+//! Parts that pgrx lacks: the calling convention of SQL functions, errors with an SQLSTATE of our
+//! own, rows and encodings, records of settings, the statement clock, shared memory, background
+//! workers, and Postgres's functions without pgrx's guard. Nothing here knows tokens or keys.
 
 pub mod attempt;
 pub mod clock;

@@ -13,9 +13,9 @@ use crate::pg::search;
 /// What Postgres keeps of one setting (src/include/utils/guc_tables.h).
 pub struct Record {
     pub name: String,
-    /// Where its present value comes from.
+    /// Source of its present value.
     pub source: GucSource::Type,
-    /// Where the value that RESET would give comes from.
+    /// Source of the value that RESET would give.
     pub reset_source: GucSource::Type,
     /// Whether no library has defined it yet.
     pub is_placeholder: bool,
@@ -43,8 +43,8 @@ impl Record {
     }
 }
 
-/// The records of the settings whose names begin like this; `known` are the names that usually do. Runs
-/// once in each new connection that uses the extension, so it is quick where there are no others.
+/// The records of the settings whose names begin like this; `known` are the names that usually do.
+/// Runs once in each new connection that uses the extension, so it is quick if there are no others.
 pub fn with_prefix(prefix: &[u8], known: &[&CStr]) -> Vec<Record> {
     // Since Postgres 16 each listing of all records is sorted by name, which takes longer than all the
     // rest of what is done with settings when the library is loaded.
@@ -85,7 +85,7 @@ fn begins_with(name: &[u8], prefix: &[u8]) -> bool {
 /// The record of one setting, if there is one.
 #[cfg(not(feature = "pg15"))]
 fn find(name: &CStr) -> Option<Record> {
-    // SAFETY: the name is NUL-terminated; nothing is created or raised where there is none.
+    // SAFETY: the name is NUL-terminated; nothing is created or raised if there is none.
     unsafe {
         let record = pg_sys::find_option(name.as_ptr(), false, true, 0);
         (!record.is_null()).then(|| Record::of(record))

@@ -13,12 +13,12 @@ use pgrx::pg_sys::panic::ErrorReportWithLevel;
 use crate::pg::encoding;
 use crate::pg::unguarded::elog;
 
-/// Five characters of digits and upper-case letters: a class of two, and three within it (Postgres's
-/// src/backend/utils/errcodes.txt).
+/// A SQLSTATE of five digits and upper-case letters: a class of two, and three within it
+/// (Postgres's src/backend/utils/errcodes.txt).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SqlState(pub &'static [u8; 5]);
 
-/// Postgres's own, by their names there.
+/// Postgres's own SQLSTATEs, by its names.
 impl SqlState {
     pub const SUCCESSFUL_COMPLETION: Self = Self(b"00000");
     pub const WARNING: Self = Self(b"01000");
@@ -41,7 +41,7 @@ impl SqlState {
 }
 
 impl SqlState {
-    /// Postgres's `MAKE_SQLSTATE` (src/include/utils/elog.h): six bits a character.
+    /// The number of `MAKE_SQLSTATE` (src/include/utils/elog.h): six bits a character.
     pub fn encoded(self) -> c_int {
         self.0.iter().rev().fold(0, |code, &ch| {
             (code << 6) | (c_int::from(ch.wrapping_sub(b'0')) & 0x3F)
@@ -103,8 +103,8 @@ impl Report {
     ///
     /// # Safety
     ///
-    /// Must be called where no Rust frame between here and Postgres holds anything to drop: it
-    /// leaves by `longjmp`.
+    /// Must only be called if no Rust frame between here and Postgres holds anything to drop: it leaves
+    /// by `longjmp`.
     #[cold]
     pub unsafe fn raise(self) -> ! {
         // SAFETY: as the caller promises.
@@ -250,7 +250,7 @@ fn tell(level: c_int, report: &Report) {
 }
 
 fn with_c_string(rust: String, copy: impl FnOnce(*const c_char) -> c_int) {
-    // Takes ownership of the string, so that nothing needs a drop when the error leaves.
+    // The string is consumed, so that nothing needs a drop when the error leaves.
     let c: CString = encoding::to_server_c_string(&rust);
     copy(c.as_ptr());
 }

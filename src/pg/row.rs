@@ -63,7 +63,7 @@ impl Columns {
         self.named(column).is_some_and(|known| known.is_generated)
     }
 
-    /// Whether one of them comes from a table that is inherited from.
+    /// Whether one of them is inherited from another table.
     pub fn are_inherited(&self) -> bool {
         self.0.iter().any(|column| column.is_inherited)
     }
@@ -72,7 +72,7 @@ impl Columns {
         self.0.iter().find(|known| known.name == column)
     }
 
-    /// Whether all of these are there, and of these types.
+    /// Whether all of these exist, with these types.
     pub fn have(&self, columns: &[(&str, pg_sys::Oid)]) -> bool {
         columns
             .iter()
@@ -118,7 +118,7 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// The column's type and value; `None` where it is NULL or not there.
+    /// The column's type and value; `None` if it is NULL or missing.
     fn any(&self, column: &str) -> Option<(pg_sys::Oid, pg_sys::Datum)> {
         let type_id = self.columns.type_of(column)?;
         Some((type_id, self.datum(column, type_id)?))
@@ -174,20 +174,20 @@ impl<'a> Row<'a> {
     ///
     /// # Errors
     ///
-    /// Where it is not UTF-8 and cannot be converted.
+    /// If it is not UTF-8 and cannot be converted.
     pub fn text(&self, column: &str) -> Result<Option<String>, NotUtf8> {
         // SAFETY: a text is read as its bytes.
         let bytes = unsafe { self.get::<Vec<u8>>(column, pg_sys::TEXTOID) };
         bytes.map(utf8).transpose()
     }
 
-    /// A `text`, `varchar`, `uuid`, `smallint`, `integer` or `bigint`, in the one way that Postgres writes
-    /// it (see [`NAME_TYPES`]). A text of more bytes than `limit` is not read, so that a value of a gigabyte
-    /// costs nothing.
+    /// A `text`, `varchar`, `uuid`, `smallint`, `integer` or `bigint`, as Postgres writes it (see
+    /// [`NAME_TYPES`]). A text of more bytes than `limit` is not read, so that a value of a
+    /// gigabyte costs nothing.
     ///
     /// # Errors
     ///
-    /// Where it is longer, or cannot become UTF-8.
+    /// If it is longer, or cannot become UTF-8.
     pub fn name(&self, column: &str, limit: usize) -> Result<Option<String>, Unreadable> {
         let Some((type_id, datum)) = self.any(column) else {
             return Ok(None);
@@ -215,7 +215,7 @@ impl<'a> Row<'a> {
     ///
     /// # Errors
     ///
-    /// Where it is longer, or cannot become UTF-8.
+    /// If it is longer, or cannot become UTF-8.
     pub fn json_text(&self, column: &str, limit: usize) -> Result<Option<String>, Unreadable> {
         let Some((type_id, datum)) = self.any(column) else {
             return Ok(None);
@@ -292,7 +292,7 @@ pub const JSON_TYPES: [pg_sys::Oid; 4] = [
 /// The types that [`Row::instant`] reads.
 pub const INSTANT_TYPES: [pg_sys::Oid; 2] = [pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPOID];
 
-/// Why [`Row::name`] or [`Row::json_text`] read nothing.
+/// Reason why [`Row::name`] or [`Row::json_text`] read nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unreadable {
     /// It has more bytes than are allowed.
@@ -307,7 +307,7 @@ impl From<NotUtf8> for Unreadable {
     }
 }
 
-/// The length of a varlena's data, which is not read for it.
+/// Length of a varlena's data, without reading the data.
 ///
 /// # Safety
 ///
@@ -349,7 +349,7 @@ unsafe fn numbers_are_longer(datum: pg_sys::Datum, limit: usize) -> bool {
     }
 }
 
-/// A text of the server's that is no UTF-8, and cannot become it.
+/// A text of the server that cannot be converted to UTF-8.
 #[derive(Debug)]
 pub struct NotUtf8;
 
@@ -357,7 +357,7 @@ pub struct NotUtf8;
 ///
 /// # Errors
 ///
-/// Where it is not UTF-8 and cannot be converted.
+/// If it is not UTF-8 and cannot be converted.
 pub fn utf8(bytes: Vec<u8>) -> Result<String, NotUtf8> {
     encoding::from_server(bytes).ok_or(NotUtf8)
 }
@@ -366,7 +366,7 @@ pub fn utf8(bytes: Vec<u8>) -> Result<String, NotUtf8> {
 ///
 /// # Errors
 ///
-/// Where one is not UTF-8 and cannot be converted.
+/// If one is not UTF-8 and cannot be converted.
 ///
 /// # Safety
 ///
@@ -386,7 +386,7 @@ pub unsafe fn strings(datum: pg_sys::Datum) -> Result<Vec<String>, NotUtf8> {
 ///
 /// # Errors
 ///
-/// Where it is not UTF-8 and cannot be converted.
+/// If it is not UTF-8 and cannot be converted.
 ///
 /// # Safety
 ///

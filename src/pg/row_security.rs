@@ -1,4 +1,4 @@
-//! To whom Postgres applies policies.
+//! Roles to which Postgres applies no policies.
 
 use std::ffi::CStr;
 
@@ -6,7 +6,7 @@ use pgrx::pg_sys;
 
 use crate::pg::encoding;
 
-/// Why Postgres applies no policies to a role.
+/// Reason why Postgres applies no policies to a role.
 pub enum Exemption {
     /// It is a superuser.
     Superuser,
@@ -16,13 +16,13 @@ pub enum Exemption {
     Owns(String),
 }
 
-/// How many tables with policies are looked at. Each may have to be read into the catalogs' cache,
-/// and a new connection waits for that.
+/// Maximum number of tables with policies that are looked at. Each may have to be read into the
+/// catalogs' cache, and a new connection waits for that.
 const MOST_TABLES: usize = 32;
 
-/// Why policies do not apply to the role that runs the client's queries: the current user, outside
-/// of SECURITY DEFINER functions. `None` where they apply, at least for the tables that are looked
-/// at.
+/// Reason why policies do not apply to the role that runs the client's queries: the current user,
+/// outside of SECURITY DEFINER functions. `None` if they apply, at least to the tables that are
+/// looked at.
 pub fn exemption() -> Option<Exemption> {
     // SAFETY: look-ups in the catalogs' caches.
     unsafe {
@@ -45,8 +45,8 @@ fn first_exempt_table(role: pg_sys::Oid) -> Option<String> {
     const ANUM_POLRELID: i32 = 3;
     const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
     // SAFETY: a scan of a system catalog, as RelationBuildRowSecurity in
-    // src/backend/commands/policy.c; each tuple is looked at before the next one is fetched, and the
-    // column is not null. What an error leaves open is Postgres's to release.
+    // src/backend/commands/policy.c; each tuple is read before the next one is fetched, and the
+    // column is not null. Postgres releases what an error leaves open.
     unsafe {
         let catalog = pg_sys::table_open(POLICIES, LOCK);
         let none = std::ptr::null_mut();
@@ -63,7 +63,7 @@ fn first_exempt_table(role: pg_sys::Oid) -> Option<String> {
             let mut is_null = false;
             let table = pg_sys::heap_getattr(tuple, ANUM_POLRELID, (*catalog).rd_att, &mut is_null);
             let table = pg_sys::Oid::from(u32::try_from(table.value()).unwrap_or_default());
-            // The index brings the policies of a table one after the other.
+            // The index lists the policies of a table one after the other.
             if table != last {
                 last = table;
                 looked_at = looked_at.saturating_add(1);
@@ -79,7 +79,7 @@ fn first_exempt_table(role: pg_sys::Oid) -> Option<String> {
     }
 }
 
-/// The relation's name with its schema; `None` where it was dropped meanwhile.
+/// The relation's name with its schema; `None` if it was dropped meanwhile.
 fn name(relation: pg_sys::Oid) -> Option<String> {
     // SAFETY: look-ups in the catalogs' caches; each gives NULL or a NUL-terminated text.
     unsafe {

@@ -1,5 +1,5 @@
-//! Running SQL that others wrote, so that it leaves nothing behind and has no more rights than a
-//! role that it is meant to have.
+//! Runs SQL that others wrote, so that it leaves nothing behind and has no more rights than a given
+//! role.
 
 use std::ffi::{CStr, c_int, c_long};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -8,10 +8,10 @@ use pgrx::{IntoDatum, pg_sys};
 
 use crate::pg::encoding;
 
-/// Runs `body` in a subtransaction that is rolled back at its end: what it writes, and what it
-/// sets, is undone.
+/// Runs `body` in a subtransaction that is rolled back at its end: its writes and its settings are
+/// undone.
 ///
-/// `body` must return nothing that lies in Postgres's memory.
+/// `body` must return nothing in Postgres's memory.
 pub fn undone<T>(body: impl FnOnce() -> T) -> T {
     // SAFETY: as PL/pgSQL does it for a block with EXCEPTION (src/pl/plpgsql/src/pl_exec.c). A
     // panic, which an error of Postgres's has become, goes on once the subtransaction is gone.
@@ -29,14 +29,14 @@ pub fn undone<T>(body: impl FnOnce() -> T) -> T {
 }
 
 /// Runs `body` as that role, in a restricted operation as ANALYZE runs the functions of an index:
-/// what it calls cannot go back to the caller's role, nor leave anything to run later. To be called
-/// inside of [`undone`], which gives the role back where an error leaves.
+/// called code cannot go back to the caller's role, nor leave anything to run later. Call it inside
+/// of [`undone`], which restores the role if an error leaves.
 pub fn as_role<T>(role: pg_sys::Oid, body: impl FnOnce() -> T) -> T {
     restricted(role, 0, body)
 }
 
 /// As [`as_role`], as a table's owner to whom no policy of theirs applies, FORCE ROW LEVEL SECURITY
-/// or not, and with a safe search_path: the functions of an index are not the caller's to bend.
+/// or not, and with a safe search_path, so that the caller cannot redirect functions of an index.
 pub fn as_owner<T>(role: pg_sys::Oid, body: impl FnOnce() -> T) -> T {
     restricted(role, pg_sys::SECURITY_NOFORCE_RLS, || {
         with_safe_search_path(body)
@@ -79,8 +79,7 @@ pub fn set_local(name: &CStr, value: &CStr) {
 /// Runs `body` with a search_path in which all unqualified names are those of pg_catalog.
 pub fn with_safe_search_path<T>(body: impl FnOnce() -> T) -> T {
     // SAFETY: as for the SET clause of a function (fmgr_security_definer in
-    // src/backend/utils/fmgr). An error takes the setting back with its transaction, or
-    // subtransaction.
+    // src/backend/utils/fmgr). An error undoes the setting with its transaction, or subtransaction.
     unsafe {
         let level = pg_sys::NewGUCNestLevel();
         pg_sys::set_config_option(
@@ -103,7 +102,7 @@ pub fn with_safe_search_path<T>(body: impl FnOnce() -> T) -> T {
 pub struct Prepared(pg_sys::SPIPlanPtr);
 
 impl Prepared {
-    /// Of a query with at most one parameter.
+    /// Prepares a query with at most one parameter.
     pub fn new(query: &str, parameter: Option<pg_sys::Oid>) -> Self {
         let query = encoding::to_server_c_string(query);
         let mut types = parameter.unwrap_or(pg_sys::InvalidOid);
@@ -141,7 +140,7 @@ impl Prepared {
         argument: Option<pg_sys::Datum>,
         read: impl Fn(pg_sys::Datum) -> T,
     ) -> Vec<T> {
-        // SAFETY: the plan is of the present connection, and has one parameter where there is an
+        // SAFETY: the plan is of the present connection, and has one parameter if there is an
         // argument. The table of rows is SPI's, until it is freed.
         unsafe {
             let mut argument = argument.unwrap_or(pg_sys::Datum::from(0));
@@ -167,8 +166,8 @@ impl Prepared {
         }
     }
 
-    /// Whether it gives the whole rows of that table and nothing else: the names in its text may lead
-    /// elsewhere, because a schema can be renamed at any time.
+    /// Whether it returns the whole rows of that table and nothing else: the names in its text may
+    /// lead to another table, because a schema can be renamed at any time.
     fn gives_rows_of(&self, table: &Table) -> bool {
         // SAFETY: the plan is of the present connection. Its lists are of the nodes that their names
         // say; each node begins with its tag.
@@ -203,14 +202,14 @@ impl Prepared {
     }
 }
 
-/// A relation, locked as a query locks what it reads, until the end of the transaction.
+/// A relation, locked as by a query that reads it, until the end of the transaction.
 pub struct Table {
     oid: pg_sys::Oid,
     owner: pg_sys::Oid,
     row_type: pg_sys::Oid,
 }
 
-/// Locks a relation, so that its definition and owner stay as they are; `None` where there is none.
+/// Locks a relation, so that its definition and owner stay as they are; `None` if there is none.
 pub fn lock(oid: pg_sys::Oid) -> Option<Table> {
     // SAFETY: the relation is NULL, or valid until it is closed.
     unsafe {
@@ -237,8 +236,8 @@ impl Table {
         }
     }
 
-    /// All its rows, whatever its policies, read with the rights of its owner. `None` where `name`
-    /// is another table's by now.
+    /// All its rows, whatever its policies, read with the rights of its owner. `None` if `name` is
+    /// another table's by now.
     ///
     /// The transaction's end, or that of [`undone`], closes the cursor, and nothing else can: code
     /// that runs between two fetches finds it under no name, and so cannot read on, nor close it.
@@ -251,7 +250,7 @@ impl Table {
                 return None;
             }
             let mut secret = [0_u8; 16];
-            // SAFETY: the buffer has that size. The plan has no parameter. SPI raises where it can
+            // SAFETY: the buffer has that size. The plan has no parameter. SPI raises if it can
             // open no cursor.
             let portal = unsafe {
                 if !pg_sys::pg_strong_random(secret.as_mut_ptr().cast(), secret.len()) {
@@ -289,14 +288,14 @@ pub struct Cursor {
 /// Some rows as an array, until it is dropped.
 pub struct Batch {
     array: pg_sys::Datum,
-    /// How many they are.
+    /// The number of rows.
     pub rows: usize,
-    /// How much memory they take.
+    /// The size of their memory.
     pub bytes: usize,
 }
 
 impl Cursor {
-    /// The next rows, at most that many: none at the end.
+    /// The next rows, at most `count`: none at the end.
     pub fn fetch(&self, count: usize) -> Batch {
         // SAFETY: the portal is open. Its rows have one column, a composite, and so a varlena. The
         // array's element type is that of the column.
@@ -341,14 +340,14 @@ impl Batch {
         self.array
     }
 
-    /// Gives the memory back, which the end of SPI's connection would do too.
+    /// Frees the memory, as the end of SPI's connection would.
     pub fn free(self) {
         // SAFETY: it was made by construct_array, and nothing refers to it any more.
         unsafe { pg_sys::pfree(self.array.cast_mut_ptr()) }
     }
 }
 
-/// A `jsonb` of that text, in the current memory context; `None` where Postgres gives none.
+/// A `jsonb` of that text, in the current memory context; `None` if Postgres returns none.
 pub fn jsonb(text: &CStr) -> Option<pg_sys::Datum> {
     // SAFETY: jsonb_in takes a NUL-terminated string and gives a jsonb.
     unsafe {

@@ -8,7 +8,7 @@
 #[cfg(target_arch = "x86_64")]
 use memchr::arch::x86_64::sse2::memchr::{One, Two};
 
-/// Where the byte is first.
+/// First place of the byte.
 #[inline]
 pub fn find(byte: u8, text: &[u8]) -> Option<usize> {
     #[cfg(target_arch = "x86_64")]
@@ -18,7 +18,7 @@ pub fn find(byte: u8, text: &[u8]) -> Option<usize> {
     memchr::memchr(byte, text)
 }
 
-/// Where one of the two bytes is first.
+/// First place of one of the two bytes.
 #[inline]
 pub fn find_either(one: u8, other: u8, text: &[u8]) -> Option<usize> {
     #[cfg(target_arch = "x86_64")]
@@ -28,12 +28,12 @@ pub fn find_either(one: u8, other: u8, text: &[u8]) -> Option<usize> {
     memchr::memchr2(one, other, text)
 }
 
-/// All places where the byte is.
+/// All places of the byte.
 pub fn places(byte: u8, text: &[u8]) -> impl Iterator<Item = usize> {
     repeated(text, move |rest| find(byte, rest))
 }
 
-/// All places where one of the two bytes is.
+/// All places of one of the two bytes.
 pub fn places_of_either(one: u8, other: u8, text: &[u8]) -> impl Iterator<Item = usize> {
     repeated(text, move |rest| find_either(one, other, rest))
 }
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn finds_what_a_plain_search_finds() {
-        // Of all lengths around those that are looked at at once, with what is looked for at each
+        // Texts of all lengths around those that one instruction reads, with the byte at each
         // place.
         for length in 0..70 {
             for first in 0..=length {

@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pgrx::pg_sys;
 
-/// A part of it. A value of zeros must be valid, and is what it begins with.
+/// A part of shared memory. It begins as zeros, which must be a valid value.
 pub struct Area<T> {
     name: &'static CStr,
-    /// NULL where the library is loaded by the session.
+    /// NULL if the session loaded the library.
     place: AtomicPtr<T>,
 }
 
 impl<T: Sync> Area<T> {
-    /// The name is one that no other library uses.
+    /// A part of that name, which no other library may use.
     pub const fn new(name: &'static CStr) -> Self {
         Self {
             name,
@@ -22,21 +22,21 @@ impl<T: Sync> Area<T> {
         }
     }
 
-    /// Its value, where there is shared memory.
+    /// Its value, if there is shared memory.
     pub fn get(&self) -> Option<&'static T> {
         // SAFETY: NULL, or what `attach` made, which is there as long as the server.
         unsafe { self.place.load(Ordering::Relaxed).as_ref() }
     }
 }
 
-/// What a part is made of.
+/// A part, whatever its type.
 pub trait Part: Sync {
     fn bytes(&self) -> usize;
     /// Takes its place in shared memory.
     ///
     /// # Safety
     ///
-    /// To be called in Postgres's hook for that.
+    /// Call it in Postgres's hook for shared memory.
     unsafe fn attach(&self);
 }
 
@@ -64,7 +64,7 @@ static mut PARTS: [Option<&'static dyn Part>; 2] = [None; 2];
 static mut PREVIOUS_REQUEST: pg_sys::shmem_request_hook_type = None;
 static mut PREVIOUS_STARTUP: pg_sys::shmem_startup_hook_type = None;
 
-/// Asks for shared memory; to be called once, while the server itself loads the library.
+/// Asks for shared memory; call it once, while the server itself loads the library.
 pub fn request(parts: [&'static dyn Part; 2]) {
     // SAFETY: the postmaster is single-threaded, and this is the only place that writes these.
     unsafe {
@@ -89,7 +89,7 @@ unsafe extern "C-unwind" fn requested() {
     }
 }
 
-/// Called once by the postmaster, before there is any other process; again after a crash.
+/// The postmaster calls it once, before there is any other process, and again after a crash.
 unsafe extern "C-unwind" fn attach() {
     // SAFETY: this is the hook.
     unsafe {

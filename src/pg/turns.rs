@@ -1,8 +1,7 @@
-//! Who may do a thing that several processes could do at once: by locks of the class of advisory
-//! locks, of kinds that no function of SQL uses (`pg_locks.objsubid` is 3, 4 or 5; SQL's are 1 and 2).
+//! Locks that let one process, or a few, do a job. They are of the class of advisory locks, and of
+//! kinds that no function of SQL uses (`pg_locks.objsubid` is 3, 4 or 5; SQL's are 1 and 2).
 //!
-//! All of them are taken at once or not at all, and end with the process that has them, however it
-//! ends.
+//! None is waited for, and each ends with the process that has it, however that ends.
 
 use std::cell::{Cell, RefCell};
 
@@ -14,7 +13,8 @@ const MODE: pg_sys::LOCKMODE = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
 /// a session (`ShutdownPostgres` in src/backend/utils/init/postinit.c).
 const METHOD: u8 = 2;
 
-/// How many keys of one epoch a process remembers; then it has no turn until the next one.
+/// Maximum number of keys of one epoch that a process remembers; beyond it, it has no turn until
+/// the next epoch.
 const MAX_TRIED: usize = 256;
 
 thread_local! {
@@ -24,8 +24,8 @@ thread_local! {
     static TRIED: RefCell<(u64, Vec<u64>)> = const { RefCell::new((0, Vec::new())) };
 }
 
-/// Whether this process, of all that are connected to its database, has the turn of that key, which
-/// no process has twice in an epoch.
+/// Whether this process, of all those connected to its database, gets the turn of that key. No
+/// process gets it twice in an epoch.
 ///
 /// The lock is this session's until it has another turn, or ends. A user may release it earlier, by
 /// `pg_advisory_unlock_all()` or `DISCARD ALL`; so the process remembers its turns as well.
@@ -50,7 +50,7 @@ pub fn of_epoch(epoch: u64, key: u64) -> bool {
     })
 }
 
-/// Gives the last turn back, for this process or another to have it.
+/// Gives the last turn back, so that this process or another can have it.
 pub fn give_back() {
     // SAFETY: reads a variable of the process.
     release(unsafe { pg_sys::MyDatabaseId }.to_u32());
@@ -80,7 +80,7 @@ fn turn(database: u32, key: u64) -> pg_sys::LOCKTAG {
     )
 }
 
-/// How many processes may do a thing at once.
+/// Maximum number of processes that do a job at once.
 #[derive(Clone, Copy)]
 pub struct Places {
     /// On the whole server.
@@ -90,11 +90,11 @@ pub struct Places {
 }
 
 impl Places {
-    /// Takes a place, unless this process has one; false where there is none for it.
+    /// Takes a place, unless this process has one; false if there is none for it.
     ///
-    /// The last place that is free is for a database that has none. So whatever the processes of one
-    /// database wait for, another database waits for none of them; and where several databases have taken
-    /// all places, the next one that is free goes to a database that had none.
+    /// The last free place is for a database that has none. So no database waits for the processes
+    /// of one other database, whatever those wait for. If several databases have taken all places,
+    /// the next free one goes to a database that had none.
     pub fn take(self) -> bool {
         if self.all().any(|place| is_held(&place)) {
             return true;
@@ -129,7 +129,7 @@ impl Places {
         (0..self.server).map(|n| tag(4, [0, 0, n]))
     }
 
-    /// Those of this process's database.
+    /// Places of this process's database.
     fn seats(self) -> impl Iterator<Item = pg_sys::LOCKTAG> {
         // SAFETY: reads a variable of the process.
         let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
@@ -154,7 +154,7 @@ fn tag(kind: u16, [field1, field2, field3]: [u32; 3]) -> pg_sys::LOCKTAG {
     }
 }
 
-/// Takes a lock for the session; false where another process has it.
+/// Takes a lock for the session; false if another process has it.
 fn take(tag: &pg_sys::LOCKTAG) -> bool {
     // SAFETY: plain values.
     let outcome = unsafe { pg_sys::LockAcquire(tag, MODE, true, true) };

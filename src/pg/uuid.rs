@@ -2,7 +2,7 @@
 
 /// The bytes of a uuid in the forms that Postgres reads (`string_to_uuid` in
 /// src/backend/utils/adt/uuid.c): 32 hexadecimal digits of either case, a hyphen allowed after each
-/// group of four, braces allowed around them. `None` where a cast would fail.
+/// group of four, braces allowed around them. `None` if a cast would fail.
 pub fn parse(text: &str) -> Option<[u8; 16]> {
     let text = text.as_bytes();
     let mut digits = match text.strip_prefix(b"{") {
@@ -23,7 +23,7 @@ pub fn parse(text: &str) -> Option<[u8; 16]> {
     digits.is_empty().then_some(uuid)
 }
 
-/// As `uuid_out` writes it: the only text that is taken for a key id of type `uuid`.
+/// A uuid as `uuid_out` writes it: the only text that matches a key id of type `uuid`.
 pub fn format(uuid: [u8; 16]) -> String {
     let mut text = String::with_capacity(36);
     for (place, byte) in uuid.iter().enumerate() {

@@ -83,8 +83,8 @@ pub unsafe fn reads_no_relation(result: *mut pg_sys::Result) {
     }
 }
 
-/// The rules by which the node itself leaves out partitions; NULL where it has none. Since Postgres
-/// 18 the [statement](prune_infos_of_statement) has them.
+/// The rules by which the node itself leaves out partitions; NULL if it has none. Since Postgres 18
+/// the [statement](prune_infos_of_statement) has them.
 ///
 /// # Safety
 ///
@@ -127,8 +127,8 @@ pub unsafe fn prune_infos_of_statement(
     unsafe { nodes::items(infos) }
 }
 
-/// The field with the conditions by which a MERGE tells matched rows; `None` where the version has
-/// no such field.
+/// The field with the conditions by which a MERGE tells matched rows; `None` if the version has no
+/// such field.
 ///
 /// # Safety
 ///

@@ -9,7 +9,7 @@ use pgrx::pg_sys;
 use crate::pg::sandbox;
 use crate::pg::unguarded;
 
-/// What the starting process tells a worker (`bgw_extra`).
+/// Length of the data that the starting process passes to a worker (`bgw_extra`).
 pub const EXTRA_BYTES: usize = pg_sys::BGW_EXTRALEN as usize;
 
 /// The library, as the install script names it (`module_pathname` of the control file).
@@ -17,9 +17,9 @@ const LIBRARY: &CStr = c"$libdir/pg_auth_jwt";
 
 /// A worker that runs once, is connected to a database and is never started again by Postgres.
 pub struct Spec<'a> {
-    /// As `pg_stat_activity.backend_type` and the server's log name it.
+    /// Name in `pg_stat_activity.backend_type` and in the server's log.
     pub name: &'a CStr,
-    /// The library's function that it calls; the argument is the database's oid.
+    /// Function of the library that it calls; the argument is the database's oid.
     pub function: &'a CStr,
     pub database: pg_sys::Oid,
     pub extra: [u8; EXTRA_BYTES],
@@ -28,7 +28,7 @@ pub struct Spec<'a> {
 }
 
 impl Spec<'_> {
-    /// The registration, as Postgres wants it.
+    /// The registration for Postgres.
     fn registration(&self) -> pg_sys::BackgroundWorker {
         let mut worker = pg_sys::BackgroundWorker {
             bgw_flags: (pg_sys::BGWORKER_SHMEM_ACCESS
@@ -52,8 +52,8 @@ impl Spec<'_> {
         worker
     }
 
-    /// Starts it, and waits until it has ended, for that time at most. Looks that often. False where
-    /// all of `max_worker_processes` are taken.
+    /// Starts it, and waits until it has ended, for `at_most`, looking every `look`. False if all
+    /// of `max_worker_processes` are taken.
     pub fn run(&self, at_most: Duration, look: Duration) -> bool {
         let start = Instant::now();
         let mut worker = self.registration();
@@ -104,7 +104,7 @@ impl Spec<'_> {
     }
 }
 
-/// How many processes that this one has started may run at once.
+/// Maximum number of running processes that this one has started.
 const AT_ONCE: usize = 2;
 
 /// The outcome of [`Spec::start`].
@@ -114,7 +114,7 @@ pub enum Start {
     Started(u64),
     /// All of `max_worker_processes` are taken.
     NoneFree,
-    /// As many that this process has started are running.
+    /// [`AT_ONCE`] that this process has started are running.
     TooMany,
 }
 
@@ -170,8 +170,8 @@ fn copy<const N: usize>(field: &mut [c_char; N], name: &CStr) {
     }
 }
 
-/// Registers a worker that the server starts after recovery, and again after that time where it
-/// ends. It has no database. To be called while the server itself loads the library.
+/// Registers a worker that the server starts after recovery, and again after `again` if it ends. It
+/// has no database. Call it while the server itself loads the library.
 pub fn register_launcher(name: &CStr, function: &CStr, again: Duration) {
     let spec = Spec {
         name,
@@ -186,7 +186,7 @@ pub fn register_launcher(name: &CStr, function: &CStr, again: Duration) {
     unsafe { pg_sys::RegisterBackgroundWorker(&raw mut worker) }
 }
 
-/// What the starting process told this worker; zeros where this is no worker.
+/// Data that the starting process passed to this worker; zeros if this is no worker.
 pub fn extra() -> [u8; EXTRA_BYTES] {
     // SAFETY: Postgres sets the variable before it calls a worker's function, and leaves it.
     let entry = unsafe { pg_sys::MyBgworkerEntry.as_ref() };
@@ -195,12 +195,12 @@ pub fn extra() -> [u8; EXTRA_BYTES] {
     })
 }
 
-/// Makes this worker one that `SIGTERM` ends at the next interrupt check, and connects it to the
-/// database, as the superuser of `initdb`: [`transaction`] takes another role.
+/// Has `SIGTERM` end this worker at the next interrupt check, and connects it to the database, as
+/// the superuser of `initdb`: [`transaction`] takes another role.
 ///
 /// # Safety
 ///
-/// To be called once, first, in a worker's function.
+/// Call it once, first, in a worker's function.
 pub unsafe fn connect(database: pg_sys::Oid) {
     // SAFETY: as the caller promises. `die` only sets flags.
     unsafe {
@@ -232,7 +232,7 @@ pub unsafe fn connect_to_no_database() {
     }
 }
 
-/// Reads the configuration files again, if the server was told to; true, where it was.
+/// Reads the configuration files again, if the server was told to; true if it was.
 pub fn reload_settings() -> bool {
     // SAFETY: variables and functions of the process, as its main loop uses them
     // (src/backend/postmaster/interrupt.c).
@@ -246,17 +246,17 @@ pub fn reload_settings() -> bool {
     }
 }
 
-/// `pg_database.datconnlimit` of a database without a limit. One below stands for a database that an
-/// interrupted DROP DATABASE left (`DATCONNLIMIT_INVALID_DB`, src/include/catalog/pg_database.h).
+/// `pg_database.datconnlimit` of a database without a limit. A lower number is that of a database
+/// that an interrupted DROP DATABASE left (`DATCONNLIMIT_INVALID_DB`,
+/// src/include/catalog/pg_database.h).
 const UNLIMITED: i32 = -1;
 
-/// The databases that can be connected to, without templates.
+/// Databases that accept connections, without templates.
 pub fn databases() -> Vec<pg_sys::Oid> {
     own_transaction(|| {
         let mut found = Vec::new();
         // SAFETY: a scan of a shared catalog, as get_database_list in
-        // src/backend/postmaster/autovacuum.c; each tuple is looked at before the next one is
-        // fetched.
+        // src/backend/postmaster/autovacuum.c; each tuple is read before the next one is fetched.
         unsafe {
             let relation = pg_sys::table_open(pg_sys::DatabaseRelationId, LOCK);
             let none = std::ptr::null_mut();
@@ -288,7 +288,7 @@ pub fn databases() -> Vec<pg_sys::Oid> {
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
 
-/// Gives a setting a value that nothing stored for a database or a role overrides.
+/// Gives a setting a value that no value stored for a database or a role overrides.
 pub fn force_setting(name: &CStr, value: &CStr) {
     // SAFETY: both are NUL-terminated, and copied.
     unsafe {
@@ -301,9 +301,9 @@ pub fn force_setting(name: &CStr, value: &CStr) {
     }
 }
 
-/// Runs `body` in a transaction, with a snapshot. `body` gets the role to work as from `role`, and
-/// works in a restricted operation: nothing that runs there gets the rights of this worker. Where
-/// `role` gives none, nothing is run.
+/// Runs `body` in a transaction, with a snapshot. `body` runs as the role that `role` returns, in a
+/// restricted operation: nothing that runs there gets the rights of this worker. If `role` returns
+/// none, nothing is run.
 ///
 /// An error ends the worker, and with it the transaction.
 pub fn transaction<T>(
@@ -322,7 +322,7 @@ pub fn transaction<T>(
     }
 }
 
-/// As [`transaction`], for the rights of the worker itself.
+/// As [`transaction`], with the rights of the worker itself.
 pub fn own_transaction<T>(body: impl FnOnce() -> T) -> T {
     // SAFETY: as above.
     unsafe {
@@ -342,8 +342,8 @@ pub fn show_activity(text: &CStr) {
     unsafe { pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, text.as_ptr()) }
 }
 
-/// Waits until this process is woken up, for that time at most. Raises an error, or ends the
-/// process, where the statement is cancelled or the process is asked to end.
+/// Waits until this process is woken up, for `at_most`. Raises an error, or ends the process, if
+/// the statement is cancelled or the process is asked to end.
 pub fn wait(at_most: Duration) {
     let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
     let milliseconds = c_long::try_from(at_most.as_millis()).unwrap_or(c_long::MAX);
@@ -359,8 +359,8 @@ pub fn wait(at_most: Duration) {
         if happened as u32 & pg_sys::WL_LATCH_SET != 0 {
             pg_sys::ResetLatch(pg_sys::MyLatch);
         }
-        // Only a worker without a database has that handler. By this status it is started again,
-        // unless the server is shut down.
+        // Only a worker without a database has that handler. With this status, Postgres starts it
+        // again unless the server is shut down.
         if pg_sys::ShutdownRequestPending != 0 {
             pg_sys::proc_exit(1);
         }

@@ -3,7 +3,7 @@
 use crate::errors::shorten;
 use crate::pg::report::{Report, SqlState};
 
-/// The first use of the library in a place where Postgres would forget its settings.
+/// The first use of the library during an operation in which Postgres would forget its settings.
 pub fn loaded_too_late() -> Report {
     Report::new(
         SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -21,7 +21,7 @@ pub fn setting_denied(name: &str) -> Report {
     )
 }
 
-/// A setting whose value cannot be read; `place` says where it comes from and `remedy` how to correct it.
+/// A setting whose value cannot be read; `place` names its source, and `remedy` the correction.
 pub fn setting_unreadable(
     name: &str,
     value: &str,

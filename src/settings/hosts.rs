@@ -1,6 +1,7 @@
-//! The check of `pg_auth_jwt.fetch_hosts`: a list with an entry that cannot be read is refused where the
-//! refusal reaches the one who sets it: ALTER SYSTEM, a reload of the configuration file (which then
-//! keeps the former list). One from before the library was loaded is kept, and lists what can be read.
+//! The check of `pg_auth_jwt.fetch_hosts`: a list with an entry that cannot be read is refused if
+//! the refusal reaches whoever sets it: by ALTER SYSTEM, or a reload of the configuration file
+//! (which then keeps the former list). A list from before the library was loaded is kept, and its
+//! other entries count.
 
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char, c_void};
@@ -12,12 +13,12 @@ use pgrx::pg_sys;
 use crate::settings::text;
 
 thread_local! {
-    /// The DETAIL of the last refusal, for as long as Postgres may read it.
+    /// DETAIL of the last refusal, kept until Postgres has read it.
     static DETAIL: RefCell<CString> = RefCell::default();
 }
 
-/// A setting's check hook, outside of pgrx's guard: what parses the text runs in a guard of its own, and
-/// Postgres's functions, which might raise, are not called.
+/// A setting's check hook, outside of pgrx's guard: the parser runs in a guard of its own, and no
+/// function of Postgres is called that might raise.
 pub unsafe extern "C-unwind" fn check(
     text: *mut *mut c_char,
     _extra: *mut *mut c_void,
@@ -43,7 +44,7 @@ pub unsafe extern "C-unwind" fn check(
         }))
     });
     let Ok(Some(detail)) = detail else {
-        // Kept, as a text from before: what cannot be read lists nothing.
+        // Kept, as a text from before: an entry that cannot be read lists nothing.
         return true;
     };
     // SAFETY: Postgres reads the texts before this is called again.

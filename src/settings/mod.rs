@@ -27,14 +27,14 @@ use table::{
 /// The prefix of all settings.
 const PREFIX: &CStr = c"pg_auth_jwt";
 
-/// Values of `pg_auth_jwt.scope`: what `auth.jwt_session_init` does where `is_local` is NULL.
+/// Values of `pg_auth_jwt.scope`: effect of `auth.jwt_session_init` if `is_local` is NULL.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// The token is set for the session.
     Session,
     /// In a transaction block it is set for the transaction, elsewhere for the session.
     Auto,
-    /// It is set for the transaction, also where `is_local` is false.
+    /// It is set for the transaction, even if `is_local` is false.
     Transaction,
 }
 
@@ -69,9 +69,9 @@ fn records() -> Vec<placeholders::Record> {
 }
 
 /// Settings from before the library was loaded are placeholders, and their values are kept when
-/// they are defined. Not so during a parallel operation, where no setting may change: there
-/// Postgres would warn, and continue without the token, or without `scope = transaction`, to the
-/// end of the session. So the library is not loaded then.
+/// they are defined. Not so during a parallel operation, in which no setting may change: Postgres
+/// would then warn, and continue without the token, or without `scope = transaction`, to the end of
+/// the session. So the library is not loaded then.
 fn refuse_to_lose_any(records: &[placeholders::Record]) -> Result<(), Report> {
     use pg_sys::GucSource::PGC_S_DEFAULT;
     // SAFETY: the name is NUL-terminated; GetConfigOption gives NULL for one that is not known, else
@@ -99,8 +99,8 @@ fn refuse_to_lose_any(records: &[placeholders::Record]) -> Result<(), Report> {
 ///
 /// # Errors
 ///
-/// Where an earlier value would be lost (in a parallel operation), and where the client has given,
-/// as a connection option, a setting that takes a superuser. Postgres accepts that option as a
+/// If an earlier value would be lost (in a parallel operation), or if the client has given a
+/// setting that takes a superuser as a connection option. Postgres accepts that option as a
 /// placeholder, which replaces the values of role, database and configuration file, and would now
 /// drop the option and those values, with only a warning.
 pub fn register() -> Result<(), Report> {
@@ -129,7 +129,7 @@ pub fn register() -> Result<(), Report> {
             return Err(refusal);
         }
     }
-    // Loaded by the server itself, before any session has its settings: they are looked through at the
+    // Loaded by the server itself, before any session has its settings: they are checked at the
     // session's first use.
     if !is_loaded_by_server() {
         check_names(&before);
@@ -143,9 +143,10 @@ pub fn is_loaded_by_server() -> bool {
     unsafe { pg_sys::process_shared_preload_libraries_in_progress }
 }
 
-/// Reserves our prefix, so that no other name under it can be set from now on, unless one is stored.
-/// That one is reported at every use, and the prefix not reserved: in older minor releases of Postgres
-/// `ALTER ROLE ... RESET` refuses a name under a reserved prefix, and so the remedy.
+/// Reserves our prefix, so that no other name under it can be set from now on, unless one is
+/// stored. A stored one is reported at every use, and the prefix is not reserved: in older minor
+/// releases of Postgres `ALTER ROLE ... RESET` refuses a name under a reserved prefix, and so the
+/// remedy.
 fn check_names(records: &[placeholders::Record]) {
     use pg_sys::GucSource::{PGC_S_CLIENT, PGC_S_ENV_VAR};
 
@@ -170,7 +171,7 @@ fn check_names(records: &[placeholders::Record]) {
 ///
 /// # Errors
 ///
-/// Where a stored value cannot be read, or a stored name under our prefix is not one of ours. The
+/// If a stored value cannot be read, or if a stored name under our prefix is not one of ours. The
 /// default might be looser than the intended value.
 #[inline]
 pub fn check() -> Result<(), Report> {
@@ -247,7 +248,7 @@ pub fn evaluate_once() -> bool {
     EVALUATE_ONCE.value() != Some(0)
 }
 
-/// See [`FETCH_HOSTS`]. What cannot be UTF-8 names no host.
+/// See [`FETCH_HOSTS`]. A text that is not UTF-8 names no host.
 pub fn fetch_hosts() -> String {
     text_of(&FETCH_HOSTS.text)
 }

@@ -1,4 +1,4 @@
-//! The settings, a row each: all that Postgres and the user are told of them.
+//! Table of the settings, with the texts for Postgres and the user.
 
 use std::ffi::{CStr, CString, c_int};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -111,8 +111,8 @@ impl Setting {
     }
 }
 
-/// Does something for each setting that needs its index in [`ALL`] as a constant: Postgres tells a hook
-/// no setting, so each setting has hooks of its own.
+/// Visits each setting with its index in [`ALL`] as a constant: Postgres does not tell a hook its
+/// setting, so each setting has hooks of its own.
 pub trait Visit {
     fn visit<const I: usize>(&self);
 }
@@ -156,9 +156,9 @@ settings! {
         c"Verified at first use; auth.jwt_session_init() also verifies it at once.",
     );
 
-    /// How long a token set by `auth.jwt_session_init` lasts if the call does not say it; see
-    /// [`Scope`](crate::settings::Scope). `session` takes a superuser: it would make the next user of a
-    /// shared connection inherit an identity that they did not ask for.
+    /// Lifetime of a token set by `auth.jwt_session_init`, if the call does not say it; see
+    /// [`Scope`](crate::settings::Scope). `session` takes a superuser: it would make the next user
+    /// of a shared connection inherit an identity that they did not ask for.
     SCOPE = (
         c"pg_auth_jwt.scope",
         Kind::Choice {
@@ -196,7 +196,7 @@ settings! {
         c"From 0, which turns the cache off, to 1000000.",
     );
 
-    /// Which verifications are logged; none by default.
+    /// Verifications that are logged; none by default.
     AUDIT_LOG = (
         c"pg_auth_jwt.audit_log",
         Kind::Choice {
@@ -235,8 +235,9 @@ settings! {
         c"Off, they return NULL, so that policies match no row.",
     );
 
-    /// Whether a claim function without a token raises an error if a setting is given in which other
-    /// software keeps the user; ignored by default. See [`unverified`](crate::settings::unverified).
+    /// Whether a claim function without a token raises an error if a setting has a value in which
+    /// other software keeps the user; ignored by default. See
+    /// [`unverified`](crate::settings::unverified).
     UNVERIFIED_CLAIMS = (
         c"pg_auth_jwt.unverified_claims",
         Kind::Choice {
@@ -253,8 +254,8 @@ settings! {
     );
 
     /// The hosts from which keys may be fetched; none by default, because fetching makes the server
-    /// call hosts that the extension's owner names, who is no superuser. Names of a network's hosts are
-    /// no business of those who may only sign in.
+    /// call hosts that the extension's owner names, who is no superuser. Roles that may only sign
+    /// in do not see the names of a network's hosts.
     FETCH_HOSTS = (
         c"pg_auth_jwt.fetch_hosts",
         Kind::Hosts,
@@ -265,8 +266,8 @@ settings! {
         c"Entries are host[:port], *.domain, * or http://host[:port]. Empty: nothing is fetched.",
     );
 
-    /// The file with the certificates of the authorities that these hosts' are checked against; empty
-    /// by default: those of the operating system.
+    /// The file with the certificates of the authorities that vouch for these hosts; empty by
+    /// default: those of the operating system.
     FETCH_CA_FILE = (
         c"pg_auth_jwt.fetch_ca_file",
         Kind::Path,
@@ -277,8 +278,8 @@ settings! {
         c"Empty: the operating system's, or else those that come with pg_auth_jwt.",
     );
 
-    /// How long `auth.jwt_session_init` waits for a fetch that it has started, in milliseconds; 1 s by
-    /// default: most endpoints answer within that, and a login takes no longer.
+    /// Time that `auth.jwt_session_init` waits for a fetch that it has started, in milliseconds; 1
+    /// s by default: most endpoints answer within that, and a login takes no longer.
     FETCH_WAIT = (
         c"pg_auth_jwt.fetch_wait",
         Kind::Integer {

@@ -80,16 +80,16 @@ pub unsafe fn define_keeping(definition: &Definition) {
     DEFINING.store(false, Ordering::Relaxed);
 }
 
-/// Whether a check hook is called for a text that is kept, whatever it is: one from before the library was
-/// loaded, or the leader's of a parallel worker.
+/// Whether a check hook is called for a text that is kept in any case: one from before the library
+/// was loaded, or that of a parallel worker's leader.
 pub fn is_kept() -> bool {
     // SAFETY: reads a variable of the process.
     DEFINING.load(Ordering::Relaxed) || unsafe { pg_sys::ParallelWorkerNumber } >= 0
 }
 
-/// Refuses an unreadable text where the refusal reaches the one who sets it: SET, ALTER ROLE, a
-/// connection option, a reload of the configuration file (which then keeps the former value). A
-/// text from elsewhere, or one that was accepted before the library was loaded, is kept.
+/// Refuses an unreadable text if the refusal reaches whoever sets it: SET, ALTER ROLE, a connection
+/// option, a reload of the configuration file (which then keeps the former value). A text of
+/// another source, or one that was accepted before the library was loaded, is kept.
 pub unsafe extern "C-unwind" fn check<const I: usize>(
     text: *mut *mut c_char,
     _extra: *mut *mut c_void,
@@ -131,8 +131,9 @@ pub unsafe extern "C-unwind" fn check<const I: usize>(
     }
 }
 
-/// Whether the client is a superuser, or the role is that stores a value for a role or a database. The
-/// session's user and not the current one, which may be the owner of a SECURITY DEFINER function.
+/// Whether the client, or the role that stores a value for a role or a database, is a superuser:
+/// the session's user and not the current one, which may be the owner of a SECURITY DEFINER
+/// function.
 ///
 /// A check hook calls this: it does not panic and holds nothing that needs a drop.
 fn is_of_superuser() -> bool {
@@ -156,7 +157,7 @@ pub unsafe extern "C-unwind" fn assign<const I: usize>(text: *const c_char, _ext
         None => {
             setting.set_value(None);
             UNREADABLE_SETTINGS.fetch_or(bit, Ordering::Relaxed);
-            // So that an identity from before is not used any longer.
+            // An identity from before must not be used any longer.
             token::note_assigned();
         }
     }
@@ -166,7 +167,7 @@ pub unsafe extern "C-unwind" fn assign<const I: usize>(text: *const c_char, _ext
 ///
 /// # Errors
 ///
-/// Names the first one that cannot, and how to correct it.
+/// Names the first one that cannot, and the correction.
 #[inline]
 pub fn all_readable() -> Result<(), Report> {
     match UNREADABLE_SETTINGS.load(Ordering::Relaxed) {
@@ -196,7 +197,7 @@ fn unreadable(bits: u32) -> Report {
     )
 }
 
-/// Where a setting's value comes from, and how to correct it there: parts of a DETAIL and a HINT.
+/// Source of a setting's value, and its correction there: parts of a DETAIL and a HINT.
 pub fn origin(source: pg_sys::GucSource::Type, name: &str) -> (String, String) {
     let stored = |alter: String| {
         (
@@ -227,7 +228,7 @@ pub fn origin(source: pg_sys::GucSource::Type, name: &str) -> (String, String) {
 
 /// The role that logged in, whose stored settings apply, quoted as in SQL.
 fn role() -> String {
-    // SAFETY: looks up a name; NULL where there is none.
+    // SAFETY: looks up a name; NULL if there is none.
     unsafe {
         quoted(pg_sys::GetUserNameFromId(
             pg_sys::GetAuthenticatedUserId(),
@@ -238,7 +239,7 @@ fn role() -> String {
 
 /// The database, quoted as in SQL.
 fn database() -> String {
-    // SAFETY: looks up a name; NULL where there is none.
+    // SAFETY: looks up a name; NULL if there is none.
     unsafe { quoted(pg_sys::get_database_name(pg_sys::MyDatabaseId)) }
 }
 

@@ -1,4 +1,4 @@
-//! The setting that holds the session's token: its hooks, and how it is read.
+//! Hooks and reader of the setting that holds the session's token.
 //!
 //! The hooks run outside of pgrx's guard. They change their argument and an atomic, or read the variable:
 //! they cannot panic or raise.
@@ -16,8 +16,8 @@ use crate::settings::table::TOKEN;
 static ASSIGNED: AtomicBool = AtomicBool::new(true);
 
 /// A token comes from the session, never from a default that is stored for a role or a database:
-/// any role may store one for itself (ALTER ROLE ... SET), and where many users share the role,
-/// each of them would start with that user's identity.
+/// any role may store one for itself (ALTER ROLE ... SET), and if many users share the role, each
+/// of them would start with that user's identity.
 ///
 /// The value is replaced by an empty one and not refused: a refusal would quote it.
 pub unsafe extern "C-unwind" fn check(
@@ -37,8 +37,8 @@ pub unsafe extern "C-unwind" fn check(
     true
 }
 
-/// What SHOW, `current_setting` and `set_config` return instead of the token: only whether there is
-/// one.
+/// Text that SHOW, `current_setting` and `set_config` return instead of the token: only whether
+/// there is one.
 pub unsafe extern "C-unwind" fn show() -> *const c_char {
     // SAFETY: Postgres keeps the variable pointing to NULL or to a NUL-terminated string.
     let is_empty = unsafe {
@@ -78,7 +78,7 @@ pub fn clear_assigned() {
 ///
 /// # Errors
 ///
-/// Where it is longer than any token, so that it is never copied: a setting may be as long as a
+/// If it is longer than any token, so that it is never copied: a setting may be as long as a
 /// statement, and if Rust cannot allocate memory it ends the process, and Postgres then restarts
 /// all its processes.
 pub fn with<T>(look: impl FnOnce(&[u8]) -> T) -> Result<T, Report> {

@@ -1,15 +1,15 @@
-//! The settings in which other software hands over the user: pg_session_jwt, and `PostgREST`, whose
+//! Settings in which other software hands over the user: pg_session_jwt, and `PostgREST`, whose
 //! settings Supabase's functions read too.
 //!
-//! They are never read for a claim, because any SQL can set them. Where one of them is set and there
+//! They are never read for a claim, because any SQL can set them. If one of them is set and there
 //! is no token, the application most likely still works as it did with that software.
 
 use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
-/// The names. `request.jwt.claim.sub` is what `PostgREST` before version 9 sets, and later versions up
-/// to 12 with `db-use-legacy-gucs`.
+/// Names of these settings. `PostgREST` before version 9 sets `request.jwt.claim.sub`, and so do
+/// later versions up to 12 with `db-use-legacy-gucs`.
 const NAMES: [&CStr; 4] = [
     c"pg_session_jwt.jwt",
     c"pg_session_jwt.jwk",

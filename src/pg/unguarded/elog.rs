@@ -1,7 +1,7 @@
 //! Postgres's error reporting (src/include/utils/elog.h).
 //!
 //! A report begins with [`errstart`] and ends with [`errfinish`]. The functions between them fill
-//! in its parts, copy the texts that they get, and raise where memory runs out. Functions with a
+//! in its parts, copy the texts that they get, and raise if memory runs out. Functions with a
 //! format must get `"%s"`, followed by one NUL-terminated text in the server's encoding.
 
 use std::ffi::{c_char, c_int};
@@ -15,8 +15,8 @@ pub const WARNING: c_int = PgLogLevel::WARNING as c_int;
 pub const LOG_SERVER_ONLY: c_int = PgLogLevel::LOG_SERVER_ONLY as c_int;
 
 unsafe extern "C-unwind" {
-    /// False where no client or log would get the report, which then must not be continued; never
-    /// for an ERROR.
+    /// False if no client or log would get the report, which then must not be continued; never for
+    /// an ERROR.
     pub fn errstart(level: c_int, domain: *const c_char) -> bool;
     pub fn errcode(code: c_int) -> c_int;
     pub fn errmsg(format: *const c_char, ...) -> c_int;

@@ -1,5 +1,5 @@
-//! Hooks that have other arguments in other versions of Postgres, and the functions that Postgres
-//! itself calls where no hook is installed. Each raises the errors of the statement.
+//! Hooks whose arguments differ between versions of Postgres, and the functions that Postgres
+//! itself calls if no hook is installed. Each raises the errors of the statement.
 //!
 //! A hook is a type with the trait of that hook: `hooks::planner::<Hook>` is what is installed. It
 //! gets the call as one value, and passes it on to the hook that was there before.
@@ -44,7 +44,7 @@ pub struct Planning {
     text: *const c_char,
     cursor_options: c_int,
     parameters: pg_sys::ParamListInfo,
-    /// What EXPLAIN was told; NULL where the plan is for another statement.
+    /// Options of EXPLAIN; NULL if the plan is for another statement.
     #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18")))]
     explain: *mut pg_sys::ExplainState,
 }
@@ -193,7 +193,7 @@ pub unsafe extern "C-unwind" fn executor_run<H: Runner>(
     }
 }
 
-/// What `post_parse_analyze_hook` gets beside the statement, only to be passed on.
+/// Argument of `post_parse_analyze_hook` beside the statement, which is only passed on.
 #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18"))]
 pub type Jumble = *mut pg_sys::JumbleState;
 #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18")))]

@@ -28,11 +28,11 @@ unsafe extern "C-unwind" {
     pub safe fn GetCurrentStatementStartTimestamp() -> pg_sys::TimestampTz;
     /// Only returns a static (src/backend/access/transam/xact.c): cannot raise.
     pub safe fn GetCurrentTransactionStartTimestamp() -> pg_sys::TimestampTz;
-    /// Raises where memory runs out.
+    /// Raises if memory runs out.
     pub fn palloc(size: usize) -> *mut c_void;
-    /// Raises where memory runs out.
+    /// Raises if memory runs out.
     pub fn palloc0(size: usize) -> *mut c_void;
-    /// Cannot raise with the flags HUGE and NO_OOM: NULL where memory runs out
+    /// Cannot raise with the flags HUGE and NO_OOM: NULL if memory runs out
     /// (src/backend/utils/mmgr/mcxt.c).
     pub fn MemoryContextAllocExtended(
         context: pg_sys::MemoryContext,
@@ -44,7 +44,7 @@ unsafe extern "C-unwind" {
         context: pg_sys::MemoryContext,
         callback: *mut pg_sys::MemoryContextCallback,
     );
-    /// Raises where the stack is deeper than `max_stack_depth`.
+    /// Raises if the stack is deeper than `max_stack_depth`.
     pub fn check_stack_depth();
     /// Only reads statics (src/backend/access/transam/xact.c): cannot raise.
     pub safe fn IsInTransactionBlock(is_top_level: bool) -> bool;
@@ -67,9 +67,9 @@ unsafe extern "C-unwind" {
     pub safe fn InLocalUserIdChange() -> bool;
     /// Only reads a static (src/backend/utils/init/miscinit.c): cannot raise.
     pub safe fn GetSessionUserId() -> pg_sys::Oid;
-    /// Raises where the catalogs cannot be read.
+    /// Raises if the catalogs cannot be read.
     pub fn superuser_arg(role: pg_sys::Oid) -> bool;
-    /// Raises where the value is refused and `level` is 0 or an error's.
+    /// Raises if the value is refused and `level` is 0 or an error's.
     pub fn set_config_option(
         name: *const c_char,
         value: *const c_char,
@@ -80,8 +80,8 @@ unsafe extern "C-unwind" {
         level: c_int,
         is_reload: bool,
     ) -> c_int;
-    /// Raises where the catalogs cannot be read. The relation stays open until [`RelationClose`],
-    /// or until the transaction's end where an error leaves. NULL where no relation has this oid.
+    /// Raises if the catalogs cannot be read. The relation stays open until [`RelationClose`], or
+    /// until the transaction's end if an error leaves. NULL if no relation has this oid.
     pub fn RelationIdGetRelation(table: pg_sys::Oid) -> pg_sys::Relation;
     /// Raises nothing for a relation that was opened by [`RelationIdGetRelation`].
     pub fn RelationClose(relation: pg_sys::Relation);

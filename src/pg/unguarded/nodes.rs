@@ -1,8 +1,8 @@
 //! Trees of nodes, lists, sets of numbers, and the catalogs' data about the functions and types in
 //! them.
 //!
-//! All of these may raise: where memory or the stack runs out, or where a function or type is no
-//! longer in the catalogs. Functions that only read say so.
+//! All of these may raise: if memory or the stack runs out, or if a function or type is no longer
+//! in the catalogs. Functions that only read say so.
 
 use std::ffi::{c_char, c_int, c_void};
 
