@@ -1,4 +1,4 @@
-//! Which calls are calls of claim functions, and which expressions consist only of such calls, of
+//! Recognises calls of claim functions, and expressions that consist only of such calls, of
 //! constants, and of functions whose result is the same during an execution.
 
 use std::cell::RefCell;
@@ -20,7 +20,7 @@ const C_LANGUAGE: pg_sys::Oid = pg_sys::Oid::from_u32(13);
 static FUNCTIONS_CHANGED: AtomicBool = AtomicBool::new(true);
 
 thread_local! {
-    /// Of the functions seen so far: which ones are claim functions.
+    /// The functions seen so far, and whether each is a claim function.
     static KNOWN: RefCell<HashMap<pg_sys::Oid, bool>> = RefCell::new(HashMap::new());
 }
 
@@ -146,7 +146,7 @@ pub fn is_plain(tag: NodeTag) -> bool {
     )
 }
 
-/// What [`depends`] needs to know about the surroundings of a node.
+/// Surroundings of a node, for [`depends`].
 struct Around {
     /// Whether the node is inside of a CASE or a coercion of an array's elements, to which a
     /// `CaseTestExpr` belongs.
@@ -154,7 +154,7 @@ struct Around {
 }
 
 /// Whether the expression depends on anything except constants and results of functions: on a row,
-/// a parameter, a sub-select, or on what surrounds the expression.
+/// a parameter, a sub-select, or on the surroundings of the expression.
 ///
 /// # Safety
 ///

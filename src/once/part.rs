@@ -37,8 +37,8 @@ pub struct Part {
     ///
     /// A recheck has an executor state of its own, which the next recheck reuses. The next recheck
     /// copies the statement's parameter values over its own, and the statement may not have
-    /// evaluated them yet. So what is evaluated here is made to depend on the recheck, as each scan
-    /// does, and is then evaluated again at need (`EvalPlanQualBegin`, `ExecReScan`).
+    /// evaluated them yet. So an expression evaluated here is made to depend on the recheck, as
+    /// each scan does, and is then evaluated again at need (`EvalPlanQualBegin`, `ExecReScan`).
     pub rechecks: *mut pg_sys::Bitmapset,
     /// The expressions replaced so far, and their parameters.
     pub expressions: *mut pg_sys::List,
@@ -89,7 +89,7 @@ pub unsafe fn parameter(part: &mut Part, expression: *mut pg_sys::Node) -> *mut 
             false,
         );
         plan.targetlist = nodes::lappend(std::ptr::null_mut(), target.cast());
-        // As Postgres sets it for a Result without a source.
+        // Cost that Postgres sets for a Result without a source.
         plan.total_cost = 0.01;
         plan.plan_rows = 1.0;
         plan.plan_width = 32;

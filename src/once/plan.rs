@@ -1,4 +1,4 @@
-//! After planning: replaces expressions of claims by parameters that InitPlans give.
+//! Replaces expressions of claims by parameters that InitPlans give, after planning.
 //!
 //! A parameter is evaluated when an expression first asks for its value (`ExecEvalParamExec`), so
 //! an expression that the statement never reaches is not evaluated, and raises nothing. The changes

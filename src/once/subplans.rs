@@ -1,5 +1,5 @@
-//! The order of a statement's subplans. The executor initialises them in the order of their list,
-//! so a plan that one of them uses must come before it, and the others then get other numbers.
+//! Order of a statement's subplans. The executor initialises them in the order of their list, so a
+//! plan that one of them uses must come before it, and the others then get other numbers.
 
 use std::ffi::{c_int, c_void};
 
@@ -32,7 +32,7 @@ pub fn final_id(id: c_int) -> c_int {
     id.wrapping_neg()
 }
 
-/// Whether all places are known where the number of a subplan may occur.
+/// Whether all places are known in which the number of a subplan may occur.
 ///
 /// # Safety
 ///

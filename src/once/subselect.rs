@@ -1,16 +1,14 @@
-//! Before planning: replaces `(SELECT expression)` by the expression, where it calls a claim
-//! function.
+//! Replaces `(SELECT expression)` by the expression, if it calls a claim function, before planning.
 //!
 //! Policies are often written `(select auth.user_id() = owner)`, as Drizzle and Neon do, because
 //! `(select auth.uid())` is evaluated once per statement where `auth.uid()` would be evaluated for
 //! each row. The planner cannot look into such a sub-select: no index serves it, and the estimates
 //! do not know its value. Here the finished plan is changed so that calls are evaluated once (see
-//! [`super::plan`]), so the sub-select has no use any more.
+//! [`super::plan`]), so the sub-select is no longer of use.
 //!
 //! Outside of a sub-select, the planner evaluates an expression for its estimates, and an index
 //! condition is evaluated before any row is read. So a sub-select with an expression of claims that
-//! may raise, such as `(auth.session() ->> 'age')::int`, stays: it raises only where a row reaches
-//! it.
+//! may raise, such as `(auth.session() ->> 'age')::int`, stays: it raises only if a row reaches it.
 
 use std::ffi::{c_char, c_void};
 
@@ -133,7 +131,7 @@ unsafe extern "C-unwind" fn unwrap(
     }
 }
 
-/// The expression of `(SELECT expression)`; NULL where the sub-link is anything else.
+/// The expression of `(SELECT expression)`; NULL if the sub-link is anything else.
 ///
 /// # Safety
 ///

@@ -1,5 +1,5 @@
-//! The nodes of a finished plan: for each kind of node, its expressions and how often the executor
-//! evaluates them, and its children and how the node runs them.
+//! Walks the nodes of a finished plan. For each kind of node it knows the expressions, with the
+//! frequency of their evaluation, and the children, with the way in which the node runs them.
 
 use std::ffi::c_int;
 
@@ -8,7 +8,7 @@ use pgrx::pg_sys::{self, NodeTag};
 use crate::pg::unguarded::{self, nodes};
 use crate::pg::version;
 
-/// How often the executor evaluates an expression of a node.
+/// Frequency at which the executor evaluates an expression of a node.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Evaluated {
     /// For each row that the node reads.

@@ -10,7 +10,7 @@ use crate::pg::encoding;
 #[cfg(not(feature = "pg15"))]
 use crate::pg::search;
 
-/// What Postgres keeps of one setting (src/include/utils/guc_tables.h).
+/// Postgres's record of one setting (src/include/utils/guc_tables.h).
 pub struct Record {
     pub name: String,
     /// Source of its present value.
@@ -94,8 +94,8 @@ fn find(name: &CStr) -> Option<Record> {
 
 /// Whether a setting of another name with this prefix has a value. False alarms are possible.
 ///
-/// Looks through what Postgres would hand to a parallel worker: the names and values of all settings
-/// that are not at their defaults, NUL-terminated.
+/// Looks through the data that Postgres would pass to a parallel worker: the names and values of
+/// all settings that are not at their defaults, NUL-terminated.
 #[cfg(not(feature = "pg15"))]
 fn any_other_is_set(prefix: &[u8], known: &[&CStr]) -> bool {
     let Some(first) = prefix.first() else {

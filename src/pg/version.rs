@@ -25,8 +25,8 @@ pub const MORE_TIMEOUTS: &[&CStr] = if cfg!(any(feature = "pg15", feature = "pg1
     &[c"transaction_timeout"]
 };
 
-/// Settings by which Postgres warns of backslashes in a statement's text. It writes expressions with
-/// backslashes where their author had none.
+/// Settings by which Postgres warns of backslashes in a statement's text. It writes expressions
+/// with backslashes that their author did not write.
 pub const WARNINGS_OF_TEXTS: &[&CStr] = if cfg!(any(
     feature = "pg15",
     feature = "pg16",
@@ -44,9 +44,9 @@ pub const PROCOID: c_int = pg_sys::SysCacheIdentifier::PROCOID as c_int;
 #[allow(clippy::unnecessary_cast)]
 pub const RELOID: c_int = pg_sys::SysCacheIdentifier::RELOID as c_int;
 
-/// Makes it an InitPlan with a name for EXPLAIN. Up to Postgres 18 it is named as the planner names
-/// its own (src/backend/optimizer/plan/subselect.c). Since Postgres 19 the planner's names tell what
-/// a subplan is for, `expr_1`, and EXPLAIN puts the word before the name.
+/// Gives an InitPlan a name for EXPLAIN. Up to Postgres 18 it is named as the planner names its own
+/// (src/backend/optimizer/plan/subselect.c). Since Postgres 19 the planner's names tell what a
+/// subplan is for, `expr_1`, and EXPLAIN puts the word before the name.
 ///
 /// # Safety
 ///
@@ -68,7 +68,7 @@ pub unsafe fn name_init_plan(sub_plan: *mut pg_sys::SubPlan, number: c_int, para
     }
 }
 
-/// Marks a node as that of a query without FROM. Since Postgres 19 it says what it stands for.
+/// Marks a node as that of a query without FROM. Since Postgres 19 such a node names its purpose.
 ///
 /// # Safety
 ///
@@ -148,8 +148,8 @@ pub unsafe fn merge_join_conditions(
     }
 }
 
-/// Whether the query reads a relation, of those that `counts` accepts, with the rights of another
-/// than its user: those of the owner of a view or of a table with rules.
+/// Whether the query reads a relation, of those that `counts` accepts, with the rights of a role
+/// other than its user: the owner of a view or of a table with rules.
 ///
 /// # Safety
 ///
@@ -181,7 +181,7 @@ pub unsafe fn reads_as_another(
 ///
 /// # Safety
 ///
-/// An error leaves as pgrx's panic where the catalogs cannot be read.
+/// An error leaves as pgrx's panic if the catalogs cannot be read.
 pub unsafe fn may_use_schema(schema: pg_sys::Oid, role: pg_sys::Oid) -> bool {
     let usage = pg_sys::ACL_USAGE as pg_sys::AclMode;
     // SAFETY: plain values.

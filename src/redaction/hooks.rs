@@ -2,9 +2,10 @@
 //! `pg_stat_statements`: tokens, and the secret members of JWKs.
 //!
 //! A token that is bound as a parameter never gets into these. A token that is part of the
-//! statement's text is there before any hook runs. So what Postgres shows, or is about to write, is
-//! searched for secrets, and those are replaced. This works once the library is loaded: at its
-//! first use in a connection, or from the connection's start with `session_preload_libraries`.
+//! statement's text is there before any hook runs. So the texts that Postgres shows, or is about to
+//! write, are searched for secrets, and those are replaced. This works once the library is loaded:
+//! at its first use in a connection, or from the connection's start with
+//! `session_preload_libraries`.
 //!
 //! No hook uses pgrx's guard around the next hook: the guard would catch every error of every
 //! statement, and raise it again without the fields that it does not know (SQLSTATEs, names of
@@ -51,10 +52,10 @@ pub fn install() {
     }
 }
 
-/// Before a message is written to the log. Runs in the middle of error handling, so it changes the
-/// texts in place and calls nothing that could fail. The client then also gets the changed texts
-/// (`EmitErrorReport` in src/backend/utils/error/elog.c). A message that does not go to the log
-/// because of `log_min_messages` goes to the client without this hook.
+/// Hides secrets before a message is written to the log. Runs in the middle of error handling, so
+/// it changes the texts in place and calls nothing that could fail. The client then also gets the
+/// changed texts (`EmitErrorReport` in src/backend/utils/error/elog.c). A message that does not go
+/// to the log because of `log_min_messages` goes to the client without this hook.
 unsafe extern "C-unwind" fn emit_log(message: *mut pg_sys::ErrorData) {
     // SAFETY: Postgres passes the message that it is about to write, whose texts are NUL-terminated
     // copies of its own.
@@ -85,7 +86,7 @@ unsafe extern "C-unwind" fn emit_log(message: *mut pg_sys::ErrorData) {
     }
 }
 
-/// After a statement is parsed: the first point at which a hook sees it.
+/// Searches a statement after it is parsed: the first point at which a hook sees it.
 ///
 /// `pg_stat_statements` does not track statements without a query id. Its own hook already stores
 /// the text with constants, so the query id is removed before that hook is called. If its hook is
@@ -116,7 +117,7 @@ unsafe extern "C-unwind" fn post_parse_analyze(
 ///
 /// # Safety
 ///
-/// Both must be what Postgres passes to `post_parse_analyze_hook`.
+/// Both must be those that Postgres passes to `post_parse_analyze_hook`.
 unsafe fn holds_secret_in_statement(
     state: *const pg_sys::ParseState,
     query: *const pg_sys::Query,
@@ -132,7 +133,7 @@ unsafe fn holds_secret_in_statement(
         if std::ptr::eq(text, pg_sys::debug_query_string) {
             return Statement::of_client().is_some_and(|statement| statement.holds_secret);
         }
-        // The text may hold many statements, and each is passed here: only its own part is
+        // The text may hold many statements, and each is passed here, so only its own part is
         // searched. A length of 0 means up to the end, and a position of -1 means unknown.
         let start = usize::try_from((*query).stmt_location).unwrap_or(0);
         let own = text.add(start).cast::<u8>();
@@ -144,7 +145,7 @@ unsafe fn holds_secret_in_statement(
     }
 }
 
-/// Before a plan runs for the first time: at Bind, for statements that return rows.
+/// Redacts before a plan runs for the first time: at Bind, for statements that return rows.
 unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, flags: c_int) {
     redact_activity();
     // SAFETY: passes on what Postgres passed.
@@ -154,7 +155,8 @@ unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, flags:
     }
 }
 
-/// Before a plan runs. In the extended protocol each Execute shows the statement's text again.
+/// Redacts before a plan runs. In the extended protocol each Execute shows the statement's text
+/// again.
 struct BeforeRun;
 
 impl hooks::Runner for BeforeRun {
@@ -165,10 +167,11 @@ impl hooks::Runner for BeforeRun {
     }
 }
 
-/// Around a utility statement, such as SET. While it runs, `debug_query_string` is a copy without
-/// secrets: CREATE INDEX, REINDEX and VACUUM pass it to their parallel workers, which show it and
-/// call no hook. The statement itself has other pointers to its text. After an error Postgres clears
-/// the variable; if a handler in PL/pgSQL catches it, the copy stays to the end of the message.
+/// Redacts around a utility statement, such as SET. While it runs, `debug_query_string` is a copy
+/// without secrets: CREATE INDEX, REINDEX and VACUUM pass it to their parallel workers, which show
+/// it and call no hook. The statement itself has other pointers to its text. After an error
+/// Postgres clears the variable; if a handler in PL/pgSQL catches it, the copy stays to the end of
+/// the message.
 unsafe extern "C-unwind" fn process_utility(
     statement: *mut pg_sys::PlannedStmt,
     text: *const c_char,
@@ -209,12 +212,12 @@ unsafe extern "C-unwind" fn process_utility(
     }
 }
 
-/// Whether a utility statement is one of those around each request. What runs in them, such as a
-/// deferred trigger at COMMIT, comes here with its own utility statements.
+/// Whether a utility statement is one of those around each request. Statements that run in them,
+/// such as those of a deferred trigger at COMMIT, come here as utility statements of their own.
 ///
 /// # Safety
 ///
-/// `statement` must be what Postgres passes to `ProcessUtility_hook`.
+/// `statement` must be the one that Postgres passes to `ProcessUtility_hook`.
 unsafe fn starts_no_worker(statement: *const pg_sys::PlannedStmt) -> bool {
     use pg_sys::NodeTag::{T_TransactionStmt, T_VariableSetStmt};
     // SAFETY: as the caller promises.
@@ -226,8 +229,8 @@ unsafe fn starts_no_worker(statement: *const pg_sys::PlannedStmt) -> bool {
     }
 }
 
-/// After a transaction. Some messages show their text and run no other hook: an empty statement
-/// that is only a comment, a Bind without an Execute, an error that is not logged.
+/// Redacts after a transaction. Some messages show their text and run no other hook: an empty
+/// statement that is only a comment, a Bind without an Execute, an error that is not logged.
 unsafe extern "C-unwind" fn transaction_ended(event: pg_sys::XactEvent::Type, _: *mut c_void) {
     use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PREPARE};
     if matches!(
@@ -243,7 +246,7 @@ unsafe extern "C-unwind" fn transaction_ended(event: pg_sys::XactEvent::Type, _:
 #[derive(Clone, Copy)]
 struct Statement {
     text: *const c_char,
-    /// In bytes, without the NUL.
+    /// Length in bytes, without the NUL.
     length: usize,
     holds_secret: bool,
     /// The text without its secrets; NULL until a utility statement runs.
@@ -278,7 +281,7 @@ unsafe extern "C-unwind" fn message_ended(_: *mut c_void) {
 }
 
 impl Statement {
-    /// The statement of the current message; `None` where there is none. Searches it only once per
+    /// The statement of the current message; `None` if there is none. Searches it only once per
     /// message.
     fn of_client() -> Option<Self> {
         // SAFETY: NULL, or NUL-terminated and in place while Postgres works on the message.
@@ -310,7 +313,7 @@ impl Statement {
     /// Keeps the result while the address belongs to this text and no other: until Postgres empties
     /// `MessageContext`, which it does before it reads each of a client's messages
     /// (src/backend/tcop/postgres.c). A parallel worker has one statement all its life. In other
-    /// background workers nothing tells when the text changes, so nothing is kept there.
+    /// background workers the text may change at any time, so nothing is kept there.
     fn remember(self) {
         // SAFETY: reads variables of this backend; the callback is in no list yet.
         unsafe {
@@ -333,7 +336,7 @@ impl Statement {
     }
 }
 
-/// Removes the secrets, if any, from what `pg_stat_activity` shows of the client's statement.
+/// Removes the secrets, if any, from the client's statement as `pg_stat_activity` shows it.
 pub fn redact_activity() {
     // SAFETY: reads a variable of this backend.
     let text = unsafe { pg_sys::debug_query_string };
@@ -374,7 +377,7 @@ fn copy_without_secrets() -> *const c_char {
         return statement.copy;
     }
     if message.is_null() || KNOWN.get().is_none_or(|known| !known.is(text)) {
-        // A background worker. Nothing tells how long a copy would have to stay.
+        // In a background worker the time for which a copy would have to stay is unknown.
         return c"<token>".as_ptr();
     }
     // SAFETY: the text has the length that was measured. The copy has room for it and for its NUL,
@@ -438,7 +441,7 @@ fn show_redacted(text: &[u8], state: pg_sys::BackendState::Type) {
 ///
 /// # Safety
 ///
-/// `message` must be what Postgres passes to `emit_log_hook`.
+/// `message` must be the one that Postgres passes to `emit_log_hook`.
 unsafe fn is_tree(message: *const pg_sys::ErrorData) -> bool {
     // SAFETY: as the caller promises: NULL, or the name of the C function that raised the message.
     unsafe {
@@ -447,7 +450,7 @@ unsafe fn is_tree(message: *const pg_sys::ErrorData) -> bool {
     }
 }
 
-/// Whether a tree of nodes may hold a token or a JWK, also one that was bound as a parameter.
+/// Whether a tree of nodes may hold a token or a JWK, even one that was bound as a parameter.
 ///
 /// # Safety
 ///

@@ -1,11 +1,12 @@
 //! Finds the secret members of JWKs: the private halves of asymmetric keys, and symmetric ones.
 //!
-//! A member counts as a JWK's where a member `kty` stands near it; what else an application names
-//! `d` or `k` stays. In what Postgres quotes and cuts, `kty` may be cut off (jsonb writes `d` and `k`
-//! first). There it counts where its value could be a key and the object's other end is not seen.
+//! A member counts as a JWK's if a member `kty` is near it; other members that an application names
+//! `d` or `k` stay. In a text that Postgres quotes and cuts, `kty` may be cut off (jsonb writes `d`
+//! and `k` first). There a member counts if its value could be a key and the object's other end is
+//! cut off.
 //!
-//! Quotes are read as they come in SQL and in messages: plain, after backslashes (a JSON text within
-//! another one, `E''`, COPY), doubled (CSV).
+//! Quotes are read in the forms of SQL and of messages: plain, after backslashes (a JSON text
+//! within another one, `E''`, COPY), doubled (CSV).
 
 use std::ops::Range;
 
@@ -15,24 +16,24 @@ use crate::pg::search;
 /// The members that are "private" or "secret" in the registry of RFC 7518 §6: of EC, OKP, RSA and oct.
 const SECRET: [&[u8]; 8] = [b"d", b"k", b"p", b"q", b"dp", b"dq", b"qi", b"oth"];
 
-/// How far from its `kty` a member may stand, in bytes: longer than any JWK that is in use, also one
-/// with a chain of certificates.
+/// Maximum distance of a member from its `kty`, in bytes: longer than any JWK in use, even one with
+/// a chain of certificates.
 const LONGEST_JWK: usize = 64 * 1024;
 
-/// Fewest characters of a value that is taken for a key where `kty` is cut off.
+/// Fewest characters of a value that counts as a key if `kty` is cut off.
 const SHORTEST_KEY: usize = 16;
 
-/// How much of a text that begins in the middle of an object is looked at for where it begins: more
-/// than Postgres shows before an error in a JSON text (50 bytes, `report_json_context`).
+/// Bytes of a text that begins in the middle of an object in which that beginning is looked for:
+/// more than Postgres shows before an error in a JSON text (50 bytes, `report_json_context`).
 const SHOWN_BEFORE: usize = 128;
 
-/// What Postgres writes in place of what it cut.
+/// Mark that Postgres writes in place of a part that it cut.
 const CUT: &[u8] = b"...";
 
 /// More backslashes and quotes than any nesting of quotes in quotes needs.
 const MOST_QUOTES: usize = 64;
 
-/// A search through one text, which is to go from left to right.
+/// A search through one text; call it with rising positions.
 pub struct Search {
     extent: Extent,
     kty_before: Option<usize>,
@@ -40,12 +41,12 @@ pub struct Search {
     /// The end of an object, or the place where it is cut.
     end: Ahead,
     bracket: Ahead,
-    /// Up to there an object goes on whose beginning is cut off.
+    /// End of an object whose start was cut off.
     beginless_until: usize,
 }
 
-/// What is known of the first occurrence of something behind a position. It is searched for again
-/// only behind the last one found, so that all searches together are linear.
+/// Next occurrence of something after a position, as far as known. It is searched for again only
+/// after the last one found, so that all searches together are linear.
 #[derive(Clone, Copy)]
 enum Ahead {
     Unknown,
@@ -82,7 +83,7 @@ impl Search {
         }
     }
 
-    /// The first secret value in `text` from there on. What stands before is not looked at.
+    /// First secret value in `text` from `from` on. The text before is not looked at.
     pub fn find(&mut self, text: &[u8], from: usize) -> Option<Range<usize>> {
         let mut at = from;
         loop {
@@ -129,7 +130,7 @@ impl Search {
     fn is_near_kty(&mut self, text: &[u8], from: usize, at: usize) -> bool {
         loop {
             let search_from = match self.kty_after {
-                // From the text's beginning: this is the first member that is looked at.
+                // The first member that is looked at: search from the text's beginning.
                 Ahead::Unknown => 0,
                 Ahead::At(kty) if kty < at => {
                     self.kty_before = Some(kty);
@@ -189,7 +190,7 @@ impl<'a> Name<'a> {
         let text = drop_end(text, count_end(text, MOST_QUOTES, |byte| byte == b'\\'))?;
         let length = count_end(text, 4, |byte| byte.is_ascii_lowercase());
         let name = drop_end(text, length)?;
-        // What stands before the name may be cut off.
+        // The text before the name may be cut off.
         let is_quoted = name.ends_with(b"\"") || name.ends_with(CUT);
         (quotes > 0 && is_quoted).then_some(())?;
         Some(Self {
@@ -202,7 +203,7 @@ impl<'a> Name<'a> {
 /// A member's value that is a string.
 struct Value {
     range: Range<usize>,
-    /// Whether its end is not seen.
+    /// Whether its end is cut off.
     is_cut: bool,
 }
 
@@ -212,7 +213,7 @@ impl Value {
         let rest = text.get(at..)?;
         let backslashes = count_start(rest, MOST_QUOTES, |byte| byte == b'\\');
         let rest = rest.get(backslashes..)?;
-        // More of them are an empty string.
+        // More quotes than one string's are an empty string.
         if count_start(rest, MOST_QUOTES, |byte| byte == b'"') != quotes {
             return None;
         }
@@ -239,7 +240,7 @@ impl Value {
         };
         let value = text.get(start..end)?;
         visit(value.len());
-        // Those are the quote's.
+        // Backslashes before the closing quote belong to the quote.
         let backslashes = if is_cut {
             0
         } else {
@@ -259,8 +260,8 @@ impl Value {
     }
 }
 
-/// What looks like a key in a text whose beginning is cut off, right behind the dots or behind what is
-/// left of the member's name there.
+/// A key's value without its name, in a text whose beginning is cut off: right after the dots, or
+/// after the rest of the member's name.
 fn nameless_value(text: &[u8], from: usize, dot: usize) -> Option<Range<usize>> {
     /// More than the quotes and the white space around a colon take.
     const LONGEST_REST: usize = 32;
@@ -309,7 +310,7 @@ fn find_kty(text: &[u8], from: usize) -> Option<usize> {
     found
 }
 
-/// Where an object ends from there on: its brace, or where it is cut.
+/// End of an object from there on: its brace, or the place where it is cut.
 fn find_end(text: &[u8], from: usize) -> Option<usize> {
     let rest = text.get(from..)?;
     let found = search::places_of_either(b'}', b'.', rest).find(|at| {
@@ -327,7 +328,7 @@ fn find_byte(text: &[u8], from: usize, byte: u8) -> Option<usize> {
     found.map(|at| from.saturating_add(at))
 }
 
-/// Skips white space, also such as is written `\n`.
+/// Skips white space, also in the form `\n`.
 fn skip_space(text: &[u8], from: usize) -> usize {
     let mut at = from;
     loop {
@@ -473,7 +474,7 @@ mod tests {
 
     #[test]
     fn hides_keys_of_texts_that_are_cut() {
-        // A line of COPY, a row, a JSON text: cut behind, before the key type.
+        // A line of COPY, a row, a JSON text: the end is cut off, with the key type.
         hides_key(&format!(
             "COPY jwks, line 1: \"https://a\t{{\"k\": \"{KEY}\", \"al...\""
         ));
@@ -492,7 +493,7 @@ mod tests {
         hides_key(&format!(
             "JSON data, line 1: {{\"kty\":\"oct\",\"k\":\"{KEY}"
         ));
-        // In front.
+        // The start is cut off.
         hides_key(&format!(
             "JSON data, line 1: ...ty\":\"oct\",\"k\":\"{KEY}\",x"
         ));
@@ -514,7 +515,7 @@ mod tests {
             hides_key(&format!("JSON data, line 1: ...{name}{KEY}\",\"alg\":x"));
             hides_key(&format!("JSON data, line 1: ...{name}{KEY}\"x"));
         }
-        // In the key's first characters.
+        // The cut is within the key's first characters.
         assert_eq!(
             redacted("(a, {\"k\": \"c2Vj..., null)"),
             "(a, {\"k\": \"****..., null)"

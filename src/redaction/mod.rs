@@ -1,8 +1,9 @@
 //! Finds secrets in a text and puts a placeholder in their place: tokens ([`token`]) and the secret
 //! members of JWKs ([`jwk`]).
 //!
-//! It runs where a panic would end the server (see [`crate::redaction::hooks`]), and on texts of any size and
-//! content. So it cannot panic, allocates nothing, and its work is linear in the text's length.
+//! It runs in places where a panic would end the server (see [`crate::redaction::hooks`]), and on
+//! texts of any size and content. So it cannot panic, allocates nothing, and its work is linear in
+//! the text's length.
 
 pub mod hooks;
 mod jwk;
@@ -12,13 +13,13 @@ use std::ops::Range;
 
 use crate::pg::search;
 
-/// Whether all of a text is there.
+/// Whether a text is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
     /// A statement as the client sent it.
     Whole,
     /// A message, or a text out of one: Postgres cuts rows and lines that it quotes, and writes
-    /// `...` where it does.
+    /// `...` at the cut.
     MayBeCut,
 }
 
@@ -38,7 +39,7 @@ pub fn holds_secret(text: &[u8], extent: Extent) -> bool {
 
 /// Whether a token or a JWK may be in a tree of nodes as Postgres prints it: it breaks lines
 /// anywhere, and prints constants, and bound parameters, as the decimal numbers of their bytes. So
-/// this looks for how each token begins, and for a member that each JWK has, with white space
+/// this looks for the beginning of each token, and for the member of each JWK, with white space
 /// anywhere.
 pub fn may_be_in_tree(tree: &[u8]) -> bool {
     /// `eyJ` and `kty`, as text and as numbers.
@@ -58,8 +59,8 @@ pub fn may_be_in_tree(tree: &[u8]) -> bool {
         })
 }
 
-/// Replaces each token, and each secret member of a JWK, in a text that may be cut. Returns the
-/// length that it has then, which is no greater than before; what follows is left undefined.
+/// Replaces each token, and each secret member of a JWK, in a text that may be cut. Returns its new
+/// length, which is no greater than before; the bytes after it are undefined.
 pub fn redact(text: &mut [u8]) -> usize {
     let length = replace(text, b"<token>", token::find);
     let mut search = jwk::Search::new(Extent::MayBeCut);
@@ -67,7 +68,8 @@ pub fn redact(text: &mut [u8]) -> usize {
     replace(text, b"<secret>", |text, from| search.find(text, from))
 }
 
-/// Replaces what `find` finds from left to right. Moves each byte once, however much is found.
+/// Replaces each find of `find`, from left to right. Moves each byte once, whatever the number of
+/// finds.
 fn replace(
     text: &mut [u8],
     placeholder: &[u8],
@@ -90,7 +92,7 @@ fn replace(
     move_back(text, read..end, written)
 }
 
-/// Moves a part of the text to an earlier place; returns where it ends then.
+/// Moves a part of the text to an earlier place; returns its new end.
 fn move_back(text: &mut [u8], part: Range<usize>, to: usize) -> usize {
     let length = part.len();
     // copy_within panics otherwise.
@@ -200,7 +202,7 @@ mod tests {
         .iter()
         .flat_map(|part| {
             let long = part.repeat(length / part.len());
-            // With what is looked for out of reach at the end, or at once.
+            // Texts with the searched bytes out of reach at the end, or all at once.
             [
                 format!("{long}{{\"kty\":\"oct\"}}"),
                 format!("{{\"kty\":\"oct\"}}{long}"),

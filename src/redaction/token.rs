@@ -1,4 +1,4 @@
-//! Finds what looks like a token.
+//! Finds texts that look like a token.
 
 use std::ops::Range;
 
@@ -11,8 +11,8 @@ use crate::pg::search;
 /// Fewest characters of a token's first part: `{"alg":"x"}` in base64url.
 const SHORTEST_HEADER: usize = 15;
 
-/// The first token in `text` from there on: two base64url texts that begin as JSON objects do, with
-/// a dot in between, and all that follows them.
+/// First token in `text` from `from` on: two base64url texts that begin as JSON objects do, with a
+/// dot in between, and all that follows them.
 pub fn find(text: &[u8], from: usize) -> Option<Range<usize>> {
     let text_from = text.get(from..)?;
     // Most statements have no room for a token. BEGIN and COMMIT end here.
@@ -45,8 +45,8 @@ pub fn find(text: &[u8], from: usize) -> Option<Range<usize>> {
     })
 }
 
-/// Where a token's header begins in a base64url text that ends with it. What stands right before a
-/// token may be base64url too: the end of `--`, of `%20` or of `Bearer_`.
+/// Start of a token's header in a base64url text that ends with it. The text right before a token
+/// may be base64url too: the end of `--`, of `%20` or of `Bearer_`.
 fn find_header(run: &[u8]) -> Option<usize> {
     if begins_header(run) {
         return Some(0);
@@ -58,16 +58,16 @@ fn find_header(run: &[u8]) -> Option<usize> {
     })
 }
 
-/// Whether a base64url text begins a JSON object that has members. (The brace alone is what names such
-/// as `exchange_rates` begin with.)
+/// Whether a base64url text begins a JSON object that has members. (Names such as `exchange_rates`
+/// begin with the brace alone.)
 fn begins_header(text: &[u8]) -> bool {
     begins_as(text, |_, rest| {
         matches!(rest.trim_ascii_start(), [] | [b'"', ..])
     })
 }
 
-/// As [`begins_header`], but stricter, because it is asked at each position of a long name too: what
-/// follows the brace is printable.
+/// As [`begins_header`], but stricter, because it is asked at each position of a long name too: the
+/// characters after the brace are printable.
 fn begins_header_exactly(text: &[u8]) -> bool {
     // `{`, tab or line feed, carriage return, space.
     matches!(text, [b'e' | b'C' | b'D' | b'I', ..])
@@ -79,19 +79,19 @@ fn begins_header_exactly(text: &[u8]) -> bool {
         })
 }
 
-/// Whether a base64url text begins a JSON object. Of a payload no more is asked, because of one that
-/// was spoiled the signature is as secret as before.
+/// Whether a base64url text begins a JSON object. That is enough for a payload: a token with a
+/// damaged payload still has a signature to hide.
 fn begins_object(text: &[u8]) -> bool {
     begins_as(text, |_, _| true)
 }
 
-/// Whether a base64url text begins with a brace, after any white space, and goes on like this. The
-/// closure gets all that was decoded, and what follows the brace.
+/// Whether a base64url text begins with a brace, after any white space, and goes on as `goes_on`
+/// says. The closure gets all decoded bytes, and those after the brace.
 fn begins_as(text: &[u8], goes_on: impl FnOnce(&[u8], &[u8]) -> bool) -> bool {
     /// Whole groups of four characters, and more white space than anybody writes there.
     const LOOKED_AT: usize = 16;
     let end = visit(count_base64url(text.iter().take(LOOKED_AT)));
-    // What was cut short may end within a group. (`{}` is less than one.)
+    // A text that was cut may end within a group. (`{}` is less than one.)
     let end = if end < 4 { end } else { end & !3 };
     let mut buffer = [0; LOOKED_AT];
     let length = text
@@ -106,7 +106,7 @@ fn begins_as(text: &[u8], goes_on: impl FnOnce(&[u8], &[u8]) -> bool) -> bool {
     }
 }
 
-/// How many of the bytes, from the first on, are base64url's.
+/// Number of bytes, from the first on, that are base64url's.
 fn count_base64url<'a>(bytes: impl Iterator<Item = &'a u8>) -> usize {
     bytes.take_while(|byte| is_base64url(**byte)).count()
 }
@@ -140,7 +140,7 @@ mod tests {
         );
         assert_eq!(redacted(&format!("'{}...'", &TOKEN[..30])), "'<token>'");
         assert_eq!(redacted("eyJhbGciOiJFZERTQSJ9.e30.c2ln"), "<token>");
-        // A payload that was spoiled.
+        // A damaged payload.
         assert_eq!(redacted(&TOKEN.replace(".ey", ".eyey")), "<token>");
     }
 
