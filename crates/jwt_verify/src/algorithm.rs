@@ -120,10 +120,11 @@ pub(crate) struct Row {
     pub(crate) check: Check,
 }
 
-/// How long a signature is (RFC 7518 §3.2 to §3.5, RFC 8032 §5.1.6).
+/// Length of a signature (RFC 7518 §3.2 to §3.5, RFC 8032 §5.1.6).
 #[derive(Clone, Copy)]
 pub(crate) enum SignatureLength {
-    /// So many bytes. Of an HMAC that is the hash's length, and the least of a secret's.
+    /// A number of bytes. For an HMAC it is the length of the hash, and the least length of a
+    /// secret.
     Bytes(usize),
     /// As long as the RSA key's modulus.
     OfModulus,

@@ -54,7 +54,7 @@ impl Window {
     }
 }
 
-/// What a rule is about: a claim or a setting of the issuer. One step of `inspect`.
+/// Topic of a rule: a claim or a setting of the issuer. One step of `inspect`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Topic {
     Exp,
@@ -68,7 +68,7 @@ pub(crate) enum Topic {
 }
 
 impl Topic {
-    /// In the order in which `inspect` shows them.
+    /// All topics, in the order in which `inspect` shows them.
     pub(crate) const ALL: [Self; 8] = [
         Self::Exp,
         Self::Nbf,
@@ -182,7 +182,7 @@ impl<'p> Claims<'p> {
     /// The required claims are present, and not null.
     fn check_required(&self, policy: &Policy) -> Result<(), Error> {
         for claim in &policy.required_claims {
-            // Where a rule on the claim requires a type, null is of the wrong type, and that rule
+            // If a rule on the claim requires a type, null is of the wrong type, and that rule
             // reports it.
             let is_there = match self.0.get(claim) {
                 None => false,

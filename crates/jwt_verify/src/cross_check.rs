@@ -28,7 +28,7 @@ pub fn add_key_even_published(keyring: &mut Keyring, issuer: &str, key: Key) -> 
     keyring.add_admitted_key(issuer, key)
 }
 
-/// How many signatures this thread has checked: the expensive part of a verification.
+/// Number of signatures that this thread has checked: the expensive part of a verification.
 pub fn signature_checks() -> usize {
     signature::CHECKS.with(std::cell::Cell::get)
 }

@@ -36,7 +36,7 @@ impl fmt::Display for Part {
 /// The rule that refused a token, with the values needed to find the cause.
 ///
 /// Neither `Display` nor `Debug` shows a token, a signature or a key. Strings that come from the
-/// token are [`Excerpt`]s; times are displayed as dates where they have one.
+/// token are [`Excerpt`]s; times are displayed as dates if they have one.
 ///
 /// Not `non_exhaustive`, on purpose: a caller that gives each error a code has to decide about each
 /// new error.
@@ -58,7 +58,7 @@ pub enum Error {
     NotBase64url(Part),
     /// The header or the payload is not an acceptable JSON object.
     Json {
-        /// Which of the two.
+        /// The header or the payload.
         part: Part,
         /// The error, and the member that has it.
         error: JsonError,
@@ -165,7 +165,7 @@ pub enum Error {
     TooOld {
         /// The claim `iat`.
         iat: NumericDate,
-        /// How long the issuer's tokens are accepted after `iat`.
+        /// Time for which the issuer's tokens are accepted after `iat`.
         max_age: Duration,
         /// The time of the check.
         now: UnixTime,

@@ -19,7 +19,7 @@ use crate::limits::{MAX_JWKS_BYTES, MAX_JWKS_KEYS};
 pub struct JwksEntry {
     /// The place in the `keys` array, from 0; 0 for a lone JWK.
     pub index: usize,
-    /// The entry's `kid`, also where the key itself is not usable.
+    /// The entry's `kid`, even if the key itself is not usable.
     pub kid: Option<String>,
     /// The entry's JSON text, as given.
     pub jwk: String,
@@ -66,7 +66,7 @@ pub enum JwksError {
         /// Whether one of its objects is a shared secret.
         has_secret: bool,
     },
-    /// The object says where the set is (OpenID Connect Discovery 1.0 §3, RFC 8414 §2).
+    /// The object names the URL of the set (OpenID Connect Discovery 1.0 §3, RFC 8414 §2).
     Discovery {
         /// The URL that it says, if that is a text.
         jwks_uri: Option<Excerpt>,
@@ -132,7 +132,7 @@ impl std::error::Error for JwksError {}
 ///
 /// # Errors
 ///
-/// Where the text as a whole is neither a set nor a key, or exceeds its limits.
+/// If the text as a whole is neither a set nor a key, or exceeds its limits.
 pub fn read_jwks(text: &str, algorithms: AlgorithmSet) -> Result<Vec<JwksEntry>, JwksError> {
     if text.len() > MAX_JWKS_BYTES {
         return Err(JwksError::TooLong { bytes: text.len() });

@@ -50,7 +50,7 @@ struct Slot {
 /// The key that a token has to be signed with.
 pub(crate) struct Selected<'k> {
     pub(crate) key: &'k Key,
-    /// When the key itself expires.
+    /// Time at which the key itself expires.
     pub(crate) expires_at: UnixTime,
     /// Before this instant another key might have been chosen: it is when the last of the expired
     /// keys that were passed over expired.
@@ -92,7 +92,7 @@ impl Keyring {
         self.issuers.insert(issuer.into(), issuer_with_no_keys);
     }
 
-    /// Adds a key to an issuer. Returns false, and adds nothing, where the issuer is not known.
+    /// Adds a key to an issuer. Returns false, and adds nothing, if the issuer is not known.
     ///
     /// Tokens can refer to the key only by `kid`, whatever the JWK states. `alg` overrides the
     /// JWK's own; with `None` that one applies. The key can be used before `expires_at`, or for
@@ -158,7 +158,7 @@ impl Keyring {
         self.key_count() == 0
     }
 
-    /// How many keys were added.
+    /// Number of keys that were added.
     pub fn key_count(&self) -> usize {
         self.issuers.values().map(|issuer| issuer.slots.len()).sum()
     }

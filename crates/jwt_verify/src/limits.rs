@@ -53,6 +53,6 @@ pub const RSA_MAX_EXPONENT: u64 = u32::MAX as u64;
 
 /// Most keys that an issuer may have for a token without `kid` to be accepted.
 ///
-/// Such a token is only accepted where exactly one key takes its algorithm, and finding that out
-/// takes a look at every key. An issuer with more keys sets `kid`.
+/// Such a token is only accepted if exactly one key takes its algorithm, and finding that out takes
+/// a look at every key. An issuer with more keys sets `kid`.
 pub const MAX_KEYS_TRIED: usize = 100;

@@ -6,7 +6,7 @@ use crate::time::{UnixTime, WideTime};
 
 /// Seconds since 1970-01-01 00:00:00 UTC, as a token states them: any JSON number.
 ///
-/// Displayed as a date where it lies in the years 1 to 9999, else as the number, in at most 25
+/// Displayed as a date if it lies in the years 1 to 9999, else as the number, in at most 25
 /// characters.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NumericDate(Number);

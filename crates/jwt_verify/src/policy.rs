@@ -21,7 +21,8 @@ pub struct Policy {
     pub required_claims: Vec<String>,
     /// The allowed difference between the issuer's clock and ours.
     pub leeway: Duration,
-    /// How long after `iat` a token is accepted. `None`: no limit. With a limit, `iat` is required.
+    /// Time after `iat` for which a token is accepted. `None`: no limit. With a limit, `iat` is
+    /// required.
     pub max_age: Option<Duration>,
     /// The accepted values of `typ` (RFC 8725 §3.11), in any case and with or without
     /// `application/` (RFC 7515 §4.1.9). An absent `typ` counts as `JWT`. `None`: not compared, but

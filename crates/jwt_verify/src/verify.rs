@@ -62,8 +62,8 @@ pub fn verify(token: &str, keyring: &Keyring, now: UnixTime) -> Result<Verified,
     verify_with(token, |_| keyring, now)
 }
 
-/// As [`verify`], with a keyring that is made, or found, for what the token names. The keyring is
-/// requested once, or not at all where the token's form or header is refused.
+/// As [`verify`], with a keyring that is made, or found, for the names in the token. The keyring is
+/// requested once, or not at all if the token's form or header is refused.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! What a token needs from a keyring.
+//! Issuer and key that a token needs from a keyring.
 
 /// The issuer and the key that a token names; nothing in it is verified.
 ///
@@ -6,12 +6,10 @@
 /// these:
 ///
 /// * the issuer of exactly that name, or its absence;
-/// * where it is absent or the token names none, the issuer `"*"`, or its
-///   absence;
-/// * of whichever of the two there is, the keys of that `kid`; where the token
-///   names none, all its keys, of which more than
-///   [`MAX_KEYS_TRIED`](crate::limits::MAX_KEYS_TRIED) are as good as one more
-///   than that.
+/// * if it is absent or the token names none, the issuer `"*"`, or its absence;
+/// * the keys of that `kid`, of the one of the two issuers that there is; if the
+///   token names no `kid`, all its keys, or one more than
+///   [`MAX_KEYS_TRIED`](crate::limits::MAX_KEYS_TRIED) of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted<'t> {
     /// `iss`.

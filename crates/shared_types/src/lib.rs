@@ -1,7 +1,8 @@
 //! Types that `jwt_verify` and `jwks_rules` share, so that neither needs the other.
 //!
-//! [`UnixTime`] is an instant. [`Excerpt`], [`plain`] and [`cut`] are the three ways in which text that
-//! others wrote gets into a message: each is bounded, and ends in the same three dots where it is cut.
+//! [`UnixTime`] is an instant. [`Excerpt`], [`plain`] and [`cut`] are the three ways in which text
+//! that others wrote gets into a message: each is bounded, and ends in the same three dots if it is
+//! cut.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

@@ -51,7 +51,7 @@ impl UnixTime {
         Self::from_seconds(self.0.div_euclid(MICROS_PER_SECOND))
     }
 
-    /// So long after it; saturates.
+    /// Instant so long after it; saturates.
     pub fn saturating_add(self, length: Duration) -> Self {
         Self::nearest(i128::from(self.0).saturating_add_unsigned(length.as_micros()))
     }
@@ -85,7 +85,7 @@ impl Sub<Duration> for UnixTime {
     }
 }
 
-/// Displays an instant as Unix seconds, with the fraction where it has one.
+/// Displays an instant as Unix seconds, with the fraction if it has one.
 pub struct Seconds(pub UnixTime);
 
 impl fmt::Display for Seconds {

@@ -55,7 +55,7 @@ pub(super) fn mistake(text: &str, error: &Error) -> Option<&'static str> {
     }
 }
 
-/// What programs write for a value that is not there.
+/// Texts that programs write for a missing value.
 const PLACEHOLDERS: [&str; 6] = ["undefined", "null", "None", "nil", "NaN", "[object Object]"];
 
 /// Whether it begins as the base64url of a JSON object does, `{"`.

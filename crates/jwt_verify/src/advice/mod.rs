@@ -47,10 +47,10 @@ const UNITS: &str = "times are in seconds since 1970, not in milliseconds";
 pub(crate) const AUDIENCE: &str = "it is another client's ID token, or was requested for another \
                                    API: request one for this audience";
 
-/// How to correct the mistake behind an error, as a sentence without its full stop.
+/// Correction of the mistake behind an error, as a sentence without its full stop.
 ///
-/// `token` is the text that was refused. Nothing of it is shown, nor what the issuer accepts, for
-/// anybody may send a token.
+/// `token` is the text that was refused. Neither that text nor the issuer's rules are shown,
+/// because anybody may send a token.
 pub fn advice(token: &str, error: &Error, places: &Places) -> Option<String> {
     let Places {
         issuers,
@@ -169,7 +169,7 @@ pub fn advice(token: &str, error: &Error, places: &Places) -> Option<String> {
     }
 }
 
-/// How far a date lies ahead.
+/// Distance of a date in the future.
 fn ahead(date: NumericDate, now: crate::UnixTime) -> Duration {
     date.wide().narrow().abs_diff(now)
 }

@@ -12,7 +12,7 @@ use crate::numeric_date::NumericDate;
 use crate::policy::Policy;
 use crate::time::{Roughly, UnixTime};
 
-/// How many names a list shows.
+/// Maximum number of names in a list.
 const MAX_LISTED: usize = 5;
 
 /// Added to an `exp` that is accepted and more than [`A_CENTURY`](crate::advice::A_CENTURY) away.
@@ -39,7 +39,7 @@ pub(super) fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {
     text
 }
 
-/// The error with its advice, and before that with what is known of the token and the issuer.
+/// The error with its advice, preceded by the known facts about the token and the issuer.
 pub(super) fn of(error: &Error, known: Option<String>, token: &str, places: &Places) -> String {
     let mut detail = error.to_string();
     let mut separator = ": ";
@@ -106,7 +106,7 @@ fn folded(name: &str) -> String {
     name.trim_end_matches('/').to_owned()
 }
 
-/// Whether one is the other with a path behind it, as where an issuer has begun to name the client.
+/// Whether one is the other with a path after it, as if an issuer has begun to name the client.
 fn one_begins_with_the_other(a: &str, b: &str) -> bool {
     let (short, long) = if a.len() < b.len() { (a, b) } else { (b, a) };
     let short = short.trim_end_matches('/');
@@ -166,7 +166,7 @@ pub(super) fn signature(
     of(error, None, "", places)
 }
 
-/// The distance of the date from now; none where it is not written as a date.
+/// The distance of the date from now; none if it is not written as a date.
 fn distance(date: NumericDate, now: UnixTime) -> Option<Roughly> {
     let time = date.calendar()?;
     Some(Roughly(time.abs_diff(now)))

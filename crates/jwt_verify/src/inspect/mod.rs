@@ -31,24 +31,24 @@ pub struct Step {
     pub name: &'static str,
     /// Whether the token passes it.
     pub ok: bool,
-    /// What was found and, where that is a mistake, how to correct it. Strings from the token are
+    /// The finding and, if it is a mistake, its correction. Strings from the token are
     /// [`Excerpt`]s; the token itself, its signature and keys are never shown.
     pub detail: String,
 }
 
 /// Explains, step by step, the verdict of [`verify`](crate::verify()) on a token.
 ///
-/// All steps are ok exactly where `verify` accepts. A failed step does not end the list as long as
+/// All steps are ok exactly if `verify` accepts. A failed step does not end the list as long as
 /// later steps have something to say: after a bad signature the claims are still shown, as
 /// unverified. Bounded like `verify`, except for a walk through the names of the issuers, or of an
-/// issuer's keys, where the token names an unknown one.
+/// issuer's keys, if the token names an unknown one.
 pub fn inspect(token: &str, keyring: &Keyring, now: UnixTime, places: &Places) -> Vec<Step> {
     inspect_with(token, |_| keyring, now, |_| *places)
 }
 
-/// As [`inspect`], with a keyring that is made, or found, for what the token names, as for
-/// [`verify_with`](crate::verify_with()). Further issuers, where the token's issuer is unknown, and
-/// further keys of its issuer, where its key is unknown, are named in the advice and change nothing
+/// As [`inspect`], with a keyring that is made, or found, for the names in the token, as for
+/// [`verify_with`](crate::verify_with()). Further issuers, if the token's issuer is unknown, and
+/// further keys of its issuer, if its key is unknown, are named in the advice and change nothing
 /// else. `places` are those for the source of that keyring's keys; without a keyring, any.
 pub fn inspect_with<K: Deref<Target = Keyring>>(
     token: &str,
@@ -304,7 +304,7 @@ impl Inspection<'_> {
         }
     }
 
-    /// What the token has on a topic whose rules it keeps.
+    /// Value of the token for a topic whose rules it keeps.
     fn describe(&self, topic: Topic, policy: &Policy) -> String {
         let date = |name| match self.claims.date(name).ok().flatten() {
             Some(date) => describe_date(date, self.now),

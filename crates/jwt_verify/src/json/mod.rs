@@ -38,10 +38,10 @@ pub enum JsonFault {
     NumberOutOfRange,
 }
 
-/// Why a text is not an acceptable JSON object, and where.
+/// Reason why a text is not an acceptable JSON object, and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JsonError {
-    /// What is wrong.
+    /// The fault.
     pub fault: JsonFault,
     /// The member at the top in whose value it was found, if in one.
     pub member: Option<Excerpt>,
@@ -83,7 +83,7 @@ pub(crate) enum Value<'a> {
     Signed(i64),
     Float(f64),
     String(Cow<'a, str>),
-    /// An array that contains only strings, where the reader asked for its items.
+    /// An array that contains only strings, if the reader asked for its items.
     Strings(Vec<Cow<'a, str>>),
     Array,
     Object,

@@ -1,4 +1,4 @@
-//! Visitors for serde_json: they check everything, and keep what the rules need.
+//! Visitors for serde_json: they check everything, and keep the values that the rules need.
 
 use std::borrow::Cow;
 use std::fmt;

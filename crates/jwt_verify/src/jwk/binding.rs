@@ -11,7 +11,7 @@ use crate::json::Object;
 /// The place of a tenant in a template.
 const TENANT: &str = "{tenantid}";
 
-/// How the names of a tenant begin in each of Microsoft's clouds: in tokens of version 2.0, and in
+/// Beginning of a tenant's name in each of Microsoft's clouds: in tokens of version 2.0, and in
 /// those of version 1.0. Keys state the former, and sign both (Microsoft.IdentityModel.Validators,
 /// AadTokenValidationParametersExtension).
 const CLOUDS: [(&str, &str); 3] = [

@@ -106,7 +106,7 @@ pub enum KeyError {
     },
     /// The private half of the key, or the shared secret, is published.
     Published {
-        /// Where.
+        /// Place of its publication.
         source: &'static str,
     },
     /// Another usable key of the set has the same `kid` and type (RFC 7517 §4.5).

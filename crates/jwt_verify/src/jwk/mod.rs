@@ -23,8 +23,8 @@ pub(crate) use binding::Binding;
 pub use error::KeyError;
 use shared_types::Excerpt;
 
-/// An admitted key: on its curve, strong enough, not private, and parsed once
-/// into what the signature check wants.
+/// An admitted key: on its curve, strong enough, not private, and parsed once into the form that
+/// the signature check needs.
 ///
 /// `Debug` shows the names on the key, never the key.
 #[derive(Clone)]
@@ -58,11 +58,11 @@ pub(crate) enum Material {
 }
 
 impl Key {
-    /// Reads one JWK and admits it, or says why not.
+    /// Reads one JWK and admits it, or returns the reason why not.
     ///
-    /// `algorithms` are those of the key's issuer: an `oct` key is admitted
-    /// only where they have an HMAC algorithm that the key takes. An asymmetric
-    /// key is admitted whether or not they have one for it.
+    /// `algorithms` are those of the key's issuer: an `oct` key is admitted only if they have an
+    /// HMAC algorithm that the key takes. An asymmetric key is admitted whether or not they have
+    /// one for it.
     ///
     /// # Errors
     ///
@@ -83,7 +83,7 @@ impl Key {
     ///
     /// # Errors
     ///
-    /// As [`Key::from_jwk`]; also where `alg` is none that the key takes.
+    /// As [`Key::from_jwk`]; also if the key does not take `alg`.
     pub fn from_jwk_with_alg(
         jwk: &str,
         alg: &str,
@@ -177,7 +177,7 @@ impl Key {
         self.takes
     }
 
-    /// The issuer whose tokens alone the key may sign, where the JWK states one.
+    /// The only issuer whose tokens the key may sign, if the JWK states one.
     pub(crate) fn binding(&self) -> Option<&Binding> {
         self.binding.as_ref()
     }
@@ -209,7 +209,7 @@ impl Material {
         }
     }
 
-    /// How long signatures with this key are, in bytes; `None` where the algorithm is for others.
+    /// Length of signatures with this key, in bytes; `None` if the key does not take the algorithm.
     pub(crate) fn signature_length(&self, alg: Algorithm) -> Option<usize> {
         let row = alg.row();
         match (row.signature, self) {
@@ -236,7 +236,7 @@ impl Material {
         }
     }
 
-    /// What a key takes that states `alg`, or nothing.
+    /// Algorithms of a key that states `alg`, or none.
     fn takes(&self, alg: Option<&str>) -> Result<AlgorithmSet, KeyError> {
         let by_type = match self {
             // A secret must be at least as long as the hash (RFC 7518 §3.2).
@@ -285,8 +285,8 @@ pub(crate) fn is_secret(jwk: &str) -> bool {
     })
 }
 
-/// Members that only a private key has (RFC 7518 §6.2.2 and §6.3.2, RFC 8037
-/// §2, and `priv` of post-quantum keys); `k` is one where `kty` is not `oct`.
+/// Members that only a private key has (RFC 7518 §6.2.2 and §6.3.2, RFC 8037 §2, and `priv` of
+/// post-quantum keys); `k` is one if `kty` is not `oct`.
 const PRIVATE_MEMBERS: [&str; 9] = ["d", "p", "q", "dp", "dq", "qi", "oth", "priv", "k"];
 
 fn refuse_private_members(jwk: &Object<'_>, kty: Option<&str>) -> Result<(), KeyError> {
@@ -368,8 +368,8 @@ fn thumbprint(members: &ThumbprintMembers) -> Box<str> {
     base64url::encode(sha256(json.as_bytes()).as_ref()).into()
 }
 
-/// By the stack that checks signatures, which knows already what instructions the processor has. To ask
-/// again takes 15 µs in a virtual machine, whose host answers.
+/// SHA-256 by the stack that checks signatures, which already knows the processor's instructions.
+/// Asking again takes 15 µs in a virtual machine, whose host answers.
 fn sha256(bytes: &[u8]) -> impl AsRef<[u8]> + use<> {
     #[cfg(feature = "aws_lc_rs")]
     return aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);

@@ -31,7 +31,7 @@ pub(super) fn admit(jwk: &Object<'_>) -> Result<(Material, ThumbprintMembers), K
     if !in_range || is_even(&e_bytes) {
         return Err(KeyError::Exponent);
     }
-    // Checks again what was just checked; the errors of this check would be less clear.
+    // Repeats the checks above; its errors would be less clear.
     let key =
         RsaPublicKey::new_with_max_size(n, e, RSA_MAX_BITS).map_err(|_| KeyError::Exponent)?;
     debug_assert_eq!(key.n().bits(), bits);

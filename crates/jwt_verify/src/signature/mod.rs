@@ -26,11 +26,11 @@ pub(crate) struct Signature<'t> {
 
 #[cfg(any(test, feature = "cross_check"))]
 thread_local! {
-    /// How many signatures this thread has checked.
+    /// Number of signatures that this thread has checked.
     pub(crate) static CHECKS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// Whether `signature` is the key's over `message`. Also false where the key does not take `alg`.
+/// Whether `signature` is the key's over `message`. Also false if the key does not take `alg`.
 pub(crate) fn is_valid(
     key: &Key,
     alg: Algorithm,
