@@ -7,8 +7,8 @@ import threading
 import time
 
 from . import ed25519
-from .endpoint import Answer, Authority, keys
-from .pg import Cluster, PgError
+from .endpoint import Answer, Authority, Endpoint, keys
+from .pg import Cluster
 
 WHO = "SELECT auth.user_id()"
 AUDIENCE = "app"
@@ -72,10 +72,18 @@ class FetchingCluster(Cluster):
         with open(f"{self.dir}/data/postgresql.conf", "a") as conf:
             conf.write("".join(f"{name} = '{value}'\n" for name, value in settings.items()))
 
-    def control(self, action, *options):
-        """pg_ctl's actions: start, stop, restart, promote."""
-        more = ["-l", f"{self.dir}/log"] if action in ("start", "restart") else []
-        self.as_pg("pg_ctl", action, "--silent", "-D", f"{self.dir}/data", *more, *options)
+
+@contextlib.contextmanager
+def fetching(checks, name, environ=None, **settings):
+    """A cluster and the one endpoint that it may ask. At the end no process may have crashed."""
+    with (
+        folder() as place,
+        FetchingCluster(name, place, environ=environ, **settings) as cluster,
+        Endpoint(cluster.authority) as endpoint,
+    ):
+        cluster.allow(endpoint.host)
+        yield cluster, endpoint
+        checks.equal("no crash", cluster.crashes(), [])
 
 
 def until(condition, what, seconds=30):
@@ -150,11 +158,7 @@ class Issuer:
 
     def error(self, session, key, **claims):
         """The whole error of it."""
-        try:
-            session.execute("SELECT auth.jwt_session_init($1)", self.token(key, **claims))
-        except PgError as error:
-            return error
-        return None
+        return session.error("SELECT auth.jwt_session_init($1)", self.token(key, **claims))
 
 
 class Stalled:

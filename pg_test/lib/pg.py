@@ -2,10 +2,12 @@
 message by message, clients that die; and clusters of a test's own. Needs nothing but Python."""
 
 import os
+import re
 import socket
 import struct
 import subprocess
 import sys
+import time
 
 # The folder pg_test, also where lib/ is found by a symbolic link.
 HERE = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
@@ -19,6 +21,7 @@ class PgError(Exception):
     def __init__(self, fields):
         super().__init__(f"{fields['C']} {fields['M']}" + (f" ({fields['D']})" if "D" in fields else ""))
         self.code, self.fields, self.rows = fields["C"], fields, []
+        self.message, self.detail, self.hint = (fields.get(letter, "") for letter in "MDH")
 
 
 class Session:
@@ -28,7 +31,7 @@ class Session:
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.connect(f"{host or os.environ['PGHOST']}/.s.PGSQL.{port}")
         self.stream = self.socket.makefile("rb")
-        self.notices = []
+        self.said = []
         self.tag = self.backend = None
         start = {"user": user, "database": dbname, "client_encoding": "UTF8", **options}
         body = b"".join(text.encode() + b"\0" for pair in start.items() for text in pair)
@@ -94,12 +97,27 @@ class Session:
         rows = self.execute(sql, *params) if params else self.query(sql)
         return rows[0][0] if rows else None
 
-    def code(self, sql, *params):
-        """The SQLSTATE of its error, or None."""
+    def error(self, *statement):
+        """The error of a statement and its parameters, or None; without any, of what was sent before."""
         try:
-            self.value(sql, *params)
+            self.value(*statement) if statement else self.receive()
         except PgError as error:
-            return error.code
+            return error
+        return None
+
+    def code(self, *statement):
+        """The SQLSTATE of its error, or None."""
+        error = self.error(*statement)
+        return error and error.code
+
+    def notices(self, severity=None):
+        """What the server said since the last call, warnings too, as PgError has its fields; of one severity if
+        given."""
+        said, self.said = self.said, []
+        return [fields for fields in said if severity in (None, fields["S"])]
+
+    def warnings(self):
+        return self.notices("WARNING")
 
     def close(self):
         self.send(self._message("X"))
@@ -123,7 +141,7 @@ class Session:
             elif letter in b"EN":
                 fields = {part[:1].decode(): part[1:].decode(errors="replace") for part in body.split(b"\0") if part}
                 if letter == b"N":
-                    self.notices.append(fields)
+                    self.said.append(fields)
                 else:
                     error = error or PgError(fields)
                     if fields["S"] in ("FATAL", "PANIC"):
@@ -218,6 +236,15 @@ class Cluster:
         with open(f"{self.dir}/log", errors="replace") as file:
             return file.read()
 
+    def crashes(self):
+        """What the log says of processes that ended as none should."""
+        return re.findall("terminated by signal|PANIC:|TRAP:|panicked", self.log())
+
+    def control(self, action, *options):
+        """pg_ctl's actions: start, stop, restart, promote."""
+        more = ["-l", f"{self.dir}/log"] if action in ("start", "restart") else []
+        self.as_pg("pg_ctl", action, "--silent", "-D", f"{self.dir}/data", *more, *options)
+
 
 class SharedCluster(Cluster):
     """The cluster that pg_test/run started."""
@@ -259,7 +286,7 @@ class Checks:
     """Counts what was checked. `done` prints the one line of a test that passed."""
 
     def __init__(self):
-        self.passed, self.failed = 0, []
+        self.passed, self.failed, self.times = 0, [], []
 
     def equal(self, what, got, wanted):
         if got == wanted:
@@ -279,9 +306,34 @@ class Checks:
     def skip_all(self, reason):
         """Ends a test that ran nothing: it counts as skipped and not as passed."""
         self.skip(reason)
-        sys.exit(77)
+        sys.exit(SKIPPED)
+
+    def run(self, parts, *arguments):
+        """Calls each part, a function or method, with these arguments. In place of an argument that is a function, a
+        part gets what this makes of the part's name: `cluster.create_db` makes each a database of its own."""
+        for part in parts:
+            name, failed, begun = part.__name__, len(self.failed), time.monotonic()
+            try:
+                part(*(argument(name) if callable(argument) else argument for argument in arguments))
+            except BaseException as error:
+                print(f"FAILED: part {name} was ended by {type(error).__name__}", file=sys.stderr)
+                raise
+            if len(self.failed) > failed:
+                print(f"FAILED: part {name}: {len(self.failed) - failed} checks", file=sys.stderr)
+            self.times.append((name, time.monotonic() - begun))
 
     def done(self, line):
         if self.failed:
             sys.exit(f"{len(self.failed)} of {self.passed + len(self.failed)} checks failed")
         print(f"        {line} ({self.passed} checks)")
+        # As of the tests, only of parts that take long.
+        if long := [f"{name} {seconds:.0f} s" for name, seconds in self.times if seconds >= 5]:
+            print(f"        longest parts: {', '.join(long)}")
+
+
+def run(line, parts, *arguments):
+    """A whole test: calls its parts with Checks and the arguments, as Checks.run does, and prints the line if all
+    passed."""
+    checks = Checks()
+    checks.run(parts, checks, *arguments)
+    checks.done(line)

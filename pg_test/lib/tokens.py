@@ -39,16 +39,44 @@ def jwks(*keys):
     return json.dumps({"keys": [jwk(key) for key in keys]})
 
 
-def sign(signed, key=0):
-    return signed + "." + base64url(hmac.digest(secret(key), signed.encode(), "sha256"))
+class Secret:
+    """A shared secret, which signs as the asymmetric keys of ed25519.py and signer.py do. `secret` is bytes, or the
+    number of one of the issuer's keys."""
+
+    alg = "HS256"
+
+    def __init__(self, key):
+        self.kid, self.secret = (f"k{key}", secret(key)) if isinstance(key, int) else (None, key)
+
+    def sign(self, message):
+        return hmac.digest(self.secret, message, "sha256")
 
 
-def token(sub, seconds=3600, key=0, space="", **claims):
-    """`seconds` counts from now, to the microsecond; other claims may be added. `space` is
-    written before both JSON texts."""
-    header = {"alg": "HS256", "kid": f"k{key}"}
+def encode(part):
+    """A part of a token: a text as it is, or what becomes JSON."""
+    return base64url((part if isinstance(part, str) else json.dumps(part, ensure_ascii=False)).encode())
+
+
+def signed(header, payload, key=0):
+    """A token of this header and payload; `key` has a method `sign`, or is a number as Secret takes it."""
+    data = f"{encode(header)}.{encode(payload)}"
+    return sign(data, key)
+
+
+def sign(data, key=0):
+    """Header and payload, encoded, with their signature."""
+    return f"{data}.{base64url((Secret(key) if isinstance(key, int) else key).sign(data.encode()))}"
+
+
+def token(sub, seconds=3600, key=0, space="", header=None, **claims):
+    """`seconds` counts from now, to the microsecond; other claims and members of the header may be added. None in
+    the header leaves a member out. `space` is written before both JSON texts. `key` is as of `signed`, with `alg`
+    and `kid`."""
+    key = Secret(key) if isinstance(key, int) else key
+    header = {"alg": key.alg, "kid": key.kid, **(header or {})}
+    header = {name: value for name, value in header.items() if value is not None}
     payload = {"iss": ISSUER, "sub": sub, "exp": time.time() + seconds, **claims}
-    return sign(".".join(base64url((space + json.dumps(part)).encode()) for part in (header, payload)), key)
+    return signed(*(space + json.dumps(part, ensure_ascii=False) for part in (header, payload)), key)
 
 
 def setup(*keys):

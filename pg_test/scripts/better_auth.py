@@ -90,7 +90,7 @@ class Site:
     def announce(self):
         """Has the extension hear of changes at once, as the NOTICE says."""
         hint = next(
-            notice["H"] for notice in reversed(self.owner.notices) if "changes announced" in notice.get("H", "")
+            notice["H"] for notice in reversed(self.owner.notices()) if "changes announced" in notice.get("H", "")
         )
         grant, triggers = re.fullmatch(
             r"To have changes announced, run, as the owner of the extension: (.*) then "
@@ -506,24 +506,24 @@ class Client(threading.Thread):
             self.wrong.append(f"{better_auth.decode(token)}: {got} instead of {wanted}")
 
 
-def main():
-    checks = Checks()
-    installation = better_auth.install(checks)
-    with Cluster("better_auth", max_connections=200) as cluster:
-        cluster.session("postgres", "postgres").query("CREATE ROLE app LOGIN")
-        test = Test(cluster, installation, checks)
-        test.adapters()
-        test.algorithms()
-        test.withdrawal()
-        test.expiry()
-        test.rotation()
-        test.others()
-        test.claims()
-        test.published()
-        test.turned_on()
-        test.variants()
-        test.recreated()
-    checks.done("Better Auth's tokens, of either adapter, while keys come and go")
-
-
-main()
+checks = Checks()
+installation = better_auth.install(checks)
+with Cluster("better_auth", max_connections=200) as cluster:
+    cluster.session("postgres", "postgres").query("CREATE ROLE app LOGIN")
+    test = Test(cluster, installation, checks)
+    checks.run(
+        (
+            test.adapters,
+            test.algorithms,
+            test.withdrawal,
+            test.expiry,
+            test.rotation,
+            test.others,
+            test.claims,
+            test.published,
+            test.turned_on,
+            test.variants,
+            test.recreated,
+        )
+    )
+checks.done("Better Auth's tokens, of either adapter, while keys come and go")

@@ -8,7 +8,7 @@ import os
 import shutil
 
 from lib import tokens
-from lib.pg import HERE, Checks, Cluster, shell
+from lib.pg import HERE, Cluster, run, shell
 
 WHO = "SELECT auth.user_id()"
 ORGANIZATION = {"id": "0b9d8c3e-6f0a-4f5e-9a51-3a1f6d0c7a11"}
@@ -146,14 +146,12 @@ def updated(checks, cluster, db):
     reads("disabled", "28J03")
 
 
-def main():
-    checks = Checks()
-    with Cluster("contract") as cluster:
-        db = cluster.create_db("test")
-        cluster.session(db, "owner_role").query(tokens.setup(0, 1))
-        frozen(checks, cluster, db)
-        updated(checks, cluster, db)
-    checks.done("the library serves the first version's SQL, and an update passes under those at work")
-
-
-main()
+with Cluster("contract") as cluster:
+    db = cluster.create_db("test")
+    cluster.session(db, "owner_role").query(tokens.setup(0, 1))
+    run(
+        "the library serves the first version's SQL, and an update passes under those at work",
+        (frozen, updated),
+        cluster,
+        db,
+    )

@@ -7,8 +7,8 @@ import json
 import re
 
 from lib import ed25519
-from lib.endpoint import Answer, Endpoint, http_date, keys
-from lib.following import WHO, FetchingCluster, Issuer, folder, until
+from lib.endpoint import Answer, http_date, keys
+from lib.following import WHO, Issuer, fetching, until
 from lib.pg import Checks
 
 ATTEMPT = "outcome, failures, extract(epoch FROM next_attempt - last_attempt) BETWEEN 8 AND 20"
@@ -321,32 +321,21 @@ def deleted_meanwhile(checks, cluster, db, endpoint):
         checks.equal(f"{state}: no error", re.findall("violates foreign key.*", cluster.log()), [])
 
 
-def main():
-    checks = Checks()
-    with (
-        folder() as place,
-        FetchingCluster("endpoint_attacks", place) as cluster,
-        Endpoint(cluster.authority) as endpoint,
-    ):
-        cluster.allow(endpoint.host)
-        for part in (
-            ended_by_hand,
-            refused_by_the_tables,
-            locked_tables,
-            long_leases,
-            odd_keys,
-            other_encodings,
-            moved_keys,
-            clock_set_back,
-            asked_to_wait,
-            edited_state,
-            deleted_meanwhile,
-        ):
-            part(checks, cluster, cluster.create_db(f"test_{part.__name__}"), endpoint)
-        log = cluster.log()
-        checks.equal("no process failed", re.findall("pg_auth_jwt fetch.*exited with exit code.*", log), [])
-        checks.equal("no crash", re.findall("terminated by signal|PANIC:|TRAP:|panicked", log), [])
-    checks.done("keys neither come back, nor count too long, nor fail to arrive in silence")
-
-
-main()
+checks = Checks()
+with fetching(checks, "endpoint_attacks") as (cluster, endpoint):
+    parts = (
+        ended_by_hand,
+        refused_by_the_tables,
+        locked_tables,
+        long_leases,
+        odd_keys,
+        other_encodings,
+        moved_keys,
+        clock_set_back,
+        asked_to_wait,
+        edited_state,
+        deleted_meanwhile,
+    )
+    checks.run(parts, checks, cluster, cluster.create_db, endpoint)
+    checks.equal("no process failed", re.findall("pg_auth_jwt fetch.*exited with exit code.*", cluster.log()), [])
+checks.done("keys neither come back, nor count too long, nor fail to arrive in silence")

@@ -94,7 +94,7 @@ class Gate:
         with self.cluster.session(self.db, role) as session:
             session.query("BEGIN")
             session.execute("SELECT auth.follow_url('https://warned.test.example', $1, '{app}')", url)
-            return next((notice for notice in session.notices if notice["C"] == "01000"), None)
+            return next((notice for notice in session.notices() if notice["C"] == "01000"), None)
 
     def script(self, text):
         """A file for psql."""
@@ -559,26 +559,21 @@ def edited_rows(gate):
         )
 
 
-def main():
-    checks = Checks()
-    with folder() as place, Sink() as proxy:
-        names = Names(f"{place}/names")
-        proxies = dict.fromkeys(
-            ("http_proxy", "https_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"), f"http://127.0.0.1:{proxy.port}"
-        )
-        authorities = {"SSL_CERT_FILE": "/dev/null", "SSL_CERT_DIR": "/nonexistent"}
-        with (
-            FetchingCluster("endpoint_gate", place, environ={**names.environ, **proxies, **authorities}) as cluster,
-            Endpoint(
-                cluster.authority, names=("localhost", "127.0.0.1", "*.test.example", "a.issuer.test.example")
-            ) as endpoint,
-        ):
-            gate = Gate(checks, cluster, cluster.create_db("test"), endpoint, names)
-            for part in (off, spellings, listings, lies, hints, edited_rows):
-                part(gate)
-            checks.equal("the proxies of the environment", proxy.connections, 0)
-            checks.equal("no crash", re.findall("terminated by signal|PANIC:|TRAP:|panicked", cluster.log()), [])
-    checks.done("nothing is called but what the superuser has listed")
-
-
-main()
+checks = Checks()
+with folder() as place, Sink() as proxy:
+    names = Names(f"{place}/names")
+    proxies = dict.fromkeys(
+        ("http_proxy", "https_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"), f"http://127.0.0.1:{proxy.port}"
+    )
+    authorities = {"SSL_CERT_FILE": "/dev/null", "SSL_CERT_DIR": "/nonexistent"}
+    with (
+        FetchingCluster("endpoint_gate", place, environ={**names.environ, **proxies, **authorities}) as cluster,
+        Endpoint(
+            cluster.authority, names=("localhost", "127.0.0.1", "*.test.example", "a.issuer.test.example")
+        ) as endpoint,
+    ):
+        gate = Gate(checks, cluster, cluster.create_db("test"), endpoint, names)
+        checks.run((off, spellings, listings, lies, hints, edited_rows), gate)
+        checks.equal("the proxies of the environment", proxy.connections, 0)
+        checks.equal("no crash", cluster.crashes(), [])
+checks.done("nothing is called but what the superuser has listed")

@@ -3,11 +3,10 @@
 after a withdrawal by hand, beside an issuer's other sources."""
 
 import json
-import re
 
 from lib import ed25519, tokens
-from lib.endpoint import Answer, Endpoint, http_date, keys
-from lib.following import WHO, FetchingCluster, Issuer, folder, until
+from lib.endpoint import Answer, http_date, keys
+from lib.following import WHO, Issuer, fetching, until
 from lib.pg import Checks, PgError
 
 
@@ -241,13 +240,12 @@ def written_by_hand(checks, cluster, db, endpoint):
     for what, write in writes.items():
         for state in ("enabled", "not enabled"):
             owner.query(f"UPDATE auth.issuers SET enabled = {state == 'enabled'}")
-            try:
-                owner.query(write)
-                checks.true(f"{what} is refused", False)
-            except PgError as error:
+            error = owner.error(write)
+            checks.true(f"{what} is refused", error)
+            if error:
                 checks.equal(
                     f"{what}, {state}",
-                    [error.code, "fetched from a URL" in error.fields["M"], "auth.unfollow" in error.fields["H"]],
+                    [error.code, "fetched from a URL" in error.message, "auth.unfollow" in error.hint],
                     ["55000", True, True],
                 )
     owner.query("UPDATE auth.issuers SET enabled = true")
@@ -310,9 +308,9 @@ def one_source(checks, cluster, db, endpoint):
     )
     checks.equal("auth.init again", owner.value(init), "1")
     owner.query(f"DELETE FROM auth.issuers WHERE issuer = '{issuer.name}'")
-    owner.notices.clear()
+    owner.notices()
     owner.query(f"SELECT auth.follow_url('{issuer.name}', '{issuer.url}')")
-    checks.true("no audience: a NOTICE", any("audience" in notice["M"] for notice in owner.notices))
+    checks.true("no audience: a NOTICE", any("audience" in notice["M"] for notice in owner.notices()))
     all_of_them = dict(owner.query("SELECT issuer, outcome FROM auth.refresh()"))
     checks.equal("auth.refresh() of all", all_of_them.get(issuer.name), "changed")
     checks.true(
@@ -325,14 +323,8 @@ def one_source(checks, cluster, db, endpoint):
             checks.equal(f"{table} by a user", user.code(f"TABLE auth.{table}"), "42501")
 
 
-def main():
-    checks = Checks()
-    with folder() as place, FetchingCluster("endpoint_keys", place) as cluster, Endpoint(cluster.authority) as endpoint:
-        cluster.allow(endpoint.host)
-        for part in (older_answers, ends_of_trust, withdrawn_keys, written_by_hand, one_source):
-            part(checks, cluster, cluster.create_db(f"test_{part.__name__}"), endpoint)
-        checks.equal("no crash", re.findall("terminated by signal|PANIC:|TRAP:|panicked", cluster.log()), [])
-    checks.done("fetched keys count as long as they may")
-
-
-main()
+checks = Checks()
+with fetching(checks, "endpoint_keys") as (cluster, endpoint):
+    parts = (older_answers, ends_of_trust, withdrawn_keys, written_by_hand, one_source)
+    checks.run(parts, checks, cluster, cluster.create_db, endpoint)
+checks.done("fetched keys count as long as they may")

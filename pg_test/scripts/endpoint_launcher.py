@@ -2,11 +2,10 @@
 """The launcher starts few processes, whatever is due: an issuer for which no fetch can be claimed
 is tried rarely, and does not keep the others of its database waiting."""
 
-import re
 import time
 
-from lib.endpoint import Endpoint, keys
-from lib.following import FetchingCluster, Issuer, folder, until
+from lib.endpoint import keys
+from lib.following import Issuer, fetching, until
 from lib.pg import Checks
 
 # The launcher's line for each process that it starts.
@@ -103,23 +102,12 @@ def is_no_endpoint(checks, cluster, db, owner, good):
     owner.query("DELETE FROM auth.issuers WHERE issuer LIKE 'https://bad%'")
 
 
-def main():
-    checks = Checks()
-    settings = {"shared_preload_libraries": "pg_auth_jwt", "log_min_messages": "debug1"}
-    with (
-        folder() as place,
-        FetchingCluster("endpoint_launcher", place, **settings) as cluster,
-        Endpoint(cluster.authority) as endpoint,
-    ):
-        cluster.allow(endpoint.host)
-        db = cluster.create_db("test")
-        owner = cluster.session(db, "owner_role")
-        good = Issuer(owner, endpoint, "good", keys(1))
-        checks.true("the first fetch, by the launcher", endpoint.wait(good.path))
-        for part in (is_no_endpoint, cannot_be_claimed):
-            part(checks, cluster, db, owner, good)
-        checks.equal("no crash", re.findall("terminated by signal|PANIC:|TRAP:|panicked", cluster.log()), [])
-    checks.done("what is due and cannot be fetched keeps nothing waiting")
-
-
-main()
+checks = Checks()
+settings = {"shared_preload_libraries": "pg_auth_jwt", "log_min_messages": "debug1"}
+with fetching(checks, "endpoint_launcher", **settings) as (cluster, endpoint):
+    db = cluster.create_db("test")
+    owner = cluster.session(db, "owner_role")
+    good = Issuer(owner, endpoint, "good", keys(1))
+    checks.true("the first fetch, by the launcher", endpoint.wait(good.path))
+    checks.run((is_no_endpoint, cannot_be_claimed), checks, cluster, db, owner, good)
+checks.done("what is due and cannot be fetched keeps nothing waiting")

@@ -7,8 +7,8 @@ import json
 import threading
 import time
 
-from lib.endpoint import Answer, Endpoint, Held, keys
-from lib.following import FetchingCluster, Issuer, Stalled, folder, until
+from lib.endpoint import Answer, Held, keys
+from lib.following import Issuer, Stalled, fetching, until
 from lib.pg import Checks
 
 # Processes that fetch at once: of one database, and of the server.
@@ -239,27 +239,17 @@ def due_is_tried_again(checks, cluster, db, endpoint):
     checks.true(f"two at most: {watch.most}", watch.most <= AT_ONCE)
 
 
-def main():
-    checks = Checks()
-    with (
-        folder() as place,
-        FetchingCluster("endpoint_starts", place) as cluster,
-        Endpoint(cluster.authority) as endpoint,
-    ):
-        cluster.allow(endpoint.host)
-        db = cluster.create_db("test")
-        for part in (
-            releases_the_lock,
-            says_what_is_true,
-            key_of_another_type,
-            two_at_once,
-            waits_for_its_turn,
-            leaves_a_place,
-            next_place_is_for_others,
-            due_is_tried_again,
-        ):
-            part(checks, cluster, db, endpoint)
-    checks.done("few processes are started to fetch keys")
-
-
-main()
+checks = Checks()
+with fetching(checks, "endpoint_starts") as (cluster, endpoint):
+    parts = (
+        releases_the_lock,
+        says_what_is_true,
+        key_of_another_type,
+        two_at_once,
+        waits_for_its_turn,
+        leaves_a_place,
+        next_place_is_for_others,
+        due_is_tried_again,
+    )
+    checks.run(parts, checks, cluster, cluster.create_db("test"), endpoint)
+checks.done("few processes are started to fetch keys")

@@ -17,6 +17,7 @@ import tempfile
 from lib import better_auth, packages, tokens
 from lib.better_auth import decode
 from lib.pg import HERE, ROOT, Checks, PgError, Session, shell
+from lib.tokens import encode
 
 APP = f"{ROOT}/examples/better-auth"
 NAME = "test_example"
@@ -167,10 +168,6 @@ class User:
 def bodies(answer):
     status, notes = answer
     return [note["body"] for note in notes] if status == 200 else answer
-
-
-def encode(part):
-    return tokens.base64url(json.dumps(part).encode())
 
 
 class Test:
@@ -563,28 +560,26 @@ class Test:
         self.true("refusals in the log", "401 28J04" in logs and "503 28J03" in logs and "403 42501" in logs)
 
 
-def main():
-    checks = Checks()
-    folder, node = packages.from_npm(checks, "browser", "browser")
-    chromium = shutil.which("chromium")
-    if not chromium:
-        raise SystemExit("needs Chromium: scripts/setup pg15 test")
-    with Application(checks) as app:
-        test = Test(app, checks)
-        test.headers()
-        test.notes()
-        test.input()
-        test.refused()
-        test.other_tenants()
-        test.other_sites()
-        test.roles()
-        test.at_once()
-        test.rotation()
-        test.page(folder, node, chromium)
-        test.quotes()
-        test.migrations()
-        test.logs()
-    checks.done("examples/better-auth: two users and an attacker, by HTTP, by SQL and in Chromium")
-
-
-main()
+checks = Checks()
+folder, node = packages.from_npm(checks, "browser", "browser")
+chromium = shutil.which("chromium")
+if not chromium:
+    raise SystemExit("needs Chromium: scripts/setup pg15 test")
+with Application(checks) as app:
+    test = Test(app, checks)
+    checks.run(
+        (
+            test.headers,
+            test.notes,
+            test.input,
+            test.refused,
+            test.other_tenants,
+            test.other_sites,
+            test.roles,
+            test.at_once,
+            test.rotation,
+        )
+    )
+    checks.run((test.page,), folder, node, chromium)
+    checks.run((test.quotes, test.migrations, test.logs))
+checks.done("examples/better-auth: two users and an attacker, by HTTP, by SQL and in Chromium")

@@ -20,6 +20,14 @@ BEGIN
 END $$"""
 
 
+SCHEMA = """
+CREATE TABLE things AS SELECT 'u' || n % 3 AS owner FROM generate_series(1, 9) n;
+ALTER TABLE things ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON things TO authenticated USING (owner = auth.user_id());
+GRANT SELECT ON things TO authenticated;
+"""
+
+
 def init(session, sub="u1", **options):
     session.execute("SELECT auth.jwt_session_init($1)", tokens.token(sub, **options))
     return session
@@ -39,10 +47,8 @@ def cancelled(checks, cluster, db):
         s.begin_query(LOOP)
         time.sleep(delay)
         root.query(f"SELECT pg_cancel_backend({s.backend})")
-        try:
-            s.receive()
-        except PgError as error:
-            checks.equal("cancelled", error.code, "57014")
+        # The query may have ended before.
+        checks.true("cancelled", s.code() in (None, "57014"))
         checks.equal("after the cancel", s.value(WHO), "u1")
     s.query("SET statement_timeout = 50")
     for _ in range(5):
@@ -169,11 +175,7 @@ def dropped(checks, cluster, db):
             time.sleep(0.02)
         owner.query(ending)
         for session in waiting:
-            try:
-                code = session.receive() and None
-            except PgError as error:
-                code = error.code
-            checks.equal(f"waiting for DROP EXTENSION, {ending}", code, after)
+            checks.equal(f"waiting for DROP EXTENSION, {ending}", session.code(), after)
         owner.query(
             "" if ending == "ROLLBACK" else "CREATE EXTENSION IF NOT EXISTS pg_auth_jwt;" + tokens.setup(0) + policy
         )
@@ -200,7 +202,7 @@ def shut_down_at_once(checks, cluster, db):
     s, owner = cluster.session(db), cluster.session(db, "owner_role")
     s.begin_query(LOOP)
     owner.query("BEGIN; DELETE FROM auth.jwks")
-    cluster.as_pg("pg_ctl", "stop", "--silent", "-m", "immediate", "-D", f"{cluster.dir}/data")
+    cluster.control("stop", "-m", "immediate")
     checks.true("shut down", dies(s))
     cluster.script("start")
     after_crash(checks, cluster, db)
@@ -213,29 +215,19 @@ def after_crash(checks, cluster, db):
     checks.equal("key withdrawn before", s.code("SELECT auth.jwt_session_init($1)", tokens.token("u1", key=1)), "28J03")
 
 
-def main():
-    checks = Checks()
-    with Cluster("faults", fsync="on") as cluster:
-        db = cluster.create_db("test")
-        owner = cluster.session(db, "owner_role")
-        owner.query(
-            tokens.setup()
-            + tokens.sql()
-            + """
-            CREATE TABLE things AS SELECT 'u' || n % 3 AS owner FROM generate_series(1, 9) n;
-            ALTER TABLE things ENABLE ROW LEVEL SECURITY;
-            CREATE POLICY own ON things TO authenticated USING (owner = auth.user_id());
-            GRANT SELECT ON things TO authenticated"""
-        )
-        for fault in (cancelled, cancelled_while_logging, too_long_for_memory, dropped):
-            fault(checks, cluster, db)
-        for fault in (killed, shut_down_at_once):
-            owner = cluster.session(db, "owner_role")
-            owner.query(f"SELECT auth.init('{tokens.jwks(0, 1)}', issuer => '{tokens.ISSUER}')")
-            owner.query("DELETE FROM auth.jwks WHERE kid = 'k1'")
-            fault(checks, cluster, db)
-        checks.equal("crashes that nobody ordered", cluster.log().count("was terminated by signal") - 1, 0)
-    checks.done("cancelled, killed, crashed, dropped: nothing accepted that should not be")
+def restored(part):
+    """Key k1 is deleted when the part begins."""
+    owner = cluster.session(db, "owner_role")
+    owner.query(f"SELECT auth.init('{tokens.jwks(0, 1)}', issuer => '{tokens.ISSUER}')")
+    owner.query("DELETE FROM auth.jwks WHERE kid = 'k1'")
+    return db
 
 
-main()
+checks = Checks()
+with Cluster("faults", fsync="on") as cluster:
+    db = cluster.create_db("test")
+    cluster.session(db, "owner_role").query(tokens.setup() + tokens.sql() + SCHEMA)
+    checks.run((cancelled, cancelled_while_logging, too_long_for_memory, dropped), checks, cluster, db)
+    checks.run((killed, shut_down_at_once), checks, cluster, restored)
+    checks.equal("crashes that nobody ordered", cluster.log().count("was terminated by signal") - 1, 0)
+checks.done("cancelled, killed, crashed, dropped: nothing accepted that should not be")

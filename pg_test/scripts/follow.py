@@ -8,26 +8,17 @@ import time
 import uuid
 
 from lib import tokens
-from lib.pg import Checks, PgError, SharedCluster
+from lib.database import AUDIENCE, FOLLOW, ISSUER, WHO, Database
+from lib.pg import SharedCluster, run
 
-WHO = "SELECT auth.user_id()"
-AUDIENCE = "https://app.example.com"
-FOLLOW = f"SELECT auth.follow('%s', '{tokens.ISSUER}', '{{{AUDIENCE}}}')"
 STATE = f"SELECT DISTINCT state FROM auth.key_status WHERE issuer = '{tokens.ISSUER}'"
 REMARK = f"SELECT DISTINCT last_error FROM auth.key_status WHERE issuer = '{tokens.ISSUER}'"
 TABLE = """CREATE TABLE public.jwks (id text PRIMARY KEY, "publicKey" text NOT NULL, "privateKey" text NOT NULL,
     "createdAt" timestamptz NOT NULL DEFAULT now(), "expiresAt" timestamptz)"""
-# An issuer must name HS256 to have shared secrets, which these tests sign with.
-ISSUER = f"INSERT INTO auth.issuers (issuer, algorithms, leeway) VALUES ('{tokens.ISSUER}', '{{HS256}}', '0 s')"
 
 
-def token(sub="u1", key=0, kid=None, **claims):
-    claims = {"aud": AUDIENCE, **claims}
-    if kid is None:
-        return tokens.token(sub, key=key, **claims)
-    header = {"alg": "HS256", "kid": kid}
-    payload = {"iss": tokens.ISSUER, "sub": sub, "exp": time.time() + 3600, **claims}
-    return tokens.sign(".".join(tokens.base64url(json.dumps(part).encode()) for part in (header, payload)), key)
+def token(sub="u1", **claims):
+    return tokens.token(sub, aud=AUDIENCE, **claims)
 
 
 def insert(table, kid, key=0, columns='id, "publicKey", "privateKey"', private="'private'"):
@@ -35,44 +26,20 @@ def insert(table, kid, key=0, columns='id, "publicKey", "privateKey"', private="
     return f"INSERT INTO {table} ({columns}) VALUES ('{kid}', '{tokens.public_part(key)}'{more})"
 
 
-class Database:
-    """A database of its own with the extension, an issuer and, if wanted, a table that is
-    followed."""
-
-    def __init__(self, cluster, name, follow=True):
-        self.cluster, self.name = cluster, cluster.create_db(f"test_follow_{name}")
-        self.root, self.owner = self.session("postgres"), self.session("owner_role")
-        self.owner.query(ISSUER)
-        if follow:
-            self.owner.query(TABLE)
-            self.owner.query(insert("jwks", "k0"))
-            self.owner.query(FOLLOW % "public.jwks")
-
-    def session(self, user="authenticated", **options):
-        return self.cluster.session(self.name, user, **options)
-
-    def signed_in(self, **claims):
-        session = self.session()
-        session.query(f"SET pg_auth_jwt.token = '{token(**claims)}'")
-        return session
-
-
-def error(session, sql):
-    try:
-        session.query(sql)
-    except PgError as caught:
-        return caught
-    return None
+def database(cluster, name, follow=True):
+    """With an issuer and, if wanted, a table that is followed."""
+    followed = (TABLE, insert("jwks", "k0"), FOLLOW % "public.jwks") if follow else ()
+    return Database(cluster, f"follow_{name}", ISSUER, *followed)
 
 
 def detail(session, sql=WHO):
-    caught = error(session, sql)
-    return caught and caught.fields.get("D", "")
+    caught = session.error(sql)
+    return caught and caught.detail
 
 
 def follows_what_issuers_make(checks, cluster):
     """The tables of Better Auth and its like, by column types and names."""
-    db = Database(cluster, "shapes", follow=False)
+    db = database(cluster, "shapes", follow=False)
     key_id = str(uuid.uuid4())
     shapes = {
         "Kysely": ('id text PRIMARY KEY, "publicKey" text, "expiresAt" timestamptz', "a-b", None),
@@ -105,18 +72,22 @@ def follows_what_issuers_make(checks, cluster):
             follow = (FOLLOW % "public.keys")[:-1] + more + ")"
             checks.equal(f"{name}, {size}: followed", db.owner.value(follow), "1")
             checks.equal(f"{name}, {size}: again", db.owner.value(follow), "1")
-            checks.equal(f"{name}, {size}: accepted", db.signed_in(kid=kid).value(WHO), "u1")
-            checks.equal(f"{name}, {size}: other kid", db.signed_in(kid=kid + "1").code(WHO), "28J03")
-            checks.equal(f"{name}, {size}: capitals", db.signed_in(kid=kid.upper() + " ").code(WHO), "28J03")
-            checks.equal(f"{name}, {size}: other key", db.signed_in(kid=kid, key=1).code(WHO), "28J04")
-            checks.equal(f"{name}, {size}: other audience", db.signed_in(kid=kid, aud="x").code(WHO), "28J08")
+            checks.equal(f"{name}, {size}: accepted", db.signed_in(header={"kid": kid}).value(WHO), "u1")
+            checks.equal(f"{name}, {size}: other kid", db.signed_in(header={"kid": kid + "1"}).code(WHO), "28J03")
+            checks.equal(
+                f"{name}, {size}: capitals", db.signed_in(header={"kid": kid.upper() + " "}).code(WHO), "28J03"
+            )
+            checks.equal(f"{name}, {size}: other key", db.signed_in(header={"kid": kid}, key=1).code(WHO), "28J04")
+            checks.equal(
+                f"{name}, {size}: other audience", db.signed_in(header={"kid": kid}, aud="x").code(WHO), "28J08"
+            )
             checks.equal(f"{name}, {size}: live", db.owner.value(STATE), "live")
             db.owner.query("DROP TABLE keys")
 
 
 def times_and_revocation(checks, cluster):
     """Expiry plus grace; revoked_at without grace; a pinned alg."""
-    db = Database(cluster, "times", follow=False)
+    db = database(cluster, "times", follow=False)
     db.owner.query(
         "CREATE TABLE public.keys (id text, public_key text, expires_at timestamp, revoked_at timestamptz, alg text);"
         + insert("keys", "k0", columns="id, public_key", private=None)
@@ -163,7 +134,7 @@ def times_and_revocation(checks, cluster):
 
 
 def who_may_and_what(checks, cluster):
-    db = Database(cluster, "who", follow=False)
+    db = database(cluster, "who", follow=False)
     owner, root = db.owner, db.root
     root.query(
         "CREATE ROLE app LOGIN; CREATE ROLE writer; CREATE ROLE manager LOGIN;"
@@ -174,9 +145,9 @@ def who_may_and_what(checks, cluster):
 
     def refused(what, create, code, words, name="public.t", drop="DROP TABLE public.t", by=owner):
         owner.query(create)
-        caught = error(by, FOLLOW % name)
+        caught = by.error(FOLLOW % name)
         checks.equal(what, caught and caught.code, code)
-        checks.true(f"{what}: says why", caught and words in caught.fields.get("D", ""))
+        checks.true(f"{what}: says why", caught and words in caught.detail)
         checks.equal(f"{what}: nothing stored", owner.value("SELECT source FROM auth.issuers"), None)
         owner.query(drop)
 
@@ -277,9 +248,9 @@ def who_may_and_what(checks, cluster):
         "GRANT INSERT, DELETE ON app.t TO writer; GRANT UPDATE (public_key) ON app.t TO manager;"
         + insert("app.t", "k0", columns="id, public_key", private=None)
     )
-    owner.notices.clear()
+    owner.notices()
     checks.equal("by column rights", owner.value(FOLLOW % "app.t"), "1")
-    notices = {notice["S"]: notice for notice in owner.notices}
+    notices = {notice["S"]: notice for notice in owner.notices()}
     checks.true("other writers are named", "manager, writer" in notices.get("WARNING", {}).get("D", ""))
     checks.equal("polled", owner.value(STATE), "polled")
     hint = notices.get("NOTICE", {}).get("H", "")
@@ -315,15 +286,15 @@ def who_may_and_what(checks, cluster):
 
 
 def one_source_only(checks, cluster):
-    db = Database(cluster, "one", follow=False)
+    db = database(cluster, "one", follow=False)
     owner = db.owner
     owner.query(f"SELECT auth.init('{tokens.jwks(0, 1)}', '{tokens.ISSUER}', '{{{AUDIENCE}}}')")
     first = db.signed_in(key=1)
     checks.equal("before", first.value(WHO), "u1")
     owner.query(TABLE + ";" + insert("jwks", "k0"))
-    owner.notices.clear()
+    owner.notices()
     checks.equal("follow", owner.value(f"SELECT auth.follow('jwks', '{tokens.ISSUER}')"), "1")
-    checks.true("keys removed", any("removed 2 keys" in notice["M"] for notice in owner.notices))
+    checks.true("keys removed", any("removed 2 keys" in notice["M"] for notice in owner.notices()))
     checks.equal("its former keys are gone", first.code(WHO), "28J03")
     checks.equal("auth.init", owner.code(f"SELECT auth.init('{tokens.jwks(0)}', '{tokens.ISSUER}')"), "55000")
     checks.equal(
@@ -375,14 +346,14 @@ def one_source_only(checks, cluster):
 def changes_count_at_once(checks, cluster):
     """Live: at the next statement, also in open transactions, prepared plans and as a replication
     worker."""
-    db = Database(cluster, "live")
+    db = database(cluster, "live")
     owner = db.owner
     db.root.query(
         "CREATE TABLE things AS SELECT 'u1' AS owner; ALTER TABLE things ENABLE ROW LEVEL SECURITY;"
         "CREATE POLICY own ON things USING (owner = auth.user_id()); GRANT SELECT ON things TO authenticated"
     )
     for level in ("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"):
-        session, unknown = db.signed_in(), db.signed_in(key=1, kid="k1")
+        session, unknown = db.signed_in(), db.signed_in(key=1)
         session.query("PREPARE things AS SELECT owner FROM things")
         for _ in range(7):
             session.query("EXECUTE things")
@@ -428,16 +399,16 @@ def changes_count_at_once(checks, cluster):
         "long": "x" * 200_000,
     }.items():
         checks.equal(f"{kid}: written", owner.code(f"INSERT INTO jwks VALUES ('{kid}', '{value}', '')"), None)
-        checks.equal(f"{kid}: no key", db.signed_in(kid=kid).code(WHO), "28J03")
+        checks.equal(f"{kid}: no key", db.signed_in(header={"kid": kid}).code(WHO), "28J03")
         # What is too long to be read is as if absent.
-        checks.equal(f"{kid}: says so", "cannot be used" in detail(db.signed_in(kid=kid)), kid != "long")
+        checks.equal(f"{kid}: says so", "cannot be used" in detail(db.signed_in(header={"kid": kid})), kid != "long")
     checks.equal("the others count", session.value(WHO), "u1")
     checks.equal(
         "odd rows are listed", owner.value("SELECT count(*) FROM auth.key_status WHERE last_error IS NOT NULL"), "4"
     )
-    owner.notices.clear()
+    owner.notices()
     checks.equal("follow says which", owner.value(FOLLOW % "jwks"), "1")
-    checks.true("by name", any('"no JSON"' in notice.get("D", "") for notice in owner.notices))
+    checks.true("by name", any('"no JSON"' in notice.get("D", "") for notice in owner.notices()))
     # Two rows of one kid are ambiguous, for one type of keys.
     owner.query("ALTER TABLE jwks DROP CONSTRAINT jwks_pkey;" + insert("jwks", "k0", 1))
     checks.equal("two keys of a kid", session.code(WHO), "28J03")
@@ -453,9 +424,9 @@ def polled_within_a_second(checks, cluster):
         "re-created table": f"ALTER TABLE jwks RENAME TO former; {TABLE.replace('PRIMARY KEY', '')}; "
         "INSERT INTO jwks SELECT * FROM former; DROP TABLE former",
     }
-    db = Database(cluster, "polled")
+    db = database(cluster, "polled")
     for what, way in ways.items():
-        session, unknown = db.signed_in(), db.signed_in(key=1, kid="k1")
+        session, unknown = db.signed_in(), db.signed_in(key=1)
         checks.equal(f"{what}: before", session.value(WHO), "u1")
         db.owner.query(way)
         checks.equal(f"{what}: polled", db.owner.value(STATE), "polled")
@@ -486,7 +457,7 @@ def polled_within_a_second(checks, cluster):
 def what_migrations_do(checks, cluster):
     """The table is dropped, re-created, renamed, changed, given away: what is not as it was does
     not count."""
-    db = Database(cluster, "migrations")
+    db = database(cluster, "migrations")
     owner, root = db.owner, db.root
     session = db.signed_in()
     root.query("CREATE ROLE somebody; GRANT CREATE ON SCHEMA public TO somebody")
@@ -626,7 +597,7 @@ def what_migrations_do(checks, cluster):
 def locks_stall_no_login(checks, cluster):
     """ACCESS EXCLUSIVE, as of a migration: known keys go on, unknown ones are refused after a
     second."""
-    db = Database(cluster, "locks")
+    db = database(cluster, "locks")
     session, locker = db.signed_in(), db.session("owner_role")
     checks.equal("before", session.value(WHO), "u1")
     for lock in ("LOCK jwks", "ALTER TABLE jwks ADD note text", "TRUNCATE jwks"):
@@ -680,7 +651,7 @@ def locks_stall_no_login(checks, cluster):
 
 def extension_goes(checks, cluster):
     """DROP EXTENSION takes the triggers along, without CASCADE; the table works on."""
-    db = Database(cluster, "drop")
+    db = database(cluster, "drop")
     session = db.signed_in()
     checks.equal("before", session.value(WHO), "u1")
     db.owner.query("DROP EXTENSION pg_auth_jwt")
@@ -691,22 +662,18 @@ def extension_goes(checks, cluster):
     db.owner.query("DROP TABLE jwks; DROP EXTENSION pg_auth_jwt")
 
 
-def main():
-    checks = Checks()
-    with SharedCluster() as cluster:
-        for test in (
-            follows_what_issuers_make,
-            times_and_revocation,
-            who_may_and_what,
-            one_source_only,
-            changes_count_at_once,
-            polled_within_a_second,
-            what_migrations_do,
-            locks_stall_no_login,
-            extension_goes,
-        ):
-            test(checks, cluster)
-    checks.done("keys are followed in the issuer's table")
-
-
-main()
+run(
+    "keys are followed in the issuer's table",
+    (
+        follows_what_issuers_make,
+        times_and_revocation,
+        who_may_and_what,
+        one_source_only,
+        changes_count_at_once,
+        polled_within_a_second,
+        what_migrations_do,
+        locks_stall_no_login,
+        extension_goes,
+    ),
+    SharedCluster(),
+)

@@ -3,8 +3,6 @@
 jose, jsonwebtoken, PyJWT and golang-jwt say of good and bad tokens, compared with the database."""
 
 import contextlib
-import hashlib
-import hmac
 import http.server
 import json
 import os
@@ -15,10 +13,10 @@ import sys
 import threading
 import time
 
-from lib import clients, packages
+from lib import clients, packages, tokens
 from lib.pg import HERE, ROOT, Checks, Cluster, PgError, shell
 from lib.signer import Signer
-from lib.tokens import base64url
+from lib.tokens import encode
 
 PAGE = "docs/from_neon.md"
 ORIGIN = "https://ep-x.neonauth.example.aws.neon.tech"
@@ -173,12 +171,11 @@ class Issuer:
         last = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".index(signature[-1])
         noncanonical = signature[:-1] + "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"[last ^ 1]
         public = self.jwk.get("n") or self.jwk["x"]
-        mac_header = base64url(json.dumps({"alg": "HS256", "kid": self.kid}).encode())
-        mac = base64url(hmac.new(public.encode(), f"{mac_header}.{payload}".encode(), hashlib.sha256).digest())
+        mac_header = encode({"alg": "HS256", "kid": self.kid})
         text = json.dumps({**self.base, "exp": now + 3600})
 
         def unsigned(**changes):
-            return base64url(json.dumps({"kid": self.kid, **changes}).encode()) + "." + payload
+            return encode({"kid": self.kid, **changes}) + "." + payload
 
         return {
             "good": good,
@@ -186,12 +183,16 @@ class Issuer:
             "`typ` `at+jwt`": self.token({"typ": "at+jwt"}),
             "`typ` of another kind of token, `secevent+jwt`": self.token({"typ": "secevent+jwt"}),
             "`typ` a number": self.token({"typ": 7}),
-            "another payload under the signature": f"{header}.{base64url(json.dumps({**self.base, 'sub': 'admin', 'exp': now + 3600}).encode())}.{signature}",
+            "another payload under the signature": ".".join(
+                (header, encode({**self.base, "sub": "admin", "exp": now + 3600}), signature)
+            ),
             "another signature": good[:-10] + "AAAAAAAAAA",
             "the signature removed": f"{header}.{payload}.",
             "`alg` `none`, no signature": unsigned(alg="none") + ".",
             "`alg` `none`, the signature kept": unsigned(alg="none") + "." + signature,
-            "HS256, signed with the public key as the secret": f"{mac_header}.{payload}.{mac}",
+            "HS256, signed with the public key as the secret": tokens.sign(
+                f"{mac_header}.{payload}", tokens.Secret(public.encode())
+            ),
             "another algorithm's name": unsigned(alg=other) + "." + signature,
             "signed by another key": self.token(key=f"{self.kid}-attacker"),
             "another key in the header, `jwk`": self.token({"jwk": attacker}, key=f"{self.kid}-attacker"),

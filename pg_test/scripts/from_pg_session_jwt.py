@@ -13,7 +13,7 @@ import tempfile
 import time
 
 from lib import clients, tokens
-from lib.pg import HERE, ROOT, Checks, Cluster, shell
+from lib.pg import HERE, ROOT, Cluster, run, shell
 
 PAGE = "docs/from_pg_session_jwt.md"
 FIXTURE = f"{HERE}/fixtures/pg_session_jwt"
@@ -230,11 +230,6 @@ def settings(checks, cluster):
     checks.equal("with a token, rows", s.value("SELECT count(*) FROM notes"), "1")
 
 
-def signed(header, payload):
-    """A token of the table below: with other text for a header or payload than tokens.py writes."""
-    return tokens.sign(".".join(tokens.base64url(part.encode()) for part in (header, payload)))
-
-
 class Differences:
     """The table: what each row's session sees in the end. The key is a HMAC one, without kid; the
     rules are those of the issuer *, but for the algorithm."""
@@ -249,31 +244,31 @@ class Differences:
         self.good = {"sub": "a", "jti": 1, "exp": now + 600}
         h, p = '{"alg": "HS256"}', self.payload
         self.tokens = {
-            "good token": signed(h, p()),
-            "`jti` absent": signed(h, p(jti=None)),
-            "`jti` a string": signed(h, p(jti='"x"')),
-            "`exp` absent": signed(h, p(exp=None)),
-            "`exp` 100 s ago": signed(h, p(exp=now - 100)),
-            "`exp` 30 s ago": signed(h, p(exp=now - 30)),
-            "`exp` with a fraction": signed(h, p(exp=f"{now + 600}.5")),
-            "`nbf` in 100 s": signed(h, p(nbf=now + 100)),
-            "signature of another key": tokens.sign(signed(h, p()).rpartition(".")[0], key=1),
+            "good token": tokens.signed(h, p()),
+            "`jti` absent": tokens.signed(h, p(jti=None)),
+            "`jti` a string": tokens.signed(h, p(jti='"x"')),
+            "`exp` absent": tokens.signed(h, p(exp=None)),
+            "`exp` 100 s ago": tokens.signed(h, p(exp=now - 100)),
+            "`exp` 30 s ago": tokens.signed(h, p(exp=now - 30)),
+            "`exp` with a fraction": tokens.signed(h, p(exp=f"{now + 600}.5")),
+            "`nbf` in 100 s": tokens.signed(h, p(nbf=now + 100)),
+            "signature of another key": tokens.sign(tokens.signed(h, p()).rpartition(".")[0], key=1),
             "three parts that are no base64url": "a!.b.c",
             "one part": "x",
-            "header without `alg`": signed('{"typ": "JWT"}', p()),
-            "header with `alg` `none`": signed('{"alg": "none"}', p()),
-            "header with another algorithm's name": signed('{"alg": "EdDSA"}', p()),
-            "header with a `kid` that is a number": signed('{"alg": "HS256", "kid": 1}', p()),
-            "header with a `kid`, and the JWK has none": signed('{"alg": "HS256", "kid": "1"}', p()),
-            "`sub` a number": signed(h, p(sub=7)),
-            "`sub` twice": signed(h, '{"sub": "b", ' + p()[1:]),
-            "`iss` a number": signed(h, p(iss=7)),
-            "`aud` a number": signed(h, p(aud=5)),
+            "header without `alg`": tokens.signed('{"typ": "JWT"}', p()),
+            "header with `alg` `none`": tokens.signed('{"alg": "none"}', p()),
+            "header with another algorithm's name": tokens.signed('{"alg": "EdDSA"}', p()),
+            "header with a `kid` that is a number": tokens.signed('{"alg": "HS256", "kid": 1}', p()),
+            "header with a `kid`, and the JWK has none": tokens.signed('{"alg": "HS256", "kid": "1"}', p()),
+            "`sub` a number": tokens.signed(h, p(sub=7)),
+            "`sub` twice": tokens.signed(h, '{"sub": "b", ' + p()[1:]),
+            "`iss` a number": tokens.signed(h, p(iss=7)),
+            "`aud` a number": tokens.signed(h, p(aud=5)),
         }
         # Statements, of which the last one's result counts.
         init = f"SELECT auth.jwt_session_init('{self.tokens['good token']}')"
-        urn = signed(h, p(sub=f'"urn:uuid:{ALICE}"'))
-        expires = signed(h, p(exp=now - 60 + 2))
+        urn = tokens.signed(h, p(sub=f'"urn:uuid:{ALICE}"'))
+        expires = tokens.signed(h, p(exp=now - 60 + 2))
         self.scripts = {
             "no token: `auth.session()`, `auth.jwt()`": ["SELECT coalesce(auth.session(), auth.jwt())"],
             "no token: `auth.user_id()`, `auth.uid()`": ["SELECT coalesce(auth.user_id(), auth.uid()::text)"],
@@ -304,7 +299,7 @@ class Differences:
             ],
             "good token a second time, on the same connection": [init, init, "SELECT auth.user_id()"],
             "`jti` not greater than the last one on this connection": [
-                f"SELECT auth.jwt_session_init('{signed(h, p(jti=2))}')",
+                f"SELECT auth.jwt_session_init('{tokens.signed(h, p(jti=2))}')",
                 init,
                 "SELECT auth.user_id()",
             ],
@@ -348,17 +343,14 @@ def differences(checks, cluster):
         checks.equal(f"difference: {row}", seen.answer(row), ours)
 
 
-def main():
-    checks = Checks()
-    with extension(), Cluster("from_pg_session_jwt") as cluster:
-        dump_restore(checks, cluster)
-        in_place(checks, cluster)
-        left_over(checks, cluster)
-        settings(checks, cluster)
-        differences(checks, cluster)
-        db = cluster.create_db("keys")
-        checks.equal("the page's key", cluster.session(db, "owner_role").value(clients.block("keys", PAGE)), "1")
-    checks.done("a database made for pg_session_jwt is moved and changed by docs/from_pg_session_jwt.md")
+def page_key(checks, cluster):
+    db = cluster.create_db("keys")
+    checks.equal("the page's key", cluster.session(db, "owner_role").value(clients.block("keys", PAGE)), "1")
 
 
-main()
+with extension(), Cluster("from_pg_session_jwt") as cluster:
+    run(
+        "a database made for pg_session_jwt is moved and changed by docs/from_pg_session_jwt.md",
+        (dump_restore, in_place, left_over, settings, differences, page_key),
+        cluster,
+    )

@@ -119,14 +119,14 @@ def followed(checks, what, owner, issuer):
 
 def play(checks, owner, user, name, fixture, issuer, jwks, signed):
     owner.query("DELETE FROM auth.issuers; DROP TABLE IF EXISTS notes;" + NOTES)
-    owner.notices.clear()
+    owner.notices()
     trusted = owner.value(
         "SELECT auth.init($1::jsonb, $2, $3::text[])",
         json.dumps(jwks),
         issuer.follow["issuer"],
         issuer.follow["audience"],
     )
-    skipped = [notice for notice in owner.notices if notice["S"] == "WARNING"]
+    skipped = owner.warnings()
     checks.equal(
         f"{name}: keys",
         (int(trusted), len(skipped)),

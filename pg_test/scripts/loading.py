@@ -164,10 +164,7 @@ def unreadable(checks, cluster, db, how):
         code = "42602" if name == "scop" else "22023"
         for use, sql in USES.items():
             checks.equal(f"{case}: {use}", s.code(sql), code)
-        try:
-            s.query(WHO)
-        except PgError as error:
-            fields = error.fields
+        fields = s.error(WHO).fields
         command = f"{places[where]} RESET pg_auth_jwt.{name}"
         checks.true(f"{case}: {fields}", f"pg_auth_jwt.{name}" in fields["D"] and f"{places[where]} SET" in fields["D"])
         checks.equal(f"{case}: the value", value in fields["D"], True if name != "scop" else value in fields["D"])
@@ -276,7 +273,7 @@ def main():
         [s.value(WHO), s.value("SHOW pg_auth_jwt.audit_log"), s.value(SCOPE)],
         [None, "Failures", "auto"],
     )
-    checks.equal("with warnings", sorted(n["C"] for n in s.notices), ["42501", "42501", "42602"])
+    checks.equal("with warnings", sorted(n["C"] for n in s.notices()), ["42501", "42501", "42602"])
     s = cluster.session(db, "bound")
     s.query("SET pg_auth_jwt.scope = 'Transactions'")
     checks.equal("mistyped by SET", s.code(WHO), "22023")

@@ -11,7 +11,7 @@ import tempfile
 import time
 
 from lib import tokens
-from lib.pg import HERE, ROOT, Checks, Cluster, PgError
+from lib.pg import HERE, ROOT, Checks, Cluster
 
 INIT = "SELECT auth.jwt_session_init($1)"
 NOTES = "SELECT body FROM notes ORDER BY 1"
@@ -58,7 +58,7 @@ class App:
             f"INSERT INTO notes (owner, body) VALUES ('{ALICE}', 'of alice'), ('somebody', 'of somebody');"
             f"INSERT INTO posts (user_id, title) VALUES ('{ALICE}', 'of alice'), (gen_random_uuid(), 'of somebody')"
         )
-        notices = owner.notices
+        notices = owner.notices()
         owner.close()
         return notices
 
@@ -99,18 +99,17 @@ class App:
 
 def refusal(session, sql, *params):
     """The error's code, message, DETAIL and HINT."""
-    try:
-        session.execute(sql, *params) if params else session.query(sql)
-    except PgError as error:
-        return " / ".join(error.fields[letter] for letter in "CMDH" if letter in error.fields)
-    return "no error"
+    error = session.error(sql, *params)
+    return shown(error.fields, "CMDH") if error else "no error"
 
 
 def notices(session):
-    """Those since the last call."""
-    taken = " ".join(" / ".join(fields[letter] for letter in "SMDH" if letter in fields) for fields in session.notices)
-    session.notices.clear()
-    return taken
+    """Those since the last call, in one text."""
+    return " ".join(shown(fields, "SMDH") for fields in session.notices())
+
+
+def shown(fields, letters):
+    return " / ".join(fields[letter] for letter in letters if letter in fields)
 
 
 MISTAKES = []
@@ -503,7 +502,7 @@ def main():
     with Cluster("mistakes") as cluster:
         # scripts/cluster removes the variable.
         cluster.environ = {**cluster.environ, "RUST_BACKTRACE": "1"}
-        cluster.as_pg("pg_ctl", "restart", "--silent", "-D", f"{cluster.dir}/data", "-l", f"{cluster.dir}/log")
+        cluster.control("restart")
         checks.equal("right: notices of the set-up", App.set_up(cluster, "right"), [])
         for n, (name, section, make) in enumerate([("", None, None), *MISTAKES]):
             db = f"mistake_{n}"

@@ -751,33 +751,31 @@ def legitimate(cluster, db, checks):
     s.close()
 
 
-def main():
-    checks = Checks()
-    cluster = SharedCluster()
-    db = cluster.create_db("test_one_identity")
-    owner = cluster.session(db, "owner_role")
-    owner.query(SCHEMA + tokens.setup())
-    s = cluster.session(db)
-    # A function's SET clause takes the library's setting, not a placeholder.
-    s.query("SELECT auth.user_id()")
-    s.query(MALLORYS)
-    for name, token, rows in ("V", V, [["2"]]), ("M", M, [["1"]]):
-        s.query(sign_in(token))
-        for table in "files", "helped", "seen", "inlined()", "of_definer()":
-            checks.equal(f"{table} that {name} alone shows", s.query(f"SELECT id FROM {table}"), rows)
-    attacks(cluster, db, checks)
-    token_that_goes_bad_in_a_query(cluster, db, checks)
-    good_token_after_a_bad_one(cluster, db, checks)
-    bad_token_alone(cluster, db, checks)
-    cursor_left_open(cluster, db, checks)
-    cursor_whose_token_goes_bad(cluster, db, checks)
-    first_use_of_a_connection(cluster, db, checks)
-    parallel_workers(cluster, db, checks)
-    legitimate(cluster, db, checks)
-    # Last, because it moves rows to the end of their tables, where the attacks would find them
-    # last.
-    row_that_another_session_changes(cluster, db, checks)
-    checks.done(f"{len(ATTACKS)} attacks with two tokens refused, each with claims evaluated once and not")
-
-
-main()
+checks = Checks()
+cluster = SharedCluster()
+db = cluster.create_db("test_one_identity")
+owner = cluster.session(db, "owner_role")
+owner.query(SCHEMA + tokens.setup())
+s = cluster.session(db)
+# A function's SET clause takes the library's setting, not a placeholder.
+s.query("SELECT auth.user_id()")
+s.query(MALLORYS)
+for name, token, rows in ("V", V, [["2"]]), ("M", M, [["1"]]):
+    s.query(sign_in(token))
+    for table in "files", "helped", "seen", "inlined()", "of_definer()":
+        checks.equal(f"{table} that {name} alone shows", s.query(f"SELECT id FROM {table}"), rows)
+parts = (
+    attacks,
+    token_that_goes_bad_in_a_query,
+    good_token_after_a_bad_one,
+    bad_token_alone,
+    cursor_left_open,
+    cursor_whose_token_goes_bad,
+    first_use_of_a_connection,
+    parallel_workers,
+    legitimate,
+    # Last, because it moves rows to the end of their tables, where the attacks would find them last.
+    row_that_another_session_changes,
+)
+checks.run(parts, cluster, db, checks)
+checks.done(f"{len(ATTACKS)} attacks with two tokens refused, each with claims evaluated once and not")

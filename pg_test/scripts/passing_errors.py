@@ -4,7 +4,7 @@ Postgres raised it, with all its fields, and neither client nor log get stack fr
 where the server was started with RUST_BACKTRACE."""
 
 from lib import tokens
-from lib.pg import Checks, Cluster, PgError
+from lib.pg import Checks, Cluster
 
 # The protocol's fields for the error's source file, line and routine, its context and its position.
 WHERE = "FLRWP"
@@ -41,6 +41,13 @@ END $$;
 CREATE TABLE numbers (n int NOT NULL CONSTRAINT numbers_are_unique UNIQUE);
 INSERT INTO numbers VALUES (1);
 CREATE TRIGGER refuse BEFORE INSERT ON auth.jwks FOR EACH ROW EXECUTE FUNCTION refuse();
+CREATE FUNCTION caught(sql text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE name text; of_table text;
+BEGIN EXECUTE sql;
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS name = CONSTRAINT_NAME, of_table = TABLE_NAME;
+    RETURN concat_ws('|', SQLSTATE, SQLERRM, name, of_table);
+END $$;
 """
 
 INIT = f"SELECT auth.init('{tokens.jwks(1)}', '{tokens.ISSUER}')"
@@ -49,12 +56,9 @@ INSERT = "INSERT INTO auth.jwks (issuer, jwk) VALUES ('%s', '%s')" % (tokens.ISS
 
 def error(session, sql):
     """The fields of its error."""
-    try:
-        session.query(sql)
-    except PgError as caught:
-        return caught.fields
-    finally:
-        session.query("ROLLBACK")
+    caught = session.error(sql)
+    session.query("ROLLBACK")
+    return caught and caught.fields
 
 
 def without_place(fields):
@@ -136,37 +140,22 @@ def errors_of_postgres(checks, cluster, db, admin):
     )
 
 
-def main():
-    checks = Checks()
-    for backtrace in ["1", "full"]:
-        with Cluster("passing_errors", log_error_verbosity="verbose") as cluster:
-            # scripts/cluster removes the variable.
-            cluster.environ = {**cluster.environ, "RUST_BACKTRACE": backtrace}
-            cluster.as_pg("pg_ctl", "restart", "--silent", "-D", f"{cluster.dir}/data", "-l", f"{cluster.dir}/log")
-            db = cluster.create_db("test")
-            admin = cluster.session(db, "postgres")
-            with open(f"{cluster.dir}/data/postmaster.pid") as file:
-                server = file.readline().strip()
-            with open(f"/proc/{server}/environ") as file:
-                checks.true("the server has the variable", f"RUST_BACKTRACE={backtrace}\0" in file.read())
-            admin.query(
-                tokens.setup(0)
-                + SETUP
-                + """
-                CREATE FUNCTION caught(sql text) RETURNS text LANGUAGE plpgsql AS $$
-                DECLARE name text; of_table text;
-                BEGIN EXECUTE sql;
-                EXCEPTION WHEN OTHERS THEN
-                    GET STACKED DIAGNOSTICS name = CONSTRAINT_NAME, of_table = TABLE_NAME;
-                    RETURN concat_ws('|', SQLSTATE, SQLERRM, name, of_table);
-                END $$"""
-            )
-            same_as_without_extension(checks, admin)
-            errors_of_postgres(checks, cluster, db, admin)
-            log = cluster.log()
-            for frame in ["pgrx", "std::panicking", "rust_begin_unwind", "__libc_start_main", "Panic at"]:
-                checks.equal(f"{frame} in the log", log.count(frame), 0)
-    checks.done("Postgres's errors pass as they were raised, without a backtrace")
-
-
-main()
+checks = Checks()
+for backtrace in ["1", "full"]:
+    with Cluster("passing_errors", log_error_verbosity="verbose") as cluster:
+        # scripts/cluster removes the variable.
+        cluster.environ = {**cluster.environ, "RUST_BACKTRACE": backtrace}
+        cluster.control("restart")
+        db = cluster.create_db("test")
+        admin = cluster.session(db, "postgres")
+        with open(f"{cluster.dir}/data/postmaster.pid") as file:
+            server = file.readline().strip()
+        with open(f"/proc/{server}/environ") as file:
+            checks.true("the server has the variable", f"RUST_BACKTRACE={backtrace}\0" in file.read())
+        admin.query(tokens.setup(0) + SETUP)
+        checks.run((same_as_without_extension,), checks, admin)
+        checks.run((errors_of_postgres,), checks, cluster, db, admin)
+        log = cluster.log()
+        for frame in ["pgrx", "std::panicking", "rust_begin_unwind", "__libc_start_main", "Panic at"]:
+            checks.equal(f"{frame} in the log", log.count(frame), 0)
+checks.done("Postgres's errors pass as they were raised, without a backtrace")

@@ -199,14 +199,7 @@ class Restores:
         ]
 
 
-def main():
-    checks = Checks()
-    with SharedCluster() as cluster:
-        restores = Restores(checks, cluster)
-        restores.in_each_order()
-        restores.in_other_forms()
-        restores.in_parallel()
-    checks.done("dumps restored in each order and form")
-
-
-main()
+checks = Checks()
+restores = Restores(checks, SharedCluster())
+checks.run((restores.in_each_order, restores.in_other_forms, restores.in_parallel))
+checks.done("dumps restored in each order and form")

@@ -5,7 +5,7 @@ verifications, not time. A session keeps of the tables only what its tokens name
 import secrets
 
 from lib import tokens
-from lib.pg import Checks, SharedCluster
+from lib.pg import SharedCluster, run
 
 WHO = "SELECT auth.user_id()"
 ISSUERS, KEYS = 1_000, 10_000
@@ -42,11 +42,9 @@ class Rows:
         return found
 
 
-def unsigned(**header):
+def unsigned(iss=tokens.ISSUER, **header):
     """A token with a wrong signature."""
-    encode = lambda value: tokens.base64url(tokens.json.dumps(value).encode())
-    iss = header.pop("iss", tokens.ISSUER)
-    return ".".join((encode({"alg": "HS256", **header}), encode({"iss": iss, "sub": "u1"}), encode("x")))
+    return ".".join(tokens.encode(part) for part in ({"alg": "HS256", **header}, {"iss": iss, "sub": "u1"}, "x"))
 
 
 def few_rows_are_read(check, db, cluster, root):
@@ -242,24 +240,24 @@ def memory_has_a_bound(check, db, cluster, root):
     session.close()
 
 
-def main():
-    check = Checks()
-    with SharedCluster() as cluster:
-        db = cluster.create_db("test_scale")
-        root = cluster.session(db, "postgres")
-        root.query(tokens.setup())
-        root.query(FILL)
-        for part in (few_rows_are_read, signatures_are_checked_once, memory_has_a_bound):
-            part(check, db, cluster, root)
-        root.query(
-            "DELETE FROM auth.issuers WHERE issuer = '*' OR issuer LIKE 'https://issuer%'; DELETE FROM auth.issuers; "
-            + tokens.setup()
-        )
-        every_change_that_matters_counts(check, db, cluster, root)
-        root.query(FILL)
-        without_the_indexes(check, db, cluster, root)
-        root.close()
-    check.done(f"{2 * KEYS:,} keys of {ISSUERS + 1:,} issuers cost what few do")
+def filled_again(checks, db, cluster, root):
+    root.query(
+        "DELETE FROM auth.issuers WHERE issuer = '*' OR issuer LIKE 'https://issuer%'; DELETE FROM auth.issuers; "
+        + tokens.setup()
+    )
+    every_change_that_matters_counts(checks, db, cluster, root)
+    root.query(FILL)
 
 
-main()
+cluster = SharedCluster()
+db = cluster.create_db("test_scale")
+with cluster.session(db, "postgres") as root:
+    root.query(tokens.setup())
+    root.query(FILL)
+    run(
+        f"{2 * KEYS:,} keys of {ISSUERS + 1:,} issuers cost what few do",
+        (few_rows_are_read, signatures_are_checked_once, memory_has_a_bound, filled_again, without_the_indexes),
+        db,
+        cluster,
+        root,
+    )

@@ -5,7 +5,7 @@ the library, for all sessions of a database together."""
 import time
 
 from lib import tokens
-from lib.pg import Checks, Cluster, PgError, SharedCluster
+from lib.pg import Cluster, PgError, SharedCluster, run
 
 INIT = "SELECT auth.jwt_session_init($1)"
 COUNTS = "SELECT issuer, event, sqlstate, count FROM auth.stats WHERE scope = '%s'"
@@ -112,7 +112,7 @@ def more_issuers_than_places(checks, cluster):
     checks.equal("a long name is cut", any(name and len(name) == 120 for name in found), True)
 
 
-def of_the_server(checks):
+def of_the_server(checks, _):
     with Cluster("stats", shared_preload_libraries="pg_auth_jwt") as cluster:
         db, elsewhere = cluster.create_db("test_stats"), cluster.create_db("test_stats_elsewhere")
         owner = cluster.session(db, "owner_role")
@@ -160,14 +160,7 @@ def becomes_free(connect):
     return False
 
 
-def main():
-    checks, cluster = Checks(), SharedCluster()
-    cluster.psql("-c", "CREATE ROLE other_reader LOGIN", "postgres")
-    each_outcome(checks, cluster)
-    more_issuers_than_places(checks, cluster)
-    of_the_server(checks)
-    cluster.psql("-c", "DROP ROLE other_reader", "postgres")
-    checks.done("tokens are counted by what became of them")
-
-
-main()
+cluster = SharedCluster()
+cluster.psql("-c", "CREATE ROLE other_reader LOGIN", "postgres")
+run("tokens are counted by what became of them", (each_outcome, more_issuers_than_places, of_the_server), cluster)
+cluster.psql("-c", "DROP ROLE other_reader", "postgres")

@@ -114,13 +114,13 @@ SETTINGS = {
 
 def run(session, name):
     """Rows of the call, or its SQLSTATE; and its warnings."""
-    session.notices.clear()
+    session.notices()
     try:
         shown = session.query(f"BEGIN; {CALLS[name]}")
     except PgError as error:
         shown = f"{error.code} {error.fields['M']}"
     session.query("ROLLBACK")
-    return shown, [notice["M"] for notice in session.notices if notice["S"] == "WARNING"]
+    return shown, [notice["M"] for notice in session.warnings()]
 
 
 def main():

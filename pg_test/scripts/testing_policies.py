@@ -212,23 +212,19 @@ def tests_with_pgtap(checks, project, owner):
     checks.equal("lint without it", project.shell(block("lint", PAGE)).returncode, 1)
 
 
-def main():
-    checks = Checks()
-    if not shutil.which("node", path=shell("echo $PATH")):
-        packages.missing(checks, "needs Node.js")
-    cluster = SharedCluster()
-    db = cluster.create_db("test_testing_policies")
-    owner = cluster.session(db, "owner_role")
-    if owner.value("SELECT count(*) FROM pg_available_extensions WHERE name = 'pgtap'") == "0":
-        packages.missing(checks, "needs pgTAP")
-    cluster.psql("-d", db, "-c", "CREATE EXTENSION pgtap")
-    with tempfile.TemporaryDirectory() as folder:
-        project = Project(cluster, db, f"{folder}/a project's folder")
-        makes_tokens(checks, project, owner, cluster.session(db))
-        refuses_databases_in_use(checks, project, owner)
-        stays_out_of_restores(checks, cluster, project, db)
-        tests_with_pgtap(checks, project, owner)
-    checks.done("a development issuer and pgTAP, as docs/testing_policies.md has them")
-
-
-main()
+checks = Checks()
+if not shutil.which("node", path=shell("echo $PATH")):
+    packages.missing(checks, "needs Node.js")
+cluster = SharedCluster()
+db = cluster.create_db("test_testing_policies")
+owner = cluster.session(db, "owner_role")
+if owner.value("SELECT count(*) FROM pg_available_extensions WHERE name = 'pgtap'") == "0":
+    packages.missing(checks, "needs pgTAP")
+cluster.psql("-d", db, "-c", "CREATE EXTENSION pgtap")
+with tempfile.TemporaryDirectory() as folder:
+    project = Project(cluster, db, f"{folder}/a project's folder")
+    checks.run((makes_tokens,), checks, project, owner, cluster.session(db))
+    checks.run((refuses_databases_in_use,), checks, project, owner)
+    checks.run((stays_out_of_restores,), checks, cluster, project, db)
+    checks.run((tests_with_pgtap,), checks, project, owner)
+checks.done("a development issuer and pgTAP, as docs/testing_policies.md has them")

@@ -54,12 +54,6 @@ WITHDRAWALS = [
 ]
 
 
-def warnings(session):
-    found = [notice for notice in session.notices if notice["S"] == "WARNING"]
-    session.notices.clear()
-    return found
-
-
 def withdrawn_keys_are_refused(checks, cluster, db, root):
     for name, demotion in DEMOTIONS.items():
         for withdrawal in WITHDRAWALS:
@@ -85,11 +79,11 @@ def the_warning_says_what_to_do(checks, cluster, db, root):
     reader = cluster.session(db)
     reader.query(f"SET pg_auth_jwt.token = '{tokens.token('u1')}'")
     reader.query(WHO)
-    checks.equal("nothing to say", warnings(reader), [])
+    checks.equal("nothing to say", reader.warnings(), [])
     root.query(RESTORED)
     for _ in range(3):
         reader.query(WHO)
-    found = warnings(reader)
+    found = reader.warnings()
     checks.equal("one warning", [notice["M"] for notice in found], [MESSAGE])
     checks.equal(
         "its detail",
@@ -101,13 +95,13 @@ def the_warning_says_what_to_do(checks, cluster, db, root):
     root.query(found[0]["H"].removeprefix("Run: "))
     for _ in range(3):
         checks.equal("repaired", reader.value(WHO), "u1")
-    checks.equal("no warning once repaired", warnings(reader), [])
+    checks.equal("no warning once repaired", reader.warnings(), [])
     checks.equal("all of them", root.query(NOT_GOOD), [])
 
     root.query("DROP TRIGGER keys_changed ON auth.jwks; ALTER TABLE auth.issuers DISABLE TRIGGER issuers_truncated")
     for _ in range(3):
         reader.query(WHO)
-    found = warnings(reader)
+    found = reader.warnings()
     checks.equal("one warning of what is missing", [notice["M"] for notice in found], [MESSAGE])
     checks.equal(
         "its detail",
@@ -117,10 +111,10 @@ def the_warning_says_what_to_do(checks, cluster, db, root):
     )
     root.query(found[0]["H"].removeprefix("Run: "))
     reader.query(WHO)
-    checks.equal("repaired", warnings(reader), [])
+    checks.equal("repaired", reader.warnings(), [])
     root.query("ALTER TABLE auth.jwks DISABLE TRIGGER admit_key")
     reader.query(WHO)
-    checks.equal("it is said again", [notice["M"] for notice in warnings(reader)], [MESSAGE])
+    checks.equal("it is said again", [notice["M"] for notice in reader.warnings()], [MESSAGE])
     root.query("ALTER TABLE auth.jwks ENABLE ALWAYS TRIGGER admit_key")
 
     # A renamed trigger still works. Another trigger of the owner's is not checked.
@@ -130,22 +124,22 @@ def the_warning_says_what_to_do(checks, cluster, db, root):
         "CREATE TRIGGER other AFTER INSERT ON auth.jwks FOR EACH ROW EXECUTE FUNCTION nothing()"
     )
     reader.query(WHO)
-    checks.equal("renamed", warnings(reader), [])
+    checks.equal("renamed", reader.warnings(), [])
 
     # An anonymous session does not read the tables, and so gets no warning.
     root.query("ALTER TABLE auth.jwks DISABLE TRIGGER admit_key")
     nobody = cluster.session(db)
     nobody.query(WHO)
-    checks.equal("anonymous", warnings(nobody), [])
+    checks.equal("anonymous", nobody.warnings(), [])
 
     # Parallel workers leave the warning to their leader.
     reader.query("SET min_parallel_table_scan_size = 0; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0")
     root.query(
         "CREATE TABLE many AS SELECT 'u1' AS owner FROM generate_series(1, 20000); GRANT SELECT ON many TO PUBLIC"
     )
-    warnings(reader)
+    reader.warnings()
     checks.equal("in parallel", reader.value("SELECT count(*) FROM many WHERE owner = auth.user_id()"), "20000")
-    checks.true("few warnings", len(warnings(reader)) <= 1)
+    checks.true("few warnings", len(reader.warnings()) <= 1)
 
 
 def each_is_missed(checks, root):
@@ -224,7 +218,7 @@ def leases_are_refused(checks, cluster, db, root):
                 )
                 root.query(f"BEGIN; SET LOCAL session_replication_role = {role}; {end}; COMMIT")
                 checks.equal(f"{how}: {end} as {role}", [session.code(WHO) for session in sessions], ["28J03", "28J03"])
-                found = [warnings(session) for session in sessions]
+                found = [session.warnings() for session in sessions]
                 if how == "ENABLE ALWAYS":
                     checks.equal("nothing to say", found, [[], []])
                 else:
@@ -244,19 +238,13 @@ def leases_are_refused(checks, cluster, db, root):
     owner.close()
 
 
-def main():
+cluster = SharedCluster()
+db = cluster.create_db("test_triggers")
+with cluster.session(db, "postgres") as root:
+    root.query("CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
     checks = Checks()
-    with SharedCluster() as cluster:
-        db = cluster.create_db("test_triggers")
-        root = cluster.session(db, "postgres")
-        root.query("CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
-        each_is_missed(checks, root)
-        leases_are_refused(checks, cluster, db, root)
-        root.query("DROP FUNCTION nothing")
-        withdrawn_keys_are_refused(checks, cluster, db, root)
-        the_warning_says_what_to_do(checks, cluster, db, root)
-        root.close()
-    checks.done("keys are read in each statement where triggers do not announce their change")
-
-
-main()
+    checks.run((each_is_missed,), checks, root)
+    checks.run((leases_are_refused,), checks, cluster, db, root)
+    root.query("DROP FUNCTION nothing")
+    checks.run((withdrawn_keys_are_refused, the_warning_says_what_to_do), checks, cluster, db, root)
+checks.done("keys are read in each statement where triggers do not announce their change")

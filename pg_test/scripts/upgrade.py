@@ -55,7 +55,7 @@ def main():
         saved = owner.query("SELECT * FROM auth.jwks ORDER BY kid")
         owner.close()
         for cluster in (old, new):
-            cluster.as_pg("pg_ctl", "stop", "--silent", "-D", f"{cluster.dir}/data")
+            cluster.control("stop")
         if new_major >= 18 > old_major:
             # initdb enables checksums from 18 on; pg_upgrade requires the same in both clusters.
             new.as_pg("pg_checksums", "--disable", "-D", f"{new.dir}/data")
