@@ -24,7 +24,8 @@ class Counting:
         wrapper = f"{self.cluster.dir}/counted"
         with open(wrapper, "w") as file:
             file.write(
-                "#!/bin/bash\nunset RUST_BACKTRACE\nmkdir -p counts\nexec valgrind -q --tool=callgrind --trace-children=yes "
+                "#!/bin/bash\nunset RUST_BACKTRACE\nmkdir -p counts\nexec "
+                "valgrind -q --tool=callgrind --trace-children=yes "
                 f'--callgrind-out-file={self.counts}/%p "{self.postgres()}" "$@"\n'
             )
         os.chmod(wrapper, 0o755)

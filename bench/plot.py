@@ -46,7 +46,10 @@ def bars(title, note, unit, groups, top, base=None):
         for name, number in values:
             drawn += [
                 text(LEFT - 8, y + 13, name, text_anchor="end"),
-                f'<rect x="{LEFT}" y="{y}" width="{max(number * scale, 1):.1f}" height="17" fill="{OURS if ours else OTHERS}"/>',
+                (
+                    f'<rect x="{LEFT}" y="{y}" width="{max(number * scale, 1):.1f}" '
+                    f'height="17" fill="{OURS if ours else OTHERS}"/>'
+                ),
                 text(LEFT + number * scale + 6, y + 13, f"{number:.2f}{unit}"),
             ]
             y += 22
@@ -126,7 +129,10 @@ def panels(figures):
     )
     yield lambda top: bars(
         "How long it takes to connect and to have the first statements answered",
-        "Milliseconds, without a pooler. The extension's library is loaded at its first use, or has been since the server was started.",
+        (
+            "Milliseconds, without a pooler. "
+            "The extension's library is loaded at its first use, or has been since the server was started."
+        ),
         " ms",
         [
             ("Without the extension", False, connections["without"]),
@@ -137,7 +143,10 @@ def panels(figures):
     )
     yield lambda top: lines(
         "How many short transactions a second, in connections that stay",
-        "BEGIN; sign in; SELECT one row by its key; COMMIT. Both ways to sign in at the same time, on two cores. Higher is better.",
+        (
+            "BEGIN; sign in; SELECT one row by its key; "
+            "COMMIT. Both ways to sign in at the same time, on two cores. Higher is better."
+        ),
         "connections of each",
         transactions["across"],
         [
@@ -169,7 +178,10 @@ def draw(figures):
         file.write(
             "\n".join(
                 [
-                    f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{top}" font-family="sans-serif" font-size="12">',
+                    (
+                        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" '
+                        f'height="{top}" font-family="sans-serif" font-size="12">'
+                    ),
                     '<rect width="100%" height="100%" fill="white"/>',
                     *drawn,
                     "</svg>\n",

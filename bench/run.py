@@ -136,7 +136,9 @@ def scans(cluster, db, results):
         "auth.user_id(), called for each row": "owner = auth.user_id()",
         "a C function that returns a text it has, called for each row": "owner = bare_user_id()",
         "current_setting('app.user')": "owner = current_setting('app.user')",
-        "current_setting('request.jwt.claims')::json ->> 'sub'": "owner = (current_setting('request.jwt.claims')::json ->> 'sub')",
+        "current_setting('request.jwt.claims')::json ->> 'sub'": (
+            "owner = (current_setting('request.jwt.claims')::json ->> 'sub')"
+        ),
         "constant uuid": f"uid = '{ALICE}'",
         "auth.uid()": "uid = auth.uid()",
         "(select auth.uid())": "uid = (SELECT auth.uid())",
@@ -214,7 +216,9 @@ def indexes(cluster, db, results):
         "(select auth.user_id()) = owner": "(SELECT auth.user_id()) = owner",
         "constant = tenant_id": "'t5' = tenant_id",
         "(select auth.session() ->> 'tenant_id' = tenant_id)": "(SELECT auth.session() ->> 'tenant_id' = tenant_id)",
-        "(select lower(auth.session() ->> 'tenant_id')) = tenant_id": "(SELECT lower(auth.session() ->> 'tenant_id')) = tenant_id",
+        "(select lower(auth.session() ->> 'tenant_id')) = tenant_id": (
+            "(SELECT lower(auth.session() ->> 'tenant_id')) = tenant_id"
+        ),
         "(select auth.user_id() = owner), evaluate_once off": "(SELECT auth.user_id() = owner)",
     }
 
@@ -260,7 +264,8 @@ def skew(cluster, db, results):
     results.section(
         f"{skewed.ROWS:,} rows, most of them one user's",
         ("statement", "as", "ratio", "goal", "ms", "ms, off", "pages", "pages, off", "plan", "plan, off"),
-        f"`heavy` owns {skewed.USERS['heavy']:,} rows of `docs`, and a thousand others {skewed.USERS['u5']} each. `auth.user_id()` "
+        f"`heavy` owns {skewed.USERS['heavy']:,} rows of `docs`, "
+        f"and a thousand others {skewed.USERS['u5']} each. `auth.user_id()` "
         "against the same with `evaluate_once` off, that is Postgres's own plan.",
     )
     for statement in (skewed.ALL, skewed.SOME, skewed.JOINED, skewed.PAGE, skewed.INDEX):
@@ -362,7 +367,8 @@ def transactions(cluster, db, results):
     results.section(
         "The pooled transaction",
         ("connections of each", "rate", "goal", "per second", "set_config per second"),
-        "`BEGIN; SELECT auth.jwt_session_init($1, true); SELECT …; COMMIT` with a token seen before, against the same with "
+        "`BEGIN; SELECT auth.jwt_session_init($1, true); SELECT …; "
+        "COMMIT` with a token seen before, against the same with "
         "`set_config('request.jwt.claims', $1, true)`, both at the same time, each on so many connections.",
     )
     across = (1, 2, 4, 8, 16)
@@ -563,10 +569,13 @@ def keys(cluster, _db, results):
         with contextlib.closing(cluster.session(cluster.create_db(name((count, issuers))), "postgres")) as session:
             session.query(tokens.setup(0))
             session.query(f"""
-                INSERT INTO auth.issuers (issuer, algorithms) SELECT 'https://issuer' || i, '{{HS256}}' FROM generate_series(1, {issuers} - 1) i;
+                INSERT INTO auth.issuers (issuer, algorithms) SELECT 'https://issuer' || i, '{{HS256}}'
+                    FROM generate_series(1, {issuers} - 1) i;
                 INSERT INTO auth.jwks (issuer, kid, jwk)
-                    SELECT CASE i % {issuers} WHEN 0 THEN '{tokens.ISSUER}' ELSE 'https://issuer' || i % {issuers} END, 'other' || i,
-                           jsonb_build_object('kty', 'oct', 'k', translate(rtrim(encode(sha256(i::text::bytea), 'base64'), '='), '+/', '-_'))
+                    SELECT CASE i % {issuers} WHEN 0 THEN '{tokens.ISSUER}'
+                        ELSE 'https://issuer' || i % {issuers} END, 'other' || i,
+                           jsonb_build_object('kty', 'oct', 'k',
+                               translate(rtrim(encode(sha256(i::text::bytea), 'base64'), '='), '+/', '-_'))
                       FROM generate_series(1, {count} - 1) i""")
             session.query("VACUUM ANALYZE auth.issuers, auth.jwks")
 
@@ -615,8 +624,10 @@ def followed(cluster, _db, results):
             # Room on each page, so that the update's new version of the row is not elsewhere.
             session.query(tokens.follow(0) + "ALTER TABLE followed_keys SET (fillfactor = 50)")
             session.query(f"""
-                INSERT INTO followed_keys SELECT 'other' || i, jsonb_build_object('kty', 'oct', 'k', translate(rtrim(encode(
-                    sha256(i::text::bytea), 'base64'), '='), '+/', '-_')), 'private' FROM generate_series(1, {which} - 1) i""")
+                INSERT INTO followed_keys SELECT 'other' || i, jsonb_build_object('kty', 'oct', 'k',
+                    translate(rtrim(encode(
+                    sha256(i::text::bytea), 'base64'), '='), '+/', '-_')), 'private'
+                        FROM generate_series(1, {which} - 1) i""")
             session.query("VACUUM ANALYZE followed_keys")
     all_of_them = (stored, *sizes)
     token = {which: tokens.token(ALICE) if which == stored else tokens.followed_token(ALICE) for which in all_of_them}
@@ -723,7 +734,8 @@ def connections_among_keys(cluster, results, title, columns, in_words, name, tok
             "200 connections, ms",
             "ms of CPU",
         ),
-        "Private memory and time of a new connection's first token; the first use of a known token after a change; the same "
+        "Private memory and time of a new connection's first token; "
+        "the first use of a known token after a change; the same "
         "by 200 connections at once, and their CPU.",
     )
     kib = {which: statistics.median(values[1:]) for which, values in connect.memory.items()}

@@ -31,7 +31,8 @@ CREATE TABLE p1 PARTITION OF p FOR VALUES IN ('u1');
 CREATE TABLE p2 PARTITION OF p FOR VALUES IN ('u2');
 CREATE TABLE p3 PARTITION OF p DEFAULT;
 CREATE TABLE members (team int, who text, PRIMARY KEY (who, team));
-INSERT INTO a SELECT i, (ARRAY['u1', 'u2', 'u3', '0b9d8c3e-6f0a-4f5e-9a51-3a1f6d0c7a11'])[i % 4 + 1], 't' || i % 3, i % 7 FROM generate_series(1, 80) i;
+INSERT INTO a SELECT i, (ARRAY['u1', 'u2', 'u3', '0b9d8c3e-6f0a-4f5e-9a51-3a1f6d0c7a11'])[i % 4 + 1],
+    't' || i % 3, i % 7 FROM generate_series(1, 80) i;
 INSERT INTO b SELECT i, 'u' || i % 5, 't' || i % 2, i % 5 FROM generate_series(1, 200) i;
 INSERT INTO p SELECT i, 'u' || i % 4, 't' || i % 3, i % 5 FROM generate_series(1, 80) i;
 INSERT INTO members SELECT i % 7, 'u' || i % 4 FROM generate_series(1, 28) i ON CONFLICT DO NOTHING;
@@ -44,7 +45,8 @@ CREATE VIEW vb WITH (security_barrier) AS SELECT * FROM b WHERE (SELECT auth.ses
 CREATE FUNCTION me() RETURNS text LANGUAGE sql STABLE RETURN auth.user_id();
 CREATE FUNCTION is_mine(who text) RETURNS boolean LANGUAGE sql STABLE RETURN who = auth.user_id();
 CREATE FUNCTION teams(who text) RETURNS SETOF int LANGUAGE sql STABLE AS 'SELECT team FROM members WHERE who = $1';
-CREATE FUNCTION count_teams(who text) RETURNS bigint LANGUAGE plpgsql STABLE AS 'BEGIN RETURN (SELECT count(*) FROM members m WHERE m.who = $1); END';
+CREATE FUNCTION count_teams(who text) RETURNS bigint LANGUAGE plpgsql STABLE
+    AS 'BEGIN RETURN (SELECT count(*) FROM members m WHERE m.who = $1); END';
 ALTER TABLE a ENABLE ROW LEVEL SECURITY;
 ALTER TABLE b ENABLE ROW LEVEL SECURITY;
 ALTER TABLE p ENABLE ROW LEVEL SECURITY;
@@ -175,8 +177,13 @@ class Statements:
             lambda: f"{alias}.tenant = ANY (string_to_array(auth.session() ->> 'tenant', ',')::varchar[])",
             lambda: f"auth.session() -> 'orgs' ? {alias}.tenant",
             lambda: f"{alias}.n = {self.random.randrange(6)}",
-            lambda: f"CASE WHEN {alias}.n > 1000 THEN {self.raises()} = {alias}.id ELSE {self.string(alias)} = {text()} END",
-            lambda: f"CASE WHEN {alias}.n > 1000 THEN (SELECT {self.raises()} = {alias}.id) ELSE {self.string(alias)} = {text()} END",
+            lambda: (
+                f"CASE WHEN {alias}.n > 1000 THEN {self.raises()} = {alias}.id ELSE {self.string(alias)} = {text()} END"
+            ),
+            lambda: (
+                f"CASE WHEN {alias}.n > 1000 THEN (SELECT {self.raises()} = {alias}.id) "
+                f"ELSE {self.string(alias)} = {text()} END"
+            ),
             lambda: f"({alias}.n > 1000 AND {alias}.id = CASE WHEN {alias}.n > 1000 THEN {self.raises()} END)",
             lambda: f"{self.string(alias)} LIKE {text()} || '%'",
             lambda: f"{alias}.n IN (SELECT teams({text()}))",
@@ -253,7 +260,10 @@ class Statements:
         if self.chance(0.25):
             source, other = self.relation(0)
             joined = self.one("UNION ALL", "UNION", "EXCEPT", "INTERSECT ALL")
-            query = f"({query}) {joined} SELECT {other}.id, {other}.owner, {other}.tenant, {other}.n FROM {source} WHERE {self.condition(other, 1)}"
+            query = (
+                f"({query}) {joined} SELECT {other}.id, {other}.owner, {other}.tenant, {other}.n "
+                f"FROM {source} WHERE {self.condition(other, 1)}"
+            )
         return f"({query}) {alias}", alias
 
     def joined(self, depth):
@@ -272,8 +282,10 @@ class Statements:
             if kind == "LATERAL":
                 inside = self.alias()
                 other = (
-                    f"LATERAL (SELECT {inside}.id, {self.one(f'{inside}.owner', self.text())} AS owner, {inside}.tenant, {inside}.n FROM {self.one(*TABLES)} {inside} "
-                    f"WHERE {inside}.id = {alias}.id AND {self.condition(inside, 1)}{self.one('', ' OFFSET 0')}) {added}"
+                    f"LATERAL (SELECT {inside}.id, {self.one(f'{inside}.owner', self.text())} "
+                    f"AS owner, {inside}.tenant, {inside}.n FROM {self.one(*TABLES)} {inside} "
+                    f"WHERE {inside}.id = {alias}.id "
+                    f"AND {self.condition(inside, 1)}{self.one('', ' OFFSET 0')}) {added}"
                 )
                 source += f"{self.one('JOIN', 'LEFT JOIN')} {other} ON {self.one('true', self.truth())}"
             else:
@@ -294,7 +306,11 @@ class Statements:
             values = ", ".join(self.value(self.one(*aliases)) for _ in range(self.random.randrange(1, 4)))
             return f"SELECT {self.one('', '', 'DISTINCT ')}{values} FROM {source} {where}"
         if shape == 5:
-            return f"SELECT count(*), {self.one('max', 'min')}({self.text()}), sum({self.number()}), string_agg(DISTINCT {alias}.owner || {self.text()}, ',') FILTER (WHERE {self.condition(alias, 1)}) FROM {source} {where}"
+            return (
+                f"SELECT count(*), {self.one('max', 'min')}({self.text()}), "
+                f"sum({self.number()}), string_agg(DISTINCT {alias}.owner || {self.text()}, "
+                f"',') FILTER (WHERE {self.condition(alias, 1)}) FROM {source} {where}"
+            )
         if shape == 6:
             keys = [
                 self.value(alias) if self.chance(0.3) else self.column(alias),
@@ -309,7 +325,10 @@ class Statements:
                 keys[1],
             )
             having = self.one("", "", f" HAVING count(*) > {self.number()}", f" HAVING {self.truth()}")
-            return f"SELECT {keys[1]}, count(*), max({alias}.id), {self.text()} FROM {source} {where} GROUP BY {sets}{having}"
+            return (
+                f"SELECT {keys[1]}, count(*), max({alias}.id), {self.text()} "
+                f"FROM {source} {where} GROUP BY {sets}{having}"
+            )
         if shape == 7:
             window = self.one(
                 f"PARTITION BY {alias}.owner = {self.text()}", f"PARTITION BY {self.text()}", f"PARTITION BY {alias}.n"
@@ -334,12 +353,23 @@ class Statements:
         if shape == 9:
             cte = self.alias()
             return (
-                f"WITH RECURSIVE {cte} (id, owner, tenant, n) AS (SELECT {alias}.id, {alias}.owner, {alias}.tenant, {alias}.n FROM {source} {where} UNION SELECT x.id, {self.one('x.owner', self.text())}, x.tenant, x.n "
-                f"FROM {cte} JOIN {self.one('a', 'b', 'p')} x ON x.id = {cte}.id + 7 AND {self.condition('x', 1)}) SELECT * FROM {cte} WHERE {self.condition(cte, 1)}"
+                f"WITH RECURSIVE {cte} (id, owner, tenant, "
+                f"n) AS (SELECT {alias}.id, {alias}.owner, {alias}.tenant, {alias}.n "
+                f"FROM {source} {where} UNION SELECT x.id, {self.one('x.owner', self.text())}, x.tenant, x.n "
+                f"FROM {cte} JOIN {self.one('a', 'b', 'p')} x ON x.id = {cte}.id + 7 "
+                f"AND {self.condition('x', 1)}) SELECT * FROM {cte} WHERE {self.condition(cte, 1)}"
             )
         if shape == 10:
-            return f"SELECT {alias}.id, {alias}.owner, {alias}.tenant, {alias}.n FROM {source} {where} ORDER BY {self.one('', f'{alias}.owner = {self.text()}, ')}1, 2, 3, 4 {self.one('', f'LIMIT {self.number()}', 'LIMIT 20', 'OFFSET 2 LIMIT 7')}"
-        return f"SELECT {self.value(alias)}::text FROM {source} {where} {self.one('UNION', 'UNION ALL', 'EXCEPT', 'INTERSECT')} SELECT {self.text()}::text {self.one('', 'FROM b')}"
+            return (
+                f"SELECT {alias}.id, {alias}.owner, {alias}.tenant, {alias}.n FROM {source} {where} "
+                f"ORDER BY {self.one('', f'{alias}.owner = {self.text()}, ')}1, 2, 3, "
+                f"4 {self.one('', f'LIMIT {self.number()}', 'LIMIT 20', 'OFFSET 2 LIMIT 7')}"
+            )
+        return (
+            f"SELECT {self.value(alias)}::text "
+            f"FROM {source} {where} {self.one('UNION', 'UNION ALL', 'EXCEPT', 'INTERSECT')} "
+            f"SELECT {self.text()}::text {self.one('', 'FROM b')}"
+        )
 
     def change(self):
         """DML; its effects are compared afterwards."""
@@ -350,21 +380,54 @@ class Statements:
         join = (
             f"t.id = {other}.id" if "UNION" not in source and "SELECT" not in source else f"t.id = {other}.id AND false"
         )
+
+        def update():
+            return f"UPDATE SET n = {self.number()}, owner = {self.text()} WHERE {self.condition('t', 1)}"
+
         statement = self.one(
-            lambda: f"UPDATE {table} t SET n = {self.one(self.number(), 't.n + 1')}{self.one('', f', tenant = {self.text()}')} WHERE {self.condition('t')}{returning}",
+            lambda: (
+                f"UPDATE {table} t "
+                f"SET n = {self.one(self.number(), 't.n + 1')}{self.one('', f', tenant = {self.text()}')} "
+                f"WHERE {self.condition('t')}{returning}"
+            ),
             lambda: f"UPDATE {table} t SET owner = {self.text()} WHERE {self.condition('t')}{returning}",
             lambda: f"DELETE FROM {table} t WHERE {self.condition('t')}{returning}",
-            lambda: f"UPDATE {table} t SET n = {self.number()} FROM {source} WHERE {join} AND {self.condition(other, 1)}{returning}",
-            lambda: f"DELETE FROM {table} t USING {source} WHERE {join} AND {self.condition(other, 1)} AND {self.condition('t', 1)}",
-            lambda: f"INSERT INTO {table} AS t SELECT {other}.id + 5000, {self.one(f'{other}.owner', self.text())}, {self.text()}, {self.number()} FROM {source} WHERE {self.condition(other, 1)}{returning if 'UNION' not in source else ''}",
-            lambda: f"INSERT INTO {table} AS t VALUES (6000, {self.text()}, {self.text()}, {self.number()}), (6001, {self.text()}, 't1', 2){returning}",
+            lambda: (
+                f"UPDATE {table} t SET n = {self.number()} FROM {source} "
+                f"WHERE {join} AND {self.condition(other, 1)}{returning}"
+            ),
+            lambda: (
+                f"DELETE FROM {table} t USING {source} WHERE {join} "
+                f"AND {self.condition(other, 1)} AND {self.condition('t', 1)}"
+            ),
+            lambda: (
+                f"INSERT INTO {table} AS t "
+                f"SELECT {other}.id + "
+                f"5000, {self.one(f'{other}.owner', self.text())}, {self.text()}, {self.number()} "
+                f"FROM {source} WHERE {self.condition(other, 1)}{returning if 'UNION' not in source else ''}"
+            ),
+            lambda: (
+                f"INSERT INTO {table} AS t "
+                f"VALUES (6000, {self.text()}, {self.text()}, {self.number()}), "
+                f"(6001, {self.text()}, 't1', 2){returning}"
+            ),
             lambda: f"INSERT INTO {table} AS t VALUES (6000, {self.text()}, {self.text()}, {self.number()}){returning}",
-            lambda: f"INSERT INTO {self.one('a', 'b')} AS t SELECT {other}.id, {self.text()}, {other}.tenant, {self.number()} FROM {self.one('a', 'b', 'va')} {other} WHERE {self.condition(other, 1)} "
-            f"ON CONFLICT (id) DO {self.one('NOTHING', f'UPDATE SET n = {self.number()}, owner = {self.text()} WHERE {self.condition(chr(116), 1)}')}{returning}",
-            lambda: f"WITH d AS (DELETE FROM {base} t WHERE {self.condition('t')} RETURNING t.*) SELECT d.*, {self.text()} FROM d WHERE {self.condition('d', 1)}",
-            lambda: f"MERGE INTO {base} t USING (SELECT id, max(owner) AS owner, max(tenant) AS tenant, max(n) AS n FROM b WHERE {self.condition('b', 1)} GROUP BY id) s ON t.id = s.id "
-            f"WHEN MATCHED AND {self.condition('t', 1)} THEN UPDATE SET n = {self.number()} WHEN MATCHED AND {self.condition('s', 1)} THEN DELETE "
-            f"WHEN NOT MATCHED AND {self.condition('s', 1)} THEN INSERT (id, owner, tenant, n) VALUES (s.id + 7000, {self.text()}, s.tenant, {self.number()})",
+            lambda: (
+                f"INSERT INTO {self.one('a', 'b')} AS t "
+                f"SELECT {other}.id, {self.text()}, {other}.tenant, {self.number()} "
+                f"FROM {self.one('a', 'b', 'va')} {other} WHERE {self.condition(other, 1)} "
+                f"ON CONFLICT (id) DO {self.one('NOTHING', update())}{returning}"
+            ),
+            lambda: (
+                f"WITH d AS (DELETE FROM {base} t WHERE {self.condition('t')} RETURNING t.*) "
+                f"SELECT d.*, {self.text()} FROM d WHERE {self.condition('d', 1)}"
+            ),
+            lambda: f"MERGE INTO {base} t USING (SELECT id, max(owner) AS owner, max(tenant) AS tenant, max(n) AS n "
+            f"FROM b WHERE {self.condition('b', 1)} GROUP BY id) s ON t.id = s.id "
+            f"WHEN MATCHED AND {self.condition('t', 1)} THEN UPDATE "
+            f"SET n = {self.number()} WHEN MATCHED AND {self.condition('s', 1)} THEN DELETE "
+            f"WHEN NOT MATCHED AND {self.condition('s', 1)} THEN INSERT (id, owner, tenant, n) "
+            f"VALUES (s.id + 7000, {self.text()}, s.tenant, {self.number()})",
         )
         return [statement, f"TABLE {base}"]
 
@@ -375,10 +438,19 @@ class Statements:
         table = self.one("a", "b", "p")
         order = self.one("", " ORDER BY t.id")
         return self.one(
-            lambda: f"UPDATE {table} t SET tenant = {self.one(self.text(), 't.tenant')} WHERE {self.condition('t')} RETURNING t.*, {self.text()}",
-            lambda: f"UPDATE {table} t SET tenant = t.tenant FROM {self.one('a', 'b')} s WHERE s.id = t.id AND {self.condition('t', 1)} AND {self.condition('s', 1)} RETURNING t.*",
+            lambda: (
+                f"UPDATE {table} t SET tenant = {self.one(self.text(), 't.tenant')} "
+                f"WHERE {self.condition('t')} RETURNING t.*, {self.text()}"
+            ),
+            lambda: (
+                f"UPDATE {table} t SET tenant = t.tenant FROM {self.one('a', 'b')} s WHERE s.id = t.id "
+                f"AND {self.condition('t', 1)} AND {self.condition('s', 1)} RETURNING t.*"
+            ),
             lambda: f"DELETE FROM {table} t WHERE {self.condition('t')} RETURNING t.*, {self.text()}",
-            lambda: f"SELECT t.*, {self.text()}, {self.value('t')} FROM {table} t WHERE {self.condition('t')}{order} FOR UPDATE OF t",
+            lambda: (
+                f"SELECT t.*, {self.text()}, {self.value('t')} FROM {table} t "
+                f"WHERE {self.condition('t')}{order} FOR UPDATE OF t"
+            ),
         )
 
     def policy(self):
@@ -409,7 +481,8 @@ class Statements:
         ]
         if self.chance(0.4):
             chosen.append(
-                "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET min_parallel_index_scan_size = 0;"
+                "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; "
+                "SET min_parallel_table_scan_size = 0; SET min_parallel_index_scan_size = 0;"
                 f"SET parallel_leader_participation = {self.one('on', 'off')}"
             )
         if self.chance(0.8):  # makes these few rows as costly as many: for a few, mere calls stay calls
@@ -457,8 +530,10 @@ class Pair:
 def outcome_after(other, session, statement):
     """Its result after the commit of another session's changes, for which it may have to wait."""
     other.query(
-        "BEGIN; UPDATE a SET n = 100, owner = 'u1' WHERE id % 4 = 0; UPDATE a SET tenant = 't1', n = n + 1 WHERE id % 5 = 1;"
-        "UPDATE b SET n = n + 1 WHERE id % 3 = 0; UPDATE b SET owner = 'u1' WHERE id % 7 = 0; UPDATE p SET n = 100, tenant = 't1' WHERE id % 4 = 0"
+        "BEGIN; UPDATE a SET n = 100, owner = 'u1' WHERE id % 4 = 0; "
+        "UPDATE a SET tenant = 't1', n = n + 1 WHERE id % 5 = 1;"
+        "UPDATE b SET n = n + 1 WHERE id % 3 = 0; UPDATE b SET owner = 'u1' WHERE id % 7 = 0; "
+        "UPDATE p SET n = 100, tenant = 't1' WHERE id % 4 = 0"
     )
     session.query("BEGIN")
     session.begin_query(statement)

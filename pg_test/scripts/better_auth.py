@@ -260,7 +260,8 @@ class Test:
                 site.equal(f"expired {age} ago", site.verdict(token), wanted)
         # Without a change that anybody announces.
         site.app_role.query(
-            f"UPDATE jwks SET expires_at = now() AT TIME ZONE 'UTC' - interval '59 minutes 54 seconds' WHERE id = '{kid}'"
+            "UPDATE jwks SET expires_at = now() AT TIME ZONE 'UTC' - interval '59 minutes 54 seconds' "
+            f"WHERE id = '{kid}'"
         )
         site.reader.query("BEGIN")
         site.reader.execute("SELECT auth.jwt_session_init($1)", token)
@@ -430,7 +431,10 @@ class Test:
             site.follow()
             with site.app() as app:
                 site.works(app)
-            sql = "SELECT format_type(atttypid, -1) FROM pg_attribute WHERE attrelid = 'jwks'::regclass AND attname = 'id'"
+            sql = (
+                "SELECT format_type(atttypid, -1) FROM pg_attribute "
+                "WHERE attrelid = 'jwks'::regclass AND attname = 'id'"
+            )
             site.equal("type of id", site.app_role.value(sql), of_id)
         fields = {
             "publicKey": "pub",

@@ -82,7 +82,8 @@ def convertible(checks, cluster, encoding, name, other):
     check(
         "a second key of the kid",
         s.code(
-            f"INSERT INTO auth.jwks (issuer, jwk) VALUES ('{iss}', '{jwk(name)}'::jsonb || '{{\"k\":\"{tokens.jwk(1)['k']}\"}}')"
+            f"INSERT INTO auth.jwks (issuer, jwk) VALUES ('{iss}', "
+            f"'{jwk(name)}'::jsonb || '{{\"k\":\"{tokens.jwk(1)['k']}\"}}')"
         ),
         "22023",
     )

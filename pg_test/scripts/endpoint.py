@@ -103,7 +103,8 @@ def rotation(checks, cluster, db, endpoint):
     checks.equal(
         "a lower-case host, a query and a port",
         owner.code(
-            f"SELECT auth.follow_url('{issuer.name}', '{endpoint.script('/rotation?a=b', keys(1)).replace('localhost', 'LOCALHOST')}')"
+            f"SELECT auth.follow_url('{issuer.name}', "
+            f"'{endpoint.script('/rotation?a=b', keys(1)).replace('localhost', 'LOCALHOST')}')"
         ),
         None,
     )
@@ -185,12 +186,14 @@ def due(checks, cluster, db, endpoint):
     becomes_due(
         "the clock was a day ahead",
         "next_attempt = now() + interval '1 day', last_attempt = now() + interval '1 day', "
-        "last_success = now() + interval '1 day', answer_date = now() + interval '1 day', unknown_key_after = now() + interval '1 day'",
+        "last_success = now() + interval '1 day', answer_date = now() + interval '1 day', "
+        "unknown_key_after = now() + interval '1 day'",
     )
     becomes_due(
         "the clock was a day behind",
         "next_attempt = now() - interval '1 day', last_attempt = now() - interval '1 day', "
-        "last_success = now() - interval '1 day', answer_date = now() - interval '1 day', unknown_key_after = now() - interval '1 day'",
+        "last_success = now() - interval '1 day', answer_date = now() - interval '1 day', "
+        "unknown_key_after = now() - interval '1 day'",
     )
     becomes_due(
         "a fetch that crashed",

@@ -313,7 +313,10 @@ def deleted_meanwhile(checks, cluster, db, endpoint):
         owner.query(f"BEGIN; DELETE FROM auth.issuers WHERE issuer = '{issuer.name}'")
         issuer.sign_in(session, 9)
         with cluster.session(db, "postgres") as root:
-            waiting = "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'pg_auth_jwt fetch%' AND wait_event_type = 'Lock'"
+            waiting = (
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE backend_type LIKE 'pg_auth_jwt fetch%' AND wait_event_type = 'Lock'"
+            )
             until(lambda: root.value(waiting) == "1", "the process waits")
         owner.query("COMMIT")
         until(lambda: not cluster.workers(), "the process ends")

@@ -154,7 +154,8 @@ def withdrawn_keys(checks, cluster, db, endpoint):
         "until that is taken back, for all", [issuer.outcome(), issuer.kids()], ["changed", ["", "alias", "e2", "e3"]]
     )
     owner.query(
-        f"INSERT INTO auth.withdrawn_keys (issuer, thumbprint) SELECT issuer, thumbprint FROM auth.jwks WHERE kid = 'e3' AND issuer = '{issuer.name}'"
+        "INSERT INTO auth.withdrawn_keys (issuer, thumbprint) SELECT issuer, thumbprint "
+        f"FROM auth.jwks WHERE kid = 'e3' AND issuer = '{issuer.name}'"
     )
     checks.equal("a note deletes all names too", issuer.kids(), ["e2"])
     issuer.list(2)
@@ -222,16 +223,23 @@ def written_by_hand(checks, cluster, db, endpoint):
     issuer = Issuer(owner, endpoint, "by_hand", keys(1, 2))
     issuer.outcome()
     owner.query(
-        f"INSERT INTO auth.issuers (issuer) VALUES ('https://loaded.example'); SELECT auth.init('{ed25519.jwks(7)}', 'https://loaded.example')"
+        "INSERT INTO auth.issuers (issuer) VALUES ('https://loaded.example'); "
+        f"SELECT auth.init('{ed25519.jwks(7)}', 'https://loaded.example')"
     )
     mine, loaded = f"issuer = '{issuer.name}'", "issuer = 'https://loaded.example'"
     new = ed25519.key(8).jwk()
     jwk = f"'{json.dumps(new)}'"
     writes = {
         "INSERT": f"INSERT INTO auth.jwks (issuer, jwk) VALUES ('{issuer.name}', {jwk})",
-        "INSERT with a thumbprint that is not the key's": f"INSERT INTO auth.jwks (issuer, jwk, thumbprint) VALUES ('{issuer.name}', {jwk}, 'x')",
-        "INSERT of a published key": f"INSERT INTO auth.jwks (issuer, jwk) VALUES ('{issuer.name}', '{json.dumps(ed25519.key(1).jwk())}')",
-        "INSERT ... ON CONFLICT": f"INSERT INTO auth.jwks (issuer, jwk) VALUES ('{issuer.name}', {jwk}) ON CONFLICT DO NOTHING",
+        "INSERT with a thumbprint that is not the key's": (
+            f"INSERT INTO auth.jwks (issuer, jwk, thumbprint) VALUES ('{issuer.name}', {jwk}, 'x')"
+        ),
+        "INSERT of a published key": (
+            f"INSERT INTO auth.jwks (issuer, jwk) VALUES ('{issuer.name}', '{json.dumps(ed25519.key(1).jwk())}')"
+        ),
+        "INSERT ... ON CONFLICT": (
+            f"INSERT INTO auth.jwks (issuer, jwk) VALUES ('{issuer.name}', {jwk}) ON CONFLICT DO NOTHING"
+        ),
         "UPDATE of the key": f"UPDATE auth.jwks SET kid = NULL, jwk = {jwk} WHERE {mine} AND kid = 'e1'",
         "UPDATE of the issuer": f"UPDATE auth.jwks SET {mine} WHERE {loaded}",
         "auth.init": f"SELECT auth.init('{ed25519.jwks(8)}', '{issuer.name}')",

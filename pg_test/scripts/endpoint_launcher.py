@@ -54,7 +54,8 @@ def cannot_be_claimed(checks, cluster, db, owner, good):
         if event != "UPDATE":
             root.query("DELETE FROM auth.endpoints WHERE issuer LIKE 'https://stuck%'")
         root.query(
-            f"CREATE OR REPLACE TRIGGER not_that BEFORE {event} ON auth.endpoints FOR EACH ROW EXECUTE FUNCTION public.not_that()"
+            f"CREATE OR REPLACE TRIGGER not_that BEFORE {event} ON auth.endpoints "
+            "FOR EACH ROW EXECUTE FUNCTION public.not_that()"
         )
         before = stuck.seen()
         fetched_beside(checks, f"no {event}", cluster, good)

@@ -74,10 +74,14 @@ def changes_in_flight(life):
         "renamed": "UPDATE auth.issuers SET issuer = 'https://renamed.test.example' WHERE issuer = '{name}'",
         "disabled": "UPDATE auth.issuers SET enabled = false WHERE issuer = '{name}'",
         "at another URL": "SELECT auth.follow_url('{name}', '{url}?other', '{{app}}')",
-        "by a source that was written by hand": """UPDATE auth.issuers SET source = '{{"kind": "url", "url": "{url}?hand"}}' WHERE issuer = '{name}'""",
+        "by a source that was written by hand": """
+            UPDATE auth.issuers SET source = '{{"kind": "url", "url": "{url}?hand"}}' WHERE issuer = '{name}'""",
         "without its state": "DELETE FROM auth.endpoints WHERE issuer = '{name}'",
         "without the extension": "DROP EXTENSION pg_auth_jwt CASCADE",
-        "in a new extension": "DROP EXTENSION pg_auth_jwt CASCADE; CREATE EXTENSION pg_auth_jwt; SELECT auth.follow_url('{name}', '{url}?new', '{{app}}')",
+        "in a new extension": (
+            "DROP EXTENSION pg_auth_jwt CASCADE; CREATE EXTENSION pg_auth_jwt; "
+            "SELECT auth.follow_url('{name}', '{url}?new', '{{app}}')"
+        ),
     }
     for what, change in changes.items():
         held = Held(keys(1, 6))
@@ -278,7 +282,8 @@ def owners(life):
             if issuer.owner.code(f"ALTER {whose} SET {name} = '{value}'") is not None:
                 without_library.code(f"ALTER {whose} SET {name} = '{value}'")
     stored = root.value(
-        f"SELECT count(*) FROM pg_db_role_setting s, unnest(setconfig) WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = '{db}')"
+        "SELECT count(*) FROM pg_db_role_setting s, unnest(setconfig) "
+        f"WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = '{db}')"
     )
     life.checks.true(f"settings that are stored: {stored}", int(stored) >= 50)
     works("with the owner's settings")
@@ -290,7 +295,10 @@ def owners(life):
     types = ("text", "timestamptz", "boolean", "integer", "jsonb", "interval", "bytea", "oid", "name", "text[]")
     for n, kind in enumerate(types):
         issuer.owner.query(f"""CREATE FUNCTION evil.f{n}(a {kind}, b {kind}) RETURNS boolean LANGUAGE plpgsql AS
-            $$BEGIN INSERT INTO public.ran VALUES ('operator on {kind}', session_user, current_user); RETURN true; END$$""")
+            $$BEGIN
+                INSERT INTO public.ran VALUES ('operator on {kind}', session_user, current_user);
+                RETURN true;
+            END$$""")
         for operator in ("=", "<", ">", "<=", ">=", "<>", "||", "+", "-", "@>", "->", "->>"):
             issuer.owner.query(
                 f"CREATE OPERATOR evil.{operator} (LEFTARG = {kind}, RIGHTARG = {kind}, FUNCTION = evil.f{n})"
@@ -459,7 +467,8 @@ def preloaded(life):
     life.checks.equal(
         "one process for all",
         root.value(
-            "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'pg_auth_jwt%' AND backend_type NOT LIKE '%refresh%'"
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE backend_type LIKE 'pg_auth_jwt%' AND backend_type NOT LIKE '%refresh%'"
         ),
         "1",
     )
@@ -484,7 +493,8 @@ def preloaded(life):
     with life.cluster.session("postgres", "postgres") as root:
         launcher = int(
             root.value(
-                "SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'pg_auth_jwt%' AND backend_type NOT LIKE '%refresh%'"
+                "SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'pg_auth_jwt%' "
+                "AND backend_type NOT LIKE '%refresh%'"
             )
         )
         root.query(f"SELECT pg_terminate_backend({launcher})")
@@ -492,7 +502,8 @@ def preloaded(life):
     def restarted():
         with life.cluster.session("postgres", "postgres") as root:
             return root.value(
-                "SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'pg_auth_jwt%' AND backend_type NOT LIKE '%refresh%' "
+                "SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'pg_auth_jwt%' "
+                "AND backend_type NOT LIKE '%refresh%' "
                 f"AND pid <> {launcher}"
             )
 

@@ -29,7 +29,10 @@ def withdrawn_by_hand(checks, cluster, db, endpoint):
     issuer.outcome()
     user = cluster.session(db)
     checks.equal("before", [issuer.sign_in(user, 1), user.value(WHO)], [None, "u1"])
-    ban = "INSERT INTO auth.withdrawn_keys (issuer, thumbprint) SELECT issuer, thumbprint FROM auth.jwks WHERE kid = '{}' AND issuer = '{}'"
+    ban = (
+        "INSERT INTO auth.withdrawn_keys (issuer, thumbprint) "
+        "SELECT issuer, thumbprint FROM auth.jwks WHERE kid = '{}' AND issuer = '{}'"
+    )
     owner.query(ban.format("e1", issuer.name))
     checks.equal(
         "withdrawn", [user.code(WHO), issuer.sign_in(user, 1), issuer.kids()], ["28J03", "28J03", ["e2", "e3"]]
@@ -41,7 +44,8 @@ def withdrawn_by_hand(checks, cluster, db, endpoint):
     )
     thumbprint = owner.value(f"SELECT thumbprint FROM auth.jwks WHERE kid = 'e3' AND issuer = '{issuer.name}'")
     owner.query(
-        f"BEGIN; INSERT INTO auth.withdrawn_keys (issuer, thumbprint) VALUES ('{issuer.name}', '{thumbprint}'); ROLLBACK"
+        "BEGIN; INSERT INTO auth.withdrawn_keys (issuer, thumbprint) "
+        f"VALUES ('{issuer.name}', '{thumbprint}'); ROLLBACK"
     )
     checks.equal("taken back", issuer.sign_in(user, 3), None)
     # A key that is being stored while it is withdrawn.
@@ -107,7 +111,8 @@ def not_begun(checks, cluster, db, endpoint):
     checks.equal("and lint says nothing", lint(owner, "overdue"), [])
     # Text of the endpoint, or of a key id, must not decide which finding is reported.
     issuer.change(
-        f"failures = 3, last_error = 'status 500: Nothing is fetched: haha', note = 'Key id \"Nothing is fetched: haha\" twice.', {NOTHING_DUE}"
+        "failures = 3, last_error = 'status 500: Nothing is fetched: haha', "
+        f"note = 'Key id \"Nothing is fetched: haha\" twice.', {NOTHING_DUE}"
     )
     checks.equal("words of the endpoint", lint(owner, "haha"), [("warning", "fetch_failing")])
     cluster.allow()
@@ -288,7 +293,8 @@ def launcher(checks, place):
         owner = cluster.session(db, "owner_role")
         issuer = Issuer(owner, endpoint, "untold", keys(1), follow=False)
         owner.query(
-            f"""INSERT INTO auth.issuers (issuer, audience, source) VALUES ('{issuer.name}', '{{app}}', '{{"kind": "url", "url": "{issuer.url}"}}')"""
+            f"""INSERT INTO auth.issuers (issuer, audience, source)
+                VALUES ('{issuer.name}', '{{app}}', '{{"kind": "url", "url": "{issuer.url}"}}')"""
         )
         root.query("SELECT pg_reload_conf()")
         checks.true("a source that was written by hand is fetched", endpoint.wait(issuer.path))

@@ -71,7 +71,8 @@ def refused_anyway(checks, cluster, db, endpoint):
     issuer = Issuer(owner, endpoint, "refused", keys(1))
     issuer.outcome()
     issuer.change(
-        "unknown_key_after = NULL, unknown_key_wait = 30, last_attempt = now() - interval '1 min', next_attempt = now() + interval '5 min'"
+        "unknown_key_after = NULL, unknown_key_wait = 30, "
+        "last_attempt = now() - interval '1 min', next_attempt = now() + interval '5 min'"
     )
     before = issuer.seen()
     bad = [issuer.token(9, seconds=-100 - n) for n in range(30)] + [issuer.token(9, aud=f"other{n}") for n in range(30)]

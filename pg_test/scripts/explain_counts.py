@@ -48,7 +48,8 @@ def policy(rng, number):
     using = rng.choice(EXPRESSIONS) if command != "INSERT" else None
     check = rng.choice(EXPRESSIONS) if command in ("ALL", "INSERT", "UPDATE") else None
     return (
-        f"CREATE POLICY p{number} ON documents AS {'PERMISSIVE' if rng.random() < 0.67 else 'RESTRICTIVE'} FOR {command}"
+        f"CREATE POLICY p{number} ON documents "
+        f"AS {'PERMISSIVE' if rng.random() < 0.67 else 'RESTRICTIVE'} FOR {command}"
         f" TO {rng.choice(GRANTEES)}{f' USING ({using})' if using else ''}{f' WITH CHECK ({check})' if check else ''};"
     )
 
@@ -119,7 +120,8 @@ def main():
     session.query("DROP TABLE documents; DROP ROLE explain_user, explain_group, explain_other, explain_bypass")
     checks.true("most numbers were compared", numbers > count * 2)
     checks.done(
-        f"seed {seed}: as many rows are found as auth.explain_access says, {numbers} numbers under {count} sets of policies"
+        f"seed {seed}: as many rows are found as auth.explain_access "
+        f"says, {numbers} numbers under {count} sets of policies"
     )
 
 

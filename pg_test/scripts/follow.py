@@ -117,7 +117,8 @@ def times_and_revocation(checks, cluster):
     checks.equal(
         "grace: what is shown",
         db.owner.value(
-            "UPDATE keys SET expires_at = '2040-01-01 00:00'; SELECT valid_until = '2040-01-01 01:00+00' FROM auth.key_status"
+            "UPDATE keys SET expires_at = '2040-01-01 00:00'; "
+            "SELECT valid_until = '2040-01-01 01:00+00' FROM auth.key_status"
         ),
         "t",
     )
@@ -306,7 +307,8 @@ def one_source_only(checks, cluster):
     db.root.query(
         "SET session_replication_role = replica; ALTER TABLE auth.jwks DISABLE TRIGGER admit_key;"
         "INSERT INTO auth.jwks (issuer, kid, jwk, thumbprint) VALUES "
-        f"('{tokens.ISSUER}', 'k1', '{json.dumps(tokens.jwk(1))}', 'x'); ALTER TABLE auth.jwks ENABLE ALWAYS TRIGGER admit_key"
+        f"('{tokens.ISSUER}', 'k1', '{json.dumps(tokens.jwk(1))}', 'x'); "
+        "ALTER TABLE auth.jwks ENABLE ALWAYS TRIGGER admit_key"
     )
     checks.equal("a row that is there all the same", first.code(WHO), "28J03")
     checks.equal(
@@ -433,7 +435,8 @@ def polled_within_a_second(checks, cluster):
         checks.equal(f"{what}: good while the key is", session.value(WHO), "u1")
         checks.equal(f"{what}: unknown", unknown.code(WHO), "28J03")
         db.root.query(
-            f"SET session_replication_role = replica; {insert('jwks', 'k1', 1)}; DELETE FROM jwks WHERE id = 'k0'; RESET ALL"
+            f"SET session_replication_role = replica; {insert('jwks', 'k1', 1)}; "
+            "DELETE FROM jwks WHERE id = 'k0'; RESET ALL"
         )
         checks.equal(f"{what}: a new key at once", unknown.value(WHO), "u1")
         time.sleep(1.05)
@@ -497,7 +500,10 @@ def what_migrations_do(checks, cluster):
     open_again("the table again", "DROP VIEW jwks; ALTER TABLE keys RENAME TO jwks")
     closed(
         "partitioned",
-        f"DROP TABLE jwks; {TABLE.replace('PRIMARY KEY', '')} PARTITION BY LIST (id); ALTER TABLE jwks OWNER TO owner_role",
+        (
+            f"DROP TABLE jwks; {TABLE.replace('PRIMARY KEY', '')} PARTITION BY LIST (id); "
+            "ALTER TABLE jwks OWNER TO owner_role"
+        ),
         "not an ordinary table",
     )
     root.query(f"DROP TABLE jwks; SET ROLE owner_role; {restore}; RESET ROLE")
@@ -570,7 +576,8 @@ def what_migrations_do(checks, cluster):
         all(part in detail(session) for part in ("another role of that name", "auth.follow()")),
     )
     root.query(
-        "ALTER TABLE jwks OWNER TO renamed_role; DROP OWNED BY owner_role; DROP ROLE owner_role; ALTER ROLE renamed_role RENAME TO owner_role"
+        "ALTER TABLE jwks OWNER TO renamed_role; DROP OWNED BY owner_role; "
+        "DROP ROLE owner_role; ALTER ROLE renamed_role RENAME TO owner_role"
     )
     checks.equal("and back", db.signed_in().value(WHO), "u1")
     # The number of a role of another server means nothing here: where a dump was restored, the

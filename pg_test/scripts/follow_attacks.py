@@ -31,14 +31,17 @@ def rolled_back(checks, cluster):
     db = database(cluster, "rollback")
     session = db.signed_in("owner_role", key=1)
     session.query(
-        f"CREATE FUNCTION who() RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN auth.verify(''{token(key=1)}'') ->> ''sub''; END'"
+        "CREATE FUNCTION who() RETURNS text LANGUAGE plpgsql AS 'BEGIN "
+        f"RETURN auth.verify(''{token(key=1)}'') ->> ''sub''; END'"
     )
     key = insert(1)
     ways = {
         "the statement fails": f"{key} RETURNING who(), 1 / (length(id) - 2)",
         "the transaction is rolled back": f"BEGIN; {key} RETURNING who(); ROLLBACK",
         "the savepoint is rolled back": f"BEGIN; SAVEPOINT s; {key} RETURNING who(); ROLLBACK TO s; COMMIT",
-        "the block catches it": f"DO $$BEGIN {key}; PERFORM who(); RAISE 'undo'; EXCEPTION WHEN OTHERS THEN NULL; END$$",
+        "the block catches it": (
+            f"DO $$BEGIN {key}; PERFORM who(); RAISE 'undo'; EXCEPTION WHEN OTHERS THEN NULL; END$$"
+        ),
         "another issuer's rule": "BEGIN; UPDATE auth.issuers SET source = NULL RETURNING who(); ROLLBACK",
     }
     for what, way in ways.items():
@@ -75,7 +78,8 @@ def renamed_around(checks, cluster):
     checks.equal("and back", session.value(WHO), "u1")
     # The extension's owner reads by membership.
     db.root.query(
-        "CREATE ROLE attacks_reader; CREATE ROLE attacks_keeper; ALTER TABLE jwks OWNER TO attacks_keeper; GRANT SELECT ON jwks TO attacks_reader;"
+        "CREATE ROLE attacks_reader; CREATE ROLE attacks_keeper; "
+        "ALTER TABLE jwks OWNER TO attacks_keeper; GRANT SELECT ON jwks TO attacks_reader;"
         "GRANT attacks_reader TO owner_role; " + FOLLOW % "public.jwks"
     )
     checks.equal("read by membership", session.value(WHO), "u1")
@@ -87,7 +91,8 @@ def hidden_rows(checks, cluster):
     """Row security of the table applies to who would read it: nothing is read, nor shown."""
     db = database(cluster, "hidden")
     db.root.query(
-        "CREATE ROLE attacks_app; CREATE SCHEMA app AUTHORIZATION attacks_app; GRANT USAGE ON SCHEMA app TO owner_role; SET ROLE attacks_app;"
+        "CREATE ROLE attacks_app; CREATE SCHEMA app AUTHORIZATION attacks_app; "
+        "GRANT USAGE ON SCHEMA app TO owner_role; SET ROLE attacks_app;"
         "CREATE TABLE app.notes (word text, note text); INSERT INTO app.notes VALUES ('secret', 'x');"
         "ALTER TABLE app.notes ENABLE ROW LEVEL SECURITY; GRANT SELECT ON app.notes TO owner_role; RESET ROLE"
     )
@@ -189,7 +194,10 @@ def rows_that_exhaust(checks, cluster):
 def careless_grants(checks, cluster):
     """A migration re-creates the table under default privileges that let users write to it."""
     db = database(cluster, "grants")
-    lint = "SELECT string_agg(DISTINCT code || ' ' || object, ', ') FROM auth.lint() WHERE code IN ('no_keys', 'key_privilege')"
+    lint = (
+        "SELECT string_agg(DISTINCT code || ' ' || object, ', ') "
+        "FROM auth.lint() WHERE code IN ('no_keys', 'key_privilege')"
+    )
     checks.equal("as followed", db.owner.value(lint), None)
     db.owner.query(
         "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT INSERT ON TABLES TO authenticated;"

@@ -89,9 +89,10 @@ def policies(checks, cluster, db, sign):
         "INSERT INTO todos (task) VALUES ('new') RETURNING user_id": [[ALICE]],
         f"INSERT INTO todos VALUES ('{BOB}', 'x')": "42501",
         "SELECT name FROM tenants": [["two"]],
-        "SELECT auth.uid(), auth.email(), auth.role(), (auth.session() ->> 'banned')::boolean, auth.session() ->> 'banReason'": [
-            [ALICE, "user@email.com", "authenticated", "f", None]
-        ],
+        (
+            "SELECT auth.uid(), auth.email(), auth.role(), "
+            "(auth.session() ->> 'banned')::boolean, auth.session() ->> 'banReason'"
+        ): [[ALICE, "user@email.com", "authenticated", "f", None]],
         "SELECT auth.organization() ->> 'slug', auth.organization_id()": [["my-org", ORGANIZATION]],
     }.items():
         checks.equal(f"alice: {query}", as_user(alice, query), wanted)

@@ -27,18 +27,21 @@ CREATE TABLE notes (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, owner text 
                     tenant text DEFAULT (auth.session() ->> 'tenant'), body text);
 CREATE TABLE team (organization_id uuid DEFAULT auth.organization_id(), name text);
 CREATE TABLE profiles (id uuid DEFAULT auth.uid(), name text);
-INSERT INTO notes (owner, tenant, body) VALUES ('{ALICE}', 't1', 'alice 1'), ('{ALICE}', 't2', 'of another tenant'), ('bob', 't1', 'bob 1');
+INSERT INTO notes (owner, tenant, body) VALUES ('{ALICE}', 't1', 'alice 1'), ('{ALICE}', 't2', 'of another tenant'),
+    ('bob', 't1', 'bob 1');
 INSERT INTO team VALUES ('{ORGANIZATION}', 'hers'), (gen_random_uuid(), 'not hers');
 INSERT INTO profiles VALUES ('{ALICE}', 'Alice'), (gen_random_uuid(), 'Bob');
 ALTER TABLE notes ENABLE ROW LEVEL SECURITY;
 ALTER TABLE team ENABLE ROW LEVEL SECURITY;
 ALTER TABLE profiles ENABLE ROW LEVEL SECURITY;
-CREATE POLICY "own notes" ON notes TO authenticated USING ((select auth.user_id() = owner)) WITH CHECK ((select auth.user_id() = owner));
+CREATE POLICY "own notes" ON notes TO authenticated USING ((select auth.user_id() = owner))
+    WITH CHECK ((select auth.user_id() = owner));
 CREATE POLICY tenant ON notes AS RESTRICTIVE TO authenticated USING ((select auth.session() ->> 'tenant' = tenant));
 CREATE POLICY team_select ON team FOR SELECT USING (organization_id = auth.organization_id());
 CREATE POLICY team_insert ON team FOR INSERT WITH CHECK ((auth.organization() ->> 'role') IN ('admin', 'owner'));
 CREATE POLICY own ON profiles USING (id = auth.uid());
-CREATE VIEW my_notes WITH (security_invoker = true, security_barrier = true) AS SELECT body, auth.user_id() AS me FROM notes;
+CREATE VIEW my_notes WITH (security_invoker = true, security_barrier = true) AS SELECT body, auth.user_id() AS me
+    FROM notes;
 CREATE VIEW claims AS SELECT auth.jwt() AS jwt;
 CREATE FUNCTION whoami() RETURNS text LANGUAGE sql STABLE RETURN auth.user_id();
 CREATE FUNCTION by_string() RETURNS text LANGUAGE sql STABLE AS 'SELECT auth.user_id()';
@@ -184,7 +187,8 @@ def in_place(checks, cluster):
     checks.equal("in place: the policies are as they were", root.query(POLICIES), policies)
 
     root.query(
-        "DROP MATERIALIZED VIEW public.forgotten; ALTER TABLE public.profiles DROP CONSTRAINT own; DROP TRIGGER own ON public.team;"
+        "DROP MATERIALIZED VIEW public.forgotten; "
+        "ALTER TABLE public.profiles DROP CONSTRAINT own; DROP TRIGGER own ON public.team;"
         "RESET search_path"
     )
     root.query(block)
@@ -211,7 +215,8 @@ def left_over(checks, cluster):
     owner = cluster.session("in_place", "owner_role")
     query = clients.block("left_over", PAGE)
     owner.query(
-        "CREATE FUNCTION public.reads() RETURNS text LANGUAGE sql AS $$SELECT current_setting('request.jwt.claims', true)$$;"
+        "CREATE FUNCTION public.reads() RETURNS text LANGUAGE sql "
+        "AS $$SELECT current_setting('request.jwt.claims', true)$$;"
         "CREATE POLICY anonymous ON public.team TO authenticated USING (auth.session() = 'null'::jsonb)"
     )
     cluster.session("in_place", "postgres").query("ALTER DATABASE in_place SET pg_session_jwt.jwk = 'x'")

@@ -25,7 +25,8 @@ SUPABASE = """
 CREATE SCHEMA auth;
 CREATE TABLE auth.users (id uuid PRIMARY KEY);
 CREATE FUNCTION auth.jwt() RETURNS jsonb LANGUAGE sql STABLE AS
-    $$SELECT coalesce(nullif(current_setting('request.jwt.claim', true), ''), nullif(current_setting('request.jwt.claims', true), ''))::jsonb$$;
+    $$SELECT coalesce(nullif(current_setting('request.jwt.claim', true), ''),
+        nullif(current_setting('request.jwt.claims', true), ''))::jsonb$$;
 CREATE FUNCTION auth.uid() RETURNS uuid LANGUAGE sql STABLE AS
     $$SELECT coalesce(nullif(current_setting('request.jwt.claim.sub', true), ''),
                       nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid$$;
@@ -45,7 +46,8 @@ CREATE TABLE organization_settings (organization_id text, name text);
 CREATE TABLE objects (bucket_id text, name text);
 CREATE TABLE news (body text);
 CREATE TABLE invitations (email text, body text);
-CREATE FUNCTION foldername(name text) RETURNS text[] LANGUAGE sql IMMUTABLE AS $$SELECT (string_to_array(name, '/'))[:array_length(string_to_array(name, '/'), 1) - 1]$$;
+CREATE FUNCTION foldername(name text) RETURNS text[] LANGUAGE sql IMMUTABLE
+    AS $$SELECT (string_to_array(name, '/'))[:array_length(string_to_array(name, '/'), 1) - 1]$$;
 INSERT INTO todos VALUES ('{ALICE}', 'of alice'), ('{BOB}', 'of bob');
 INSERT INTO profiles VALUES ('{ALICE}', 'Alice'), ('{BOB}', 'Bob');
 INSERT INTO my_table VALUES ('red', 'of red'), ('blue', 'of blue'), ('green', 'of green');
@@ -55,7 +57,8 @@ INSERT INTO organization_settings VALUES ('sso-1', 'of sso-1'), ('sso-2', 'of ss
 INSERT INTO objects VALUES ('avatars', '{ALICE}/a.png'), ('avatars', '{BOB}/b.png'), ('other', '{ALICE}/c.png');
 INSERT INTO invitations VALUES ('user@example.com', 'to alice'), ('bob@example.com', 'to bob');
 DO $$ DECLARE t regclass; BEGIN
-    FOR t IN SELECT oid FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname <> 'factors' LOOP
+    FOR t IN SELECT oid FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+        AND relname <> 'factors' LOOP
         EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', t);
     END LOOP;
 END $$;
@@ -121,7 +124,8 @@ class PostgREST:
         s.query(f"BEGIN ISOLATION LEVEL READ COMMITTED {'READ ONLY' if method == 'GET' else 'READ WRITE'}")
         try:
             s.execute(
-                "SELECT set_config('search_path', $1, true), set_config('role', $2, true), set_config('request.jwt.claims', $3, true),"
+                "SELECT set_config('search_path', $1, true), set_config('role', "
+                "$2, true), set_config('request.jwt.claims', $3, true),"
                 " set_config('request.method', $4, true), set_config('request.path', $5, true),"
                 " set_config('request.headers', $6, true), set_config('request.cookies', $7, true)",
                 '"public"',

@@ -74,7 +74,9 @@ SIMPLE = {
     "SET LOCAL": "BEGIN; SET LOCAL pg_auth_jwt.token = '{t}'; SELECT auth.user_id(); COMMIT",
     "SET LOCAL, alone": "SET LOCAL pg_auth_jwt.token = '{t}'",
     "SET in DO": "DO $$ BEGIN EXECUTE 'SET pg_auth_jwt.token = ''{t}'''; END $$",
-    "SET of a function": "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql SET pg_auth_jwt.token = '{t}' AS 'SELECT 1'",
+    "SET of a function": (
+        "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql SET pg_auth_jwt.token = '{t}' AS 'SELECT 1'"
+    ),
     "syntax error": "SELECT auth.jwt_session_init('{t}') FROM FROM",
     "syntax error in SET": "SET pg_auth_jwt.token = '{t}' '{t}'",
     "unknown function": "SELECT auth.no_such('{t}')",
@@ -150,7 +152,9 @@ KEYS = {
     "update": "UPDATE auth.jwks SET jwk = '%s'" % OKP,
     "prepared": "PREPARE p(jsonb) AS " + INIT % "x" + "; EXECUTE p('%s')" % OKP,
     "raised": "DO $$ BEGIN RAISE WARNING '%%', '%s'; END $$" % OKP,
-    "raised, caught and raised": "DO $$ BEGIN PERFORM '%s'::jsonb -> 'k', 1 / 0; EXCEPTION WHEN OTHERS THEN RAISE; END $$"
+    "raised, caught and raised": (
+        "DO $$ BEGIN PERFORM '%s'::jsonb -> 'k', 1 / 0; EXCEPTION WHEN OTHERS THEN RAISE; END $$"
+    )
     % OCT,
     "bound": INIT.replace("'%s'", "$1"),
     "bound, then an error": INIT.replace("'%s'", "$1") + ", 1 / 0",

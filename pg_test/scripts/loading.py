@@ -205,7 +205,8 @@ def main():
     owner, root = cluster.session(db, "owner_role"), cluster.session(db, "postgres")
     owner.query(SCHEMA + tokens.setup(0))
     root.query(
-        "CREATE ROLE pooled LOGIN; ALTER ROLE pooled SET pg_auth_jwt.scope = 'transaction'; GRANT authenticated TO pooled"
+        "CREATE ROLE pooled LOGIN; ALTER ROLE pooled SET pg_auth_jwt.scope = 'transaction'; "
+        "GRANT authenticated TO pooled"
     )
     u1, u2, u3 = (tokens.token(user) for user in ("u1", "u2", "u3"))
 

@@ -23,7 +23,8 @@ MESSAGES = {
 SETUP = """
 CREATE TABLE items (a int, b text);
 CREATE TABLE checked (a int, b text);
-CREATE FUNCTION query() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM 1 FROM items WHERE a = 0 AND b = ''; RETURN NULL; END $$;
+CREATE FUNCTION query() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM 1 FROM items WHERE a = 0 AND b = '';
+    RETURN NULL; END $$;
 CREATE TRIGGER query BEFORE INSERT ON checked FOR EACH ROW EXECUTE FUNCTION query();
 CREATE FUNCTION queries(n int) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
     FOR i IN 1..n LOOP PERFORM FROM pg_class WHERE oid = i; END LOOP; END $$;

@@ -103,7 +103,8 @@ CREATE FUNCTION of_definer() RETURNS SETOF kept LANGUAGE sql STABLE SECURITY DEF
     WHERE tenant = (SELECT helper.tenant()) AND (owner = helper.uid() OR (SELECT helper.is_admin()))';
 CREATE FUNCTION cursor_of_definer() RETURNS refcursor LANGUAGE plpgsql SECURITY DEFINER AS $$
     DECLARE c refcursor := 'left_open'; BEGIN
-    OPEN c FOR SELECT owner FROM kept WHERE tenant = (SELECT helper.tenant()) AND (owner = helper.uid() OR helper.is_admin());
+    OPEN c FOR SELECT owner FROM kept WHERE tenant = (SELECT helper.tenant())
+        AND (owner = helper.uid() OR helper.is_admin());
     RETURN c; END $$;
 CREATE TABLE requests (id int, body text);
 CREATE RULE write AS ON INSERT TO requests DO INSTEAD UPDATE kept SET body = new.body
@@ -112,7 +113,8 @@ CREATE RULE write AS ON INSERT TO requests DO INSTEAD UPDATE kept SET body = new
 -- A rule that lets only some rows pass to the table that it is on.
 CREATE TABLE inbox (id int, tenant text, owner text);
 CREATE RULE refuse AS ON INSERT TO inbox
-    WHERE (tenant = (SELECT helper.tenant()) AND (owner = helper.uid() OR helper.is_admin())) IS NOT TRUE DO INSTEAD NOTHING;
+    WHERE (tenant = (SELECT helper.tenant()) AND (owner = helper.uid() OR helper.is_admin())) IS NOT TRUE
+        DO INSTEAD NOTHING;
 GRANT INSERT, SELECT ON requests, inbox TO authenticated;
 
 -- Of an inheritance parent that has no rows only the children are read, under the parent's policies.
@@ -172,7 +174,8 @@ def cursor(s, table="files"):
 
 def cursor_with_hold(s):
     s.query(
-        f"{PLAN} BEGIN; {sign_in(V)}; DECLARE c CURSOR WITH HOLD FOR SELECT owner FROM files ORDER BY id; FETCH 1 FROM c"
+        f"{PLAN} BEGIN; {sign_in(V)}; DECLARE c CURSOR WITH HOLD FOR "
+        "SELECT owner FROM files ORDER BY id; FETCH 1 FROM c"
     )
     s.query(sign_in(M))
     s.query("COMMIT")
@@ -527,7 +530,8 @@ def token_that_goes_bad_in_a_query(cluster, db, checks):
                     f"in PL/pgSQL, {what}",
                     outcome(
                         s.query,
-                        f"DO $$ DECLARE r record; BEGIN FOR r IN SELECT secret, {set_token(token)} FROM {table} WHERE id > 0"
+                        "DO $$ DECLARE r record; "
+                        f"BEGIN FOR r IN SELECT secret, {set_token(token)} FROM {table} WHERE id > 0"
                         " ORDER BY id LOOP IF r.secret THEN RAISE 'read'; END IF; END LOOP; END $$",
                     ),
                     "28J12",
@@ -697,7 +701,8 @@ def legitimate(cluster, db, checks):
         INSERT INTO given VALUES ('V', '{V}'), ('M', '{M}');
         GRANT SELECT ON given TO authenticated;
         CREATE FUNCTION rows_of(token text) RETURNS bigint LANGUAGE plpgsql AS $$
-            DECLARE n bigint; BEGIN PERFORM auth.jwt_session_init(token); SELECT sum(id) INTO n FROM files; RETURN n; END $$;
+            DECLARE n bigint; BEGIN PERFORM auth.jwt_session_init(token); SELECT sum(id) INTO n FROM files;
+                RETURN n; END $$;
         CREATE FUNCTION rows_of_in_sql(token text) RETURNS bigint LANGUAGE sql AS $$
             SELECT auth.jwt_session_init(token); SELECT sum(id) FROM helped $$;
         CREATE FUNCTION two_users() RETURNS text LANGUAGE plpgsql AS $$

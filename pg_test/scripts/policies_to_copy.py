@@ -18,17 +18,24 @@ USERS = 1000
 
 # Rows of 1,000 users or tenants, "u1" to "u1000", 100 each.
 FILL = {
-    "invitations": """INSERT INTO invitations (email, body) SELECT 'u' || i % {users} + 1 || '@example.com', 'i' || i FROM {rows};
+    "invitations": """INSERT INTO invitations (email, body) SELECT 'u' || i % {users} + 1 || '@example.com', 'i' || i
+        FROM {rows};
                    INSERT INTO invitations (email, body) VALUES ('kate@example.com', 'to kate')""",
-    "tenants": "INSERT INTO projects (tenant_id, name, created_at) SELECT 'u' || i % {users} + 1, 'p' || i, now() - i * interval '1 min' FROM {rows}",
+    "tenants": (
+        "INSERT INTO projects (tenant_id, name, created_at) "
+        "SELECT 'u' || i % {users} + 1, 'p' || i, now() - i * interval '1 min' FROM {rows}"
+    ),
     "roles": "INSERT INTO tickets (tenant_id, subject) SELECT 'u' || i % {users} + 1, 't' || i FROM {rows}",
     "permissions": "INSERT INTO reports (tenant_id, title) SELECT 'u' || i % {users} + 1, 'r' || i FROM {rows}",
     "members": """INSERT INTO documents (organization_id, body) SELECT i % {users} + 1, 'd' || i FROM {rows};
-                  INSERT INTO members SELECT i % {users} + 1, 'u' || i % {users} + 1, CASE WHEN i <= {users} THEN 'admin' ELSE 'member' END
+                  INSERT INTO members SELECT i % {users} + 1, 'u' || i % {users} + 1,
+                      CASE WHEN i <= {users} THEN 'admin' ELSE 'member' END
                     FROM generate_series(1, {users}) i;
-                  INSERT INTO members SELECT (i + i / 5000 * 200) % {users} + 1, 'v' || i % 5000 FROM generate_series(1, 20000) i ON CONFLICT DO NOTHING""",
+                  INSERT INTO members SELECT (i + i / 5000 * 200) % {users} + 1, 'v' || i % 5000
+                      FROM generate_series(1, 20000) i ON CONFLICT DO NOTHING""",
     "shares": """INSERT INTO pages (owner, body) SELECT 'u' || i % {users} + 1, 'p' || i FROM {rows};
-                 INSERT INTO page_shares SELECT id, owner, 'v' || id % 1000, id % 2000 = 7 FROM pages WHERE id % 5 = 2""",
+                 INSERT INTO page_shares SELECT id, owner, 'v' || id % 1000, id % 2000 = 7 FROM pages
+                     WHERE id % 5 = 2""",
     "soft_delete": """INSERT INTO notices (owner, body, deleted_at)
                         SELECT 'u' || i % {users} + 1, CASE WHEN i % 7 = 0 THEN 'old' ELSE 'n' || i END,
                                CASE WHEN i % 2 = 0 THEN now() - interval '1 day' END FROM {rows}""",
@@ -373,7 +380,8 @@ def least_values(checks, owner, user):
         owner.query(f"""CREATE TABLE other (owner {kind} NOT NULL, UNIQUE (owner));
                         INSERT INTO other VALUES ({least});
                         ALTER TABLE other ENABLE ROW LEVEL SECURITY; GRANT SELECT ON other TO authenticated;
-                        CREATE POLICY p ON other TO authenticated USING (owner >= CASE WHEN auth.role() = 'admin' THEN {least} END)""")
+                        CREATE POLICY p ON other TO authenticated
+                            USING (owner >= CASE WHEN auth.role() = 'admin' THEN {least} END)""")
         user.query("BEGIN; SET LOCAL enable_seqscan = off")
         user.execute("SELECT auth.jwt_session_init($1)", tokens.token("boss", role="admin"))
         checks.equal(f"{kind}: rows", user.value("SELECT count(*) FROM other"), "1")

@@ -20,7 +20,8 @@ def main():
     count, raised = statements.fuzz(cluster, cluster.create_db("test_random_plans"), checks, seed, seconds, 300, first)
     checks.true("most statements run", raised < count * 0.5)
     checks.done(
-        f"random statements give the same, evaluated once or for each row: seed {seed}, {count} statements, {raised} raised"
+        "random statements give the same, "
+        f"evaluated once or for each row: seed {seed}, {count} statements, {raised} raised"
     )
 
 

@@ -11,11 +11,13 @@ WHO = "SELECT auth.user_id()"
 ISSUERS, KEYS = 1_000, 10_000
 LARGE = "https://large.example"  # has as many keys as all the others together
 FILL = f"""
-    INSERT INTO auth.issuers (issuer, algorithms) SELECT 'https://issuer' || i, '{{HS256}}' FROM generate_series(1, {ISSUERS}) i;
+    INSERT INTO auth.issuers (issuer, algorithms) SELECT 'https://issuer' || i, '{{HS256}}'
+        FROM generate_series(1, {ISSUERS}) i;
     INSERT INTO auth.issuers (issuer, algorithms) VALUES ('{LARGE}', '{{HS256}}');
     INSERT INTO auth.jwks (issuer, kid, jwk)
         SELECT CASE WHEN i > {KEYS} THEN '{LARGE}' ELSE 'https://issuer' || i % {ISSUERS} + 1 END, 'other' || i,
-               jsonb_build_object('kty', 'oct', 'k', translate(rtrim(encode(sha256(i::text::bytea), 'base64'), '='), '+/', '-_'))
+               jsonb_build_object('kty', 'oct', 'k', translate(rtrim(encode(sha256(i::text::bytea), 'base64'), '='),
+                   '+/', '-_'))
           FROM generate_series(1, {2 * KEYS}) i;
     INSERT INTO auth.jwks (issuer, jwk) VALUES ('{LARGE}', '{tokens.json.dumps(tokens.jwk(0))}')"""
 
@@ -34,7 +36,8 @@ class Rows:
         now = [
             int(value)
             for value in self.root.query(
-                "SELECT pg_stat_clear_snapshot(), sum(idx_tup_fetch), sum(seq_tup_read) FROM pg_stat_user_tables WHERE schemaname = 'auth'"
+                "SELECT pg_stat_clear_snapshot(), sum(idx_tup_fetch), sum(seq_tup_read) "
+                "FROM pg_stat_user_tables WHERE schemaname = 'auth'"
             )[0][1:]
         ]
         found = [value - before for value, before in zip(now, self.last or now)]
@@ -108,7 +111,10 @@ def signatures_are_checked_once(check, db, cluster, root):
         f"DELETE FROM auth.jwks WHERE issuer = '{tokens.ISSUER}' AND kid = 'k1'",
         f"SELECT auth.init('{tokens.jwks(0)}', issuer => '{tokens.ISSUER}')",
         f"SELECT auth.init('{tokens.jwks(0, 1)}', issuer => '{tokens.ISSUER}')",
-        f"BEGIN; DELETE FROM auth.jwks WHERE issuer = '{tokens.ISSUER}'; SELECT auth.init('{tokens.jwks(0, 1)}', issuer => '{tokens.ISSUER}'); COMMIT",
+        (
+            f"BEGIN; DELETE FROM auth.jwks WHERE issuer = '{tokens.ISSUER}'; "
+            f"SELECT auth.init('{tokens.jwks(0, 1)}', issuer => '{tokens.ISSUER}'); COMMIT"
+        ),
     ):
         verifications(change, 0)
         verifications("", 0)
@@ -123,7 +129,8 @@ def signatures_are_checked_once(check, db, cluster, root):
         verifications(f"UPDATE auth.issuers SET {column} = {value} WHERE issuer = '{tokens.ISSUER}'", 1)
         verifications("", 0)
     root.query(
-        f"UPDATE auth.issuers SET required_claims = '{{exp}}', audience = NULL, max_age = NULL WHERE issuer = '{tokens.ISSUER}'"
+        f"UPDATE auth.issuers SET required_claims = '{{exp}}', "
+        f"audience = NULL, max_age = NULL WHERE issuer = '{tokens.ISSUER}'"
     )
     verifications("", 1)
     verifications(f"UPDATE auth.jwks SET expires_at = '2100-01-01' WHERE issuer = '{tokens.ISSUER}' AND kid = 'k0'", 1)
@@ -151,12 +158,14 @@ def every_change_that_matters_counts(check, db, cluster, root):
     ):
         check.equal("before", session.value(WHO), "u1")
         root.query(
-            "DROP TABLE IF EXISTS saved_issuers, saved_jwks; CREATE TABLE saved_issuers AS TABLE auth.issuers; CREATE TABLE saved_jwks AS TABLE auth.jwks"
+            "DROP TABLE IF EXISTS saved_issuers, saved_jwks; "
+            "CREATE TABLE saved_issuers AS TABLE auth.issuers; CREATE TABLE saved_jwks AS TABLE auth.jwks"
         )
         root.query(change)
         check.equal(change, session.code(WHO), wanted)
         root.query(
-            "BEGIN; DELETE FROM auth.issuers; INSERT INTO auth.issuers TABLE saved_issuers; INSERT INTO auth.jwks TABLE saved_jwks; COMMIT"
+            "BEGIN; DELETE FROM auth.issuers; INSERT INTO auth.issuers TABLE saved_issuers; "
+            "INSERT INTO auth.jwks TABLE saved_jwks; COMMIT"
         )
         check.equal(f"undone: {change}", session.value(WHO), "u1")
     # The exact name has precedence over *, also if it is added later, and not after it is deleted.

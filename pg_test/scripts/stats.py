@@ -46,7 +46,8 @@ def each_outcome(checks, cluster):
     wanted = {(known, "accepted"): 1, (known, "28J05"): 1, (known, "28J04"): 1, (None, "28J13"): 1, (None, "28J01"): 2}
     checks.equal("each outcome", {key: n for key, n in found.items() if key[1] != "cache_hit"}, wanted)
     last = s.query(
-        f"SELECT coalesce(sqlstate, event), count(*), bool_and(last_at BETWEEN '{begun}' AND now()) FROM auth.stats GROUP BY 1 ORDER BY 1"
+        f"SELECT coalesce(sqlstate, event), count(*), bool_and(last_at BETWEEN '{begun}' "
+        "AND now()) FROM auth.stats GROUP BY 1 ORDER BY 1"
     )
     checks.equal(
         "when it was last",

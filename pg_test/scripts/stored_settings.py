@@ -23,11 +23,19 @@ CALLS = {
     },
     "verify": f"SELECT auth.verify('{TOKEN}') - 'exp'",
     "inspect": f"SELECT step, ok FROM auth.inspect('{TOKEN}')",
-    "init": f"SELECT auth.init('{ed25519.jwks(5, 6)}', 'https://loaded.test.example'); SELECT kid, alg, thumbprint FROM auth.jwks ORDER BY issuer, kid",
+    "init": (
+        f"SELECT auth.init('{ed25519.jwks(5, 6)}', 'https://loaded.test.example'); "
+        "SELECT kid, alg, thumbprint FROM auth.jwks ORDER BY issuer, kid"
+    ),
     "follow": f"SELECT auth.follow('public.followed_keys', '{tokens.FOLLOWED}', '{{a}}', '1 mon 2 days 03:00'); "
     "SELECT audience, source - 'owner_id' FROM auth.issuers WHERE issuer ~ 'followed'",
-    "unfollow": f"SELECT auth.unfollow('{tokens.FOLLOWED}'); SELECT issuer, source FROM auth.issuers WHERE issuer ~ 'followed'",
-    "follow_url": "SELECT auth.follow_url('https://new.test.example', NULL, '{a}'); SELECT audience, source FROM auth.issuers WHERE issuer ~ 'new'",
+    "unfollow": (
+        f"SELECT auth.unfollow('{tokens.FOLLOWED}'); SELECT issuer, source FROM auth.issuers WHERE issuer ~ 'followed'"
+    ),
+    "follow_url": (
+        "SELECT auth.follow_url('https://new.test.example', NULL, '{a}'); "
+        "SELECT audience, source FROM auth.issuers WHERE issuer ~ 'new'"
+    ),
     "refresh": "SELECT issuer, outcome FROM auth.refresh()",
     "list_keys": "SELECT issuer, kid, alg, state FROM auth.list_keys() ORDER BY 1, 2",
     "source_is_known": 'SELECT auth.source_is_known(\'{"kind": "url", "url": "https://x.example/"}\')',
@@ -37,18 +45,33 @@ CALLS = {
     "explain_access": f"SELECT subject, applies, kind, rows FROM auth.explain_access('public.posts', '{TOKEN}')",
     "lint": "SELECT level, code, object FROM auth.lint() ORDER BY 1, 2, 3",
     # The trigger functions.
-    "admit_key": f"INSERT INTO auth.jwks (issuer, jwk) VALUES ('https://loaded.test.example', '{NEW_JWK}'); SELECT kid, thumbprint FROM auth.jwks ORDER BY 2",
-    "keys_changed": "UPDATE auth.jwks SET expires_at = pg_catalog.now() WHERE issuer ~ 'loaded'; SELECT kid, expires_at = pg_catalog.now() FROM auth.jwks ORDER BY 1",
+    "admit_key": (
+        f"INSERT INTO auth.jwks (issuer, jwk) VALUES ('https://loaded.test.example', '{NEW_JWK}'); "
+        "SELECT kid, thumbprint FROM auth.jwks ORDER BY 2"
+    ),
+    "keys_changed": (
+        "UPDATE auth.jwks SET expires_at = pg_catalog.now() WHERE issuer ~ 'loaded'; "
+        "SELECT kid, expires_at = pg_catalog.now() FROM auth.jwks ORDER BY 1"
+    ),
     "cascade_issuer": "UPDATE auth.issuers SET issuer = 'https://renamed.test.example' WHERE issuer ~ 'loaded';"
     "DELETE FROM auth.issuers WHERE issuer ~ 'fetched'; SELECT issuer, kid FROM auth.jwks ORDER BY 1, 2",
-    "endpoint_changed": "UPDATE auth.endpoints SET last_success = pg_catalog.now() - interval '8 days'; SELECT issuer, state FROM auth.key_status ORDER BY 1, 2",
-    "note_withdrawn": "DELETE FROM auth.jwks WHERE issuer ~ 'fetched'; SELECT issuer, thumbprint FROM auth.withdrawn_keys",
-    "delete_withdrawn": "INSERT INTO auth.withdrawn_keys (issuer, thumbprint) SELECT issuer, thumbprint FROM auth.jwks; SELECT count(*) FROM auth.jwks",
+    "endpoint_changed": (
+        "UPDATE auth.endpoints SET last_success = pg_catalog.now() - interval '8 days'; "
+        "SELECT issuer, state FROM auth.key_status ORDER BY 1, 2"
+    ),
+    "note_withdrawn": (
+        "DELETE FROM auth.jwks WHERE issuer ~ 'fetched'; SELECT issuer, thumbprint FROM auth.withdrawn_keys"
+    ),
+    "delete_withdrawn": (
+        "INSERT INTO auth.withdrawn_keys (issuer, thumbprint) "
+        "SELECT issuer, thumbprint FROM auth.jwks; SELECT count(*) FROM auth.jwks"
+    ),
 }
 
 SETUP = f"""
 {tokens.setup(0)}
-INSERT INTO auth.issuers (issuer, audience) VALUES ('https://loaded.test.example', '{{a}}'), ('https://dev.invalid', NULL);
+INSERT INTO auth.issuers (issuer, audience) VALUES ('https://loaded.test.example', '{{a}}'),
+    ('https://dev.invalid', NULL);
 SELECT auth.init('{ed25519.jwks(7)}', 'https://loaded.test.example');
 {tokens.follow(0)}
 SELECT auth.follow_url('{FETCHED}', '{FETCHED}/jwks', '{{a}}');
@@ -61,7 +84,8 @@ CREATE FUNCTION free_path() RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELEC
 CREATE FUNCTION pinned() RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT auth.user_id()';
 ALTER TABLE posts ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON posts TO authenticated USING (owner = auth.user_id());
-CREATE POLICY pattern ON posts AS RESTRICTIVE TO authenticated USING (title ~ E'^\\\\w\\\\\\\\?' AND title <> '''' AND hidden IS NOT NULL);
+CREATE POLICY pattern ON posts AS RESTRICTIVE TO authenticated USING (title ~ E'^\\\\w\\\\\\\\?'
+    AND title <> '''' AND hidden IS NOT NULL);
 CREATE POLICY forged ON posts FOR DELETE TO authenticated USING (owner = unsafe());
 CREATE POLICY everything ON posts FOR UPDATE TO authenticated USING (true);
 CREATE POLICY old ON posts FOR INSERT TO authenticated WITH CHECK (owner = pinned());
@@ -132,11 +156,14 @@ def main():
             owner.query(SETUP)
         # Its functions and operators are what a careless search_path would call.
         root.query("""CREATE SCHEMA shadow; GRANT USAGE ON SCHEMA shadow TO PUBLIC;
-            CREATE FUNCTION shadow.wrong(text, text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'an operator of the schema shadow'; END $$;
+            CREATE FUNCTION shadow.wrong(text, text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+                RAISE 'an operator of the schema shadow'; END $$;
             CREATE OPERATOR shadow.= (LEFTARG = text, RIGHTARG = text, FUNCTION = shadow.wrong);
             CREATE OPERATOR shadow.<> (LEFTARG = text, RIGHTARG = text, FUNCTION = shadow.wrong);
-            CREATE FUNCTION shadow.now() RETURNS timestamptz LANGUAGE plpgsql AS $$ BEGIN RAISE 'a function of the schema shadow'; END $$;
-            CREATE VIEW shadow.pg_class AS SELECT 1 AS oid; CREATE VIEW shadow.pg_roles AS SELECT 1 AS oid; CREATE VIEW shadow.issuers AS SELECT 1 AS issuer;
+            CREATE FUNCTION shadow.now() RETURNS timestamptz LANGUAGE plpgsql AS $$ BEGIN
+                RAISE 'a function of the schema shadow'; END $$;
+            CREATE VIEW shadow.pg_class AS SELECT 1 AS oid; CREATE VIEW shadow.pg_roles AS SELECT 1 AS oid;
+                CREATE VIEW shadow.issuers AS SELECT 1 AS issuer;
             GRANT SELECT ON ALL TABLES IN SCHEMA shadow TO PUBLIC""")
         functions = [
             name

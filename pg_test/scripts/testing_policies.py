@@ -101,7 +101,10 @@ def makes_tokens(checks, project, owner, user):
     checks.equal(
         "remove without a key",
         project.issuer("remove", DEV_ISSUER_KEY="missing.json").stderr,
-        f"dev-issuer: no key in missing.json: to end the trust in another key, DELETE FROM auth.issuers WHERE issuer = '{ISSUER}'\n",
+        (
+            "dev-issuer: no key in missing.json: to end the trust in another key, DELETE "
+            f"FROM auth.issuers WHERE issuer = '{ISSUER}'\n"
+        ),
     )
     with open(f"{project.folder}/use.mjs", "w") as file:
         file.write(block("javascript", PAGE) + "console.log(alice, expired)\n")
@@ -195,7 +198,8 @@ def tests_with_pgtap(checks, project, owner):
     owner.query(block("tenants", "docs/policies.md"))
     checks.equal("the policy of policies.md", failures(), [])
     owner.query(
-        "DO $$ BEGIN EXECUTE format('COMMENT ON DATABASE %I IS %L', current_database(), 'pg_auth_jwt: ignore server_outdated'); END $$"
+        "DO $$ BEGIN EXECUTE format('COMMENT ON DATABASE %I IS %L', "
+        "current_database(), 'pg_auth_jwt: ignore server_outdated'); END $$"
     )
     checks.equal("lint", project.shell(block("lint", PAGE)).returncode, 0)
     owner.query("ALTER POLICY of_the_tenant ON projects WITH CHECK (true)")

@@ -22,7 +22,8 @@ DEMOTIONS = {
     "another function": """
         CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
         DROP TRIGGER keys_changed ON auth.jwks;
-        CREATE TRIGGER keys_changed AFTER INSERT OR UPDATE OR DELETE ON auth.jwks FOR EACH ROW EXECUTE FUNCTION nothing();
+        CREATE TRIGGER keys_changed AFTER INSERT OR UPDATE OR DELETE ON auth.jwks FOR EACH ROW
+            EXECUTE FUNCTION nothing();
         ALTER TABLE auth.jwks ENABLE ALWAYS TRIGGER keys_changed""",
     "with a condition": """
         DROP TRIGGER keys_changed ON auth.jwks;
@@ -31,7 +32,8 @@ DEMOTIONS = {
         ALTER TABLE auth.jwks ENABLE ALWAYS TRIGGER keys_changed""",
     "for fewer events": """
         DROP TRIGGER keys_changed ON auth.jwks;
-        CREATE TRIGGER keys_changed AFTER INSERT OR DELETE ON auth.jwks FOR EACH ROW EXECUTE FUNCTION auth.keys_changed();
+        CREATE TRIGGER keys_changed AFTER INSERT OR DELETE ON auth.jwks FOR EACH ROW
+            EXECUTE FUNCTION auth.keys_changed();
         ALTER TABLE auth.jwks ENABLE ALWAYS TRIGGER keys_changed""",
     "for some columns": """
         DROP TRIGGER keys_changed ON auth.jwks;
@@ -42,7 +44,8 @@ DEMOTIONS = {
 NOT_GOOD = "SELECT trigger_name, state FROM auth.list_triggers() WHERE state <> 'good'"
 # As pg_trigger has them, with who creates them anew.
 CATALOG = """SELECT tgrelid::regclass::text, tgname, tgenabled, pg_get_triggerdef(oid) FROM pg_trigger
- WHERE tgrelid IN (SELECT unnest(extconfig) FROM pg_extension WHERE extname = 'pg_auth_jwt') AND NOT tgisinternal ORDER BY 1, 2"""
+ WHERE tgrelid IN (SELECT unnest(extconfig) FROM pg_extension WHERE extname = 'pg_auth_jwt') AND NOT tgisinternal
+     ORDER BY 1, 2"""
 LINT = "SELECT code, object, fix FROM auth.lint() WHERE code LIKE 'trigger%'"
 FETCHED = "https://fetched.test.example"
 # As a logical replication worker does, so that only triggers that are ENABLE ALWAYS or REPLICA
@@ -88,8 +91,10 @@ def the_warning_says_what_to_do(checks, cluster, db, root):
     checks.equal(
         "its detail",
         found[0]["D"],
-        "Triggers issuers_changed, issuers_truncated on auth.issuers are not ENABLE ALWAYS. Triggers admit_key, keys_changed, keys_truncated "
-        "on auth.jwks are not ENABLE ALWAYS. Until this is repaired, this session reads its keys again in every statement.",
+        "Triggers issuers_changed, issuers_truncated on auth.issuers are not ENABLE ALWAYS. "
+        "Triggers admit_key, keys_changed, keys_truncated "
+        "on auth.jwks are not ENABLE ALWAYS. Until this is repaired, "
+        "this session reads its keys again in every statement.",
     )
     # The hint repairs it.
     root.query(found[0]["H"].removeprefix("Run: "))
@@ -147,7 +152,8 @@ def each_is_missed(checks, root):
     list, lint and what they propose agree."""
     installed = root.query(CATALOG)
     listed = root.query(
-        "SELECT table_name, trigger_name, CASE needs WHEN 'always' THEN 'A' ELSE 'O' END FROM auth.list_triggers() ORDER BY 1, 2"
+        "SELECT table_name, trigger_name, CASE needs WHEN 'always' "
+        "THEN 'A' ELSE 'O' END FROM auth.list_triggers() ORDER BY 1, 2"
     )
     checks.equal("the list is that of the install script", listed, [row[:3] for row in installed])
     checks.true("of four tables", len({row[0] for row in installed}) == 4)
@@ -158,7 +164,10 @@ def each_is_missed(checks, root):
             f"ALTER TABLE {table} DISABLE TRIGGER {name}": "disabled",
             f"ALTER TABLE {table} ENABLE REPLICA TRIGGER {name}": "replica_only",
             f"DROP TRIGGER {name} ON {table}": "missing",
-            f"DROP TRIGGER {name} ON {table}; CREATE TRIGGER {name} AFTER INSERT ON {table} EXECUTE FUNCTION nothing()": "missing",
+            (
+                f"DROP TRIGGER {name} ON {table}; "
+                f"CREATE TRIGGER {name} AFTER INSERT ON {table} EXECUTE FUNCTION nothing()"
+            ): "missing",
         }
         if enabled == "A":
             changes[f"ALTER TABLE {table} ENABLE TRIGGER {name}"] = "origin_only"
@@ -206,7 +215,8 @@ def leases_are_refused(checks, cluster, db, root):
         for end in ends:
             for role in ("replica", "origin"):
                 owner.query(
-                    f"DELETE FROM auth.endpoints; INSERT INTO auth.endpoints (issuer, url) VALUES ('{FETCHED}', '{FETCHED}/jwks'); {good}"
+                    "DELETE FROM auth.endpoints; "
+                    f"INSERT INTO auth.endpoints (issuer, url) VALUES ('{FETCHED}', '{FETCHED}/jwks'); {good}"
                 )
                 sessions = [cluster.session(db) for _ in range(2)]
                 for session in sessions:
