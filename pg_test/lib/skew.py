@@ -1,5 +1,5 @@
 """A table of which one user owns nine tenths, and statements whose best plan depends on the user.
-scripts/estimates.py checks plans and pages, which are the same each time; bench/run.py measures
+scripts/plans/estimates.py checks plans and pages, which are the same each time; bench/run.py measures
 times."""
 
 import json

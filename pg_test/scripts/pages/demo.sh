@@ -1,7 +1,7 @@
 #!/bin/bash
 # `make demo` prints what examples/demo/expected.txt has, and examples/demo/README.md shows the same.
 
-. "$(dirname "$0")/../../scripts/lib.sh"
+. "$(dirname "$0")/../../../scripts/lib.sh"
 cd "$ROOT"
 
 expected=examples/demo/expected.txt

@@ -2,7 +2,7 @@
 # The install script and the control file that scripts/install writes equal pgrx's output for the list in
 # src/lib.rs, except for comments and blank lines; and --uninstall removes exactly what was installed.
 
-. "$(dirname "$0")/../../scripts/lib.sh"
+. "$(dirname "$0")/../../../scripts/lib.sh"
 cd "$ROOT"
 
 scratch=$(mktemp -d)
