@@ -1,7 +1,7 @@
 #!/bin/bash
 # Building warns of header files from before the fixes that auth.lint() knows, and only of those.
 
-. "$(dirname "$0")/../../scripts/lib.sh"
+. "$(dirname "$0")/../../../scripts/lib.sh"
 cd "$ROOT"
 
 expect() { # VERSION FIXED
