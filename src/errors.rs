@@ -8,7 +8,7 @@
 // A new error of the verifier must not get the code or the hint of another by default.
 #![deny(clippy::wildcard_enum_match_arm)]
 
-use jwt_verify::{Error, ErrorKind, Places};
+use jwt_verify::{Error, ErrorKind, Terms};
 
 use crate::pg::report::{Report, SqlState};
 use crate::pg::row::NotUtf8;
@@ -60,7 +60,7 @@ pub fn message(kind: ErrorKind) -> &'static str {
 
 /// The words of advice about an issuer whose keys were loaded with `auth.init` or SQL, and about one that is
 /// not known.
-pub const LOADED: Places = Places {
+pub const LOADED: Terms = Terms {
     add_issuer: "have its keys followed with auth.follow() or auth.follow_url(), or load them with \
                  auth.init()",
     issuers: "auth.issuers",
@@ -75,7 +75,7 @@ pub const LOADED: Places = Places {
 };
 
 /// As above, of an issuer whose keys are followed in a table.
-pub const FOLLOWED: Places = Places {
+pub const FOLLOWED: Terms = Terms {
     unknown_key: "the issuer's keys are followed in a table; the view auth.key_status lists them",
     no_keys: "the issuer's keys are followed in a table; the view auth.key_status lists them",
     expired_key: "set a later end in its row of the followed table; the view auth.key_status lists \
@@ -87,7 +87,7 @@ pub const FOLLOWED: Places = Places {
 };
 
 /// As above, of an issuer whose keys are fetched.
-pub const FETCHED: Places = Places {
+pub const FETCHED: Terms = Terms {
     unknown_key: "the issuer's keys are fetched from a URL; the view auth.key_status says how that \
                   goes",
     no_keys: "the issuer's keys are fetched from a URL; the view auth.key_status says how that \
@@ -99,10 +99,10 @@ pub const FETCHED: Places = Places {
 };
 
 /// A refused token, of an issuer whose keys come from there.
-pub fn token_refused(error: &Error, token: &str, places: &Places) -> Report {
+pub fn token_refused(error: &Error, token: &str, terms: &Terms) -> Report {
     Report::new(sqlstate(error.kind()), message(error.kind()).to_owned())
         .detail(sentence(&error.to_string()))
-        .hint_if(jwt_verify::advice(token, error, places).map(|advice| sentence(&advice)))
+        .hint_if(jwt_verify::advice(token, error, terms).map(|advice| sentence(&advice)))
 }
 
 /// A token that is longer than any.

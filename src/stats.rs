@@ -75,7 +75,7 @@ impl Event {
 const NAME_BYTES: usize = 120;
 
 /// The counts of one issuer of one database.
-struct Place {
+struct Counters {
     /// [`FREE`], [`BEING_CLAIMED`] or [`CLAIMED`]. A place is lost if its backend is killed while
     /// it claims it.
     state: AtomicU32,
@@ -95,7 +95,7 @@ const FREE: u32 = 0;
 const BEING_CLAIMED: u32 = 1;
 const CLAIMED: u32 = 2;
 
-impl Place {
+impl Counters {
     const fn new() -> Self {
         Self {
             state: AtomicU32::new(FREE),
@@ -155,22 +155,22 @@ impl Place {
 }
 
 /// Places for issuers, and one for those that found none.
-pub struct Table<const PLACES: usize> {
-    places: [Place; PLACES],
-    others: Place,
+pub struct CounterTable<const PLACES: usize> {
+    places: [Counters; PLACES],
+    others: Counters,
 }
 
-impl<const PLACES: usize> Table<PLACES> {
+impl<const PLACES: usize> CounterTable<PLACES> {
     const fn new() -> Self {
         Self {
-            places: [const { Place::new() }; PLACES],
-            others: Place::new(),
+            places: [const { Counters::new() }; PLACES],
+            others: Counters::new(),
         }
     }
 
     /// The place of that name, claimed if need be. Two backends that claim a place for the same
     /// name at once may get two places, whose counts are then added.
-    fn place(&self, database: u32, name: &[u8]) -> &Place {
+    fn place(&self, database: u32, name: &[u8]) -> &Counters {
         // FNV-1a.
         let hash = name
             .iter()
@@ -206,7 +206,7 @@ impl<const PLACES: usize> Table<PLACES> {
         }
     }
 
-    fn add_to(&self, lines: &mut Vec<Line>, scope: &'static str, database: u32) {
+    fn add_to(&self, lines: &mut Vec<StatsRow>, scope: &'static str, database: u32) {
         let named = self.places.iter().map(|place| (place, false));
         for (place, is_others) in named.chain([(&self.others, true)]) {
             let is_ours = place.state.load(Ordering::Acquire) == CLAIMED
@@ -224,7 +224,7 @@ impl<const PLACES: usize> Table<PLACES> {
                 let count = count.load(Ordering::Relaxed);
                 let last = Some(last.load(Ordering::Relaxed)).filter(|&last| last != NEVER);
                 let (event, sqlstate) = Event::names(kind);
-                let known = |line: &&mut Line| {
+                let known = |line: &&mut StatsRow| {
                     line.scope == scope
                         && line.issuer == issuer
                         && line.event == event
@@ -238,7 +238,7 @@ impl<const PLACES: usize> Table<PLACES> {
                         line.count = line.count.saturating_add(count);
                         line.last_at = line.last_at.max(last);
                     }
-                    None => lines.push(Line {
+                    None => lines.push(StatsRow {
                         scope,
                         issuer: issuer.clone(),
                         event,
@@ -253,10 +253,10 @@ impl<const PLACES: usize> Table<PLACES> {
 }
 
 /// Counts of this backend, which belongs to one database.
-static OWN: Table<64> = Table::new();
+static OWN: CounterTable<64> = CounterTable::new();
 
 /// Counts of all backends and databases.
-pub type Shared = Table<512>;
+pub type Shared = CounterTable<512>;
 
 /// Shared memory with these counts.
 pub static SHARED: Area<Shared> = Area::new(c"pg_auth_jwt stats");
@@ -267,7 +267,7 @@ fn shared() -> Option<&'static Shared> {
 
 /// Places of this backend's database without an issuer, in both tables, once they were looked for:
 /// each use of a token that was verified before counts there.
-static NAMELESS: [AtomicPtr<Place>; 2] = [const { AtomicPtr::new(std::ptr::null_mut()) }; 2];
+static NAMELESS: [AtomicPtr<Counters>; 2] = [const { AtomicPtr::new(std::ptr::null_mut()) }; 2];
 
 /// Counts an event. `issuer` is the name of its row in `auth.issuers`, if there is one.
 #[inline]
@@ -315,7 +315,7 @@ fn count_first(event: Event) {
 }
 
 /// The places of that name in both tables.
-fn places(name: &[u8]) -> impl Iterator<Item = &'static Place> {
+fn places(name: &[u8]) -> impl Iterator<Item = &'static Counters> {
     // SAFETY: reads a variable of the backend.
     let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
     let of_shared = shared().map(|shared| shared.place(database, name));
@@ -325,7 +325,7 @@ fn places(name: &[u8]) -> impl Iterator<Item = &'static Place> {
 }
 
 /// A row of the view.
-pub struct Line {
+pub struct StatsRow {
     pub scope: &'static str,
     pub issuer: Option<String>,
     pub event: &'static str,
@@ -335,7 +335,7 @@ pub struct Line {
 }
 
 /// Counts of this database.
-pub fn lines() -> Vec<Line> {
+pub fn lines() -> Vec<StatsRow> {
     // SAFETY: reads a variable of the backend.
     let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
     let mut lines = Vec::new();

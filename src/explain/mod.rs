@@ -90,7 +90,7 @@ impl Command {
 
 /// A row of the answer.
 #[derive(Default)]
-struct Line {
+struct AccessRow {
     subject: String,
     applies: Option<bool>,
     kind: Option<&'static str>,
@@ -254,7 +254,7 @@ fn explain(arguments: &Arguments) -> SqlResult {
         lines.push(conclusion);
         Ok(lines)
     })?;
-    arguments.return_rows(lines.into_iter().map(Line::datums))?;
+    arguments.return_rows(lines.into_iter().map(AccessRow::datums))?;
     Ok(None)
 }
 
@@ -419,7 +419,7 @@ impl Policy {
         self.applies() && self.usage != Use::Checks
     }
 
-    fn line(self) -> Line {
+    fn line(self) -> AccessRow {
         let kind = match (self.is_permissive, self.usage) {
             (true, Use::Checks) => "permissive, for new rows",
             (false, Use::Checks) => "restrictive, for new rows",
@@ -427,7 +427,7 @@ impl Policy {
             (false, _) => "restrictive",
         };
         let applies = self.applies();
-        Line {
+        AccessRow {
             subject: format!("policy {}", self.name),
             applies: Some(applies),
             kind: Some(kind),
@@ -602,7 +602,7 @@ fn introduction(
     command: Command,
     refusal: Option<&Report>,
     has_token: bool,
-) -> Vec<Line> {
+) -> Vec<AccessRow> {
     let role = &facts.role_name;
     let privilege = if facts.missing.is_empty() {
         format!("Role {role} may {}.", command.name())
@@ -643,11 +643,11 @@ fn introduction(
         ("token", refusal.is_none() && has_token, token),
     ]
     .into_iter()
-    .map(|(subject, applies, detail)| Line {
+    .map(|(subject, applies, detail)| AccessRow {
         subject: subject.to_owned(),
         applies: Some(applies),
         detail: Some(detail),
-        ..Line::default()
+        ..AccessRow::default()
     })
     .collect()
 }
@@ -689,7 +689,7 @@ fn conclusion(
     command: Command,
     is_refused: bool,
     counted: Option<Counted>,
-) -> Line {
+) -> AccessRow {
     let role = &facts.role_name;
     let usage = if command == Command::Insert {
         Use::Checks
@@ -737,15 +737,15 @@ fn conclusion(
     } else {
         format!("Rows were not counted: {}.", facts.uncountable)
     };
-    Line {
+    AccessRow {
         subject: format!("{} as {role}", command.name()),
         rows,
         detail: Some(detail),
-        ..Line::default()
+        ..AccessRow::default()
     }
 }
 
-impl Line {
+impl AccessRow {
     fn datums(self) -> [Option<pg_sys::Datum>; 7] {
         let text = |text: Option<String>| text.and_then(|text| sandbox::text(&text));
         let rows = self

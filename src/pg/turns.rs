@@ -82,14 +82,14 @@ fn turn(database: u32, key: u64) -> pg_sys::LOCKTAG {
 
 /// Maximum number of processes that do a job at once.
 #[derive(Clone, Copy)]
-pub struct Places {
+pub struct Limits {
     /// On the whole server.
     pub server: u32,
     /// In one database.
     pub database: u32,
 }
 
-impl Places {
+impl Limits {
     /// Takes a place, unless this process has one; false if there is none for it.
     ///
     /// The last free place is for a database that has none. So no database waits for the processes
@@ -129,7 +129,7 @@ impl Places {
         (0..self.server).map(|n| tag(4, [0, 0, n]))
     }
 
-    /// Places of this process's database.
+    /// Limits of this process's database.
     fn seats(self) -> impl Iterator<Item = pg_sys::LOCKTAG> {
         // SAFETY: reads a variable of the process.
         let database = unsafe { pg_sys::MyDatabaseId }.to_u32();

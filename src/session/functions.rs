@@ -10,7 +10,7 @@ use crate::pg::function::{Arguments, TooLong, sql_function};
 use crate::pg::report::Report;
 use crate::pg::unguarded;
 use crate::pg::uuid;
-use crate::session::refusal::places;
+use crate::session::refusal::terms;
 use crate::session::{self, advice};
 use crate::settings::{self, Scope};
 use crate::stats;
@@ -70,7 +70,7 @@ sql_function!(
         let text = String::from_utf8_lossy(&token);
         let now = StatementId::current().time();
         let mut steps = jwt_verify::inspect_with(&text, keys::find_for_advice, now, |keys| {
-            *places(keys)
+            *terms(keys)
         });
         remark_on_subject(&text, &mut steps);
         arguments.return_rows(steps.into_iter().map(|step| {

@@ -40,7 +40,7 @@ struct Session {
     /// The identity of the setting's present value.
     current: RefCell<Option<Rc<Identity>>>,
     /// How far `current` can be relied on.
-    state: Cell<State>,
+    state: Cell<Resolution>,
     /// Counts how often `current` was determined: the same number means the same identity.
     serial: Cell<u64>,
     verified: Cache,
@@ -48,7 +48,7 @@ struct Session {
 
 /// The state of the session's identity.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+enum Resolution {
     /// Unknown: the token has to be checked.
     Unresolved,
     /// There is no token, until one is assigned.
@@ -61,7 +61,7 @@ thread_local! {
     static SESSION: Session = Session {
         statement: Cell::new(StatementId::NEVER),
         current: const { RefCell::new(None) },
-        state: Cell::new(State::Unresolved),
+        state: Cell::new(Resolution::Unresolved),
         serial: const { Cell::new(0) },
         verified: Cache::new(),
     };
@@ -211,9 +211,9 @@ impl Session {
     fn is_resolved(&self) -> bool {
         !settings::token::was_assigned()
             && match self.state.get() {
-                State::Unresolved => false,
-                State::Anonymous => true,
-                State::Verified => {
+                Resolution::Unresolved => false,
+                Resolution::Anonymous => true,
+                Resolution::Verified => {
                     !keys::are_stale() && self.statement.get() == StatementId::current()
                 }
             }
@@ -222,14 +222,14 @@ impl Session {
     /// Determines the identity again.
     #[cold]
     fn resolve(&self) -> Result<(), Report> {
-        self.state.set(State::Unresolved);
+        self.state.set(Resolution::Unresolved);
         self.current.replace(None);
         self.serial.set(self.serial.get().wrapping_add(1));
         settings::token::clear_assigned();
         settings::check()?;
         // Without a token no keys are needed, so a new connection reads none.
         if settings::token::with(<[u8]>::is_empty)? {
-            self.state.set(State::Anonymous);
+            self.state.set(Resolution::Anonymous);
             return Ok(());
         }
         self.synchronize();
@@ -243,13 +243,13 @@ impl Session {
         let identity = match known {
             Ok(identity) => identity,
             Err(token) => self
-                .verify(&token, now, tried)
+                .verify_anew(&token, now, tried)
                 .map_err(|refusal| refusal.report(&token))?,
         };
         self.current.replace(Some(identity));
         // Where statements cannot be distinguished, each call counts as a statement.
         if StatementId::are_distinct() {
-            self.state.set(State::Verified);
+            self.state.set(Resolution::Verified);
         }
         Ok(())
     }
@@ -261,12 +261,12 @@ impl Session {
         if self.statement.get() != statement || !StatementId::are_distinct() {
             // `current` has not been compared with the new statement's clock; the
             // next claim function must not take the new id for a sign that it has.
-            self.state.set(State::Unresolved);
+            self.state.set(Resolution::Unresolved);
             keys::accept_invalidations();
             self.statement.set(statement);
         }
         if keys::are_stale() {
-            self.state.set(State::Unresolved);
+            self.state.set(Resolution::Unresolved);
             stats::count(None, Event::Reread);
             keys::renew();
         }
@@ -278,12 +278,12 @@ impl Session {
         let mut tried = Tried::default();
         match self.verified.get(token, now, &mut tried) {
             Some(identity) => Ok(identity),
-            None => self.verify(token, now, tried),
+            None => self.verify_anew(token, now, tried),
         }
     }
 
     /// The identity of a token under the present keys.
-    fn verify(
+    fn verify_anew(
         &self,
         token: &[u8],
         now: UnixTime,

@@ -1,6 +1,6 @@
 //! A token that was refused, with all that its error and a second attempt need.
 
-use jwt_verify::{Error, ErrorKind, Places, UnixTime};
+use jwt_verify::{Error, ErrorKind, Terms, UnixTime};
 
 use crate::errors::{FETCHED, FOLLOWED, LOADED, token_refused};
 use crate::pg::report::Report;
@@ -68,7 +68,7 @@ impl RefusedToken {
     fn report(&self, token: &str) -> Report {
         let Self { error, keys, .. } = self;
         if error.kind() != ErrorKind::Key {
-            return token_refused(error, token, places(keys.as_ref()));
+            return token_refused(error, token, terms(keys.as_ref()));
         }
         let Some(keys) = keys else {
             return token_refused(error, token, &LOADED);
@@ -87,7 +87,7 @@ impl RefusedToken {
 }
 
 /// The words of advice for the source of these keys.
-pub fn places(keys: Option<&Keys>) -> &'static Places {
+pub fn terms(keys: Option<&Keys>) -> &'static Terms {
     match keys {
         Some(keys) if keys.endpoint().is_some() => &FETCHED,
         Some(keys) if keys.sight().is_some() => &FOLLOWED,

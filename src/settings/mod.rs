@@ -72,7 +72,7 @@ fn records() -> Vec<placeholders::Record> {
 /// they are defined. Not so during a parallel operation, in which no setting may change: Postgres
 /// would then warn, and continue without the token, or without `scope = transaction`, to the end of
 /// the session. So the library is not loaded then.
-fn refuse_to_lose_any(records: &[placeholders::Record]) -> Result<(), Report> {
+fn refuse_lossy_load(records: &[placeholders::Record]) -> Result<(), Report> {
     use pg_sys::GucSource::PGC_S_DEFAULT;
     // SAFETY: the name is NUL-terminated; GetConfigOption gives NULL for one that is not known, else
     // a NUL-terminated string.
@@ -110,7 +110,7 @@ pub fn register() -> Result<(), Report> {
         return Err(refusal);
     }
     let before = records();
-    refuse_to_lose_any(&before)?;
+    refuse_lossy_load(&before)?;
     let is_given = |record: &placeholders::Record| record.reset_source == PGC_S_CLIENT;
     table::visit_each(&Define);
     if before.iter().any(is_given) {

@@ -44,7 +44,7 @@ pub fn verdicts(key: &Key, alg: Algorithm, message: &[u8], signature: &[u8]) -> 
     let second = match key.material() {
         Material::Secret { key: secret, .. } => {
             let secret = secret.try_get_as_bytes().unwrap_or_default();
-            key.takes().contains(alg) && is_mac(secret, alg, message, signature)
+            key.algorithms().contains(alg) && is_mac(secret, alg, message, signature)
         }
         _ => rust_crypto::is_valid(key, alg, message, signature),
     };

@@ -152,7 +152,7 @@ pub fn read_jwks(text: &str, algorithms: AlgorithmSet) -> Result<Vec<JwksEntry>,
         .enumerate()
         .map(|(index, jwk)| read_entry(index, jwk, algorithms))
         .collect();
-    settle_repetitions(&mut entries);
+    merge_repetitions(&mut entries);
     refuse_duplicate_ids(&mut entries);
     Ok(entries)
 }
@@ -221,14 +221,18 @@ fn read_entry(index: usize, jwk: &str, algorithms: AlgorithmSet) -> JwksEntry {
 }
 
 /// Leaves out exact repetitions. The same key under another `kid` or `alg` stays: a name is an alias.
-fn settle_repetitions(entries: &mut Vec<JwksEntry>) {
+fn merge_repetitions(entries: &mut Vec<JwksEntry>) {
     type Name = (String, Option<String>, AlgorithmSet);
     let mut first_places: HashMap<Name, Key> = HashMap::new();
     entries.retain_mut(|entry| {
         let Ok(key) = &entry.key else {
             return true;
         };
-        let name = (key.thumbprint().to_owned(), entry.kid.clone(), key.takes());
+        let name = (
+            key.thumbprint().to_owned(),
+            entry.kid.clone(),
+            key.algorithms(),
+        );
         match first_places.entry(name) {
             MapEntry::Vacant(place) => {
                 place.insert(key.clone());

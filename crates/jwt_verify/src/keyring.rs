@@ -54,7 +54,7 @@ pub(crate) struct Selected<'k> {
     pub(crate) expires_at: UnixTime,
     /// Before this instant another key might have been chosen: it is when the last of the expired
     /// keys that were passed over expired.
-    pub(crate) chosen_since: UnixTime,
+    pub(crate) selected_from: UnixTime,
 }
 
 impl PartialEq for Slot {
@@ -247,8 +247,8 @@ impl Issuer {
                 alg,
                 kid: Some(kid()),
             }),
-            Some(selected) if selected.key.takes().contains(alg) => Ok(Selected {
-                chosen_since: found.last_expiry.unwrap_or(UnixTime::MIN),
+            Some(selected) if selected.key.algorithms().contains(alg) => Ok(Selected {
+                selected_from: found.last_expiry.unwrap_or(UnixTime::MIN),
                 ..selected
             }),
             _ if found.any_usable => Err(Error::KeyAlgorithm {
@@ -278,12 +278,12 @@ impl Issuer {
         }
         let mut found = Candidates::new(now);
         for slot in &self.slots {
-            found.consider(slot, self, alg, |key| key.takes().contains(alg));
+            found.consider(slot, self, alg, |key| key.algorithms().contains(alg));
         }
         match found.only {
             Some(_) if found.several => Err(Error::AmbiguousKey { alg, kid: None }),
             Some(selected) => Ok(Selected {
-                chosen_since: found.last_expiry.unwrap_or(UnixTime::MIN),
+                selected_from: found.last_expiry.unwrap_or(UnixTime::MIN),
                 ..selected
             }),
             None if found.any_usable => Err(Error::KeyAlgorithm { alg, kid: None }),
@@ -336,7 +336,7 @@ impl<'k> Candidates<'k> {
         // The same key counts once, under each of its names and algorithms, and until the last ends.
         if let Some(only) = &self.only {
             self.several |= !only.key.is_the_same_as(key);
-            let rank = |key: &Key, expires_at| (key.takes().contains(alg), expires_at);
+            let rank = |key: &Key, expires_at| (key.algorithms().contains(alg), expires_at);
             if rank(key, slot.expires_at) <= rank(only.key, only.expires_at) {
                 return;
             }
@@ -344,7 +344,7 @@ impl<'k> Candidates<'k> {
         self.only = Some(Selected {
             key,
             expires_at: slot.expires_at,
-            chosen_since: UnixTime::MIN,
+            selected_from: UnixTime::MIN,
         });
     }
 }

@@ -48,7 +48,7 @@
 #[cfg(not(any(feature = "aws_lc_rs", feature = "rust_crypto")))]
 compile_error!("jwt_verify needs one of the features `aws_lc_rs` and `rust_crypto`");
 
-pub use advice::{Places, advice};
+pub use advice::{Terms, advice};
 pub use algorithm::{Algorithm, AlgorithmSet, UnknownAlgorithm};
 pub use error::{Error, ErrorKind, Part};
 pub use inspect::{Step, inspect, inspect_with};

@@ -95,7 +95,7 @@ pub fn verify_with<K: Deref<Target = Keyring>>(
         issuer: owned(claims.issuer()?),
         key_id: owned(header.kid),
         token_id: owned(claims.token_id()),
-        valid_from: window.from.max(selected.chosen_since),
+        valid_from: window.from.max(selected.selected_from),
         valid_until: window.until.min(selected.expires_at),
         claims: token.payload,
     })

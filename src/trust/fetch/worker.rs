@@ -14,7 +14,7 @@ use pgrx::spi::{Spi, SpiClient};
 use crate::pg::attempt;
 use crate::pg::guard;
 use crate::pg::report::Report;
-use crate::pg::turns::Places;
+use crate::pg::turns::Limits;
 use crate::pg::version;
 use crate::pg::worker::{self, EXTRA_BYTES};
 use crate::settings;
@@ -34,7 +34,7 @@ pub const FUNCTION: &CStr = c"pg_auth_jwt_refresh_main";
 /// How many of these processes fetch at once, so that the rest of `max_worker_processes` is left to
 /// others, however many tokens are sent for however many issuers; and so that a database whose endpoints
 /// do not answer leaves a place to the others.
-pub const AT_ONCE: Places = Places {
+pub const AT_ONCE: Limits = Limits {
     server: 3,
     database: 2,
 };

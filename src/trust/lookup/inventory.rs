@@ -36,7 +36,7 @@ impl ListedKey {
                 valid_until: key.valid_until,
                 created_at: key.created_at,
                 takes: match key.admit(algorithms) {
-                    Ok(admitted) => Ok(admitted.takes()),
+                    Ok(admitted) => Ok(admitted.algorithms()),
                     Err(error) => Err(error.to_string()),
                 },
             },

@@ -15,7 +15,7 @@ pub(crate) use form::tidy;
 /// The caller's words for the places where a person can change something, for one source of an
 /// issuer's keys. Those that say so are clauses: the rest of a sentence, without its full stop.
 #[derive(Clone, Copy, Debug)]
-pub struct Places {
+pub struct Terms {
     /// A clause: how to accept an issuer that is not known.
     pub add_issuer: &'static str,
     /// The place of the issuers and their rules.
@@ -51,13 +51,13 @@ pub(crate) const AUDIENCE: &str = "it is another client's ID token, or was reque
 ///
 /// `token` is the text that was refused. Neither that text nor the issuer's rules are shown,
 /// because anybody may send a token.
-pub fn advice(token: &str, error: &Error, places: &Places) -> Option<String> {
-    let Places {
+pub fn advice(token: &str, error: &Error, terms: &Terms) -> Option<String> {
+    let Terms {
         issuers,
         keys,
         present_keys,
         ..
-    } = places;
+    } = terms;
     let fixed = |advice: &str| Some(advice.to_owned());
     match error {
         Error::TokenTooLong { .. }
@@ -74,7 +74,7 @@ pub fn advice(token: &str, error: &Error, places: &Places) -> Option<String> {
         )),
         Error::UnknownAlgorithm { alg } => Some(unsupported_advice(alg.as_str())),
         Error::AlgorithmNotAllowed { alg } if alg.is_symmetric() => {
-            let secret = match places.takes_secrets {
+            let secret = match terms.takes_secrets {
                 true => {
                     format!(", or name \"{alg}\" in the issuer's algorithms and give it the secret")
                 }
@@ -98,16 +98,16 @@ pub fn advice(token: &str, error: &Error, places: &Places) -> Option<String> {
         ),
         Error::UnknownIssuer { .. } => Some(format!(
             "\"iss\" is compared to the letter; to accept another issuer, {}",
-            places.add_issuer
+            terms.add_issuer
         )),
         Error::DisabledIssuer { .. } => Some(format!(
             "set \"enabled\" of its row in {issuers} to accept it"
         )),
-        Error::NoKeys { .. } => fixed(places.no_keys),
-        Error::UnknownKey { .. } => fixed(places.unknown_key),
+        Error::NoKeys { .. } => fixed(terms.no_keys),
+        Error::UnknownKey { .. } => fixed(terms.unknown_key),
         Error::ExpiredKey { .. } => Some(format!(
             "if the issuer still signs with it, {}",
-            places.expired_key
+            terms.expired_key
         )),
         Error::AmbiguousKey { kid: Some(_), .. } => Some(format!(
             "remove those from {keys} that the issuer does not use"
@@ -148,7 +148,7 @@ pub fn advice(token: &str, error: &Error, places: &Places) -> Option<String> {
         }
         Error::IssuerType { .. } => fixed("have the issuer write its name as text, in quotes"),
         Error::Audience { .. } | Error::MissingAudience => {
-            Some(format!("{AUDIENCE}; {}", places.audiences))
+            Some(format!("{AUDIENCE}; {}", terms.audiences))
         }
         Error::ClaimType {
             expected: "a number",

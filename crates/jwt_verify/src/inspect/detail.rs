@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use shared_types::Excerpt;
 
-use crate::advice::{AUDIENCE, Places, advice};
+use crate::advice::{AUDIENCE, Terms, advice};
 use crate::error::Error;
 use crate::header::Header;
 use crate::keyring::{Issuer, Keyring};
@@ -40,10 +40,10 @@ pub(super) fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {
 }
 
 /// The error with its advice, preceded by the known facts about the token and the issuer.
-pub(super) fn of(error: &Error, known: Option<String>, token: &str, places: &Places) -> String {
+pub(super) fn of(error: &Error, known: Option<String>, token: &str, terms: &Terms) -> String {
     let mut detail = error.to_string();
     let mut separator = ": ";
-    for part in known.into_iter().chain(advice(token, error, places)) {
+    for part in known.into_iter().chain(advice(token, error, terms)) {
         detail.push_str(separator);
         detail.push_str(&part);
         separator = "; ";
@@ -51,7 +51,7 @@ pub(super) fn of(error: &Error, known: Option<String>, token: &str, places: &Pla
     detail
 }
 
-pub(super) fn header(error: &Error, policy: Option<&Policy>, places: &Places) -> String {
+pub(super) fn header(error: &Error, policy: Option<&Policy>, terms: &Terms) -> String {
     let types = policy.and_then(|policy| policy.token_types.as_deref());
     let known = match error {
         Error::TokenType { .. } => Some(format!(
@@ -60,17 +60,12 @@ pub(super) fn header(error: &Error, policy: Option<&Policy>, places: &Places) ->
         )),
         _ => None,
     };
-    of(error, known, "", places)
+    of(error, known, "", terms)
 }
 
-pub(super) fn issuer(
-    error: &Error,
-    iss: Option<&str>,
-    keyring: &Keyring,
-    places: &Places,
-) -> String {
+pub(super) fn issuer(error: &Error, iss: Option<&str>, keyring: &Keyring, terms: &Terms) -> String {
     if !matches!(error, Error::UnknownIssuer { .. }) {
-        return of(error, None, "", places);
+        return of(error, None, "", terms);
     }
     let names = || keyring.issuer_names();
     let is_nearly = |name: &&str| iss.is_some_and(|iss| folded(name) == folded(iss));
@@ -93,7 +88,7 @@ pub(super) fn issuer(
             list(sorted(names()).into_iter())
         ),
     };
-    of(error, Some(known), "", places)
+    of(error, Some(known), "", terms)
 }
 
 /// An issuer's name without the differences that people overlook.
@@ -128,7 +123,7 @@ fn difference(stored: &str, iss: &str) -> &'static str {
     }
 }
 
-pub(super) fn key(error: &Error, issuer: &Issuer, places: &Places) -> String {
+pub(super) fn key(error: &Error, issuer: &Issuer, terms: &Terms) -> String {
     let known = match error {
         Error::AlgorithmNotAllowed { .. } => {
             Some(format!("its algorithms are {}", issuer.policy().algorithms))
@@ -139,7 +134,7 @@ pub(super) fn key(error: &Error, issuer: &Issuer, places: &Places) -> String {
         )),
         _ => None,
     };
-    of(error, known, "", places)
+    of(error, known, "", terms)
 }
 
 fn sorted<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
@@ -153,7 +148,7 @@ pub(super) fn signature(
     header: &Header<'_>,
     found: usize,
     expected: usize,
-    places: &Places,
+    terms: &Terms,
 ) -> String {
     let alg = header.alg;
     if found != expected {
@@ -163,7 +158,7 @@ pub(super) fn signature(
              ASN.1 DER)"
         );
     }
-    of(error, None, "", places)
+    of(error, None, "", terms)
 }
 
 /// The distance of the date from now; none if it is not written as a date.
@@ -172,7 +167,7 @@ fn distance(date: NumericDate, now: UnixTime) -> Option<Roughly> {
     Some(Roughly(time.abs_diff(now)))
 }
 
-pub(super) fn claim(error: &Error, policy: &Policy, places: &Places) -> String {
+pub(super) fn claim(error: &Error, policy: &Policy, terms: &Terms) -> String {
     let leeway = Roughly(policy.leeway);
     let known = match error {
         Error::Expired { exp, now } => distance(*exp, *now).map(|ago| {
@@ -188,20 +183,20 @@ pub(super) fn claim(error: &Error, policy: &Policy, places: &Places) -> String {
         }
         _ => None,
     };
-    of(error, known, "", places)
+    of(error, known, "", terms)
 }
 
-pub(super) fn audience(error: &Error, has: &str, accepted: &str, places: &Places) -> String {
+pub(super) fn audience(error: &Error, has: &str, accepted: &str, terms: &Terms) -> String {
     match error {
         Error::Audience { .. } => format!(
             "{error}: the token is for {has}, and accepted is {accepted}; {AUDIENCE}, or add the \
              audience to the issuer's row in {}",
-            places.issuers
+            terms.issuers
         ),
         Error::MissingAudience => format!(
             "{error}: accepted is {accepted}; request a token with an audience, or set the \
              issuer's audience to null"
         ),
-        _ => of(error, None, "", places),
+        _ => of(error, None, "", terms),
     }
 }

@@ -9,7 +9,7 @@ use std::ops::Deref;
 
 use shared_types::Excerpt;
 
-use crate::advice::{self, Places};
+use crate::advice::{self, Terms};
 use crate::claims::{Claims, Topic};
 use crate::error::Error;
 use crate::header::{self, Header};
@@ -42,32 +42,29 @@ pub struct Step {
 /// later steps have something to say: after a bad signature the claims are still shown, as
 /// unverified. Bounded like `verify`, except for a walk through the names of the issuers, or of an
 /// issuer's keys, if the token names an unknown one.
-pub fn inspect(token: &str, keyring: &Keyring, now: UnixTime, places: &Places) -> Vec<Step> {
-    inspect_with(token, |_| keyring, now, |_| *places)
+pub fn inspect(token: &str, keyring: &Keyring, now: UnixTime, terms: &Terms) -> Vec<Step> {
+    inspect_with(token, |_| keyring, now, |_| *terms)
 }
 
 /// As [`inspect`], with a keyring that is made, or found, for the names in the token, as for
 /// [`verify_with`](crate::verify_with()). Further issuers, if the token's issuer is unknown, and
 /// further keys of its issuer, if its key is unknown, are named in the advice and change nothing
-/// else. `places` are those for the source of that keyring's keys; without a keyring, any.
+/// else. `terms` are those for the source of that keyring's keys; without a keyring, any.
 pub fn inspect_with<K: Deref<Target = Keyring>>(
     token: &str,
     mut keyring: impl FnMut(Wanted<'_>) -> K,
     now: UnixTime,
-    places: impl Fn(Option<&K>) -> Places,
+    terms: impl Fn(Option<&K>) -> Terms,
 ) -> Vec<Step> {
     let mut steps = Steps(Vec::new());
-    let Err(error) = steps.inspect_whole(token, &mut keyring, now, &places) else {
+    let Err(error) = steps.inspect_whole(token, &mut keyring, now, &terms) else {
         return steps.0;
     };
-    steps.fail("format", detail::of(&error, None, token, &places(None)));
+    steps.fail("format", detail::of(&error, None, token, &terms(None)));
     // If there is a token with something around it, the steps go on with that token.
     if let Some(tidy) = advice::tidy(token) {
         let mut rest = Steps(Vec::new());
-        if rest
-            .inspect_whole(&tidy, &mut keyring, now, &places)
-            .is_ok()
-        {
+        if rest.inspect_whole(&tidy, &mut keyring, now, &terms).is_ok() {
             let of_the_token_itself = rest.0.into_iter().filter(|step| step.name != "format");
             steps.0.extend(of_the_token_itself);
         }
@@ -96,7 +93,7 @@ impl Steps {
         text: &str,
         keyring: &mut impl FnMut(Wanted<'_>) -> K,
         now: UnixTime,
-        places: &impl Fn(Option<&K>) -> Places,
+        terms: &impl Fn(Option<&K>) -> Terms,
     ) -> Result<(), Error> {
         let token = Token::parse(text)?;
         let header = header::parse(&token.header)?;
@@ -113,7 +110,7 @@ impl Steps {
             claims: &claims,
             keyring: &keyring,
             now,
-            places: &places(Some(&keyring)),
+            terms: &terms(Some(&keyring)),
         }
         .run(&header);
         Ok(())
@@ -143,7 +140,7 @@ struct Inspection<'i> {
     claims: &'i Claims<'i>,
     keyring: &'i Keyring,
     now: UnixTime,
-    places: &'i Places,
+    terms: &'i Terms,
 }
 
 impl Inspection<'_> {
@@ -192,7 +189,7 @@ impl Inspection<'_> {
             }
             Err(error) => self
                 .steps
-                .fail("header", detail::header(error, policy, self.places)),
+                .fail("header", detail::header(error, policy, self.terms)),
         }
         header.ok().or_else(|| {
             let text = |name| object.get(name).and_then(Value::as_str);
@@ -216,7 +213,7 @@ impl Inspection<'_> {
                 self.steps.ok("issuer", any);
             }
             Err(error) => {
-                let detail = detail::issuer(error, iss, self.keyring, self.places);
+                let detail = detail::issuer(error, iss, self.keyring, self.terms);
                 self.steps.fail("issuer", detail);
             }
         }
@@ -249,7 +246,7 @@ impl Inspection<'_> {
                 match check_key_issuer(header, self.claims, &selected) {
                     Ok(()) => self.steps.ok("key", detail),
                     Err(error) => {
-                        let detail = detail::key(&error, issuer, self.places);
+                        let detail = detail::key(&error, issuer, self.terms);
                         self.steps.fail("key", detail);
                     }
                 }
@@ -257,7 +254,7 @@ impl Inspection<'_> {
             }
             Err(error) => {
                 self.steps
-                    .fail("key", detail::key(&error, issuer, self.places));
+                    .fail("key", detail::key(&error, issuer, self.terms));
                 None
             }
         }
@@ -278,7 +275,7 @@ impl Inspection<'_> {
                 let length = selected.key.material().signature_length(header.alg);
                 let expected = length.unwrap_or_default();
                 let found = self.token.signature.bytes;
-                let detail = detail::signature(&error, header, found, expected, self.places);
+                let detail = detail::signature(&error, header, found, expected, self.terms);
                 self.steps.fail("signature", detail);
                 false
             }
@@ -294,9 +291,9 @@ impl Inspection<'_> {
                         Topic::Aud => {
                             let accepted = policy.audience.iter().flatten().map(String::as_str);
                             let accepted = detail::list(accepted);
-                            detail::audience(&error, &self.audience(), &accepted, self.places)
+                            detail::audience(&error, &self.audience(), &accepted, self.terms)
                         }
-                        _ => detail::claim(&error, policy, self.places),
+                        _ => detail::claim(&error, policy, self.terms),
                     };
                     self.steps.fail(topic.name(), detail);
                 }
@@ -334,7 +331,7 @@ impl Inspection<'_> {
                 "{}; not checked, as the issuer has no audience: tokens for other applications are \
                  accepted too, until {} names one",
                 self.audience(),
-                self.places.issuers
+                self.terms.issuers
             ),
             Topic::Sub => text(self.claims.subject()),
             Topic::Required if policy.required_claims.is_empty() => {

@@ -30,7 +30,7 @@ use shared_types::Excerpt;
 #[derive(Clone)]
 pub struct Key {
     material: Material,
-    takes: AlgorithmSet,
+    algorithms: AlgorithmSet,
     kid: Option<Box<str>>,
     alg: Option<Box<str>>,
     binding: Option<Binding>,
@@ -128,13 +128,13 @@ impl Key {
             Some(alg) => Some(alg),
             None => optional_string(jwk, "alg")?,
         };
-        let takes = material.takes(stated)?;
+        let takes = material.algorithms(stated)?;
         if material.kind() == KeyKind::Secret && takes.intersection(algorithms).is_empty() {
             return Err(KeyError::SymmetricNotAllowed);
         }
         Ok(Self {
             material,
-            takes,
+            algorithms: takes,
             kid: kid.map(Box::from),
             alg: stated.map(Box::from),
             binding,
@@ -173,8 +173,8 @@ impl Key {
 
     /// The algorithms that the key may be used with: the stated one, else
     /// those of its type, curve and length.
-    pub fn takes(&self) -> AlgorithmSet {
-        self.takes
+    pub fn algorithms(&self) -> AlgorithmSet {
+        self.algorithms
     }
 
     /// The only issuer whose tokens the key may sign, if the JWK states one.
@@ -192,7 +192,7 @@ impl fmt::Debug for Key {
         f.debug_struct("Key")
             .field("kty", &self.key_type().name())
             .field("kid", &self.kid().map(Excerpt::new))
-            .field("takes", &self.takes)
+            .field("algorithms", &self.algorithms)
             .finish_non_exhaustive()
     }
 }
@@ -237,7 +237,7 @@ impl Material {
     }
 
     /// Algorithms of a key that states `alg`, or none.
-    fn takes(&self, alg: Option<&str>) -> Result<AlgorithmSet, KeyError> {
+    fn algorithms(&self, alg: Option<&str>) -> Result<AlgorithmSet, KeyError> {
         let by_type = match self {
             // A secret must be at least as long as the hash (RFC 7518 §3.2).
             Self::Secret { bytes, .. } => oct::algorithms(*bytes),

@@ -39,7 +39,7 @@ pub(crate) fn is_valid(
 ) -> bool {
     // The length is part of each algorithm: a shortened or extended signature is wrong.
     let is_of_length = key.material().signature_length(alg) == Some(signature.bytes);
-    if !key.takes().contains(alg) || !is_of_length {
+    if !key.algorithms().contains(alg) || !is_of_length {
         return false;
     }
     #[cfg(any(test, feature = "cross_check"))]

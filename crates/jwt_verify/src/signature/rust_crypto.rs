@@ -14,7 +14,7 @@ use crate::jwk::{Key, Material};
 /// Whether `signature` is the key's over `message`; false for HMAC.
 pub(crate) fn is_valid(key: &Key, alg: Algorithm, message: &[u8], signature: &[u8]) -> bool {
     match (key.material(), alg) {
-        _ if !key.takes().contains(alg) => false,
+        _ if !key.algorithms().contains(alg) => false,
         (Material::Rsa(key, _), _) => is_valid_rsa(key, alg, message, signature),
         (Material::P256(key, _), Algorithm::Es256) => p256::ecdsa::Signature::from_slice(signature)
             .is_ok_and(|signature| key.verify(message, &signature).is_ok()),

@@ -14,10 +14,10 @@ pub mod worst;
 
 use std::io::Write;
 
-use jwt_verify::Places;
+use jwt_verify::Terms;
 
 /// The names that the advice of `inspect` uses in the tests.
-pub const PLACES: Places = Places {
+pub const PLACES: Terms = Terms {
     add_issuer: "write it into the list of issuers",
     issuers: "the list of issuers",
     unknown_key: "after a rotation, call the loader of keys",
