@@ -1,9 +1,9 @@
-//! SQLSTATEs of the extension's own, the errors of refused tokens, and those that several rooms raise. The
-//! others are in the file `errors.rs` of the room that raises them; those of the calling convention in
-//! [`crate::pg::function`].
+//! SQLSTATEs of the extension's own, the errors of refused tokens, and those that several rooms
+//! raise. Other errors are in the file `errors.rs` of the room that raises them; those of the
+//! calling convention in [`crate::pg::function`].
 //!
 //! Messages name the claim and the rule, never the token, a signature or a key. The verifier has
-//! already quoted, escaped and cut what comes from a token.
+//! already quoted, escaped and cut the texts from a token.
 
 // A new error of the verifier must not get the code or the hint of another by default.
 #![deny(clippy::wildcard_enum_match_arm)]
@@ -13,15 +13,15 @@ use jwt_verify::{Error, ErrorKind, Terms};
 use crate::pg::report::{Report, SqlState};
 use crate::pg::row::NotUtf8;
 
-/// The extension's own, beside those of refused tokens ([`sqlstate`]).
+/// SQLSTATEs of the extension's own, beside those of refused tokens ([`sqlstate`]).
 impl SqlState {
-    /// No session token, where a setting wants one.
+    /// No session token, although a setting requires one.
     pub const NO_TOKEN: Self = Self(b"28J11");
-    /// The session token is another one than that which the query has used.
+    /// The session token differs from the one that the query has used.
     pub const TOKEN_CHANGED: Self = Self(b"28J12");
     /// A warning: no policy applies to the role that signs in.
     pub const POLICIES_DO_NOT_APPLY: Self = Self(b"01J01");
-    /// A notice: the token is set for the session, for want of a transaction block.
+    /// A notice: the token is set for the session, because there is no transaction block.
     pub const SET_FOR_SESSION: Self = Self(b"01J02");
 }
 
@@ -74,7 +74,7 @@ pub const LOADED: Terms = Terms {
     audiences: "the extension's owner sees what is accepted with auth.inspect()",
 };
 
-/// As above, of an issuer whose keys are followed in a table.
+/// The same for an issuer whose keys are followed in a table.
 pub const FOLLOWED: Terms = Terms {
     unknown_key: "the issuer's keys are followed in a table; the view auth.key_status lists them",
     no_keys: "the issuer's keys are followed in a table; the view auth.key_status lists them",
@@ -86,7 +86,7 @@ pub const FOLLOWED: Terms = Terms {
     ..LOADED
 };
 
-/// As above, of an issuer whose keys are fetched.
+/// The same for an issuer whose keys are fetched.
 pub const FETCHED: Terms = Terms {
     unknown_key: "the issuer's keys are fetched from a URL; the view auth.key_status says how that \
                   goes",
@@ -98,14 +98,14 @@ pub const FETCHED: Terms = Terms {
     ..LOADED
 };
 
-/// A refused token, of an issuer whose keys come from there.
+/// A refused token; `terms` are the words for its issuer's source of keys.
 pub fn token_refused(error: &Error, token: &str, terms: &Terms) -> Report {
     Report::new(sqlstate(error.kind()), message(error.kind()).to_owned())
         .detail(sentence(&error.to_string()))
         .hint_if(jwt_verify::advice(token, error, terms).map(|advice| sentence(&advice)))
 }
 
-/// A token that is longer than any.
+/// A token that is longer than any good one.
 pub fn token_too_long(bytes: usize) -> Report {
     token_refused(&Error::TokenTooLong { bytes }, "", &LOADED)
 }
@@ -171,7 +171,7 @@ pub fn argument_is_null(name: &str) -> Report {
     )
 }
 
-/// A relation that is not there, in Postgres's words.
+/// A missing relation, in Postgres's words.
 pub fn no_such_relation(oid: u32) -> Report {
     Report::new(
         SqlState::UNDEFINED_TABLE,

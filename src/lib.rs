@@ -3,7 +3,7 @@
 //! Imports go one way, which `scripts/lint` checks: this module → [`explain`], [`once`] → [`session`] →
 //! [`trust`] → [`settings`] → [`errors`], [`stats`], [`redaction`] → [`pg`].
 //!
-//! A claim function asks the [`session`] who the user is. The session verifies the value of
+//! A claim function asks the [`session`] for the user. The session verifies the value of
 //! `pg_auth_jwt.token` with the `jwt_verify` crate, against the keys that [`trust`] reads from the
 //! tables.
 //!

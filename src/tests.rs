@@ -1,4 +1,5 @@
-//! Tests that need the server's own functions beside ours. What SQL can show is tested in pg_test/.
+//! Tests that need the server's own functions beside ours. Behaviour that SQL can show is tested in
+//! pg_test/.
 
 #[pgrx::pg_schema]
 mod tests {

@@ -1,6 +1,7 @@
-//! The claims that a policy's expression reads, their values, and why one of them is NULL.
+//! Claims that a policy's expression reads, with their values, and the reason why one of them is
+//! NULL.
 //!
-//! An expression is known by the text that Postgres writes for it. A read that this text hides, in a
+//! An expression is read in the text that Postgres writes for it. A read that this text hides, in a
 //! function or a computed name, is shown by the call of the claim function alone.
 
 use std::fmt::Write;
@@ -48,7 +49,7 @@ pub struct Claims {
 }
 
 /// Reads the claims of an expression that calls some of these claim functions, with the session's
-/// token; `None` where it calls none of them.
+/// token; `None` if it calls none of them.
 pub fn read(expression: &str, functions: &[String]) -> Option<Claims> {
     let reads = reads(expression, functions);
     if reads.is_empty() {
@@ -159,8 +160,8 @@ fn path(before: &str, mut after: &str) -> (String, Vec<String>) {
     }
 }
 
-/// The number of parentheses that stand right before a call and enclose nothing else: those of a
-/// function's arguments do not count.
+/// Number of parentheses right before a call that enclose nothing else: those of a function's
+/// arguments do not count.
 fn parentheses(before: &str) -> usize {
     let mut before = before.strip_suffix("auth.").unwrap_or(before);
     let mut count = 0_usize;
@@ -191,9 +192,9 @@ fn member(path: &[String]) -> String {
 }
 
 impl Read {
-    /// SQL for a text that says why the value is NULL: empty if it is not; the number of path's
-    /// members up to the first that the token lacks, and after it a claim of a similar name; or
-    /// `type`, `null`.
+    /// SQL for the reason why the value is NULL: empty if it is not; the number of path's members
+    /// up to the first that the token lacks, and after it a claim of a similar name; or `type`,
+    /// `null`.
     fn fault(&self) -> String {
         let Some(claim) = self.path.first() else {
             return "''::pg_catalog.text".to_owned();

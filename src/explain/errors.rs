@@ -3,7 +3,7 @@
 use crate::errors::{invalid, sentence, shorten};
 use crate::pg::report::{Report, SqlState};
 
-/// A role that is not there, in Postgres's words.
+/// A missing role, in Postgres's words.
 pub fn no_such_role(name: &str) -> Report {
     Report::new(
         SqlState::UNDEFINED_OBJECT,
@@ -11,7 +11,7 @@ pub fn no_such_role(name: &str) -> Report {
     )
 }
 
-/// `auth.explain_access` of what has no policies.
+/// `auth.explain_access` of a relation that cannot have policies.
 pub fn not_a_table(name: &str) -> Report {
     Report::new(
         SqlState::WRONG_OBJECT_TYPE,
@@ -34,7 +34,7 @@ pub fn unknown_command(command: &str) -> Report {
     )
 }
 
-/// A query of the catalogs whose outcome is not what they give.
+/// A query of the catalogs with an outcome that they cannot have.
 pub fn catalogs(error: pgrx::spi::SpiError) -> Report {
     Report::new(
         SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,

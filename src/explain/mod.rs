@@ -1,12 +1,13 @@
-//! `auth.explain_access`: which rows a role sees with a token, policy by policy, and why.
+//! `auth.explain_access`: shows the rows that a role sees with a token, policy by policy, and the
+//! reasons.
 //!
 //! Policies are code of the table's owner, and run with the rights of the role that reads it. So do
-//! functions in the expressions of indexes, which the planner calls for any query of the table. Here
-//! the reader may be a superuser, whom such code could trick. So the caller must be allowed to read
-//! all rows, but they are read with the rights of the table's owner, as by ANALYZE
-//! ([`sandbox::as_owner`]); and the policies' expressions are evaluated on arrays of these rows, with
-//! the rights of the role that is asked about and no way back to the caller's
-//! ([`sandbox::as_role`]). The caller must be able to become that role. All is rolled back.
+//! functions in the expressions of indexes, which the planner calls for any query of the table.
+//! Here the reader may be a superuser, whom such code could trick. So the caller must be allowed to
+//! read all rows, but they are read with the rights of the table's owner, as by ANALYZE
+//! ([`sandbox::as_owner`]); and the policies' expressions are evaluated on arrays of these rows,
+//! with the rights of the role asked about and no way back to the caller's ([`sandbox::as_role`]).
+//! The caller must be able to become that role. All is rolled back.
 
 use std::ffi::CStr;
 use std::fmt::Write;
@@ -37,15 +38,15 @@ sql_function!(
     |arguments| explain(&arguments)
 );
 
-/// How many rows are looked at: enough for a table that a developer asks about.
+/// Maximum number of rows that are looked at: enough for a table that a developer asks about.
 const MOST_ROWS: u64 = 100_000;
-/// For how long, because a policy may take any time for a row.
+/// Time limit, because a policy may take any time for a row.
 const LONGEST: Duration = Duration::from_secs(5);
-/// How many rows at once: at first, and at most. Between two batches the clock is looked at.
+/// Rows of a batch: at first, and at most. The clock is read between two batches.
 const BATCH: (usize, usize) = (10, 1000);
-/// How long a batch may take, about.
+/// Approximate time of a batch.
 const BATCH_TIME: Duration = Duration::from_secs(1);
-/// How much memory a batch may take, about: rows may be large.
+/// Approximate memory of a batch: rows may be large.
 const BATCH_BYTES: usize = 16 << 20;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,7 +77,7 @@ impl Command {
         }
     }
 
-    /// As in `pg_policy.polcmd`.
+    /// Code in `pg_policy.polcmd`.
     fn of_policy(code: &str) -> Option<Self> {
         match code {
             "r" => Some(Self::Select),
@@ -100,7 +101,7 @@ struct AccessRow {
     detail: Option<String>,
 }
 
-/// What the catalogs say of the table, the role and the caller.
+/// Facts of the catalogs about the table, the role and the caller.
 struct Facts {
     role: pg_sys::Oid,
     role_name: String,
@@ -108,16 +109,16 @@ struct Facts {
     table: String,
     alias: String,
     array_type: pg_sys::Oid,
-    /// What the role lacks; empty where it may run the command.
+    /// Privileges that the role lacks; empty if it may run the command.
     missing: String,
-    /// Why no policy applies to the role; empty where they do.
+    /// Reason why no policy applies to the role; empty if they apply.
     unguarded: String,
-    /// Why rows cannot be counted; empty where they can.
+    /// Reason why rows cannot be counted; empty if they can.
     uncountable: String,
 }
 
-/// With a safe search_path. $1 is the table, $2 the role, $3 the command, $4 what membership lets
-/// the caller become the role.
+/// Run with a safe search_path. $1 is the table, $2 the role, $3 the command, $4 the privilege by
+/// which the caller may become the role.
 const FACTS: &str = "
 SELECT r.oid, quote_ident(r.rolname), c.relkind IN ('r', 'p'), format('%I.%I', n.nspname, c.relname), quote_ident(c.relname),
        coalesce(t.typarray, 0::oid),
@@ -148,8 +149,8 @@ SELECT r.oid, quote_ident(r.rolname), c.relkind IN ('r', 'p'), format('%I.%I', n
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace LEFT JOIN pg_type AS t ON t.oid = c.reltype, pg_roles AS r
  WHERE c.oid = $1 AND r.rolname = $2";
 
-/// Likewise. $1 is the table, $2 the role's oid. An `only_call` is the function of an expression that
-/// is nothing but a call of it, or a sub-select of one.
+/// Run with a safe search_path, too. $1 is the table, $2 the role's oid. An `only_call` is the
+/// function of an expression that is a call of it alone, or a sub-select of one.
 const POLICIES: &str = "
 SELECT p.oid, quote_ident(p.polname), p.polcmd::text, p.polpermissive,
        EXISTS (SELECT FROM unnest(p.polroles) AS named (role) WHERE named.role = 0 OR pg_has_role($2, named.role, 'USAGE')),
@@ -174,19 +175,20 @@ SELECT p.oid, quote_ident(p.polname), p.polcmd::text, p.polpermissive,
  WHERE p.polrelid = $1
  ORDER BY p.polpermissive DESC, p.polname";
 
-/// With the search_path of the caller, with which the texts will be parsed again. $1 is the policy.
+/// Run with the search_path of the caller, with which the texts will be parsed again. $1 is the
+/// policy.
 const EXPRESSIONS: &str = "
 SELECT pg_catalog.pg_get_expr(p.polqual, p.polrelid), pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid)
   FROM pg_catalog.pg_policy AS p WHERE p.oid OPERATOR(pg_catalog.=) $1";
 
-/// How a policy bears on the command.
+/// Effect of a policy on the command.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Use {
-    /// It decides which rows the command finds.
+    /// Decides which rows the command finds.
     Finds,
-    /// It decides which rows an UPDATE or DELETE can read in order to find them.
+    /// Decides which rows an UPDATE or DELETE can read in order to find them.
     Reads,
-    /// It decides which rows may be written.
+    /// Decides which rows may be written.
     Checks,
 }
 
@@ -195,17 +197,17 @@ struct Policy {
     is_permissive: bool,
     is_for_all: bool,
     usage: Use,
-    /// `None` where it has none: a permissive policy then lets nothing pass, and a restrictive one
+    /// `None` if it has none: a permissive policy then lets nothing pass, and a restrictive one
     /// restricts nothing (add_security_quals and add_with_check_options in
     /// src/backend/rewrite/rowsecurity.c).
     expression: Option<String>,
     /// Whether its USING decides on new rows as well.
     is_for_new_rows: bool,
-    /// The function that the expression is a call of, and nothing else.
+    /// The function, if the expression is a call of it alone.
     only_call: String,
     /// The claim functions that it calls, without schema and parentheses.
     functions: Vec<String>,
-    /// Why it does not apply.
+    /// Reason why it does not apply.
     why_not: Option<String>,
     claims: Option<Claims>,
     rows: Option<u64>,
@@ -236,7 +238,7 @@ fn explain(arguments: &Arguments) -> SqlResult {
         let mut policies = policies(client, relation, &facts, command)?;
         let mut counted = None;
         if verified.is_ok() {
-            // A token is base64url and dots, where it is good.
+            // A good token is base64url and dots.
             let token =
                 encoding::to_server_c_string(&String::from_utf8_lossy(token.unwrap_or_default()));
             counted = sandbox::undone(|| {
@@ -368,7 +370,7 @@ fn policies(
         ];
         let mut of_policy = Vec::new();
         for (usage, is_for_command, expression) in usages {
-            // A policy FOR ALL decides what is read as well, but once is enough.
+            // A policy FOR ALL also decides about reading, but once is enough.
             if !is_for_command {
                 continue;
             }
@@ -469,7 +471,7 @@ impl Policy {
         sentences.join(" ")
     }
 
-    /// The expression, or what Postgres does without one.
+    /// The expression, or the effect of its absence.
     fn condition(&self) -> &str {
         let without = if self.is_permissive { "false" } else { "true" };
         self.expression.as_deref().unwrap_or(without)
@@ -486,7 +488,7 @@ impl Policy {
     }
 }
 
-/// What was counted.
+/// Counts of rows.
 struct Counted {
     all: u64,
     passing: u64,
@@ -557,7 +559,7 @@ fn count(
     })
 }
 
-/// How many rows of the array pass all of the policies together, and then each.
+/// Number of rows of the array that pass all of the policies together, and then each.
 fn query(facts: &Facts, policies: &[Policy], command: Command) -> String {
     let mut together = passing(policies, |policy| policy.usage == Use::Finds);
     if matches!(command, Command::Update | Command::Delete) {
@@ -595,8 +597,8 @@ fn passing(policies: &[Policy], is_one: impl Fn(&Policy) -> bool) -> String {
     )
 }
 
-/// The lines above the policies: what would keep the role from the table, or the policies from the
-/// role.
+/// The lines above the policies: obstacles of the role, and reasons why policies do not apply to
+/// it.
 fn introduction(
     facts: &Facts,
     command: Command,
@@ -661,7 +663,7 @@ fn none_permits<'a>(mut policies: impl Iterator<Item = &'a Policy>, wanted: &str
     }
 }
 
-/// The policies that a new row, or one as it is changed, must pass.
+/// The policies that a new or changed row must pass.
 fn new_rows(policies: &[Policy]) -> String {
     let names = |is_permissive, joined| {
         let names: Vec<&str> = policies
@@ -682,7 +684,7 @@ fn new_rows(policies: &[Policy]) -> String {
     }
 }
 
-/// The last line: how many rows the command finds.
+/// The last line: the number of rows that the command finds.
 fn conclusion(
     facts: &Facts,
     policies: &[Policy],

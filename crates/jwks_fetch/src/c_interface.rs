@@ -1,4 +1,4 @@
-//! The library's functions, as the extension finds them by `dlsym`.
+//! Functions of the library, which the extension finds by `dlsym`.
 //!
 //! ```c
 //! uint32_t pg_auth_jwt_fetch_version(void);
@@ -24,7 +24,7 @@ use jwks_rules::wire::{Request, VERSION};
 use crate::job::Job;
 use crate::resolver::SystemLookup;
 
-/// Returns [`VERSION`]: the extension calls nothing else if it is another one than its own.
+/// Returns [`VERSION`]: the extension calls nothing else if it differs from its own.
 #[unsafe(no_mangle)]
 pub extern "C" fn pg_auth_jwt_fetch_version() -> u32 {
     VERSION
@@ -97,8 +97,8 @@ pub unsafe extern "C" fn pg_auth_jwt_fetch_free(fetch: *mut c_void) {
     }
 }
 
-/// Rust's default is to write a panic's message to standard error, which is Postgres's log. The hook
-/// is that of this library's copy of Rust's standard library; the extension's has its own.
+/// Rust's default is to write a panic's message to standard error, which is Postgres's log. The
+/// hook belongs to this library's copy of Rust's standard library; the extension's has its own.
 fn silence_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| set_hook(Box::new(|_| {})));

@@ -1,8 +1,8 @@
 //! Connects to the first of a host's addresses that answers (RFC 8305, "Happy Eyeballs").
 //!
-//! Addresses come in the order in which they are to be tried. The next one is tried when one fails, in
-//! whatever way, or after [`ATTEMPT_DELAY`], while the former ones go on. So an address that nobody
-//! answers at costs a quarter of a second, and a firewall's refusal nothing.
+//! Addresses are tried in their order. The next one is tried when one fails, in any way, or after
+//! [`ATTEMPT_DELAY`], while the former ones go on. So an address without an answer costs a quarter
+//! of a second, and a firewall's refusal nothing.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -24,7 +24,7 @@ use crate::progress::{Phase, Progress, shown};
 /// Stack of a thread that connects, in bytes.
 const STACK_BYTES: usize = 64 * 1024;
 
-/// How connections are opened.
+/// A way to open connections.
 pub trait Dial: Send + Sync + 'static {
     /// Connects to an address, within that time.
     ///
@@ -33,7 +33,7 @@ pub trait Dial: Send + Sync + 'static {
     fn dial(&self, address: SocketAddr, at_most: Duration) -> io::Result<TcpStream>;
 }
 
-/// As the operating system does it.
+/// Connections of the operating system.
 pub struct SystemDial;
 
 impl Dial for SystemDial {
@@ -45,18 +45,18 @@ impl Dial for SystemDial {
 /// Result of a race that no address has won.
 #[derive(Debug)]
 pub(crate) struct Lost {
-    /// Those that failed.
+    /// Addresses that failed.
     failed: Vec<(SocketAddr, io::Error)>,
-    /// Those without an answer.
+    /// Addresses without an answer.
     silent: Vec<SocketAddr>,
-    /// How many there was no time for.
+    /// Number of addresses that there was no time for.
     untried: usize,
 }
 
-/// Connects to one of the addresses, in their order; gives `at_most` to all of them together. The next
-/// one is tried after `delay`, or sooner where more of them have to share the time.
+/// Connects to one of the addresses, in their order; gives `at_most` to all of them together. The
+/// next one is tried after `delay`, or sooner if more of them have to share the time.
 ///
-/// Threads that still connect when another has won are left to themselves: they end when their time is
+/// Threads that still connect when another has won are not waited for: they end when their time is
 /// over, or with the process.
 pub(crate) fn race(
     dial: &Arc<dyn Dial>,
@@ -82,7 +82,7 @@ pub(crate) fn race(
             tries(address);
             let (dial, sender) = (Arc::clone(dial), sender.clone());
             let run = move || {
-                // Nobody receives it where another address has won.
+                // Nobody receives it if another address has won.
                 let _ = sender.send((address, dial.dial(address, left)));
             };
             let thread = thread::Builder::new().stack_size(STACK_BYTES).spawn(run);
@@ -100,7 +100,7 @@ pub(crate) fn race(
         };
         if silent.is_empty() && waiting.len() == 0 || left.is_zero() {
             let untried = waiting.len();
-            // In the order of the addresses, and not in that of their errors, which differs each time.
+            // Sorted by address, because the order of their errors differs each time.
             failed.sort_by_key(|(address, _)| addresses.iter().position(|other| other == address));
             return Err(Lost {
                 failed,
@@ -221,7 +221,7 @@ impl fmt::Debug for Tcp {
     }
 }
 
-/// The end of what may take as long as `timeout` says; an error where that is over.
+/// The end of the time in `timeout`; an error if that is over.
 fn time_left(timeout: NextTimeout) -> Result<Duration, ureq::Error> {
     match *timeout.after {
         Duration::ZERO => Err(ureq::Error::Timeout(timeout.reason)),
@@ -276,7 +276,7 @@ mod tests {
 
     use super::*;
 
-    /// So long that nothing in a test waits for it.
+    /// A time so long that no test waits for it.
     const NEVER: Duration = Duration::from_secs(3_600);
 
     #[derive(Clone, Copy)]

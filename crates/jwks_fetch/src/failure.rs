@@ -1,4 +1,4 @@
-//! The HTTP client's errors in our words.
+//! Errors of the HTTP client, in our words.
 
 use std::io;
 
@@ -17,7 +17,7 @@ pub(crate) fn timed_out(progress: &Progress) -> Failure {
     )
 }
 
-/// The failure that `error` is, in the request to `host` that came as far as `progress` says.
+/// The failure for `error`, in a request to `host` with this `progress`.
 pub(crate) fn of(error: Error, host: &str, progress: &Progress) -> Failure {
     match error {
         Error::Other(error) => match error.downcast::<Failure>() {

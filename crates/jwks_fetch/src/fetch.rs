@@ -18,9 +18,9 @@ use crate::progress::Progress;
 use crate::resolver::Lookup;
 use crate::roots;
 
-/// Fetches what `request` asks for, until `deadline`. Names are resolved by `lookup`.
+/// Fetches the keys for `request`, until `deadline`. Names are resolved by `lookup`.
 ///
-/// A lookup may take longer than that: who waits for the answer keeps the time.
+/// A lookup may take longer than that: whoever waits for the answer keeps the time.
 #[must_use]
 pub fn fetch(
     request: &Request,
@@ -44,7 +44,7 @@ pub fn fetch_by(
     let ways = (lookup, dial);
     match fill(&mut answer, request, ways, progress, deadline) {
         Ok(()) => answer,
-        // Nothing of an answer that is not complete, its entity tag least of all.
+        // Nothing of an incomplete answer counts, least of all its entity tag.
         Err(failure) => Answer {
             jwks_uri: answer.jwks_uri,
             retry_after: answer.retry_after,
@@ -101,7 +101,7 @@ fn fill(
     Ok(())
 }
 
-/// The certificates that the target's is checked against: none where it has no TLS.
+/// The certificates that the target's certificate is checked against; none without TLS.
 fn roots_for(
     target: &Target,
     answer: &mut Answer,
@@ -117,7 +117,7 @@ fn roots_for(
     }
 }
 
-/// Returns the URL of the JWK Set, from the document at `target`. Where an issuer has none at its own
+/// Returns the URL of the JWK Set, from the document at `target`. If an issuer has none at its own
 /// discovery URL, its OAuth metadata has the same members (RFC 8414).
 fn discover(
     answer: &mut Answer,
@@ -134,7 +134,7 @@ fn discover(
     if !is_own || !first.means_none() {
         return Err(first.failure);
     }
-    // A document that is no answer of the issuer's is none of the other document either.
+    // A failure that is no answer of the issuer would be the same for the other document.
     let Ok(other) = metadata_url(issuer)
         .map_err(gate)
         .and_then(|url| admitted(hosts, url))
@@ -153,7 +153,7 @@ fn discover(
     })
 }
 
-/// Why a document says nothing about the keys.
+/// Reason why a document says nothing about the keys.
 struct NoDocument {
     failure: Failure,
     /// The status that the host answered with, if it answered.
@@ -161,8 +161,8 @@ struct NoDocument {
 }
 
 impl NoDocument {
-    /// Whether there is no such document, as far as the answer tells: many hosts answer with a page of
-    /// theirs, or with a redirect to one, where they have nothing.
+    /// Whether there is no such document, judged by the answer: many hosts answer with a page of
+    /// theirs, or with a redirect to one, for a missing document.
     fn means_none(&self) -> bool {
         let is_absent = |status| status == 200 || ((300..500).contains(&status) && status != 429);
         let is_other = matches!(
@@ -195,7 +195,8 @@ fn document(
         status,
     })?;
     read_discovery(&text, issuer).map_err(|error| NoDocument {
-        // One that names another issuer, or no URL that can be fetched, is the issuer's answer.
+        // A document that names another issuer, or no URL that can be fetched, is the issuer's
+        // answer.
         status: status.filter(|_| error == DiscoveryError::NotADocument),
         failure: Failure::new(FailureKind::Discovery, error),
     })
@@ -209,7 +210,7 @@ fn admitted(hosts: &HostList, url: EndpointUrl) -> Result<Target, Failure> {
     hosts.admit(url).map_err(gate)
 }
 
-/// Returns whether the answer is new or, where that was asked, still the stored one.
+/// Returns whether the answer is new or, if that was asked, still the stored one.
 fn check_status(
     answer: &mut Answer,
     response: &Response,
@@ -221,7 +222,7 @@ fn check_status(
         304 if may_be_unmodified => return Ok(Outcome::NotModified),
         _ => {}
     }
-    // By the server's clock where it gives a date by it.
+    // A date in Retry-After is compared with the endpoint's own clock, if it sent that.
     let date = header(response, header::DATE).and_then(headers::date);
     let date = date.and_then(|date| u64::try_from(date).ok());
     let now = date.map_or_else(SystemTime::now, |date| {
@@ -253,7 +254,7 @@ fn check_status(
     })
 }
 
-/// The first header of this name, where it is ASCII.
+/// The first header of this name, if it is ASCII.
 fn header(response: &Response, name: HeaderName) -> Option<&str> {
     response.headers.get(name)?.to_str().ok()
 }
@@ -265,7 +266,7 @@ fn max_age(response: &Response) -> Option<u64> {
     values.filter_map(headers::max_age).min()
 }
 
-/// A header's value, without what no header may have.
+/// A header's value, without characters that no header may have.
 fn visible_ascii(text: &str) -> String {
     let visible = text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ');
     visible.take(200).collect()

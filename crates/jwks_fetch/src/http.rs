@@ -1,5 +1,5 @@
-//! One request, by ureq with everything off that is not needed: no redirects, no proxy, no cookies,
-//! no compression, no connection that is used twice.
+//! One request, by ureq with everything else turned off: no redirects, no proxy, no cookies, no
+//! compression, no connection that is used twice.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::failure;
 use crate::progress::{Phase, Progress, Reached};
 use crate::resolver::{Lookup, TargetResolver};
 
-/// What all requests of a fetch have in common.
+/// Context that all requests of a fetch share.
 pub(crate) struct Client {
     pub roots: RootCerts,
     pub lookup: Arc<dyn Lookup>,
@@ -40,7 +40,7 @@ pub(crate) struct Response {
 }
 
 impl Client {
-    /// Asks for `target`, with `etag` as the entity tag of the answer that is there already.
+    /// Asks for `target`, with `etag` as the entity tag of the stored answer.
     pub fn get(&self, target: &Target, etag: Option<&str>) -> Result<Response, Failure> {
         self.progress.set(Phase::Preparation);
         let left = self.deadline.saturating_duration_since(Instant::now());
@@ -118,9 +118,8 @@ impl Response {
 
     /// Reads the body.
     ///
-    /// A body without a length that the other side ends by closing the connection is complete as far
-    /// as can be told. Whether it is cut off shows when it is parsed: no JSON object is the beginning
-    /// of another.
+    /// A body without a length, which the other side ends by closing the connection, counts as
+    /// complete. The parser finds out if it is cut off: no JSON object is the beginning of another.
     ///
     /// # Errors
     /// Longer than [`MAX_BODY_BYTES`], not UTF-8, encoded or compressed, or not complete in time.

@@ -19,8 +19,8 @@ const STACK_BYTES: usize = 1024 * 1024;
 
 /// A fetch that runs or has ended.
 ///
-/// Dropping it never waits: a thread that still runs is left to itself, and ends at the latest when
-/// the process does.
+/// Dropping it never waits: a thread that still runs is not waited for, and ends at the latest with
+/// the process.
 pub(crate) struct Job {
     answers: Receiver<Answer>,
     answer: Option<String>,
@@ -42,8 +42,8 @@ impl Job {
             let _ = sender.send(answer.unwrap_or_else(|_| internal_error()));
         };
 
-        // A thread inherits the mask of the one that starts it. Blocked before, so that there is no
-        // moment at which it could run one of Postgres's signal handlers.
+        // A thread inherits the mask of the one that starts it. Signals are blocked before, so that
+        // it can never run one of Postgres's signal handlers.
         let before = SigSet::all()
             .thread_swap_mask(SigmaskHow::SIG_SETMASK)
             .ok()?;
@@ -62,8 +62,8 @@ impl Job {
         })
     }
 
-    /// Returns the answer in JSON, once there is one. At the deadline there is: name resolution has
-    /// no time limit of its own, so the thread is not waited for.
+    /// Returns the answer in JSON, once there is one. There is one at the deadline: name resolution
+    /// has no time limit of its own, so the thread is not waited for.
     pub fn poll(&mut self) -> Option<&str> {
         if self.answer.is_none() {
             let answer = match self.answers.try_recv() {
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn the_time_limit_holds_while_a_name_server_does_not_answer() {
-        // The limit must leave time for what comes before that, on a slow machine too.
+        // The limit must leave time for the steps before that, on a slow machine too.
         for timeout_ms in [200, 1_000, 5_000, 25_000] {
             let (_release, inside) = blocking();
             let mut job = start(timeout_ms, inside);

@@ -1,11 +1,11 @@
 //! The HTTPS client of pg_auth_jwt.
 //!
-//! A library of its own, so that the extension's library, which every backend loads, has no HTTP and
-//! no TLS in it. The background worker that refreshes an issuer's keys loads it, by the functions in
-//! [`c_interface`]. One fetch is one thread: the worker stays able to answer an interrupt while a
-//! name server or an endpoint does not answer at all.
+//! A library of its own, so that the extension's library, which every backend loads, has no HTTP
+//! and no TLS in it. The background worker that fetches an issuer's keys loads it, by the functions
+//! in [`c_interface`]. One fetch is one thread: the worker stays able to answer an interrupt while
+//! a name server or an endpoint does not answer at all.
 //!
-//! What may be asked, and when, is decided in the crate `jwks_rules`.
+//! The crate `jwks_rules` decides which hosts may be asked, and when.
 //!
 //! # What it relies on
 //!
@@ -19,8 +19,8 @@
 //!   (arguments) and of aws-lc (the processor's features), half a millisecond in all.
 //! - It has a copy of aws-lc, as the extension's library has. Neither exports it.
 //!
-//! An allocation that fails ends the process, as everywhere in Rust. What a fetch allocates is bounded
-//! by [`jwks_rules::limits`].
+//! An allocation that fails ends the process, as everywhere in Rust. The memory of a fetch is
+//! bounded by [`jwks_rules::limits`].
 
 #![deny(missing_docs, unsafe_code)]
 #![warn(

@@ -1,4 +1,4 @@
-//! How far a fetch has come, which says what a time limit or an I/O error is about.
+//! Progress of a fetch, which says what a time limit or an I/O error is about.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ureq::unversioned::transport::{ConnectionDetails, Connector, Transport};
 
-/// What a fetch is doing.
+/// Phase of a fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Phase {
@@ -35,10 +35,10 @@ impl fmt::Display for Phase {
     }
 }
 
-/// Most addresses that a message names.
+/// Maximum number of addresses in a message.
 const MAX_SHOWN: usize = 4;
 
-/// How far one fetch has come, seen by its thread and by the thread that waits for it.
+/// Progress of one fetch, shared by its thread and by the thread that waits for it.
 #[derive(Clone, Debug, Default)]
 pub struct Progress(Arc<Reach>);
 
@@ -76,7 +76,7 @@ impl Progress {
         }
     }
 
-    /// Where the fetch is.
+    /// Phase of the fetch.
     #[must_use]
     pub fn phase(&self) -> Phase {
         [

@@ -1,6 +1,6 @@
 //! The gate at the addresses: the client connects to what this resolver returns, and the resolver
-//! returns what [`Target::admit_addresses`] admits. A name is resolved once for each request, so an
-//! answer of the DNS that changes in between has no effect.
+//! returns the addresses that [`Target::admit_addresses`] admits. A name is resolved once for each
+//! request, so an answer of the DNS that changes in between has no effect.
 
 use std::fmt;
 use std::io;
@@ -18,7 +18,7 @@ use ureq::unversioned::transport::NextTimeout;
 
 use crate::progress::{Phase, Progress};
 
-/// How names become addresses.
+/// A way to resolve names.
 pub trait Lookup: Send + Sync + 'static {
     /// Returns the addresses of a host's name.
     ///
@@ -27,8 +27,8 @@ pub trait Lookup: Send + Sync + 'static {
     fn addresses(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
 }
 
-/// As the operating system does it: `getaddrinfo`, which asks `/etc/hosts`, the DNS and whatever
-/// else the system is set up to ask.
+/// Resolution by the operating system: `getaddrinfo`, which asks `/etc/hosts`, the DNS and other
+/// sources of the system's configuration.
 pub struct SystemLookup;
 
 impl Lookup for SystemLookup {
@@ -72,7 +72,7 @@ impl TargetResolver {
     fn admitted(&self, uri: &Uri) -> Result<Vec<SocketAddr>, Failure> {
         let url = self.target.url();
         let host = url.host();
-        // Two parsers have read the URL. They must agree on where it leads.
+        // Two parsers have read the URL. They must agree on its host and port.
         if uri.host() != Some(&host) || uri.port_u16().is_some_and(|port| port != url.port()) {
             let message = format!("host {} is read in two ways", Excerpt::new(&host));
             return Err(Failure::new(FailureKind::Gate, message));

@@ -14,8 +14,8 @@ use ureq::tls::{Certificate, RootCerts};
 /// Loads the certificates of `ca_file`; if that is empty, those of the system; if it has none, the
 /// bundled ones.
 ///
-/// The system's are where OpenSSL looks for them, also by `SSL_CERT_FILE` and `SSL_CERT_DIR` in the
-/// server's environment. A certificate there that cannot be read is passed over.
+/// The system's certificates are found as OpenSSL finds them, also by `SSL_CERT_FILE` and
+/// `SSL_CERT_DIR` in the server's environment. One that cannot be read is left out.
 ///
 /// # Errors
 /// `ca_file` cannot be used.
@@ -42,8 +42,8 @@ fn specific(certificates: &[CertificateDer<'_>]) -> RootCerts {
     RootCerts::new_with_certs(&certificates)
 }
 
-/// Every certificate of a PEM file. One that cannot be used is an error, because it would be missing
-/// without a word.
+/// Every certificate of a PEM file. One that cannot be used is an error, because it would be
+/// missing silently.
 fn read_file(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let mut text = vec![];
     File::open(path)

@@ -1,10 +1,10 @@
-//! Why TLS was not agreed on, in a sentence with the cure: for what rustls names by a variant of an enum,
-//! or not at all.
+//! Reasons why TLS was not agreed on, as sentences with the cure, for errors that rustls names by a
+//! variant of an enum, or not at all.
 
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 use webpki::Error as ChainError;
 
-/// The reason. The system's texts for what says enough by itself: names, dates, purposes.
+/// The reason. Errors about names, dates and purposes keep rustls's own text, which says enough.
 pub(crate) fn of(error: &Error) -> String {
     known(error).map_or_else(|| error.to_string(), str::to_owned)
 }
