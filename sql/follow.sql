@@ -18,7 +18,7 @@ COMMENT ON FUNCTION auth.unfollow(text) IS
 CREATE FUNCTION auth.list_keys()
     RETURNS TABLE (
         issuer text, source text, kid text, alg text, created_at timestamptz, valid_until timestamptz, state text,
-        last_success timestamptz, last_attempt timestamptz, failures integer, last_error text,
+        problem text, detail text, fix text, last_success timestamptz, last_attempt timestamptz, failures integer,
         next_attempt timestamptz)
     LANGUAGE c VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'pg_auth_jwt_list_keys';
@@ -34,8 +34,10 @@ COMMENT ON COLUMN auth.key_status.created_at IS 'time at which the key was made 
 COMMENT ON COLUMN auth.key_status.valid_until IS 'end of the key, grace or max_stale included; NULL: none';
 COMMENT ON COLUMN auth.key_status.state IS
     'live: changes of the table are announced, or the URL was fetched within max_stale; polled: the table is looked at once a second; missing: no key counts; locked: the table is locked now; stale: not fetched for longer than max_stale';
+COMMENT ON COLUMN auth.key_status.problem IS 'fault of the source or the key, as a code; NULL: none';
+COMMENT ON COLUMN auth.key_status.detail IS 'fault in sentences';
+COMMENT ON COLUMN auth.key_status.fix IS 'statement that mends it, if there is one';
 COMMENT ON COLUMN auth.key_status.last_success IS 'time of the last successful fetch, for a URL';
 COMMENT ON COLUMN auth.key_status.last_attempt IS 'time of the last fetch, for a URL';
 COMMENT ON COLUMN auth.key_status.failures IS 'number of failed fetches since the last success, for a URL';
-COMMENT ON COLUMN auth.key_status.last_error IS 'fault of the source or the key, as a sentence';
 COMMENT ON COLUMN auth.key_status.next_attempt IS 'time of the next fetch, for a URL';

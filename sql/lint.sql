@@ -927,7 +927,7 @@ no_keys AS (
     SELECT 'warning', 'no_keys', NULL::regclass, NULL::oid, format('issuer %s', k.issuer),
            'It has no key, so each of its tokens is refused with 28J03.', k.fix
       FROM keys AS k WHERE k.number = 0
-       AND NOT EXISTS (SELECT FROM sources AS s WHERE s.issuer = k.issuer AND s.state IN ('missing', 'stale'))
+       AND NOT EXISTS (SELECT FROM sources AS s WHERE s.issuer = k.issuer AND s.is_out)
 ),
 keys_expire AS (
     SELECT CASE WHEN k.until <= now() THEN 'error' ELSE 'warning' END, 'keys_expire', NULL::regclass, NULL::oid, format('issuer %s', k.issuer),
@@ -935,50 +935,60 @@ keys_expire AS (
                 ELSE format('Its last key runs out at %s, and none comes after it.', k.until) END, k.fix
       FROM keys AS k WHERE k.number > 0 AND k.endless = 0 AND k.until <= now() + interval '7 days'
 ),
--- 8. Sources of keys other than auth.jwks. A further kind of source has its codes here.
+-- 8. Where keys come from, if not from auth.jwks. Each problem of a source that auth.key_status shows
+-- (src/trust/problem.rs), with the code under which it is reported where the keys count; NULL: it is not.
+source_problems (problem, code, level) AS (
+    VALUES ('hosts_empty', 'host_not_listed', 'warning'),
+           ('host_not_listed', 'host_not_listed', 'warning'),
+           ('hosts_unreadable', 'hosts_unreadable', 'warning'),
+           ('host_not_exact', 'host_not_listed', 'warning'),
+           ('url_refused', 'url_refused', 'warning'),
+           ('library_missing', 'library_missing', 'warning'),
+           ('overdue', 'fetch_overdue', 'warning'),
+           ('awaiting_traffic', 'fetch_overdue', 'info'),
+           ('failing', 'fetch_failing', 'warning'),
+           ('stale', NULL, NULL),
+           ('clock_ahead', NULL, NULL),
+           ('never_fetched', NULL, NULL),
+           ('answer_incomplete', NULL, NULL),
+           ('changes_not_announced', 'source_polled', 'info'),
+           ('table_locked', NULL, NULL),
+           ('source_unreadable', NULL, NULL),
+           ('table_missing', NULL, NULL),
+           ('not_a_table', NULL, NULL),
+           ('own_table', NULL, NULL),
+           ('not_permanent', NULL, NULL),
+           ('has_children', NULL, NULL),
+           ('has_parent', NULL, NULL),
+           ('column_missing', NULL, NULL),
+           ('column_ambiguous', NULL, NULL),
+           ('column_type', NULL, NULL),
+           ('column_generated', NULL, NULL),
+           ('other_owner', NULL, NULL),
+           ('public_may_write', NULL, NULL),
+           ('row_security', NULL, NULL),
+           ('schema_not_usable', NULL, NULL),
+           ('table_not_readable', NULL, NULL),
+           ('triggers_altered', NULL, NULL)
+),
 sources AS (
-    SELECT i.issuer, i.audience, i.is_fetched, s.source AS name, min(s.state) AS state, min(s.last_error) AS remark,
-           max(s.failures) AS failures, min(s.next_attempt) AS next_attempt
-      FROM issuers AS i JOIN auth.key_status AS s ON s.issuer = i.issuer
+    SELECT DISTINCT i.issuer, i.is_fetched, s.state, s.state IN ('missing', 'stale') AS is_out, p.problem, p.code, p.level, s.detail, s.fix,
+           s.failures, s.next_attempt
+      FROM issuers AS i JOIN auth.key_status AS s ON s.issuer = i.issuer JOIN source_problems AS p ON p.problem = s.problem
      WHERE i.source IS NOT NULL
-     GROUP BY i.issuer, i.audience, i.is_fetched, s.source
 ),
-source_missing AS (
-    SELECT 'error', 'source_missing', NULL::regclass, NULL::oid, format('issuer %s', s.issuer),
-           coalesce(s.remark, 'Its source is missing.') || ' Each of its tokens is refused with 28J03.',
-           format('SELECT auth.follow(%L, issuer => %L, audience => %L);', s.name, s.issuer, s.audience)
-      FROM sources AS s WHERE s.state = 'missing' AND NOT s.is_fetched
+-- None of the keys counts.
+source_is_out AS (
+    SELECT 'error', CASE WHEN s.is_fetched THEN 'keys_not_fetched' ELSE 'source_missing' END, NULL::regclass, NULL::oid, format('issuer %s', s.issuer),
+           s.detail || ' Each of its tokens is refused with 28J03.', s.fix
+      FROM sources AS s WHERE s.is_out
 ),
-source_polled AS (
-    SELECT 'info', 'source_polled', NULL::regclass, NULL::oid, format('issuer %s', s.issuer), s.remark,
-           format('SELECT auth.follow(%L, issuer => %L, audience => %L); -- as a role that may add triggers to the table', s.name, s.issuer, s.audience)
-      FROM sources AS s WHERE s.state = 'polled'
-),
-keys_not_fetched AS (
-    SELECT 'error', 'keys_not_fetched', NULL::regclass, NULL::oid, format('issuer %s', s.issuer),
-           s.remark || ' Each of its tokens is refused with 28J03.',
-           format('SELECT * FROM auth.refresh(%L); -- fetches them, or says why not', s.issuer)
-      FROM sources AS s WHERE s.is_fetched AND s.state IN ('missing', 'stale')
-),
--- By the first words of what auth.key_status says (Seen::remark in src/trust/fetch/words.rs); what an endpoint says, or a
--- key's id, is never first.
-fetch_not_allowed AS (
-    SELECT 'warning', 'fetch_not_allowed', NULL::regclass, NULL::oid, format('issuer %s', s.issuer), s.remark,
-           'LOAD ''pg_auth_jwt''; ALTER SYSTEM SET pg_auth_jwt.fetch_hosts = ''...''; SELECT pg_reload_conf(); -- as a superuser, with the host of ' || s.name
-      FROM sources AS s WHERE s.is_fetched AND s.state = 'live' AND s.remark LIKE 'Nothing is fetched: %'
-),
-fetch_overdue AS (
-    SELECT CASE WHEN s.remark LIKE 'The launcher %' THEN 'warning' ELSE 'info' END, 'fetch_overdue', NULL::regclass, NULL::oid,
-           format('issuer %s', s.issuer), s.remark || format(' It was due at %s.', s.next_attempt),
-           format('SELECT * FROM auth.refresh(%L); -- fetches the keys, or says why not', s.issuer)
-      FROM sources AS s
-     WHERE s.is_fetched AND s.state = 'live' AND s.remark LIKE ANY ('{The launcher has not begun %,A fetch is due and has not begun: %}')
-),
-fetch_failing AS (
-    SELECT 'warning', 'fetch_failing', NULL::regclass, NULL::oid, format('issuer %s', s.issuer),
-           format('The last %s fetches failed. ', s.failures) || s.remark,
-           format('SELECT * FROM auth.refresh(%L); -- tries once more', s.issuer)
-      FROM sources AS s WHERE s.is_fetched AND s.state = 'live' AND s.failures > 0 AND s.remark NOT LIKE 'Nothing is fetched: %'
+-- The keys count, and will cease to, or changes come late.
+source_problem AS (
+    SELECT s.level, s.code, NULL::regclass, NULL::oid, format('issuer %s', s.issuer),
+           concat_ws(' ', CASE s.code WHEN 'fetch_failing' THEN format('The last %s fetches failed.', s.failures) END, s.detail,
+                     CASE s.code WHEN 'fetch_overdue' THEN format('It was due at %s.', s.next_attempt) END), s.fix
+      FROM sources AS s WHERE NOT s.is_out AND s.code IS NOT NULL
 ),
 shared_secret AS (
     SELECT 'warning', 'shared_secret', NULL::regclass, NULL::oid, format('issuer %s', k.issuer),
@@ -1003,8 +1013,7 @@ findings (level, code, classid, objid, object, detail, fix) AS (
     UNION ALL TABLE audience_not_checked UNION ALL TABLE any_issuer UNION ALL TABLE tokens_never_expire
     UNION ALL TABLE development_issuer
     UNION ALL TABLE no_keys UNION ALL TABLE keys_expire UNION ALL TABLE shared_secret
-    UNION ALL TABLE source_missing UNION ALL TABLE source_polled
-    UNION ALL TABLE keys_not_fetched UNION ALL TABLE fetch_not_allowed UNION ALL TABLE fetch_overdue UNION ALL TABLE fetch_failing
+    UNION ALL TABLE source_is_out UNION ALL TABLE source_problem
 ),
 -- 9. Findings that the owners ignore on purpose.
 database_comment AS (

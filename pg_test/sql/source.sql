@@ -4,12 +4,12 @@ INSERT INTO auth.issuers (issuer, audience) VALUES ('https://i.example', '{a}');
 CREATE FUNCTION written(source jsonb) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE auth.issuers AS i SET source = written.source;
-    RETURN (SELECT left(last_error, 60) FROM auth.key_status);
+    RETURN (SELECT problem FROM auth.key_status);
 EXCEPTION WHEN check_violation THEN
     RETURN SQLSTATE;
 END $$;
 
--- All of these are read: no "does not hold what auth.follow() writes".
+-- All of these are read: no source_unreadable.
 SELECT left(source::text, 110) AS source, written(source)
   FROM (VALUES
     ('{"kind": "url", "url": "https://i.example/jwks"}'::jsonb),

@@ -253,6 +253,17 @@ pub fn fetch_hosts() -> String {
     text_of(&FETCH_HOSTS.text)
 }
 
+/// As [`fetch_hosts`]; `None` where there are hosts that the current role may not see, as for SHOW.
+pub fn visible_fetch_hosts() -> Option<String> {
+    if !fetching_is_on() {
+        return Some(String::new());
+    }
+    const READERS: pg_sys::Oid = pg_sys::Oid::from_u32(pg_sys::ROLE_PG_READ_ALL_SETTINGS);
+    // SAFETY: plain values; a transaction can read the catalogs.
+    let may_see = unsafe { pg_sys::has_privs_of_role(pg_sys::GetUserId(), READERS) };
+    may_see.then(fetch_hosts)
+}
+
 /// Whether keys may be fetched from any host.
 pub fn fetching_is_on() -> bool {
     !fetch_hosts().trim().is_empty()

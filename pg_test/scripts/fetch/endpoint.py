@@ -29,7 +29,7 @@ def rotation(checks, cluster, db, endpoint):
     checks.equal("the first fetch", issuer.refresh()[0], "changed")
     checks.equal("its keys", issuer.kids(), ["e1"])
     checks.equal("they count", [issuer.sign_in(session, 1), session.value(WHO)], [None, "u1"])
-    checks.equal("status", issuer.status("state, source, failures, last_error"), ["live", issuer.url, "0", None])
+    checks.equal("status", issuer.status("state, source, failures, problem"), ["live", issuer.url, "0", None])
     checks.equal(
         "times", issuer.status("last_success <= now(), last_attempt <= now(), next_attempt > now()"), ["t", "t", "t"]
     )
@@ -281,10 +281,10 @@ def wrong_answers(checks, cluster, db, endpoint):
         )
     checks.equal("the redirects' target was not asked", endpoint.seen("/attacker"), own["attacker"])
     checks.equal("still signed in", session.value(WHO), "u1")
-    checks.equal("status", issuer.status("state, last_error IS NOT NULL"), ["live", "t"])
+    checks.equal("status", issuer.status("state, problem"), ["live", "failing"])
     checks.equal("no secret in what is shown", SECRETS.findall(str(owner.query("TABLE auth.key_status"))), [])
     checks.equal(
-        "afterwards", [issuer.list(1).outcome(), issuer.status("failures, last_error")], ["unchanged", ["0", None]]
+        "afterwards", [issuer.list(1).outcome(), issuer.status("failures, problem")], ["unchanged", ["0", None]]
     )
 
     # Of the rest, what cannot be used is left out, and said.
@@ -308,7 +308,7 @@ def wrong_answers(checks, cluster, db, endpoint):
     }
     for what, answer in odd.items():
         issuer.script(answer).outcome()
-        error = issuer.status("last_error")
+        error = issuer.status("detail")
         checks.true(
             f"{what}: bounded and printable: {error!r:.300}", error and len(error) < 1000 and error.isprintable()
         )
@@ -592,7 +592,9 @@ def documented(checks, cluster, db, endpoint, names):
     for _ in range(5):
         owner.query("SELECT auth.refresh()")
     checks.equal(
-        "five failures", [row[:4] for row in run(owner, "endpoint_alerts")], [[issuer, f"{issuer}{path}", "live", "5"]]
+        "five failures",
+        [[*row[:4], row[6]] for row in run(owner, "endpoint_alerts")],
+        [[issuer, f"{issuer}{path}", "live", "failing", "5"]],
     )
     endpoint.script("/documented", keys(1))
     owner.query("DELETE FROM auth.jwks WHERE kid = 'e1'; SELECT auth.refresh()")

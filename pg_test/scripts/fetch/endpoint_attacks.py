@@ -84,7 +84,7 @@ def refused_by_the_tables(checks, cluster, db, endpoint):
             [issuer.kids(), issuer.sign_in(session, 1), issuer.sign_in(session, 2)],
             [["e1"], None, "28J03"],
         )
-        checks.true(f"{moment}: the status says so", why in (issuer.status("last_error") or ""))
+        checks.true(f"{moment}: the status says so", why in (issuer.status("detail") or ""))
         checks.true(f"{moment}: the log, too", why in cluster.log())
         root.query("DROP TRIGGER fail ON auth.jwks")
         issuer.list(1)

@@ -132,7 +132,7 @@ def withdrawn_keys(checks, cluster, db, endpoint):
     checks.equal(
         "not fetched again", [issuer.outcome() != "failed", issuer.kids(), session.code(WHO)], [True, ["e2"], "28J03"]
     )
-    checks.true("which is said", "withdrawn_keys" in (issuer.status("last_error") or ""))
+    checks.true("which is said", "withdrawn_keys" in (issuer.status("detail") or ""))
     # The same key by another name is the same key.
     issuer.script(Answer(jwks_of(ed25519.key(1).jwk(kid="other"), ed25519.key(2).jwk())))
     issuer.outcome()

@@ -5,11 +5,12 @@ what the launcher finds without being told."""
 
 import json
 import re
+import shutil
 
 from lib import ed25519
 from lib.endpoint import Answer, Endpoint, Held, keys
 from lib.following import WHO, FetchingCluster, Issuer, folder, until
-from lib.pg import Checks
+from lib.pg import Checks, shell
 
 NOTHING_DUE = "next_attempt = now() + interval '5 min', unknown_key_after = now() + interval '5 min'"
 
@@ -99,15 +100,13 @@ def not_begun(checks, cluster, db, endpoint):
     issuer = Issuer(owner, endpoint, "overdue", keys(1))
     issuer.outcome()
     issuer.change("next_attempt = now() - interval '1 min'")
-    checks.equal("due for a minute", [issuer.status("last_error"), lint(owner, "overdue")], [None, []])
+    checks.equal("due for a minute", [issuer.status("detail"), lint(owner, "overdue")], [None, []])
     issuer.change("next_attempt = now() - interval '3 min'")
-    checks.true(
-        f"due for 3 minutes: {issuer.status('last_error')}", "has not begun" in (issuer.status("last_error") or "")
-    )
+    checks.true(f"due for 3 minutes: {issuer.status('detail')}", "has not begun" in (issuer.status("detail") or ""))
     checks.equal("which lint says", lint(owner, "overdue"), [("info", "fetch_overdue")])
     with cluster.session(db) as user:
         checks.equal("a token is verified", issuer.sign_in(user, 1), None)
-    until(lambda: issuer.status("last_error") is None and not cluster.workers(), "then it begins, and ends")
+    until(lambda: issuer.status("detail") is None and not cluster.workers(), "then it begins, and ends")
     checks.equal("and lint says nothing", lint(owner, "overdue"), [])
     # Text of the endpoint, or of a key id, must not decide which finding is reported.
     issuer.change(
@@ -116,7 +115,7 @@ def not_begun(checks, cluster, db, endpoint):
     )
     checks.equal("words of the endpoint", lint(owner, "haha"), [("warning", "fetch_failing")])
     cluster.allow()
-    checks.equal("fetching is off", lint(owner, "haha"), [("warning", "fetch_not_allowed")])
+    checks.equal("fetching is off", lint(owner, issuer.name), [("warning", "host_not_listed")])
     cluster.allow(endpoint.host)
     owner.query(f"SELECT auth.unfollow('{issuer.name}')")
 
@@ -182,6 +181,132 @@ def not_listed(checks, cluster, db, endpoint):
     owner.query(f"SELECT auth.unfollow('{issuer.name}')")
 
 
+def fixes(checks, cluster, db, endpoint):
+    """Each reason for which nothing is fetched has its code and its own fix, which keeps the hosts
+    that are listed, and solves it."""
+    owner, root = cluster.session(db, "owner_role"), cluster.session(db, "postgres")
+    issuer = Issuer(owner, endpoint, "fixed", keys(1))
+    issuer.outcome()
+    issuer.change(NOTHING_DUE)
+    found = f"SELECT level, code, fix FROM auth.lint() WHERE object = 'issuer {issuer.name}'"
+    shown = f"SELECT DISTINCT fix FROM auth.key_status WHERE issuer = '{issuer.name}'"
+
+    def solved(what, hosts, problem, code):
+        cluster.allow(*hosts)
+        checks.equal(what, issuer.status("state, problem"), ["live", problem])
+        ((level, given, fix),) = root.query(found)
+        checks.equal(f"{what}: lint", [level, given], ["warning", code])
+        checks.equal(f"{what}: the fix of key_status", root.value(shown), fix)
+        for statement in fix.split(" -- ")[0].split("; "):
+            root.query(statement)
+        listed = " ".join((*hosts, endpoint.host))
+        until(lambda: root.value("SHOW pg_auth_jwt.fetch_hosts") == listed, f"{what}: the list is {listed}")
+        until(lambda: issuer.status("problem") is None, f"{what}: solved")
+        checks.equal(f"{what}: lint says nothing", root.query(found), [])
+
+    solved("no host", [], "hosts_empty", "host_not_listed")
+    solved("other hosts", ["a.example.com", "*.b.example.com"], "host_not_listed", "host_not_listed")
+    # The owner may not see the list. psql adds to it: \\gexec runs what the query returns.
+    cluster.allow("hidden.example.com")
+    fix = owner.query(found)[0][2]
+    checks.true(f"the list stays hidden: {fix}", "hidden" not in fix and "\\gexec" in fix)
+    for (statement,) in root.query(fix.split("; ", 1)[1].replace("\\gexec", "")):
+        root.query(statement)
+    until(
+        lambda: root.value("SHOW pg_auth_jwt.fetch_hosts") == f"hidden.example.com {endpoint.host}",
+        "psql adds the host",
+    )
+    # The host of the keys, which the discovery document names.
+    issuer.change("jwks_uri = 'https://keys.example.com:8443/jwks'")
+    owner.query(
+        "UPDATE auth.issuers SET source = jsonb_set(source, '{kind}', '\"discovery\"')"
+        f" WHERE issuer = '{issuer.name}'"
+    )
+    checks.equal("the host of jwks_uri", issuer.status("problem"), "host_not_listed")
+    checks.true("is named", "keys.example.com:8443" in root.value(shown))
+    owner.query(
+        f"UPDATE auth.issuers SET source = jsonb_set(source, '{{kind}}', '\"url\"') WHERE issuer = '{issuer.name}'"
+    )
+    cluster.allow(endpoint.host)
+    for url, problem in (
+        ("https://169.254.169.254/jwks", "url_refused"),
+        ("ftp://a.example.com/jwks", "url_refused"),
+        ("https://10.1.2.3/jwks", "host_not_exact"),
+    ):
+        cluster.allow("*")
+        owner.query(
+            f"""UPDATE auth.issuers SET source = '{{"kind": "url", "url": "{url}"}}' WHERE issuer = '{issuer.name}'"""
+        )
+        checks.equal(url, issuer.status("problem"), problem)
+        _, code, fix = owner.query(found)[0]
+        wanted = "auth.follow_url" if problem == "url_refused" else "10.1.2.3"
+        checks.equal(
+            f"{url}: {fix}", [code, wanted in fix], [{"host_not_exact": "host_not_listed"}.get(problem, problem), True]
+        )
+    # A key that is none has a code of its own, and hides none of the source.
+    owner.query(
+        f"""UPDATE auth.issuers SET source = '{{"kind": "url", "url": "{issuer.url}"}}'
+        WHERE issuer = '{issuer.name}'"""
+    )
+    cluster.allow()
+    root.query(
+        "ALTER TABLE auth.jwks DISABLE TRIGGER admit_key;"
+        f"UPDATE auth.jwks SET jwk = '{{}}' WHERE issuer = '{issuer.name}';"
+        "ALTER TABLE auth.jwks ENABLE ALWAYS TRIGGER admit_key"
+    )
+    checks.equal(
+        "an odd key, and no host",
+        owner.query(f"SELECT kid, problem FROM auth.key_status WHERE issuer = '{issuer.name}' ORDER BY kid"),
+        [["e1", "key_member_missing"], [None, "hosts_empty"]],
+    )
+    cluster.allow(endpoint.host)
+    owner.query(f"SELECT auth.unfollow('{issuer.name}')")
+
+
+def without_fetch_library(checks, cluster, db, endpoint):
+    """A copy of the library in a folder without pg_auth_jwt_fetch says so."""
+    owner = cluster.session(db, "owner_role")
+    issuer = Issuer(owner, endpoint, "alone", keys(1))
+    with folder() as alone:
+        shutil.copy(shell('"$PG_BIN/pg_config" --pkglibdir') + "/pg_auth_jwt.so", f"{alone}/pg_auth_jwt.so")
+        with cluster.session(db, "postgres") as root:
+            columns = root.value(
+                "SELECT pg_get_function_result(oid) FROM pg_proc WHERE oid = 'auth.list_keys'::regproc"
+            )
+            root.query(
+                f"CREATE FUNCTION alone() RETURNS {columns} LANGUAGE c"
+                f" AS '{alone}/pg_auth_jwt', 'pg_auth_jwt_list_keys'"
+            )
+            problem, fix = root.query(f"SELECT problem, fix FROM alone() WHERE issuer = '{issuer.name}'")[0]
+            checks.equal(f"it says so: {fix}", [problem, "pg_auth_jwt_fetch" in fix], ["library_missing", True])
+            checks.true("the fix is no change of the hosts", "fetch_hosts" not in fix)
+            root.query("DROP FUNCTION alone()")
+    owner.query(f"SELECT auth.unfollow('{issuer.name}')")
+
+
+def hosts_from_before(checks, place):
+    """A list that was written before the library was loaded, with an entry that cannot be read."""
+    with FetchingCluster("endpoint_notices", place, **{"pg_auth_jwt.fetch_hosts": "https://a.example.com"}) as cluster:
+        db = cluster.create_db("before")
+        owner, root = cluster.session(db, "owner_role"), cluster.session(db, "postgres")
+        owner.query("SELECT auth.follow_url('https://a.example.com', 'https://a.example.com/jwks', '{a}')")
+        read = "SELECT problem, fix FROM auth.key_status"
+        problem, fix = root.query(read)[0]
+        checks.equal(f"its fix is another one: {fix}", [problem, "corrected" in fix], ["hosts_unreadable", True])
+        found = root.query(
+            "SELECT code, fix FROM auth.lint() WHERE object ~ 'a.example' AND code <> 'audience_not_checked'"
+        )
+        checks.equal("lint has it", found, [["keys_not_fetched", fix]])
+        owner.query(
+            f"SELECT auth.init('{ed25519.jwks(1)}', 'https://b.example.com', '{{a}}');"
+            "INSERT INTO auth.jwks (issuer, jwk, thumbprint)"
+            " SELECT 'https://a.example.com', jwk, thumbprint FROM auth.jwks;"
+            "UPDATE auth.endpoints SET last_success = now()"
+        )
+        found = root.query("SELECT code, fix FROM auth.lint() WHERE object ~ 'a.example'")
+        checks.equal("and while keys count", found, [["hosts_unreadable", fix]])
+
+
 def clock_was_ahead(checks, cluster, db, endpoint):
     """Keys that were fetched "in a year" do not count until then, where nothing is fetched that
     would correct it."""
@@ -199,9 +324,7 @@ def clock_was_ahead(checks, cluster, db, endpoint):
         issuer.change(ahead + answered)
         with cluster.session(db) as session:
             checks.equal(f"answered {answered}", [issuer.sign_in(session, 1), issuer.status()], [code, state])
-    checks.true(
-        f"key_status says why: {issuer.status('last_error')}", "lies in the future" in issuer.status("last_error")
-    )
+    checks.true(f"key_status says why: {issuer.status('detail')}", "lies in the future" in issuer.status("detail"))
     issuer.change("last_success = now() + interval '10 min', answer_date = NULL")
     with cluster.session(db) as session:
         checks.equal("a clock that was set by minutes", issuer.sign_in(session, 1), None)
@@ -329,11 +452,14 @@ with folder() as place:
             stale_unfetched,
             hidden_hosts,
             not_listed,
+            fixes,
+            without_fetch_library,
             clock_was_ahead,
             named_for_what_it_is,
             documents,
         )
         checks.run(parts, checks, cluster, cluster.create_db("test"), endpoint)
         checks.equal("no crash", cluster.crashes(), [])
+    checks.run((hosts_from_before,), checks, f"{place}/before")
     checks.run((launcher,), checks, f"{place}/preloaded")
 checks.done("where fetching is hindered, that is said")

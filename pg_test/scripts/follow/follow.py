@@ -12,7 +12,7 @@ from lib.database import AUDIENCE, FOLLOW, ISSUER, WHO, Database
 from lib.pg import SharedCluster, run
 
 STATE = f"SELECT DISTINCT state FROM auth.key_status WHERE issuer = '{tokens.ISSUER}'"
-REMARK = f"SELECT DISTINCT last_error FROM auth.key_status WHERE issuer = '{tokens.ISSUER}'"
+REMARK = f"SELECT DISTINCT detail FROM auth.key_status WHERE issuer = '{tokens.ISSUER}'"
 TABLE = """CREATE TABLE public.jwks (id text PRIMARY KEY, "publicKey" text NOT NULL, "privateKey" text NOT NULL,
     "createdAt" timestamptz NOT NULL DEFAULT now(), "expiresAt" timestamptz)"""
 
@@ -406,7 +406,7 @@ def changes_count_at_once(checks, cluster):
         checks.equal(f"{kid}: says so", "cannot be used" in detail(db.signed_in(header={"kid": kid})), kid != "long")
     checks.equal("the others count", session.value(WHO), "u1")
     checks.equal(
-        "odd rows are listed", owner.value("SELECT count(*) FROM auth.key_status WHERE last_error IS NOT NULL"), "4"
+        "odd rows are listed", owner.value("SELECT count(*) FROM auth.key_status WHERE detail IS NOT NULL"), "4"
     )
     owner.notices()
     checks.equal("follow says which", owner.value(FOLLOW % "jwks"), "1")

@@ -107,7 +107,7 @@ def hidden_rows(checks, cluster):
     checks.equal("by SQL", db.owner.value("SELECT count(*) FROM app.notes"), "0")
     db.owner.query(f"UPDATE auth.issuers SET source = '{json.dumps(source)}'")
     checks.equal("a source that is written by hand", db.owner.value(STATUS % "kid"), None)
-    checks.true("says why", "ow security" in (db.owner.value(STATUS % "last_error") or ""))
+    checks.true("says why", "ow security" in (db.owner.value(STATUS % "detail") or ""))
     columns = json.dumps(source["columns"])
     checks.equal(
         "followed by a superuser, for an owner who is none",
@@ -145,7 +145,7 @@ def written_by_way_of_parents(checks, cluster):
         )
         db.owner.query("UPDATE jwks SET id = 'k0', public_key = '%s'" % json.dumps(tokens.jwk(0)))
         checks.equal(f"{what}: closed", session.code(WHO), "28J03")
-        checks.true(f"{what}: status says why", "parent" in (db.owner.value(STATUS % "last_error") or ""))
+        checks.true(f"{what}: status says why", "parent" in (db.owner.value(STATUS % "detail") or ""))
         checks.equal(f"{what}: follow", db.owner.code(FOLLOW % "jwks"), "0A000")
         db.owner.query(back)
         checks.equal(f"{what}: and no more", session.value(WHO), "u1")
@@ -166,7 +166,7 @@ def rows_that_exhaust(checks, cluster):
         db.owner.query(f"INSERT INTO jwks VALUES ({kid}, {key})")
         before = memory()
         checks.equal(
-            f"{what}: listed", db.owner.value(f"SELECT count(*) FROM auth.key_status WHERE last_error ~ '{words}'"), "1"
+            f"{what}: listed", db.owner.value(f"SELECT count(*) FROM auth.key_status WHERE detail ~ '{words}'"), "1"
         )
         checks.equal(f"{what}: the others count", session.value(WHO), "u1")
         checks.equal(f"{what}: without kid", db.owner.code(f"SELECT auth.verify('{nameless}')"), None)
@@ -182,7 +182,7 @@ def rows_that_exhaust(checks, cluster):
     checks.equal("many rows: listed", db.owner.value("SELECT count(*) FROM auth.key_status"), "20001")
     checks.equal(
         "many rows: says so",
-        db.owner.value("SELECT count(*) FROM auth.key_status WHERE last_error ~ 'not listed'"),
+        db.owner.value("SELECT count(*) FROM auth.key_status WHERE detail ~ 'not listed'"),
         "1",
     )
     db.owner.notices()
@@ -230,7 +230,7 @@ def careless_grants(checks, cluster):
     checks.equal("with USAGE", session.value(WHO), "u1")
     db.root.query("REVOKE USAGE ON SCHEMA hidden FROM owner_role")
     checks.equal("and no more", session.code(WHO), "28J03")
-    checks.true("says why", "USAGE" in db.owner.value(STATUS % "last_error"))
+    checks.true("says why", "USAGE" in db.owner.value(STATUS % "detail"))
 
 
 def names_in_other_encodings(checks, cluster):

@@ -10,6 +10,7 @@
 
 mod claim;
 mod errors;
+pub mod hosts;
 pub mod launcher;
 mod library;
 pub mod refresh;

@@ -2,35 +2,103 @@
 
 use std::time::Duration;
 
-use jwks_rules::{EndpointUrl, HostList};
+use jwks_rules::{EndpointUrl, GateError, HostList};
 use jwt_verify::UnixTime;
 
 use crate::errors::{sentence, shorten};
 use crate::pg::report::Report;
 use crate::settings;
 use crate::trust::fetch::errors;
+use crate::trust::fetch::hosts::{self, Addition};
 use crate::trust::fetch::library::FetchLibrary;
 use crate::trust::fetch::start::{Obstacle, Tried};
 use crate::trust::fetch::timetable;
 use crate::trust::lookup::seen::{Seen, State};
+use crate::trust::problem::{Finding, Problem};
+
+/// Why nothing is fetched.
+struct Hindrance {
+    problem: Problem,
+    /// A part of a sentence.
+    why: String,
+    /// The entry of `pg_auth_jwt.fetch_hosts` that lists the host.
+    entry: String,
+}
+
+impl Hindrance {
+    fn new(problem: Problem, why: impl ToString) -> Self {
+        Self {
+            problem,
+            why: why.to_string(),
+            entry: String::new(),
+        }
+    }
+
+    /// Why this URL is not fetched, with this list; `None` if it may be.
+    fn of_url(url: &str, list: &HostList) -> Option<Self> {
+        let url = match EndpointUrl::parse(url) {
+            Ok(url) => url,
+            Err(error) => return Some(Self::new(Problem::UrlRefused, error)),
+        };
+        let entry = url.entry();
+        let error = list.admit(url).err()?;
+        let problem = match &error {
+            GateError::Off => Problem::HostsEmpty,
+            GateError::NotListed {
+                unreadable: Some(_),
+                ..
+            } => Problem::HostsUnreadable,
+            GateError::NotListed {
+                unreadable: None, ..
+            } => Problem::HostNotListed,
+            GateError::Internal { .. } => Problem::HostNotExact,
+            GateError::PublicWithoutTls { .. }
+            | GateError::Forbidden { .. }
+            | GateError::NoAddress { .. } => Problem::UrlRefused,
+        };
+        let why = match problem {
+            Problem::HostsEmpty => "setting pg_auth_jwt.fetch_hosts is empty".to_owned(),
+            _ => error.to_string(),
+        };
+        Some(Self {
+            problem,
+            why,
+            entry,
+        })
+    }
+
+    /// Whether it is there with the library too, and to be solved first.
+    fn is_whatever_is_installed(&self) -> bool {
+        matches!(self.problem, Problem::HostsEmpty | Problem::UrlRefused)
+    }
+
+    /// The sentence.
+    fn detail(&self) -> String {
+        format!("Nothing is fetched: {}.", self.why)
+    }
+}
 
 impl Seen {
-    /// Why nothing is fetched, with this server's settings and files.
-    fn hindrance(&self) -> Option<String> {
-        let hosts = settings::fetch_hosts();
-        let why = if hosts.trim().is_empty() {
-            "setting pg_auth_jwt.fetch_hosts is empty".to_owned()
-        } else if !FetchLibrary::path().is_some_and(|path| path.exists()) {
-            "the library pg_auth_jwt_fetch is not installed beside pg_auth_jwt".to_owned()
-        } else {
-            let url = EndpointUrl::parse(&self.endpoint.url).map_err(|error| error.to_string());
-            let list = HostList::read(&hosts);
-            match url.and_then(|url| list.admit(url).map_err(|error| error.to_string())) {
-                Ok(_) => return None,
-                Err(why) => why,
-            }
-        };
-        Some(format!("Nothing is fetched: {why}."))
+    /// Why nothing is fetched, with this server's settings and files. A discovery document is fetched from
+    /// one host, and the keys maybe from another.
+    fn hindrance(&self) -> Option<Hindrance> {
+        let list = HostList::read(&settings::fetch_hosts());
+        let hindrance = Hindrance::of_url(&self.endpoint.url, &list);
+        if hindrance
+            .as_ref()
+            .is_some_and(Hindrance::is_whatever_is_installed)
+        {
+            return hindrance;
+        }
+        if !FetchLibrary::path().is_some_and(|path| path.exists()) {
+            let why = "the library pg_auth_jwt_fetch is not installed beside pg_auth_jwt";
+            return Some(Hindrance::new(Problem::LibraryMissing, why));
+        }
+        hindrance.or_else(|| {
+            let keys = self.row.jwks_uri.as_deref();
+            let keys = keys.filter(|_| self.endpoint.discover)?;
+            Hindrance::of_url(keys, &list)
+        })
     }
 
     /// Whether a fetch should have begun by now, and nothing is known to hinder it.
@@ -56,40 +124,99 @@ impl Seen {
         format!("keys of issuer \"{issuer}\" at {url} are {name}{remark}")
     }
 
-    /// The problems, as sentences; `None` if there are none. `auth.lint` knows by the first words of
-    /// the first sentence why live keys are not fetched, so no text that is stored comes before.
-    pub fn remark(&self, now: UnixTime) -> Option<String> {
+    /// The problems, the one to be solved first as the code; `None` if there are none.
+    pub fn finding(&self, now: UnixTime) -> Option<Finding> {
         let url = self.endpoint.shown();
         let state = match self.state(now) {
             State::Live => None,
-            State::Missing => Some(format!("The keys have not been fetched from {url} yet.")),
-            State::Stale if self.fetched_at(now).is_none() => Some(format!(
-                "The keys were fetched from {url} at a time that lies in the future (last_success), and count as \
-                 stale until they are fetched again."
+            State::Missing => Some((
+                Problem::NeverFetched,
+                format!("The keys have not been fetched from {url} yet."),
             )),
-            State::Stale => Some(format!(
-                "The keys were last fetched from {url} longer ago than \"max_stale\" of auth.issuers allows."
+            State::Stale if self.fetched_at(now).is_none() => Some((
+                Problem::ClockAhead,
+                format!(
+                    "The keys were fetched from {url} at a time that lies in the future (last_success), and count \
+                     as stale until they are fetched again."
+                ),
+            )),
+            State::Stale => Some((
+                Problem::Stale,
+                format!(
+                    "The keys were last fetched from {url} longer ago than \"max_stale\" of auth.issuers allows."
+                ),
             )),
         };
         let hindrance = self.hindrance();
         let late = (hindrance.is_none() && self.is_overdue(now)).then(|| {
-            let since = if timetable::has_launcher() {
-                "The launcher has not begun a fetch that is due:"
+            let (problem, since) = if timetable::has_launcher() {
+                (
+                    Problem::Overdue,
+                    "The launcher has not begun a fetch that is due:",
+                )
             } else {
-                "A fetch is due and has not begun: no token was verified since, or"
+                (
+                    Problem::AwaitingTraffic,
+                    "A fetch is due and has not begun: no token was verified since, or",
+                )
             };
-            format!(
+            let detail = format!(
                 "{since} no process could be started (max_worker_processes), or it failed before it began, \
                  which the server's log says."
-            )
+            );
+            (problem, detail)
         });
         let error = (self.row.failures > 0 && hindrance.is_none())
             .then_some(self.row.last_error.as_deref())
             .flatten()
             .map(|error| sentence(error.trim_end_matches('.')));
-        let parts = [state, hindrance, late, error, self.row.note.clone()];
-        let remark: Vec<String> = parts.into_iter().flatten().collect();
-        (!remark.is_empty()).then(|| remark.join(" "))
+        let note = self.row.note.clone();
+        let problems = [
+            hindrance.as_ref().map(|hindrance| hindrance.problem),
+            late.as_ref()
+                .map(|(problem, _)| *problem)
+                .filter(|problem| *problem == Problem::Overdue),
+            error.as_ref().map(|_| Problem::Failing),
+            late.as_ref().map(|(problem, _)| *problem),
+            state.as_ref().map(|(problem, _)| *problem),
+            note.as_ref().map(|_| Problem::AnswerIncomplete),
+        ];
+        let problem = problems.into_iter().flatten().next()?;
+        let parts = [
+            state.map(|(_, detail)| detail),
+            hindrance.as_ref().map(Hindrance::detail),
+            late.map(|(_, detail)| detail),
+            error,
+            note,
+        ];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        Some(Finding {
+            problem,
+            detail: parts.join(" "),
+            fix: self.fix(problem, hindrance.as_ref()),
+        })
+    }
+
+    /// The statement that solves the problem, or says more of it.
+    fn fix(&self, problem: Problem, hindrance: Option<&Hindrance>) -> Option<String> {
+        let issuer = || pgrx::spi::quote_literal::<&str>(&self.issuer);
+        match (problem, hindrance) {
+            (Problem::HostsUnreadable, _) => Some(hosts::correction()),
+            (Problem::LibraryMissing, _) => Some(
+                "-- install the library pg_auth_jwt_fetch in the folder that pg_config --pkglibdir shows"
+                    .to_owned(),
+            ),
+            (Problem::UrlRefused, _) => Some(format!(
+                "SELECT auth.follow_url({}, 'https://...'); -- with the public URL of the keys",
+                issuer()
+            )),
+            (_, Some(hindrance)) => Some(Addition::of(&hindrance.entry).fix()),
+            (Problem::AnswerIncomplete, None) => None,
+            (_, None) => Some(format!(
+                "SELECT * FROM auth.refresh({}); -- fetches the keys, or says why not",
+                issuer()
+            )),
+        }
     }
 
     /// For a token without a key among the fetched ones. Anyone may send a token, so that neither

@@ -4,6 +4,7 @@ use jwt_verify::{AlgorithmSet, UnixTime, Wanted};
 
 use crate::trust::lookup::seen::Seen;
 use crate::trust::lookup::{MAX_LISTED, Sight, in_a_context, stored_keys, with_source};
+use crate::trust::problem::Problem;
 use crate::trust::tables::Tables;
 use crate::trust::tables::stored::{OddRow, StoredKey};
 
@@ -23,8 +24,15 @@ pub struct ListedKey {
     pub kid: Option<String>,
     pub valid_until: Option<UnixTime>,
     pub created_at: Option<UnixTime>,
-    /// The algorithms that the key takes, or the reason why it cannot be used.
-    pub takes: Result<AlgorithmSet, String>,
+    /// The algorithms that the key takes, or why it is none.
+    pub takes: Result<AlgorithmSet, Unusable>,
+}
+
+/// Why a row is no key.
+pub struct Unusable {
+    pub problem: Problem,
+    /// A part of a sentence.
+    pub reason: String,
 }
 
 impl ListedKey {
@@ -37,14 +45,20 @@ impl ListedKey {
                 created_at: key.created_at,
                 takes: match key.admit(algorithms) {
                     Ok(admitted) => Ok(admitted.algorithms()),
-                    Err(error) => Err(error.to_string()),
+                    Err(error) => Err(Unusable {
+                        problem: Problem::from(&error),
+                        reason: error.to_string(),
+                    }),
                 },
             },
-            Err(odd) => Self {
+            Err(row) => Self {
                 kid,
                 valid_until: None,
                 created_at: None,
-                takes: Err(odd.reason()),
+                takes: Err(Unusable {
+                    problem: row.problem(),
+                    reason: row.reason(),
+                }),
             },
         }
     }

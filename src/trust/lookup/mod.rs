@@ -15,6 +15,7 @@ use crate::pg::clock::{self, StatementId};
 use crate::pg::report::Report;
 use crate::pg::row::{NotUtf8, Row};
 use crate::trust::lookup::seen::{self as endpoint, Seen};
+use crate::trust::problem::{Finding, Problem};
 use crate::trust::source::endpoint::Endpoint;
 use crate::trust::source::fault::Fault;
 use crate::trust::source::open::{NotOpened, OpenSource};
@@ -85,17 +86,33 @@ impl Sight {
             .map_or_else(|| "?".to_owned(), Source::qualified_name)
     }
 
-    /// A sentence about the state; `None` if all is well.
-    pub fn remark(&self) -> Option<String> {
+    /// The problem; `None` where all is well.
+    pub fn finding(&self) -> Option<Finding> {
+        let name = self.source_name();
         match &self.state {
             State::Live => None,
-            State::Polled => Some(format!(
-                "No trigger announces changes of table {}, so it is looked at once a second.",
-                self.source_name()
-            )),
-            State::Missing(fault) => Some(fault.detail(self.source.as_ref())),
-            State::Locked => Some(format!("Table {} is locked.", self.source_name())),
+            State::Polled => Some(Finding {
+                problem: Problem::ChangesNotAnnounced,
+                detail: format!(
+                    "No trigger announces changes of table {name}, so it is looked at once a second."
+                ),
+                fix: self.source.as_ref().map(|source| {
+                    let follow = source.follow_statement(&self.issuer);
+                    format!("{follow} -- as a role that may add triggers to the table")
+                }),
+            }),
+            State::Missing(fault) => Some(fault.finding(&self.issuer, self.source.as_ref())),
+            State::Locked => Some(Finding {
+                problem: Problem::TableLocked,
+                detail: format!("Table {name} is locked."),
+                fix: None,
+            }),
         }
+    }
+
+    /// A sentence about the state; `None` where all is well.
+    fn remark(&self) -> Option<String> {
+        self.finding().map(|finding| finding.detail)
     }
 
     /// The line for the server's log.

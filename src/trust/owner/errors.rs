@@ -4,6 +4,7 @@ use jwt_verify::JwksError;
 
 use crate::errors::{invalid, notice, reasons_in_lines, sentence, shorten};
 use crate::pg::report::{Report, SqlState};
+use crate::trust::fetch::hosts::Addition;
 use crate::trust::store::errors::{name_hmac, private_key};
 
 /// Not a JWKS. `text` is the argument, as `jsonb` writes it.
@@ -101,30 +102,10 @@ pub fn url_not_acceptable(reason: &str, is_of_issuer: bool) -> Report {
     )
 }
 
-/// A URL that the present settings do not allow to be fetched; a WARNING. `entry` is the entry that
-/// the setting lacks, and `hosts` its value, if the caller may know it.
-///
-/// The HINT's statement keeps the listed hosts: it names all of them, or has psql add to them.
-pub fn host_not_admitted(reason: &str, hosts: Option<&str>, entry: &str) -> Report {
-    let how = match hosts.map(str::trim) {
-        Some(hosts) => {
-            let all = format!("{hosts} {entry}");
-            let all = pgrx::spi::quote_literal(all.trim());
-            format!(
-                "A superuser allows the host: LOAD 'pg_auth_jwt'; ALTER SYSTEM SET \
-                 pg_auth_jwt.fetch_hosts = {all}; SELECT pg_reload_conf();"
-            )
-        }
-        None => {
-            let entry = pgrx::spi::quote_literal(entry);
-            format!(
-                "A superuser adds the host, in psql: LOAD 'pg_auth_jwt'; SELECT \
-                 unnest(ARRAY[format('ALTER SYSTEM SET pg_auth_jwt.fetch_hosts = %L', concat_ws(' ', \
-                 nullif(current_setting('pg_auth_jwt.fetch_hosts'), ''), {entry})), 'SELECT \
-                 pg_reload_conf()']) \\gexec"
-            )
-        }
-    };
+/// A URL that the present settings do not allow to be fetched; a WARNING. `entry` is what the setting has to
+/// list.
+pub fn host_not_admitted(reason: &str, entry: &str) -> Report {
+    let how = Addition::of(entry).hint();
     let caution = if entry.starts_with("http://") {
         "Without TLS, whoever is between this server and that host can give it keys of their \
          own. "

@@ -488,11 +488,11 @@ fn trusted_keys(issuer: &str) -> Result<i32, Report> {
         match key.takes {
             Ok(_) if key.valid_until.is_some_and(|end| end <= now) => {}
             Ok(_) => trusted = trusted.saturating_add(1),
-            Err(reason) => {
+            Err(unusable) => {
                 let name = key
                     .kid
                     .map_or_else(|| "NULL".to_owned(), |kid| format!("{:?}", shorten(&kid)));
-                reasons.push((name, reason));
+                reasons.push((name, unusable.reason));
             }
         }
     }

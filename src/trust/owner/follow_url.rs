@@ -133,27 +133,9 @@ fn begin(
 /// Warns if the present settings do not allow the URL to be fetched. This is no error: databases
 /// are restored, or prepared, on servers with other settings.
 fn warn_of_gate(url: EndpointUrl) {
-    let hosts = settings::fetch_hosts();
+    let list = HostList::read(&settings::fetch_hosts());
     let entry = url.entry();
-    if let Err(error) = HostList::read(&hosts).admit(url) {
-        // Not everyone may read the setting.
-        let may_know = hosts.trim().is_empty() || may_read_settings();
-        let hosts = may_know.then_some(hosts.as_str());
-        report::warning(&errors::host_not_admitted(
-            &error.to_string(),
-            hosts,
-            &entry,
-        ));
-    }
-}
-
-/// Whether the caller may read settings that are for superusers.
-fn may_read_settings() -> bool {
-    // SAFETY: looks into the catalog of roles.
-    unsafe {
-        pg_sys::has_privs_of_role(
-            pg_sys::GetUserId(),
-            pg_sys::Oid::from(pg_sys::ROLE_PG_READ_ALL_SETTINGS),
-        )
+    if let Err(error) = list.admit(url) {
+        report::warning(&errors::host_not_admitted(&error.to_string(), &entry));
     }
 }

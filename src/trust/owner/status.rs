@@ -10,6 +10,7 @@ use crate::pg::encoding;
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::trust::lookup::inventory::{self, Inventory};
 use crate::trust::lookup::{MAX_LISTED, State};
+use crate::trust::problem::{Finding, Problem};
 use crate::trust::store::errors::no_tables;
 use crate::trust::tables::{self, Tables};
 
@@ -50,10 +51,10 @@ struct Line {
     created_at: Option<pg_sys::TimestampTz>,
     valid_until: Option<pg_sys::TimestampTz>,
     state: &'static str,
+    finding: Option<Finding>,
     last_success: Option<pg_sys::TimestampTz>,
     last_attempt: Option<pg_sys::TimestampTz>,
     failures: Option<i32>,
-    last_error: Option<String>,
     next_attempt: Option<pg_sys::TimestampTz>,
 }
 
@@ -87,7 +88,7 @@ fn add_lines(lines: &mut Vec<Line>, issuer: String, inventory: &Inventory, are_a
             last_success: instant(seen.row.last_success),
             last_attempt: instant(seen.row.last_attempt),
             failures: Some(seen.row.failures),
-            last_error: seen.remark(now),
+            finding: seen.finding(now),
             next_attempt: instant(seen.row.next_attempt),
             ..Line::default()
         },
@@ -95,7 +96,7 @@ fn add_lines(lines: &mut Vec<Line>, issuer: String, inventory: &Inventory, are_a
             issuer,
             source: sight.source_name(),
             state: sight.state.name(),
-            last_error: sight.remark(),
+            finding: sight.finding(),
             ..Line::default()
         },
         (None, None) => Line {
@@ -107,6 +108,14 @@ fn add_lines(lines: &mut Vec<Line>, issuer: String, inventory: &Inventory, are_a
                 State::Polled
             }
             .name(),
+            finding: (!are_announced).then(|| Finding {
+                problem: Problem::TriggersAltered,
+                detail:
+                    "A trigger that announces changes of the key tables does not fire, so they are \
+                         looked at in every statement."
+                        .to_owned(),
+                fix: Some("SELECT fix FROM auth.list_triggers() WHERE fix IS NOT NULL;".to_owned()),
+            }),
             ..Line::default()
         },
     };
@@ -119,19 +128,31 @@ fn add_lines(lines: &mut Vec<Line>, issuer: String, inventory: &Inventory, are_a
         };
         match &key.takes {
             Ok(algorithms) => line.alg = Some(algorithms.to_string()),
-            Err(reason) => line.last_error = Some(sentence(reason)),
+            Err(unusable) => {
+                line.finding = Some(Finding {
+                    problem: unusable.problem,
+                    detail: sentence(&unusable.reason),
+                    fix: None,
+                });
+            }
         }
         lines.push(line);
     }
     if !inventory.is_complete {
         lines.push(Line {
-            last_error: Some(format!(
-                "There are more than {MAX_LISTED} rows, and the others are not listed."
-            )),
+            finding: Some(Finding {
+                problem: Problem::TooManyRows,
+                detail: format!(
+                    "There are more than {MAX_LISTED} rows, and the others are not listed."
+                ),
+                fix: None,
+            }),
             ..of_issuer.clone()
         });
     }
-    if inventory.keys.is_empty() {
+    // The problem of a source is there also where each of its keys has one of its own.
+    let is_told = of_issuer.finding.is_none() || inventory.keys.iter().any(|key| key.takes.is_ok());
+    if inventory.keys.is_empty() || !is_told {
         lines.push(of_issuer);
     }
 }
@@ -143,10 +164,14 @@ fn limited(own: Option<UnixTime>, of_all: Option<UnixTime>) -> Option<UnixTime> 
 }
 
 impl Line {
-    /// Columns in the order of the view.
-    fn into_datums(self) -> [Option<pg_sys::Datum>; 12] {
+    /// In the order of the view's columns.
+    fn into_datums(self) -> [Option<pg_sys::Datum>; 14] {
         // The datum of a bytea is that of a text of the same bytes.
         let text = |text: String| encoding::to_server_lossy(&text).into_bytes().into_datum();
+        let (problem, detail, fix) = match self.finding {
+            Some(finding) => (Some(finding.problem), Some(finding.detail), finding.fix),
+            None => (None, None, None),
+        };
         [
             text(self.issuer),
             text(self.source),
@@ -155,10 +180,12 @@ impl Line {
             self.created_at.into_datum(),
             self.valid_until.into_datum(),
             text(self.state.to_owned()),
+            problem.and_then(|problem| text(problem.code().to_owned())),
+            detail.and_then(text),
+            fix.and_then(text),
             self.last_success.into_datum(),
             self.last_attempt.into_datum(),
             self.failures.into_datum(),
-            self.last_error.and_then(text),
             self.next_attempt.into_datum(),
         ]
     }

@@ -2,6 +2,7 @@
 
 use crate::errors::{sentence, shorten};
 use crate::pg::report::{Report, SqlState};
+use crate::trust::problem::{Finding, Problem};
 use crate::trust::source::table::Source;
 
 /// Fault of a source.
@@ -35,7 +36,83 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The fault, as a sentence about the source if there is one.
+    /// The kind of problem.
+    fn problem(&self) -> Problem {
+        match self {
+            Self::Unreadable => Problem::SourceUnreadable,
+            Self::NoTable => Problem::TableMissing,
+            Self::NotATable => Problem::NotATable,
+            Self::OwnTable => Problem::OwnTable,
+            Self::NotPermanent => Problem::NotPermanent,
+            Self::HasChildren => Problem::HasChildren,
+            Self::HasParent => Problem::HasParent,
+            Self::NoColumn(_) => Problem::ColumnMissing,
+            Self::AmbiguousColumn(_) => Problem::ColumnAmbiguous,
+            Self::ColumnType { .. } => Problem::ColumnType,
+            Self::GeneratedColumn(_) => Problem::ColumnGenerated,
+            Self::OtherOwner(_) => Problem::OtherOwner,
+            Self::PublicMayWrite => Problem::PublicMayWrite,
+            Self::RowSecurity(_) => Problem::RowSecurity,
+            Self::SchemaNotUsable(_) => Problem::SchemaNotUsable,
+            Self::NotReadable { .. } => Problem::TableNotReadable,
+        }
+    }
+
+    /// The problem with an issuer's source, for `auth.key_status`.
+    pub fn finding(&self, issuer: &str, source: Option<&Source>) -> Finding {
+        Finding {
+            problem: self.problem(),
+            detail: self.detail(source),
+            fix: source.map(|source| self.fix(issuer, source)),
+        }
+    }
+
+    /// The statement that corrects it; for what only the table's owner can decide, the one that
+    /// follows the table again.
+    fn fix(&self, issuer: &str, source: &Source) -> String {
+        let table = source.qualified_name();
+        let quoted = pgrx::spi::quote_identifier::<&str>;
+        match self {
+            Self::PublicMayWrite => {
+                format!("REVOKE INSERT, UPDATE, DELETE, TRUNCATE, TRIGGER ON {table} FROM PUBLIC;")
+            }
+            Self::SchemaNotUsable(role) => {
+                let (schema, role) = (quoted(&source.schema), quoted(role));
+                format!("GRANT USAGE ON SCHEMA {schema} TO {role};")
+            }
+            Self::NotReadable { role, column } => {
+                let (column, role) = (quoted(column), quoted(role));
+                format!("GRANT SELECT ({column}) ON {table} TO {role};")
+            }
+            Self::NoTable => format!(
+                "{} -- once the table is there",
+                source.follow_statement(issuer)
+            ),
+            Self::OtherOwner(_) => format!(
+                "{} -- if that role may write the issuer's keys",
+                source.follow_statement(issuer)
+            ),
+            Self::NoColumn(_)
+            | Self::AmbiguousColumn(_)
+            | Self::ColumnType { .. }
+            | Self::GeneratedColumn(_) => format!(
+                "{} -- with the columns that the table has now",
+                source.follow_statement(issuer)
+            ),
+            Self::Unreadable
+            | Self::NotATable
+            | Self::OwnTable
+            | Self::NotPermanent
+            | Self::HasChildren
+            | Self::HasParent
+            | Self::RowSecurity(_) => format!(
+                "{} -- once the table is one that can be followed",
+                source.follow_statement(issuer)
+            ),
+        }
+    }
+
+    /// The problem, as a sentence about the source where there is one.
     pub fn detail(&self, source: Option<&Source>) -> String {
         let name = source.map_or_else(
             || "the table".to_owned(),

@@ -8,6 +8,10 @@ use serde_json::{Map, Value};
 use crate::pg::row::{INSTANT_TYPES, JSON_TYPES, NAME_TYPES};
 use crate::trust::source::kind::Kind;
 
+/// The argument `grace` of `auth.follow` where none is given, as sql/follow.sql has it: that of Better
+/// Auth.
+const DEFAULT_GRACE: Duration = Duration::from_secs(30 * 86_400);
+
 /// The purpose of a column of a followed table.
 pub struct Member {
     /// Its name in the argument `columns` of `auth.follow`.
@@ -150,6 +154,43 @@ impl Source {
 
     /// The column's JSON.
     pub fn to_json(&self) -> String {
+        let text = |text: &String| Value::from(text.as_str());
+        let owner_id = self.owner_id.as_ref().map(|id| ("owner_id", text(id)));
+        let members = [
+            ("schema", text(&self.schema)),
+            ("table", text(&self.table)),
+            ("owner", text(&self.owner)),
+            ("grace", Value::from(self.grace.as_secs())),
+            ("columns", Value::from(self.columns_json())),
+        ];
+        Kind::Table.with(members.into_iter().chain(owner_id))
+    }
+
+    /// The call of `auth.follow` that follows the table in the same way. The audience stays as it
+    /// is stored.
+    pub fn follow_statement(&self, issuer: &str) -> String {
+        let literal = |text: &str| pgrx::spi::quote_literal(text);
+        let mut arguments = vec![
+            literal(&self.qualified_name()),
+            format!("issuer => {}", literal(issuer)),
+        ];
+        if self.grace != DEFAULT_GRACE {
+            arguments.push(format!("grace => '{} s'", self.grace.as_secs()));
+        }
+        let is_default = |(member, choice): (&Member, &Choice)| match choice {
+            Choice::ByDefault => true,
+            Choice::NotUsed => false,
+            Choice::Named(column) => member.defaults.contains(&column.as_str()),
+        };
+        if !MEMBERS.iter().zip(&self.columns).all(is_default) {
+            let columns = Value::from(self.columns_json()).to_string();
+            arguments.push(format!("columns => {}", literal(&columns)));
+        }
+        format!("SELECT auth.follow({});", arguments.join(", "))
+    }
+
+    /// The object `columns`.
+    fn columns_json(&self) -> Map<String, Value> {
         let mut columns = Map::new();
         for (member, choice) in MEMBERS.iter().zip(&self.columns) {
             match choice {
@@ -160,16 +201,7 @@ impl Source {
                 }
             };
         }
-        let text = |text: &String| Value::from(text.as_str());
-        let owner_id = self.owner_id.as_ref().map(|id| ("owner_id", text(id)));
-        let members = [
-            ("schema", text(&self.schema)),
-            ("table", text(&self.table)),
-            ("owner", text(&self.owner)),
-            ("grace", Value::from(self.grace.as_secs())),
-            ("columns", Value::from(columns)),
-        ];
-        Kind::Table.with(members.into_iter().chain(owner_id))
+        columns
     }
 
     /// The table's schema and name.

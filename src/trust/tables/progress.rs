@@ -37,6 +37,8 @@ pub struct Progress {
     pub answer_date: Option<UnixTime>,
     pub outcome: Option<String>,
     pub failures: i32,
+    /// The URL of the keys, as the discovery document names it.
+    pub jwks_uri: Option<String>,
     pub last_error: Option<String>,
     pub note: Option<String>,
 }
@@ -54,6 +56,7 @@ impl Progress {
             answer_date: time("answer_date"),
             outcome: text("outcome"),
             failures: row.integer("failures").unwrap_or(0),
+            jwks_uri: text("jwks_uri"),
             last_error: text("last_error"),
             note: text("note"),
         }

@@ -4,6 +4,7 @@ use jwt_verify::limits::MAX_JWK_BYTES;
 use jwt_verify::{AlgorithmSet, Key, KeyError, UnixTime};
 
 use crate::pg::row::Unreadable;
+use crate::trust::problem::Problem;
 
 /// The columns of a row that describe its key.
 pub struct StoredKey {
@@ -46,6 +47,16 @@ impl OddRow {
 }
 
 impl OddRow {
+    /// The kind of problem.
+    pub fn problem(&self) -> Problem {
+        match self {
+            Self::NoKey => Problem::KeyNull,
+            Self::KeyTooLong => Problem::KeyTooLong,
+            Self::NameTooLong => Problem::KeyNameTooLong,
+            Self::NotUtf8 => Problem::KeyNotUtf8,
+        }
+    }
+
     /// The problem, in the words of [`KeyError`].
     pub fn reason(&self) -> String {
         match self {
