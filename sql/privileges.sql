@@ -4,6 +4,60 @@
 -- owner, can alter the key tables, add triggers to them or disable ours, or create anything in the
 -- schema.
 
+-- The one list of what the owner, and who manages keys for them, may do. With its caller's rights: a
+-- role that has no grant options grants nothing, whoever let it call this.
+CREATE FUNCTION auth.grant_to(role regrole, with_grant_option boolean DEFAULT false) RETURNS void
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+    AS $function$
+DECLARE
+    tables CONSTANT pg_catalog.regclass[] := '{auth.issuers,auth.jwks,auth.endpoints,auth.withdrawn_keys}';
+    views CONSTANT pg_catalog.regclass[] := '{auth.key_status,auth.stats}';
+    functions pg_catalog.regprocedure[] := ARRAY[
+        'auth.init(jsonb, text, text[])', 'auth.follow(regclass, text, text[], interval, jsonb)', 'auth.unfollow(text)',
+        'auth.follow_url(text, text, text[])', 'auth.refresh(text)', 'auth.list_keys()', 'auth.keys_changed()',
+        'auth.verify(text)', 'auth.inspect(text)', 'auth.lint()', 'auth.explain_access(regclass, text, text, name)',
+        'auth.list_stats()', 'auth.reset_stats()'];
+    grantee pg_catalog.name;
+    statement text;
+BEGIN
+    SELECT r.rolname INTO grantee FROM pg_catalog.pg_roles AS r WHERE r.oid OPERATOR(pg_catalog.=) grant_to.role;
+    IF grantee IS NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'undefined_object',
+            MESSAGE = 'role does not exist',
+            DETAIL = 'Privileges on issuers and keys are for single roles, never for PUBLIC.';
+    END IF;
+    IF with_grant_option THEN
+        functions := functions OPERATOR(pg_catalog.||) 'auth.grant_to(regrole, boolean)'::pg_catalog.regprocedure;
+    END IF;
+    -- GRANT itself only warns where it grants a part.
+    IF NOT (SELECT pg_catalog.bool_and(pg_catalog.has_table_privilege(t.oid, p.name OPERATOR(pg_catalog.||) ' WITH GRANT OPTION'))
+              FROM pg_catalog.unnest(tables) AS t (oid), pg_catalog.unnest('{SELECT,INSERT,UPDATE,DELETE,TRUNCATE}'::text[]) AS p (name))
+       OR NOT (SELECT pg_catalog.bool_and(pg_catalog.has_table_privilege(v.oid, 'SELECT WITH GRANT OPTION'))
+                 FROM pg_catalog.unnest(views) AS v (oid))
+       OR NOT (SELECT pg_catalog.bool_and(pg_catalog.has_function_privilege(f.oid, 'EXECUTE WITH GRANT OPTION'))
+                 FROM pg_catalog.unnest(functions) AS f (oid))
+       OR NOT pg_catalog.has_schema_privilege('auth', 'USAGE WITH GRANT OPTION') THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'insufficient_privilege',
+            MESSAGE = 'permission denied to grant the management of keys',
+            DETAIL = 'The role that grants it needs all of these privileges WITH GRANT OPTION, as the extension''s owner has them.';
+    END IF;
+    FOREACH statement IN ARRAY ARRAY[
+        'USAGE ON SCHEMA auth',
+        'SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON ' OPERATOR(pg_catalog.||) pg_catalog.array_to_string(tables, ', '),
+        'SELECT ON ' OPERATOR(pg_catalog.||) pg_catalog.array_to_string(views, ', '),
+        'EXECUTE ON FUNCTION ' OPERATOR(pg_catalog.||) pg_catalog.array_to_string(functions, ', ')]
+    LOOP
+        EXECUTE pg_catalog.format('GRANT %s TO %I%s', statement, grantee,
+            CASE WHEN with_grant_option THEN ' WITH GRANT OPTION' ELSE '' END);
+    END LOOP;
+END
+$function$;
+COMMENT ON FUNCTION auth.grant_to(regrole, boolean) IS
+    'lets a role manage issuers and keys, and so become every user; with_grant_option: and let others, as the extension''s owner may';
+
 -- First, all privileges of everyone except the objects' owner are revoked: EXECUTE, which PUBLIC
 -- has on a new function, and whatever ALTER DEFAULT PRIVILEGES grants, to any role. Default
 -- privileges of the superuser as whom a trusted extension's script runs apply to the objects that
@@ -56,13 +110,5 @@ END
 $$;
 GRANT USAGE ON SCHEMA auth TO PUBLIC;
 
-GRANT USAGE ON SCHEMA auth TO @extowner@ WITH GRANT OPTION;
-GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON auth.issuers, auth.jwks, auth.endpoints, auth.withdrawn_keys
-    TO @extowner@ WITH GRANT OPTION;
-GRANT EXECUTE ON FUNCTION
-    auth.init(jsonb, text, text[]), auth.follow(regclass, text, text[], interval, jsonb), auth.unfollow(text),
-    auth.follow_url(text, text, text[]), auth.refresh(text),
-    auth.list_keys(), auth.keys_changed(), auth.verify(text), auth.inspect(text), auth.lint(),
-    auth.explain_access(regclass, text, text, name), auth.list_stats(), auth.reset_stats()
-    TO @extowner@ WITH GRANT OPTION;
-GRANT SELECT ON auth.key_status, auth.stats TO @extowner@ WITH GRANT OPTION;
+SELECT auth.grant_to(e.extowner::pg_catalog.regrole, with_grant_option => true)
+  FROM pg_catalog.pg_extension AS e WHERE e.extname OPERATOR(pg_catalog.=) 'pg_auth_jwt';

@@ -132,13 +132,68 @@ CREATE ROLE key_manager LOGIN;
 SELECT auth.init(:'jwks', issuer => 'https://second.example.com', audience => '{my-app}');
 SELECT auth.init(:'jwks', issuer => 'https://second.example.com', audience => '{other}');
 SELECT auth.init(jsonb_build_object('keys', jsonb_build_array(:'jwks'::jsonb -> 'keys' -> 0)), issuer => 'https://second.example.com');
-DELETE FROM auth.issuers;
-TRUNCATE auth.jwks;
+SELECT count(*) > 0 AS may_look FROM auth.key_status;
+SELECT count(*) > 0 AS may_lint FROM auth.lint();
+-- It manages keys, and lets nobody else do so.
 GRANT SELECT ON auth.jwks TO authenticated;
+SELECT auth.grant_to('authenticated');
 \c - owner_role
 DELETE FROM auth.issuers WHERE issuer = 'https://second.example.com';
-REVOKE ALL ON auth.issuers, auth.jwks FROM key_manager;
-REVOKE ALL ON FUNCTION auth.init(jsonb, text, text[]) FROM key_manager;
+\set revokes `./doc_sql docs/security.md no_key_manager`
+:revokes
+\c - key_manager
+\i fixtures/jose.sql
+SELECT auth.init(:'jwks', issuer => 'https://second.example.com', audience => '{my-app}');
+SELECT count(*) FROM auth.key_status;
+\c - owner_role
+-- What the owner has, and what auth.grant_to() gives, is one list; of our functions, all that are not for everyone.
+\c - postgres
+\set SHOW_CONTEXT never
+BEGIN;
+CREATE ROLE "Key ""Manager"", it's";
+SET ROLE owner_role;
+SELECT auth.grant_to('"Key ""Manager"", it''s"', with_grant_option => true);
+CREATE TEMPORARY VIEW granted AS
+SELECT g.grantee, g.object, g.privilege_type, g.is_grantable
+  FROM (SELECT n.oid::regnamespace::text, n.nspacl FROM pg_namespace AS n WHERE n.nspname = 'auth'
+        UNION ALL SELECT c.oid::regclass::text, c.relacl FROM pg_class AS c WHERE c.relnamespace = 'auth'::regnamespace
+        UNION ALL SELECT p.oid::regprocedure::text, p.proacl FROM pg_proc AS p WHERE p.pronamespace = 'auth'::regnamespace) AS o (object, acl),
+       aclexplode(o.acl) AS a (grantor, grantee, privilege_type, is_grantable), LATERAL (SELECT a.grantee::regrole::text, o.object, a.privilege_type, a.is_grantable) AS g;
+(SELECT object, privilege_type, is_grantable FROM granted WHERE grantee = 'owner_role'
+ EXCEPT SELECT object, privilege_type, is_grantable FROM granted WHERE grantee ~ 'Key')
+UNION ALL
+(SELECT object, privilege_type, is_grantable FROM granted WHERE grantee ~ 'Key'
+ EXCEPT SELECT object, privilege_type, is_grantable FROM granted WHERE grantee = 'owner_role');
+SELECT p.oid::regprocedure AS for_nobody FROM pg_proc AS p
+ WHERE p.pronamespace = 'auth'::regnamespace AND p.prorettype <> 'trigger'::regtype
+   AND NOT has_function_privilege('public', p.oid, 'EXECUTE')
+   AND p.oid::regprocedure::text NOT IN (SELECT object FROM granted WHERE grantee ~ 'Key');
+-- With a grant option it can let others.
+RESET ROLE;
+SET ROLE "Key ""Manager"", it's";
+SELECT auth.grant_to('key_manager');
+RESET ROLE;
+SELECT has_table_privilege('key_manager', 'auth.jwks', 'INSERT') AS granted;
+ROLLBACK;
+-- Not to PUBLIC, to no role, or to one that is not there.
+SELECT auth.grant_to('public');
+SELECT auth.grant_to('-');
+SELECT auth.grant_to(123456::regrole);
+SELECT auth.grant_to(NULL);
+-- A role that may call it and has no grant options grants nothing, not even a part.
+BEGIN;
+GRANT EXECUTE ON FUNCTION auth.grant_to TO key_manager;
+GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON ALL TABLES IN SCHEMA auth TO key_manager WITH GRANT OPTION;
+SET ROLE key_manager;
+SAVEPOINT before;
+SELECT auth.grant_to('authenticated');
+ROLLBACK TO before;
+RESET ROLE;
+SELECT has_table_privilege('authenticated', 'auth.jwks', 'INSERT') AS granted;
+ROLLBACK;
+\c - authenticated
+SELECT auth.grant_to('authenticated');
+\c - owner_role
 -- A key manager for a single issuer, by a function of the owner.
 \set definer `./doc_sql docs/security.md rotate_keys`
 :definer
@@ -152,6 +207,11 @@ SELECT rotate_keys('{}');
 \c - owner_role
 DROP FUNCTION rotate_keys(jsonb);
 \c - postgres
+SET ROLE owner_role;
+SELECT format('REVOKE ALL ON FUNCTION %s FROM key_manager', p.oid::regprocedure) FROM pg_proc AS p
+ WHERE p.pronamespace = 'auth'::regnamespace AND p.proacl::text ~ 'key_manager' \gexec
+REVOKE ALL ON SCHEMA auth FROM key_manager;
+RESET ROLE;
 DROP ROLE key_manager;
 
 -- The owner may drop the extension.
