@@ -187,8 +187,10 @@ mod tests {
     #[test]
     fn lint_names_each_problem_of_a_source_and_no_other() {
         let lint = include_str!("../../sql/lint.sql");
-        let (_, list) = lint.split_once("source_problems (problem,").unwrap();
-        let (list, _) = list.split_once("\n),").unwrap();
+        let (_, list) = lint
+            .split_once("source_problems (problem,")
+            .expect("the list");
+        let (list, _) = list.split_once("\n),").expect("its end");
         let rows = list.lines().filter_map(|line| line.split_once("('"));
         let codes: Vec<_> = rows.filter_map(|(_, row)| row.split('\'').next()).collect();
         assert_eq!(codes, Problem::OF_SOURCES);
