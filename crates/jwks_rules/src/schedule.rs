@@ -55,7 +55,8 @@ pub fn after_success(max_age: Option<u64>, age: Option<u64>, random: u32) -> Dur
 /// Returns the time to the next request after `failures` failures without a success between them.
 ///
 /// [`FIRST_RETRY`], doubling to [`MAX_RETRY`], up to 10 % more or less. `retry_after`, in seconds,
-/// makes it longer, to at most [`MAX_RETRY_AFTER`] and up to 10 % more, and never shorter.
+/// makes it longer, to at most [`MAX_RETRY_AFTER`] and up to 10 % more, and never shorter. A request
+/// never comes sooner than that was asked for.
 #[must_use]
 pub fn after_failure(failures: u32, retry_after: Option<u64>, random: u32) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
@@ -64,7 +65,7 @@ pub fn after_failure(failures: u32, retry_after: Option<u64>, random: u32) -> Du
     if asked > back_off {
         asked.saturating_add(part(tenth(asked), random))
     } else {
-        jittered(back_off, random)
+        jittered(back_off, random).max(asked)
     }
 }
 
@@ -153,11 +154,18 @@ mod tests {
         let after = |failures, asked| seconds(after_failure(failures, Some(asked), 0));
         assert_eq!(after(1, 120), 120);
         assert_eq!(after(6, 0), 270);
-        assert_eq!(after(6, 299), 270);
+        assert_eq!(after(6, 200), 270);
         assert_eq!(after(1, u64::MAX), 3600);
         assert_eq!(seconds(after_failure(1, Some(u64::MAX), u32::MAX)), 3960);
-        // Never sooner than asked for.
+    }
+
+    #[test]
+    fn a_request_never_comes_sooner_than_asked_for() {
         assert!(after_failure(1, Some(120), 0) >= Duration::from_secs(120));
+        assert_eq!(seconds(after_failure(6, Some(299), 0)), 299);
+        assert_eq!(seconds(after_failure(6, Some(300), 0)), 300);
+        // The back-off alone is as long: no part is added to it.
+        assert_eq!(seconds(after_failure(6, Some(300), MIDDLE)), 300);
     }
 
     #[test]
