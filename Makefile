@@ -11,7 +11,7 @@ export CRYPTO ?= aws_lc_rs
 export PGRX_HOME := $(CURDIR)/.pg/pgrx
 export PATH := $(CURDIR)/.pg/tools/bin:$(PATH)
 
-.PHONY: help demo demo-stop test test-all interop soak bench fuzz fuzz-plans lint install uninstall package clean
+.PHONY: help demo demo-stop test test-all interop soak bench fuzz fuzz-plans mutants lint install uninstall package clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s%s\n", $$1, $$2 }' Makefile
@@ -60,6 +60,10 @@ fuzz-plans: ## random statements, evaluated once and for each row, for SECONDS=6
 	@scripts/setup pg$(PG) test
 	@scripts/install
 	@FUZZ_SECONDS=$(or $(SECONDS),60) pg_test/run random_plans
+
+mutants: ## changes the verifier and the rules of fetching, a mutant at a time, and tells which no test notices
+	@scripts/setup pg$(PG) mutants
+	@scripts/mutants $(T)
 
 lint: ## checks the formatting, the Rust, the shell and the Python
 	@scripts/setup pg$(PG) lint

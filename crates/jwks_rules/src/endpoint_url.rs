@@ -245,6 +245,27 @@ mod tests {
     }
 
     #[test]
+    fn a_url_of_the_longest_length_is_read_and_a_longer_one_is_not() {
+        let url = |length: usize| format!("{:x<length$}", "https://example.com/");
+        assert!(EndpointUrl::parse(&url(MAX_URL_BYTES)).is_ok());
+        refused(UrlError::TooLong, &[&url(MAX_URL_BYTES + 1)]);
+        // Its normal form is longer: each character takes six bytes there, and two here.
+        let escaped = |length: usize| format!("https://example.com/{}", "\u{e9}".repeat(length));
+        let longest = (MAX_URL_BYTES - "https://example.com/".len()) / 6;
+        assert!(EndpointUrl::parse(&escaped(longest)).is_ok());
+        refused(UrlError::TooLong, &[&escaped(longest + 1)]);
+    }
+
+    #[test]
+    fn a_name_of_the_longest_length_is_read_and_a_longer_one_is_not() {
+        let labels = ["x".repeat(63), "x".repeat(63), "x".repeat(63)].join(".");
+        let longest = format!("{labels}.{}", "y".repeat(61));
+        assert_eq!(longest.len(), 253);
+        host(&format!("https://{longest}/"), &longest);
+        refused(UrlError::HostName, &[&format!("https://{longest}y/")]);
+    }
+
+    #[test]
     fn reads_urls() {
         assert_eq!(
             parsed("https://example.com/.well-known/jwks.json"),

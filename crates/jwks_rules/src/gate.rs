@@ -429,6 +429,22 @@ mod tests {
     }
 
     #[test]
+    fn a_list_of_the_longest_length_is_read_and_a_longer_one_is_not() {
+        let list = |length| format!("{:length$}", "example.com");
+        assert!(HostList::parse(&list(MAX_HOSTS_BYTES)).is_ok());
+        let longer = HostList::parse(&list(MAX_HOSTS_BYTES + 1));
+        assert_eq!(longer, Err(HostListError::TooLong));
+    }
+
+    #[test]
+    fn a_list_tells_its_first_entry_that_cannot_be_read() {
+        assert_eq!(HostList::read("example.com").unreadable(), None);
+        let list = HostList::read("example.com ** http://*");
+        let error = HostList::parse("**").unwrap_err();
+        assert_eq!(list.unreadable(), Some(&error));
+    }
+
+    #[test]
     fn an_exact_name_lists_itself_at_its_port() {
         listed(
             "example.com",

@@ -267,6 +267,20 @@ mod tests {
     }
 
     #[test]
+    fn a_request_of_the_longest_length_is_handed_over() {
+        let mut request = Request::from_json(REQUEST.as_bytes()).unwrap();
+        let rest = request.to_json().unwrap().len() - request.hosts.len();
+        request.hosts = "x".repeat(MAX_REQUEST_BYTES - rest);
+        let text = request.to_json().unwrap();
+        assert_eq!(text.len(), MAX_REQUEST_BYTES);
+        assert_eq!(Request::from_json(text.as_bytes()).unwrap(), request);
+        request.hosts.push('x');
+        assert_eq!(request.to_json(), Err(WireError));
+        let longer = serde_json::to_vec(&request).unwrap();
+        assert_eq!(Request::from_json(&longer), Err(WireError));
+    }
+
+    #[test]
     fn answers_name_outcomes_in_lower_case() {
         let failure = Failure::new(FailureKind::TooLarge, "too large");
         let text = Answer::failed(failure.clone()).to_json().unwrap();
