@@ -57,8 +57,7 @@ def guarded(checks, cluster):
         )
         user.execute("SELECT auth.jwt_session_init($1, false)", tokens.token("u1"))
         user.query(
-            "PREPARE mine AS SELECT count(*), (array_agg(notes ORDER BY id))[1] FROM notes;"
-            "PREPARE row AS SELECT kept()"
+            "PREPARE mine AS SELECT count(*), (array_agg(notes ORDER BY id))[1] FROM notes;PREPARE row AS SELECT kept()"
         )
         before = owner.value(explain, tokens.token("u1"))
         checks.equal("two rows", user.query("EXECUTE mine"), [["2", "(1,u1,7)"]])
