@@ -1,9 +1,9 @@
-//! Advice that `auth.jwt_session_init` gives a connection once: mistakes of the set-up that raise no
-//! error.
+//! Advice that `auth.jwt_session_init` gives a connection once: about mistakes of the set-up that
+//! raise no error.
 //!
-//! Once, because the answer to a client's every sign-in would fill its log, and because looking costs
-//! more than signing in. `DISCARD ALL` does not repeat it: what is wrong is wrong for the role and the
-//! pooler, not for one client, and the server's log has it.
+//! Only once, because advice at each sign-in would fill the client's log, and because the check
+//! costs more than signing in. `DISCARD ALL` does not repeat it: the mistake is one of the role and
+//! the pooler, not of one client, and the server's log has it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,13 +11,13 @@ use crate::pg::report;
 use crate::pg::row_security;
 use crate::session::errors;
 
-/// Whether this connection's role was looked at.
+/// Whether this connection's role was checked.
 static ROLE_WAS_CHECKED: AtomicBool = AtomicBool::new(false);
 
 /// Whether this connection was told that a token is set for the session.
 static SCOPE_WAS_TOLD: AtomicBool = AtomicBool::new(false);
 
-/// Warns where no policies apply to the role that signs in: it sees all rows, whatever the token.
+/// Warns if no policies apply to the role that signs in: it sees all rows, whatever the token.
 #[inline]
 pub fn on_role() {
     if !ROLE_WAS_CHECKED.load(Ordering::Relaxed) {

@@ -18,7 +18,7 @@ pub fn log(token: &str, outcome: &Result<Verified, Error>) {
             field(verified.token_id.as_deref()),
         ),
         (_, Err(error)) => {
-            // No signature covers these, so they are only what the sender claims.
+            // No signature covers these: they are only claims of the sender.
             let unverified = jwt_verify::unverified_claims(token);
             let SqlState(code) = sqlstate(error.kind());
             format!(
@@ -34,7 +34,7 @@ pub fn log(token: &str, outcome: &Result<Verified, Error>) {
     report::log_to_server(&line);
 }
 
-/// Quoted and escaped, so that no claim can forge a line of the log; `-` where there is none.
+/// A claim, quoted and escaped so that it cannot forge a line of the log; `-` if there is none.
 fn field(value: Option<&str>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{:?}", shorten(value)))
 }

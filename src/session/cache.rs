@@ -20,7 +20,7 @@ pub struct Remembered {
     pub identity: Rc<Identity>,
     /// The rules and keys that verified it.
     pub keys: Keys,
-    /// When the tables were last known to hold the same.
+    /// Time at which the tables were last known to hold the same.
     pub as_of: Generation,
 }
 
@@ -37,7 +37,7 @@ impl Cache {
         let (identity, keys, as_of) = {
             let mut verified = self.0.borrow_mut();
             let known = verified.get(token)?;
-            // An expired token goes through the whole check again, which knows what to report.
+            // An expired token goes through the whole check again, which reports the reason.
             if !known.identity.is_valid_at(now) {
                 return None;
             }

@@ -6,7 +6,7 @@ use crate::errors::{message, sqlstate};
 use crate::pg::report::{Report, SqlState};
 use crate::pg::row_security::Exemption;
 
-/// A token of which nothing can be said, because the key tables could not be read.
+/// A token that cannot be judged, because the key tables could not be read.
 pub fn keys_unread() -> Report {
     Report::new(sqlstate(ErrorKind::Key), message(ErrorKind::Key).to_owned()).detail(
         "Tables auth.issuers and auth.jwks could not be read: one is missing, altered or \
@@ -14,10 +14,10 @@ pub fn keys_unread() -> Report {
     )
 }
 
-/// The session token is another one than that which the query around has used. `could_be_caught`:
-/// an exception handler inside of that query may be active, and must not turn the error into an
-/// answer. `WHEN OTHERS` of PL/pgSQL does not catch `query_canceled`. `refusal` is why the token that
-/// is set now is not good.
+/// The session token differs from the one that the enclosing query has used. `could_be_caught`: an
+/// exception handler inside of that query may be active, and must not turn the error into an
+/// answer. `WHEN OTHERS` of PL/pgSQL does not catch `query_canceled`. `refusal` is the reason why
+/// the present token is not good.
 pub fn token_changed(could_be_caught: bool, refusal: Option<&Report>) -> Report {
     let rule = "A query uses the claims of one token only, from its first row to its last.";
     Report::new(
@@ -45,7 +45,7 @@ pub fn token_changed(could_be_caught: bool, refusal: Option<&Report>) -> Report 
     )
 }
 
-/// The WARNING where no policies apply to the role that signs in.
+/// The WARNING if no policies apply to the role that signs in.
 pub fn policies_do_not_apply(exemption: &Exemption) -> Report {
     let (detail, hint) = match exemption {
         Exemption::Superuser => (
@@ -79,7 +79,7 @@ pub fn policies_do_not_apply(exemption: &Exemption) -> Report {
     .hint(hint)
 }
 
-/// The NOTICE where a token is set for the session because there is no transaction block.
+/// The NOTICE if a token is set for the session because there is no transaction block.
 pub fn set_for_session() -> Report {
     Report::new(
         SqlState::SET_FOR_SESSION,
@@ -93,7 +93,7 @@ pub fn set_for_session() -> Report {
     )
 }
 
-/// A claim function without a session token, where `pg_auth_jwt.require_token` is on.
+/// A claim function without a session token, while `pg_auth_jwt.require_token` is on.
 pub fn no_token() -> Report {
     Report::new(SqlState::NO_TOKEN, "no session token")
         .detail(

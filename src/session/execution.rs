@@ -8,15 +8,15 @@
 //!
 //! So an execution (a statement, or a cursor over all its FETCHes) belongs to the session token
 //! that the first claim function in its expressions saw; "no token" counts as one, and so does "a
-//! token that is not good". Where the query is [`guarded`], claim functions in everything that runs
+//! token that is not good". If the query is [`guarded`], claim functions in everything that runs
 //! inside of it count as well: a policy's helper function in PL/pgSQL has executions of its own. A
 //! claim function raises an error if it finds another token than an enclosing execution belongs to;
-//! so does the executor where such an execution goes on.
+//! so does the executor if such an execution goes on.
 //!
 //! A handler of exceptions inside of the query, in a policy's helper function, must not turn that
-//! error into an answer. So the error is then one that `WHEN OTHERS` does not catch; and for those
-//! that catch it nevertheless, each execution that it concerns is spoilt: every later claim function
-//! in it raises, no further row of it reaches the client, and its end raises.
+//! error into an answer. So the error is then one that `WHEN OTHERS` does not catch; and if a
+//! handler catches it nevertheless, each execution that it concerns is spoilt: every later claim
+//! function in it raises, no further row of it reaches the client, and its end raises.
 //!
 //! The enclosing executions are found through Postgres's own `error_context_stack`. The hooks
 //! ([`super::executor`]) push a frame there while the executor runs. Postgres restores the stack
@@ -24,7 +24,7 @@
 //! errors.
 //!
 //! A parallel worker has a stack of its own, which does not show the enclosing executions of its
-//! leader. So a query runs without workers where an enclosing execution belongs to a token, or may
+//! leader. So a query runs without workers if an enclosing execution belongs to a token, or may
 //! come to (see [`is_enclosed`]). No worker has to learn of a change while its own query runs:
 //! Postgres does not allow such a change then.
 
@@ -56,7 +56,7 @@ pub enum Owner {
 }
 
 impl Owner {
-    /// From the session's identity: `None` is no token.
+    /// The owner for the session's identity: `None` is no token.
     pub fn of(identity: Option<&Rc<Identity>>) -> Self {
         identity.map_or(Self::Nobody, |identity| Self::Token(Rc::clone(identity)))
     }
@@ -71,7 +71,7 @@ impl Owner {
         }
     }
 
-    /// Whether its token is the one that is set now.
+    /// Whether its token is the present one.
     fn has_token_that_is_set(&self) -> bool {
         let Self::Token(identity) = self else {
             return false;
@@ -118,9 +118,9 @@ thread_local! {
     /// that the executor deletes at their end (`es_query_cxt`).
     static EXECUTIONS: RefCell<HashMap<usize, Execution, BuildHasherDefault<AddressHasher>>> =
         RefCell::default();
-    /// How many of them were adopted.
+    /// Number of adopted executions.
     static ADOPTED: Cell<usize> = const { Cell::new(0) };
-    /// How many of them are spoilt.
+    /// Number of spoilt executions.
     static SPOILT: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -145,7 +145,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// For work on `query`, NULL for the planner.
+    /// Frame for work on `query`, NULL for the planner.
     pub fn of(query: *mut pg_sys::QueryDesc) -> Self {
         Self {
             callback: pg_sys::ErrorContextCallback {
@@ -162,7 +162,7 @@ impl Frame {
         }
     }
 
-    /// For the start of `query`.
+    /// Frame for the start of `query`.
     pub fn of_start(query: *mut pg_sys::QueryDesc, begins_for_definer: bool) -> Self {
         Self {
             begins_for_definer,
@@ -170,7 +170,7 @@ impl Frame {
         }
     }
 
-    /// For a run of `query`.
+    /// Frame for a run of `query`.
     ///
     /// # Safety
     ///
@@ -243,7 +243,7 @@ impl Frame {
     }
 }
 
-/// The memory context of a query's execution; NULL where there is none.
+/// The memory context of a query's execution; NULL if there is none.
 ///
 /// # Safety
 ///
@@ -260,7 +260,7 @@ unsafe fn context_of(query: *mut pg_sys::QueryDesc) -> pg_sys::MemoryContext {
     }
 }
 
-/// In place of a receiver's own function: see [`Frame::send_nothing`].
+/// Stands in place of a receiver's own function: see [`Frame::send_nothing`].
 unsafe extern "C-unwind" fn refuse_row(
     _: *mut pg_sys::TupleTableSlot,
     _: *mut pg_sys::DestReceiver,
@@ -368,7 +368,7 @@ pub unsafe fn is_spoilt(query: *mut pg_sys::QueryDesc) -> bool {
 ///
 /// # Errors
 ///
-/// Where an enclosing execution belongs to another token.
+/// If an enclosing execution belongs to another token.
 #[inline]
 pub fn admit(
     caller: pg_sys::MemoryContext,
@@ -396,7 +396,8 @@ pub fn admit(
     }
 }
 
-/// As [`compare`], for the session's identity. Apart from [`admit`], which runs for each row.
+/// As [`compare`], for the session's identity. A function of its own, because [`admit`] runs for
+/// each row.
 #[cold]
 fn agree(
     stack: *mut pg_sys::ErrorContextCallback,
@@ -406,8 +407,8 @@ fn agree(
     compare(stack, is_own, &Owner::of(current.as_ref())).map_err(|conflict| conflict.report(None))
 }
 
-/// Each claim function calls this where the session's token is not good, and raises what this
-/// returns: `refusal`, or that the token changed. See [`admit`].
+/// Each claim function calls this if the session's token is not good, and raises the error that
+/// this returns: `refusal`, or that the token changed. See [`admit`].
 #[cold]
 pub fn refuse(caller: pg_sys::MemoryContext, refusal: Report) -> Report {
     // SAFETY: reads a variable of the backend.
@@ -421,12 +422,12 @@ pub fn refuse(caller: pg_sys::MemoryContext, refusal: Report) -> Report {
     }
 }
 
-/// The executor calls this before an execution that has an owner goes on. `refusal` is why the
-/// session's token is not good.
+/// The executor calls this before an execution that has an owner goes on. `refusal` is the reason
+/// why the session's token is not good.
 ///
 /// # Errors
 ///
-/// If the session's identity is another one than the execution's.
+/// If the session's identity differs from the execution's.
 pub fn confirm(current: Option<&Rc<Identity>>, refusal: Option<Report>) -> Result<(), Report> {
     // SAFETY: reads a variable of the backend.
     let stack = unsafe { pg_sys::error_context_stack };
@@ -469,10 +470,10 @@ pub fn refuse_end() -> Result<(), Report> {
     Err(errors::token_changed(can_be_caught(nesting), None))
 }
 
-/// Whether the planner itself has called the claim function that runs now, for its estimates. What
-/// it raises there would hide which rows need the answer: perhaps none.
+/// Whether the planner itself has called the claim function that runs now, for its estimates. An
+/// error there would hide which rows need the answer: perhaps none.
 ///
-/// Not where the planner has called another function that calls the claim function: if that is
+/// False if the planner has called another function that calls the claim function: if that is
 /// declared IMMUTABLE, its result is no estimate, but becomes part of the plan. Every language has
 /// an entry of its own on the stack while its functions run.
 pub fn is_estimate() -> bool {
@@ -499,17 +500,17 @@ fn belongs_to(context: pg_sys::MemoryContext, execution: pg_sys::MemoryContext) 
     false
 }
 
-/// Enclosing executions belong to another identity than the session's.
+/// Enclosing executions belong to an identity other than the session's.
 struct Conflict {
     /// An exception handler inside of one of them may be active.
     could_be_caught: bool,
-    /// Whether the token of each is still the one that is set.
+    /// Whether the token of each is still the present one.
     token_is_same: bool,
 }
 
 impl Conflict {
-    /// The error to raise. `refusal` is why the session's token is not good: the error itself where
-    /// nothing but that has changed and no handler can catch it.
+    /// The error to raise. `refusal` is the reason why the session's token is not good, and the
+    /// error itself if nothing else has changed and no handler can catch it.
     fn report(self, refusal: Option<Report>) -> Report {
         match refusal {
             Some(refusal) if self.token_is_same && !self.could_be_caught => refusal,
@@ -536,7 +537,7 @@ impl Execution {
 }
 
 /// Compares the identity with all enclosing executions, and assigns it to those without one; or
-/// spoils them, where one belongs to another identity.
+/// spoils them, if one belongs to another identity.
 #[cold]
 fn compare(
     stack: *mut pg_sys::ErrorContextCallback,
@@ -583,7 +584,7 @@ fn conflict(stack: *mut pg_sys::ErrorContextCallback, current: &Owner) -> Option
             let execution = executions.get(&key(frame.context()))?;
             Some((execution, frame.nesting))
         });
-        // The handlers of what began before the library was loaded are not known.
+        // Handlers that were set before the library was loaded are not known.
         let adopted = executions
             .values()
             .filter(|execution| execution.is_adopted)
@@ -608,7 +609,7 @@ fn conflict(stack: *mut pg_sys::ErrorContextCallback, current: &Owner) -> Option
     })
 }
 
-/// Marks the enclosing executions that have an owner: what they answer from now on may rest on an
+/// Marks the enclosing executions that have an owner: their answers from now on may rest on an
 /// error that a handler has caught.
 fn spoil(stack: *mut pg_sys::ErrorContextCallback) {
     EXECUTIONS.with_borrow_mut(|executions| {

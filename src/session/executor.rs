@@ -1,5 +1,5 @@
-//! The hooks that put the frames of [`execution`] on the stack while the executor and the planner
-//! work, and that end an execution which has become another user's.
+//! Hooks that put the frames of [`execution`] on the stack while the executor and the planner work,
+//! and that end an execution whose user has changed.
 //!
 //! The hooks run without pgrx's guard: errors pass through them by `longjmp`, so they hold nothing
 //! that needs a drop, and they call nothing that can panic.
@@ -61,8 +61,9 @@ impl hooks::Runner for Hook {
                 call = call.without_workers();
             }
             Frame::of_run(query).around(|| {
-                // A cursor that has an owner goes on. Also where it moves nowhere: before MOVE ABSOLUTE 0
-                // Postgres rewinds it, and evaluates keys of indexes again, for which it has no hook.
+                // A cursor that has an owner goes on. The check also runs if it moves nowhere:
+                // before MOVE ABSOLUTE 0 Postgres rewinds it, and evaluates keys of indexes again,
+                // for which it has no hook.
                 if execution::has_owner(query) {
                     guard::run(session::confirm_execution);
                 }

@@ -1,4 +1,4 @@
-//! The SQL functions that take a token.
+//! SQL functions that take a token, and those of the statistics.
 
 use jwt_verify::limits::MAX_TOKEN_BYTES;
 use pgrx::prelude::*;
@@ -19,7 +19,7 @@ use crate::trust::keys;
 sql_function!(
     /// `auth.jwt_session_init(token text, is_local boolean) RETURNS void`: verifies the token
     /// first, and then makes it the session's. Also `auth.jwt_session_init(jwt varchar)`; a varchar
-    /// is stored as a text is.
+    /// is stored like a text.
     pg_auth_jwt_session_init,
     |arguments| {
         settings::check()?;
@@ -54,7 +54,7 @@ sql_function!(
 ///
 /// # Errors
 ///
-/// Where it is longer than any token.
+/// If it is longer than any token.
 pub fn token(arguments: &Arguments, n: usize) -> Result<Option<&[u8]>, Report> {
     arguments
         .bytes_up_to(n, MAX_TOKEN_BYTES)
@@ -62,7 +62,7 @@ pub fn token(arguments: &Arguments, n: usize) -> Result<Option<&[u8]>, Report> {
 }
 
 sql_function!(
-    /// `auth.inspect(token text)`: why a token is or is not accepted, step by step.
+    /// `auth.inspect(token text)`: says step by step why a token is or is not accepted.
     pg_auth_jwt_inspect,
     |arguments| {
         let Some(token) = arguments.bytes(0) else { return Ok(None) };
@@ -115,7 +115,7 @@ sql_function!(
     }
 );
 
-/// Adds what an accepted `sub` means for `auth.uid()`, of which the verifier knows nothing.
+/// Adds the effect of an accepted `sub` on `auth.uid()`, which the verifier does not know.
 fn remark_on_subject(token: &str, steps: &mut [jwt_verify::Step]) {
     let subject = jwt_verify::unverified_claims(token).subject;
     if subject.is_some_and(|subject| uuid::parse(&subject).is_none())
@@ -127,24 +127,24 @@ fn remark_on_subject(token: &str, steps: &mut [jwt_verify::Step]) {
     }
 }
 
-/// How long a token that is set now lasts.
+/// Lifetime of a token that is set now.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Lifetime {
     /// To the end of the transaction, as by SET LOCAL.
     Transaction,
     /// To the end of the session, as asked for.
     Session,
-    /// To the end of the session, because there is no transaction block and nobody has said
-    /// otherwise.
+    /// To the end of the session, because there is no transaction block and no argument or setting
+    /// says otherwise.
     SessionByDefault,
 }
 
-/// From the argument and the setting.
+/// Lifetime by the argument and the setting.
 ///
 /// Outside of a transaction block the transaction ends with the client's statement. A call inside a
-/// larger statement can make sense there, because the statement's other parts can use the token.
-/// Where the call is the whole statement the token has no use, and Postgres's own WARNING of SET
-/// LOCAL says so.
+/// larger statement can make sense there, because the statement's other parts can use the token. If
+/// the call is the whole statement, the token has no use, and Postgres's own WARNING of SET LOCAL
+/// says so.
 impl Lifetime {
     fn of(asked: Option<bool>, call_is_whole_statement: impl FnOnce() -> bool) -> Self {
         // A call by a function counts as part of the statement that calls that function.

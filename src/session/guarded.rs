@@ -1,9 +1,9 @@
-//! Tells queries that guard rows by helper functions: claim functions in everything that runs inside
-//! of such a query count (see [`super::execution`]).
+//! Recognises queries that guard rows by helper functions: claim functions in everything that runs
+//! inside of such a query count (see [`super::execution`]).
 //!
 //! The tables decide. `PlannedStmt.dependsOnRole` does not: Postgres does not set it for row
-//! security. Nor does the current role's right to bypass row security: inside of a SECURITY DEFINER
-//! function that is another role.
+//! security. Neither does the current role's right to bypass row security: a SECURITY DEFINER
+//! function has another role.
 
 use std::ffi::c_int;
 
@@ -13,8 +13,8 @@ use crate::pg::unguarded;
 use crate::pg::version;
 
 /// Marks, in `es_top_eflags`, a query that began with the rights of a SECURITY DEFINER function. It
-/// keeps them to its end, also where the function has returned it as a cursor. No flag of Postgres
-/// has this bit (`EXEC_FLAG_*`, src/include/executor/executor.h).
+/// keeps them to its end, even if the function has returned it as a cursor. No flag of Postgres has
+/// this bit (`EXEC_FLAG_*`, src/include/executor/executor.h).
 const BEGAN_FOR_DEFINER: c_int = 1 << 30;
 
 /// Whether a query that begins now has the rights of a SECURITY DEFINER function, which may be more
@@ -55,7 +55,7 @@ pub unsafe fn is_guarded(
     filters: unsafe fn(pg_sys::Oid) -> bool,
 ) -> bool {
     // SAFETY: as the caller promises. Both arrays have one element for each relation of the range
-    // table. A relation that is open stays so until the execution ends.
+    // table. An open relation stays open until the execution ends.
     unsafe {
         if state.is_null() {
             return false;
@@ -93,7 +93,7 @@ pub unsafe fn is_guarded(
     }
 }
 
-/// Whether the query reads a table with other rights than its caller's: those of the owner of a
+/// Whether the query reads a table with rights other than its caller's: those of the owner of a
 /// view or of a table with rules.
 ///
 /// # Safety
@@ -104,7 +104,7 @@ unsafe fn reads_for_another(state: *const pg_sys::EState) -> bool {
     unsafe { version::reads_as_another(state, is_of_user) }
 }
 
-/// Whether a relation is none of Postgres's own, whose views read catalogs.
+/// Whether a relation is not one of Postgres's own, whose views read catalogs.
 fn is_of_user(relation: pg_sys::Oid) -> bool {
     relation.to_u32() >= pg_sys::FirstNormalObjectId
 }

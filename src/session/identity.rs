@@ -32,12 +32,12 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// From a token, and the result of its verification. Prepares the answers that nearly every
-    /// policy uses; the others are made at first use.
+    /// Identity from a token and the result of its verification. Prepares the answers that nearly
+    /// every policy uses; the others are made at first use.
     ///
     /// # Errors
     ///
-    /// Where the server's encoding lacks a character of the claims.
+    /// If the server's encoding lacks a character of the claims.
     pub fn new(token: &[u8], verified: &Verified) -> Result<Self, Report> {
         let subject = verified.subject.as_deref();
         Ok(Self {
@@ -95,7 +95,7 @@ impl Identity {
             .as_ref()
     }
 
-    /// `o`, a `jsonb`, where it is an object.
+    /// `o`, a `jsonb`, if it is an object.
     pub fn organization(&self) -> Option<&DatumImage> {
         self.organization
             .get_or_init(|| {
@@ -204,7 +204,7 @@ impl DatumImage {
 ///
 /// # Safety
 ///
-/// `bytes` must be valid until this returns. The caller must hold nothing that needs a drop: where
+/// `bytes` must be valid until this returns. The caller must hold nothing that needs a drop: if
 /// memory runs out, palloc leaves by `longjmp`.
 #[inline]
 pub unsafe fn copy_to_datum(bytes: *const [u8]) -> pg_sys::Datum {
@@ -233,12 +233,13 @@ fn text_image(utf8: &str) -> Result<DatumImage, Report> {
     Ok(varlena_image(text.as_bytes()))
 }
 
-/// Makes Postgres parse the payload as it was signed, so that `jsonb` keeps what the JSON says, and
+/// Has Postgres parse the payload as it was signed, so that `jsonb` keeps the JSON's values, and
 /// numbers to their last digit.
 fn claims_image(json: &str) -> Result<DatumImage, Report> {
     let json = encoding::to_server(json).ok_or_else(not_in_server_encoding)?;
     // SAFETY: jsonb_in takes a NUL-terminated string and returns a jsonb. The verifier has already
-    // refused what jsonb_in would refuse (U+0000, lone surrogates, numbers beyond numeric, depth).
+    // refused everything that jsonb_in would refuse (U+0000, lone surrogates, numbers beyond
+    // numeric, depth).
     let parse = || unsafe {
         let argument = Some(pg_sys::Datum::from(json.as_ptr()));
         let datum = pgrx::direct_function_call_as_datum(pg_sys::jsonb_in, &[argument]);

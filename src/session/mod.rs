@@ -1,4 +1,4 @@
-//! Who the session's user is.
+//! The session's user.
 //!
 //! The identity is the value of `pg_auth_jwt.token` and nothing else. This module caches the
 //! results of verifying such values. Statics outlive DISCARD ALL and every transaction, so nothing
@@ -39,7 +39,7 @@ struct Session {
     statement: Cell<StatementId>,
     /// The identity of the setting's present value.
     current: RefCell<Option<Rc<Identity>>>,
-    /// How far `current` can be relied on.
+    /// Whether `current` can be relied on.
     state: Cell<Resolution>,
     /// Counts how often `current` was determined: the same number means the same identity.
     serial: Cell<u64>,
@@ -72,9 +72,9 @@ thread_local! {
 ///
 /// # Errors
 ///
-/// Where there is a token and it is not, or no longer, good; where there is none and a setting does not
-/// allow that (see [`without_token`]); and where the query that the function is called in has used
-/// another one.
+/// If there is a token and it is not, or no longer, good; if there is none and a setting does not
+/// allow that (see [`without_token`]); or if the query that calls the function has used another
+/// one.
 #[inline]
 pub fn with_identity<T>(
     caller: pg_sys::MemoryContext,
@@ -88,7 +88,7 @@ pub fn with_identity<T>(
         }
         let current = session.current.borrow();
         execution::admit(caller, session.serial.get(), &current)?;
-        // Looked at in each call, and not kept with `state`: the setting may change at any time.
+        // Read in each call, and not kept with `state`: the setting may change at any time.
         if current.is_none()
             && let Some(refusal) = without_token()
             && !execution::is_estimate()
@@ -116,7 +116,7 @@ pub fn confirm_execution() -> Result<(), Report> {
     })
 }
 
-/// The error that a claim function raises where there is no token; `None` where it returns NULL.
+/// The error that a claim function raises without a token; `None` if it returns NULL.
 #[inline]
 pub fn without_token() -> Option<Report> {
     if settings::refuses_unverified()
@@ -144,13 +144,13 @@ fn attempt(token: &[u8]) -> Result<Rc<Identity>, Refusal> {
     })
 }
 
-/// Makes the keys, and what other backends have committed of them, current for this statement.
+/// Makes the keys current for this statement, with the changes that other backends have committed.
 pub fn synchronize() {
     SESSION.with(Session::synchronize);
 }
 
-/// As [`verify`]. If the token's key is not known, and this session has therefore started a fetch of
-/// its issuer's keys, waits for that a while and tries once more.
+/// As [`verify`]. If the token's key is not known, and this session has therefore started a fetch
+/// of its issuer's keys, waits for a while and tries once more.
 ///
 /// # Errors
 ///
@@ -172,7 +172,7 @@ pub fn verify_patiently(token: &[u8]) -> Result<Rc<Identity>, Report> {
     outcome.map_err(|refusal| refusal.report(token))
 }
 
-/// Has keys fetched again for a token that was refused, if they may be why and nothing else is.
+/// Has keys fetched again for a refused token, if a missing key may be the only reason.
 fn fetch_early(
     error: &jwt_verify::Error,
     text: &str,
@@ -192,8 +192,8 @@ fn fetch_early(
     }
 }
 
-/// The error as it is where the key tables could not be read, so that nothing is known of any issuer: a
-/// fault of this server's, and not of the token's.
+/// The error if the key tables could not be read, so that no issuer is known: a fault of this
+/// server, and not of the token.
 fn unless_unread(error: jwt_verify::Error, keys: Option<&Keys>) -> jwt_verify::Error {
     match error {
         jwt_verify::Error::UnknownIssuer { issuer }
@@ -247,15 +247,15 @@ impl Session {
                 .map_err(|refusal| refusal.report(&token))?,
         };
         self.current.replace(Some(identity));
-        // Where statements cannot be distinguished, each call counts as a statement.
+        // If statements cannot be distinguished, each call counts as a statement.
         if StatementId::are_distinct() {
             self.state.set(Resolution::Verified);
         }
         Ok(())
     }
 
-    /// Once per statement, processes what other backends have committed, and marks what was found
-    /// in the tables as doubtful where they may have changed.
+    /// Once per statement, processes the commits of other backends, and marks found keys as
+    /// doubtful if the tables may have changed.
     fn synchronize(&self) {
         let statement = StatementId::current();
         if self.statement.get() != statement || !StatementId::are_distinct() {
@@ -272,7 +272,7 @@ impl Session {
         }
     }
 
-    /// The identity of a token at the statement's time: known, or verified now.
+    /// The identity of a token at the statement's time: remembered, or verified now.
     fn identity_of(&self, token: &[u8]) -> Result<Rc<Identity>, Refusal> {
         let now = self.statement.get().time();
         let mut tried = Tried::default();

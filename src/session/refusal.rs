@@ -1,4 +1,4 @@
-//! A token that was refused, with all that its error and a second attempt need.
+//! A refused token, with the data for its error and a second attempt.
 
 use jwt_verify::{Error, ErrorKind, Terms, UnixTime};
 
@@ -19,9 +19,9 @@ pub enum Refusal {
 /// A token that the verifier refuses.
 pub struct RefusedToken {
     error: Error,
-    /// The keys that were looked up for it, if it was read so far.
+    /// The keys that were looked up for it, if the check came so far.
     keys: Option<Keys>,
-    /// The fetch that was started meanwhile, or why there is none.
+    /// The fetch that was started meanwhile, or the reason why there is none.
     pub tried: Tried,
     /// The statement's time.
     now: UnixTime,
@@ -64,7 +64,7 @@ impl RefusedToken {
         matches!(self.error.kind(), ErrorKind::Key | ErrorKind::Algorithm)
     }
 
-    /// With what is wrong with the issuer's source, if that may be why.
+    /// The error with the fault of the issuer's source, if that may be the reason.
     fn report(&self, token: &str) -> Report {
         let Self { error, keys, .. } = self;
         if error.kind() != ErrorKind::Key {
