@@ -5,12 +5,12 @@ use jwt_verify::Error;
 use crate::errors::{FETCHED, shorten, token_refused};
 use crate::pg::report::{Report, SqlState};
 
-/// A token refused for want of a key, of an issuer whose keys are fetched; `remark` says what is
-/// wrong with them, and `hint` what is being done about it.
+/// A token without a key, of an issuer whose keys are fetched; `remark` names their fault, and
+/// `hint` the step that is under way.
 pub fn key_not_fetched(error: &Error, remark: Option<&str>, hint: Option<&str>) -> Report {
     let refused = token_refused(error, "", &FETCHED);
     Report {
-        // None of the issuer's keys counts then, so the token's is not the one that is missing.
+        // None of the issuer's keys counts then, so the token's key is not the missing one.
         detail: remark.map(str::to_owned).or(refused.detail),
         hint: hint.map(str::to_owned).or(refused.hint),
         ..refused

@@ -1,7 +1,7 @@
-//! The launcher: has keys fetched when they are due, also where no token is verified meanwhile.
+//! The launcher: has keys fetched when they are due, even if no token is verified meanwhile.
 //!
-//! There is one where the server itself loads the library (`shared_preload_libraries`). It is
-//! connected to no database; for each database with a fetch that is due it starts one refreshing
+//! There is one if the server itself loads the library (`shared_preload_libraries`). It is
+//! connected to no database; for each database with a fetch that is due it starts one fetching
 //! process, which notes when the next one is due in the [`timetable`].
 
 use std::collections::HashMap;
@@ -24,19 +24,19 @@ use crate::trust::tables::progress::{self, CLAIM};
 const LAUNCHER: &CStr = c"pg_auth_jwt launcher";
 const LAUNCHER_FUNCTION: &CStr = c"pg_auth_jwt_launcher_main";
 
-/// How often the timetable is looked at, in which others may have noted an earlier time.
+/// Interval at which it reads the timetable, in which others may have noted an earlier time.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// How often every database is looked at. Besides when the settings are read again.
+/// Interval at which it looks at every database, beside each reload of the settings.
 const ROUND: Duration = Duration::from_secs(600);
 
-/// How long a process that was started is waited for, so that there is one at a time.
+/// Time that it waits for a started process, so that there is one at a time.
 const PATIENCE: Duration = Duration::from_secs(6);
 
-/// How often it is looked at, besides each time that Postgres says that it has ended.
+/// Interval at which it looks at that process, beside each signal of Postgres that it has ended.
 const POLL: Duration = Duration::from_millis(500);
 
-/// Has the server start the launcher; to be called while the server itself loads the library.
+/// Has the server start the launcher; call it while the server itself loads the library.
 pub fn register() {
     worker::register_launcher(LAUNCHER, LAUNCHER_FUNCTION, CLAIM);
 }
@@ -55,7 +55,7 @@ pub unsafe extern "C-unwind" fn pg_auth_jwt_launcher_main(_: pg_sys::Datum) {
             let mut launcher = Launcher::default();
             loop {
                 if worker::reload_settings() {
-                    // Hosts may be listed that were not before.
+                    // Other hosts may be listed now.
                     launcher.next_round = None;
                 }
                 if settings::fetching_is_on() {
@@ -67,19 +67,19 @@ pub unsafe extern "C-unwind" fn pg_auth_jwt_launcher_main(_: pg_sys::Datum) {
     }
 }
 
-/// What the launcher keeps in mind.
+/// State of the launcher.
 #[derive(Default)]
 struct Launcher {
-    /// When it looks at every database again; `None`: now.
+    /// Time at which it looks at every database again; `None`: now.
     next_round: Option<UnixTime>,
-    /// How often in a row the process for a database ended without having noted anything.
+    /// Number of times in a row that the process for a database ended without a note.
     failures: HashMap<pg_sys::Oid, u32>,
     /// Whether no process could be started the last time.
     none_was_free: bool,
 }
 
 impl Launcher {
-    /// How long nothing is due.
+    /// Time until the next look.
     fn next_look(&self) -> Duration {
         if !settings::fetching_is_on() {
             return LOOK;
@@ -111,8 +111,9 @@ impl Launcher {
             self.next_round = Some(now.saturating_add(ROUND));
             self.failures
                 .retain(|database, _| present.contains(database));
-            // What was due before the server was stopped, and what nothing has noted since: sources
-            // that were written by plain SQL, restored, or committed long after they were written.
+            // Finds fetches that were due before the server was stopped, and those that nothing has
+            // noted since: of sources that were written by plain SQL, restored, or committed long
+            // after they were written.
             let others = present.iter().filter(|other| !wanted.contains(other));
             let others: Vec<_> = others.copied().collect();
             wanted.extend(others);
@@ -125,7 +126,7 @@ impl Launcher {
 
     /// Starts the process for a database, and waits for its end.
     fn start(&mut self, database: pg_sys::Oid) {
-        // If the process notes nothing, because it cannot be started or fails.
+        // This time counts if the process notes nothing, because it cannot be started or fails.
         let former = timetable::due(database);
         let again = sql::now().saturating_add(CLAIM);
         timetable::note(database, Some(again));
@@ -153,7 +154,7 @@ impl Launcher {
         let failures = self.failures.entry(database).or_default();
         *failures = failures.saturating_add(1);
         let wait = schedule::after_failure(*failures, None, 0);
-        // One that has no endpoint, as far as is known, waits for the next round.
+        // A database without a known endpoint waits for the next round.
         let next = former.map(|_| sql::now().saturating_add(wait));
         timetable::note(database, next);
     }

@@ -1,7 +1,7 @@
 //! The library `pg_auth_jwt_fetch`, beside this one in the same folder: the HTTPS client.
 //!
 //! Only the worker that fetches loads it, so that other processes are not slowed down by it. Its C
-//! interface takes a JSON text and gives one: see `crates/jwks_fetch`.
+//! interface takes a JSON text and returns one: see `crates/jwks_fetch`.
 
 use std::ffi::{CStr, CString, OsStr, c_int, c_void};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -19,7 +19,7 @@ pub struct FetchLibrary {
     free: Free,
 }
 
-/// A request that runs in a thread of its own. Dropping it leaves the thread to itself.
+/// A request that runs in a thread of its own. Dropping it does not wait for the thread.
 pub struct Fetch<'l> {
     library: &'l FetchLibrary,
     handle: *mut c_void,
@@ -29,7 +29,7 @@ impl FetchLibrary {
     /// The library's file, beside this library's.
     pub fn path() -> Option<PathBuf> {
         // SAFETY: a structure of pointers may be zeros; dladdr fills it for an address in a
-        // library, with a NUL-terminated path that is there as long as the library.
+        // library, with a NUL-terminated path that lives as long as the library.
         let own = unsafe {
             let mut found = std::mem::zeroed::<libc::Dl_info>();
             let address = (&raw const ANCHOR).cast::<c_void>();
@@ -51,7 +51,7 @@ impl FetchLibrary {
     ///
     /// # Errors
     ///
-    /// A sentence that says why it cannot be used.
+    /// The reason why it cannot be used, as a sentence.
     pub fn load(version: u32) -> Result<Self, String> {
         let path = Self::path().ok_or("the folder of the library pg_auth_jwt is not known")?;
         let Ok(name) = CString::new(path.as_os_str().as_bytes()) else {
@@ -86,7 +86,7 @@ impl FetchLibrary {
         }
     }
 
-    /// Starts a request; `None` where it could not be started.
+    /// Starts a request; `None` if it could not be started.
     pub fn start(&self, request: &str) -> Option<Fetch<'_>> {
         // SAFETY: the library copies the text.
         let handle = unsafe { (self.start)(request.as_ptr(), request.len()) };
@@ -102,7 +102,7 @@ impl Fetch<'_> {
     pub fn poll(&self) -> Option<Vec<u8>> {
         let (mut answer, mut length) = (std::ptr::null(), 0_usize);
         // SAFETY: the handle is of a request that was started and not freed. A finished one gives a
-        // text of that length, which is there until it is freed.
+        // text of that length, which lives until it is freed.
         unsafe {
             let state = (self.library.poll)(self.handle, &raw mut answer, &raw mut length);
             if state == 0 {
@@ -123,7 +123,7 @@ impl Drop for Fetch<'_> {
     }
 }
 
-/// Something of this library, whose address tells its file.
+/// A static of this library, whose address identifies its file.
 static ANCHOR: u8 = 0;
 
 /// # Safety
@@ -138,7 +138,7 @@ unsafe fn symbol(library: *mut c_void, name: &CStr, path: &Path) -> Result<*mut 
     Ok(address)
 }
 
-/// Why the last call of dlopen or dlsym failed.
+/// Reason why the last call of dlopen or dlsym failed.
 fn reason(path: &Path) -> String {
     // SAFETY: dlerror gives NULL or a NUL-terminated text, which is copied before the next call.
     let text = unsafe {

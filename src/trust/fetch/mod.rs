@@ -1,10 +1,12 @@
-//! Fetching of the keys of issuers whose source is an [`Endpoint`](crate::trust::source::endpoint::Endpoint).
+//! Fetches the keys of issuers whose source is an
+//! [`Endpoint`](crate::trust::source::endpoint::Endpoint).
 //!
 //! The keys are rows of `auth.jwks`, so they are looked up as any others. [`start`] lets a backend
-//! start a fetch; [`worker`] is the process that does it, with the HTTPS client of the [`library`], and
-//! [`store`] writes what it got; [`launcher`] is the process that starts fetches where no backend does.
-//! [`refresh`] is `auth.refresh()`. [`seen`](crate::trust::lookup::seen) tells how long the keys count, and
-//! [`withdrawn`](crate::trust::store::withdrawn) keeps what was withdrawn by hand from coming back.
+//! start a fetch; [`worker`] is the process that fetches, with the HTTPS client of the [`library`],
+//! and [`store`] writes the answer; [`launcher`] is the process that starts fetches if no backend
+//! does. [`refresh`] is `auth.refresh()`. [`seen`](crate::trust::lookup::seen) tells how long the
+//! keys count, and [`withdrawn`](crate::trust::store::withdrawn) keeps keys that were withdrawn by
+//! hand from coming back.
 //!
 //! Backends do no network I/O.
 

@@ -27,23 +27,23 @@ sql_function!(
     |arguments| refresh(&arguments)
 );
 
-/// How long it waits for each issuer, for its turn and for the fetch: longer than a fetch takes.
+/// Time that it waits for each issuer, for its turn and for the fetch: longer than a fetch takes.
 const PATIENCE: Duration = Duration::from_secs(6);
 
-/// How long it waits for a free process.
+/// Time that it waits for a free process.
 const MAX_FULL: Duration = Duration::from_secs(1);
 
-/// How often it looks.
+/// Interval at which it looks.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// How many processes it starts for an issuer, where each ends without having fetched: others may
-/// have been faster to begin a fetch.
+/// Number of processes that it starts for an issuer, if each ends without a fetch: others may have
+/// been faster to begin one.
 const MAX_STARTS: u32 = 5;
 
-/// How long it waits before it starts another.
+/// Time that it waits before it starts another process.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// How an issuer fared.
+/// A row of `auth.refresh()`.
 struct Line {
     issuer: String,
     outcome: String,
@@ -138,7 +138,7 @@ fn refresh_one(seen: Seen, since: UnixTime) -> Line {
     }
 }
 
-/// Why there is no outcome.
+/// Reason why there is no outcome.
 enum Miss {
     /// No fetch could be started.
     Obstacle(Obstacle),
@@ -154,14 +154,14 @@ fn wait(first: &Seen, since: UnixTime) -> Result<Progress, Miss> {
     let start = Instant::now();
     let mut started: Option<(Started, Instant)> = None;
     let mut starts = 0_u32;
-    // A process that was started may still find that others were faster, and all places taken.
+    // A started process may still find that others were faster, and all places taken.
     let mut met: Option<Obstacle> = None;
     let nothing = |met: Option<Obstacle>| {
         let busy = || AT_ONCE.are_taken().then_some(Obstacle::Busy);
         met.or_else(busy).map_or(Miss::Gone, Miss::Obstacle)
     };
     loop {
-        // Asked before the row is read: what a process has written is there when it has ended.
+        // Asked before the row is read: the writes of a process are visible once it has ended.
         let is_ours_running = started.as_ref().is_some_and(|(ours, _)| !ours.has_ended());
         let row = start::look(&first.issuer).ok_or(Miss::Gone)?.row;
         let now = sql::now();

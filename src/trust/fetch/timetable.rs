@@ -1,4 +1,4 @@
-//! When the next fetch of each database is due: in shared memory, for the launcher.
+//! Times at which the next fetch of each database is due, in shared memory, for the launcher.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 
@@ -10,31 +10,31 @@ use crate::pg::clock;
 use crate::pg::report;
 use crate::pg::shared::Area;
 
-/// How many databases with endpoints have a line. The launcher looks at those beyond as rarely as at
-/// databases without endpoints.
+/// Number of databases with endpoints that have a line. Further databases are only found by the
+/// launcher's round, like databases without endpoints.
 const DATABASES: usize = 256;
 
-/// A line is claimed for a database by compare-and-swap, and freed where nothing is to be fetched.
-/// No lock keeps two processes from claiming one each for the same database, nor a time from being
-/// stored in a line that has another database by then. So what is noted goes into all lines of the
-/// database, and the launcher looks at each database now and then whatever the table says.
+/// A line is claimed for a database by compare-and-swap, and freed if nothing is to be fetched. No
+/// lock keeps two processes from claiming one each for the same database, nor a time from being
+/// stored in a line that has another database by then. So a note goes into all lines of the
+/// database, and the launcher looks at each database now and then, whatever the table says.
 struct Line {
-    /// 0: free.
+    /// Oid of the database; 0: free.
     database: AtomicU32,
-    /// In Postgres's time.
+    /// Time of the next fetch, in Postgres's time.
     due: AtomicI64,
-    /// How many processes in a row found an issuer that stayed due although it was tried.
+    /// Number of processes in a row that found an issuer that stayed due although it was tried.
     stuck: AtomicU32,
 }
 
-/// The table. Zeros are an empty one.
+/// The table. Zeros are an empty table.
 pub struct Timetable {
     lines: [Line; DATABASES],
     /// Whether a database found no free line.
     is_full: AtomicBool,
 }
 
-/// Where it is, if there is a launcher.
+/// Shared memory with the table, if there is a launcher.
 pub static TIMETABLE: Area<Timetable> = Area::new(c"pg_auth_jwt timetable");
 
 /// Whether there is a launcher, which begins fetches that are due.
@@ -42,9 +42,9 @@ pub fn has_launcher() -> bool {
     TIMETABLE.get().is_some()
 }
 
-/// As [`note`], by a process that has tried the issuers that were due. Where one of them is due all the
-/// same, it is tried again after 10 seconds, then after twice the time each time, as after a failure:
-/// whatever the reason is, no process may be started for it all the time.
+/// As [`note`], by a process that has tried the issuers that were due. If one of them is still due,
+/// it is tried again after 10 seconds, then after twice the time each time, as after a failure:
+/// whatever the reason, processes must not be started for it all the time.
 pub fn note_tried(database: pg_sys::Oid, due: Option<UnixTime>, is_stuck: bool, now: UnixTime) {
     let times = TIMETABLE
         .get()
@@ -71,7 +71,7 @@ pub fn forget(database: pg_sys::Oid) {
     note(database, None);
 }
 
-/// When the next fetch of a database is due; `None` where it has no line.
+/// Time at which the next fetch of a database is due; `None` if it has no line.
 pub fn due(database: pg_sys::Oid) -> Option<UnixTime> {
     let mut lines = all().into_iter();
     lines
@@ -89,7 +89,7 @@ pub fn all() -> Vec<(pg_sys::Oid, UnixTime)> {
 }
 
 impl Timetable {
-    /// False where the database needs a line, and none is free.
+    /// False if the database needs a line, and none is free.
     fn note(&self, database: u32, due: Option<pg_sys::TimestampTz>) -> bool {
         let ours = || {
             self.lines
@@ -120,7 +120,7 @@ impl Timetable {
         true
     }
 
-    /// How many times in a row the database was stuck, this one included.
+    /// Number of times in a row that the database was stuck, this one included.
     fn count_stuck(&self, database: u32, is_stuck: bool) -> u32 {
         let of_database = |line: &&Line| line.database.load(Ordering::Acquire) == database;
         let mut most = 0;
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn a_database_with_two_lines_is_noted_in_both() {
         let table = empty();
-        // As two processes leave them that note it first, at the same moment.
+        // Two lines, as two processes leave them that note it first, at the same moment.
         for line in &table.lines[3..5] {
             line.database.store(7, Ordering::Relaxed);
             line.due.store(1, Ordering::Relaxed);
