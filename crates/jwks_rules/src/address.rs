@@ -1,4 +1,4 @@
-//! Which addresses may be connected to.
+//! Addresses that may be connected to.
 //!
 //! The ranges are those of the IANA registries of special-purpose addresses (RFC 6890 and its
 //! updates, <https://www.iana.org/assignments/iana-ipv4-special-registry> and
@@ -7,7 +7,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// What kind of address it is.
+/// Class of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AddressClass {
     /// Any host on the Internet.
@@ -16,7 +16,7 @@ pub enum AddressClass {
     /// local address (RFC 4193): only for a host that is listed by its exact name.
     Internal,
     /// Never connected to: link-local, cloud metadata, multicast, broadcast, unspecified, reserved,
-    /// documentation, benchmarking, and tunnels whose end cannot be told.
+    /// documentation, benchmarking, and tunnels whose end is unknown.
     Forbidden,
 }
 
@@ -43,7 +43,7 @@ const V4: &[(Ipv4Addr, u32, AddressClass)] = &[
     (Ipv4Addr::new(224, 0, 0, 0), 3, Forbidden),   // multicast, reserved, broadcast
 ];
 
-/// The first range that has the address decides. What no range has is forbidden: outside of
+/// The first range that has the address decides. An address of no range is forbidden: outside of
 /// 2000::/3 nothing is assigned to hosts of the Internet.
 const V6: &[(Ipv6Addr, u32, AddressClass)] = &[
     // Metadata services in the unique local range: AWS (all of its services), Google, Oracle,
@@ -111,7 +111,7 @@ impl AddressClass {
     }
 
     fn of_v6(address: Ipv6Addr) -> Self {
-        // Before the rest, because it is in the range of compatible addresses.
+        // Comes before the rest, because it is in the range of compatible addresses.
         if address == Ipv6Addr::LOCALHOST {
             return Internal;
         }
@@ -127,8 +127,8 @@ impl AddressClass {
     }
 }
 
-/// Returns a host's addresses in the order in which they are to be tried: the families in turn, that of
-/// the first one first (RFC 8305 §4). Before them `former`, if it is one of them: it has just answered.
+/// Returns a host's addresses in the order of attempts: the families in turn, that of the first
+/// address first (RFC 8305 §4). Before them `former`, if it is one of them: it has just answered.
 ///
 /// The resolver's order is kept within a family. A host whose addresses of one family are all dead is
 /// reached by the second attempt.
@@ -151,10 +151,10 @@ pub fn in_turn(addresses: Vec<SocketAddr>, former: Option<SocketAddr>) -> Vec<So
     turns
 }
 
-/// Returns the IPv4 address that packets to `address` end up at, where its form says so.
+/// Returns the IPv4 address that packets to `address` end up at, if its form says so.
 ///
 /// A translator with a prefix of its operator's choice (RFC 6052 §2.2, RFC 8215's 64:ff9b:1::/48)
-/// cannot be told from other addresses. The latter range is forbidden as a whole.
+/// looks like any other address. The latter range is forbidden as a whole.
 fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [a, b, c, d, e, f, g, h] = address.segments();
     let v4 = |high: u16, low: u16| Ipv4Addr::from_bits((u32::from(high) << 16) | u32::from(low));

@@ -1,5 +1,5 @@
-//! Discovery: the document in which an issuer says where its keys are. OpenID Connect and OAuth 2.0 have
-//! one each, with the same two members.
+//! Discovery: the document in which an issuer names the URL of its keys. OpenID Connect and OAuth
+//! 2.0 have one each, with the same two members.
 
 use std::fmt;
 
@@ -8,14 +8,14 @@ use shared_types::Excerpt;
 
 use crate::endpoint_url::{EndpointUrl, UrlError};
 
-/// Where below an issuer its discovery document is (OpenID Connect Discovery 1.0 §4).
+/// Path of the discovery document below an issuer (OpenID Connect Discovery 1.0 §4).
 const WELL_KNOWN: &str = "/.well-known/openid-configuration";
 
 /// Returns the URL of an issuer's discovery document (OpenID Connect Discovery 1.0 §4.1): the
 /// issuer without a slash at its end, and the well-known path.
 ///
 /// # Errors
-/// The issuer is no URL that can be fetched; or it has a query.
+/// The issuer is no URL that can be fetched, or it has a query.
 pub fn discovery_url(issuer: &str) -> Result<EndpointUrl, UrlError> {
     if issuer.contains(['?', '#']) {
         return Err(UrlError::NotAUrl);
@@ -27,7 +27,7 @@ pub fn discovery_url(issuer: &str) -> Result<EndpointUrl, UrlError> {
 /// Path of OAuth metadata at the issuer's host; the issuer's own path comes after it (RFC 8414 §3.1).
 const OAUTH_WELL_KNOWN: &str = "/.well-known/oauth-authorization-server";
 
-/// Returns the URL of an issuer's OAuth metadata, which may be there where no discovery document is.
+/// Returns the URL of an issuer's OAuth metadata, which may exist without a discovery document.
 ///
 /// # Errors
 /// As for [`discovery_url`].
@@ -53,7 +53,7 @@ pub fn is_discovery(url: &str) -> bool {
     if path.ends_with(WELL_KNOWN) {
         return true;
     }
-    // Behind this one comes the issuer's path. Some have their keys there, too.
+    // The issuer's path comes after this one. Some issuers have their keys there, too.
     let has_keys = |path: &str| {
         let last = path.rsplit('/').next().unwrap_or(path);
         ["jwks", "jwks.json", "keys", "certs"].contains(&last)
@@ -85,14 +85,14 @@ pub fn read_discovery(document: &str, issuer: &str) -> Result<EndpointUrl, Disco
     EndpointUrl::parse(&document.jwks_uri).map_err(DiscoveryError::JwksUri)
 }
 
-/// Why a discovery document is not followed.
+/// Reason why a discovery document is not followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DiscoveryError {
     /// Not a JSON object with one text `issuer` and one text `jwks_uri`.
     NotADocument,
     /// The issuer that it names.
     OtherIssuer(Excerpt),
-    /// What is wrong with its `jwks_uri`.
+    /// Fault of its `jwks_uri`.
     JwksUri(UrlError),
 }
 

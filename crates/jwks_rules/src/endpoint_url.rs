@@ -22,8 +22,8 @@ pub enum Scheme {
 ///
 /// The WHATWG URL Standard's parser reads it, as browsers do. So an IPv4 address in any spelling
 /// (decimal, octal, hexadecimal, with fewer than four parts) is an address here, and a name is in
-/// IDNA's ASCII form and in lower case (UTS #46). What is compared with the list of hosts is what
-/// is connected to.
+/// IDNA's ASCII form and in lower case (UTS #46). So the host that is compared with the list is the
+/// one that is connected to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointUrl {
     scheme: Scheme,
@@ -103,13 +103,13 @@ impl EndpointUrl {
         self.host.to_string()
     }
 
-    /// The address, where the host is one and no name.
+    /// The address, if the host is not a name.
     #[must_use]
     pub fn address(&self) -> Option<IpAddr> {
         address_of(&self.host)
     }
 
-    /// The entry of `pg_auth_jwt.fetch_hosts` that lists it: without the port where that is 443.
+    /// The entry of `pg_auth_jwt.fetch_hosts` that lists it: without the port if that is 443.
     #[must_use]
     pub fn entry(&self) -> String {
         match (self.scheme, self.port) {
@@ -119,7 +119,7 @@ impl EndpointUrl {
         }
     }
 
-    /// The port, which is 443 where the URL has none; 80 for [`Scheme::Http`].
+    /// The port, which is 443 if the URL has none; 80 for [`Scheme::Http`].
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
@@ -130,7 +130,7 @@ impl EndpointUrl {
     }
 }
 
-/// The address, where the host is one and no name.
+/// The address, if the host is not a name.
 pub(crate) fn address_of(host: &Host<String>) -> Option<IpAddr> {
     match host {
         Host::Domain(_) => None,
@@ -139,7 +139,7 @@ pub(crate) fn address_of(host: &Host<String>) -> Option<IpAddr> {
     }
 }
 
-/// What is between `://` and the next delimiter, unless that is nothing.
+/// The text between `://` and the next delimiter, unless it is empty.
 fn authority(text: &str) -> Option<&str> {
     let (_, rest) = text.split_once(':')?;
     let authority = rest.strip_prefix("//")?.split(['/', '?', '#']).next()?;
@@ -168,7 +168,7 @@ pub(crate) fn check_host(host: &Host<String>) -> Result<(), UrlError> {
     Ok(())
 }
 
-/// Why a text is no URL that can be fetched.
+/// Reason why a text is no URL that can be fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UrlError {
     /// Longer than [`MAX_URL_BYTES`].

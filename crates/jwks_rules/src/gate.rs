@@ -1,7 +1,7 @@
-//! Which hosts may be asked, and at which addresses: the value of `pg_auth_jwt.fetch_hosts`.
+//! Hosts that may be asked, and their addresses: the value of `pg_auth_jwt.fetch_hosts`.
 //!
 //! [`HostList::admit`] decides about a URL, [`Target::admit_addresses`] about the addresses that
-//! its host has at this moment. The client connects to nothing that the latter did not return.
+//! its host has at this moment. The client connects only to addresses that the latter returned.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -44,12 +44,12 @@ struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Hosts {
     All,
-    /// With a dot at its beginning.
+    /// The domain, with a dot at its beginning.
     Below(String),
     Exactly(Host<String>),
 }
 
-/// How a host is listed.
+/// Form of the entry that lists a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Listed {
     ByPattern,
@@ -88,7 +88,7 @@ impl HostList {
         list
     }
 
-    /// As [`read`](Self::read), for who sets the value.
+    /// As [`read`](Self::read), with an error for whoever sets the value.
     ///
     /// # Errors
     /// The first entry that cannot be read.
@@ -112,7 +112,7 @@ impl HostList {
         self.entries.is_empty() && self.unreadable.is_none()
     }
 
-    /// Returns `url` as a target, where its host is listed with its port and scheme.
+    /// Returns `url` as a target, if its host is listed with its port and scheme.
     ///
     /// # Errors
     /// It is not listed; or its host is an address that is not admitted.
@@ -189,8 +189,8 @@ impl Entry {
     }
 }
 
-/// As the host of a URL is read. The parser of hosts alone takes characters that the parser of URLs
-/// takes for the end of the host.
+/// Reads the host of an entry as that of a URL. The parser of hosts alone takes characters that the
+/// parser of URLs takes for the end of the host.
 fn parse_host(text: &str) -> Option<Host<String>> {
     if text.contains(['/', '?', '#', '@', '\\', '*']) || text.chars().any(char::is_control) {
         return None;
@@ -200,11 +200,11 @@ fn parse_host(text: &str) -> Option<Host<String>> {
     Some(host)
 }
 
-/// Splits `host:port` or `[address]:port`. The port is none where there is no colon after the host;
-/// the whole is none where what follows the colon is no port.
+/// Splits `host:port` or `[address]:port`. The port is none if there is no colon after the host;
+/// the result is none if the text after the colon is no port.
 fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
     match text.rsplit_once(':') {
-        // The colon is one of the address.
+        // The colon belongs to the address.
         Some((_, after)) if after.ends_with(']') => Some((text, None)),
         Some((host, port)) => {
             let is_number = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
@@ -260,7 +260,7 @@ impl Target {
     }
 }
 
-/// Why the value of `pg_auth_jwt.fetch_hosts`, or an entry of it, cannot be read.
+/// Reason why the value of `pg_auth_jwt.fetch_hosts`, or an entry of it, cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostListError {
     /// An entry.
@@ -316,7 +316,7 @@ impl fmt::Display for HostListError {
 
 impl std::error::Error for HostListError {}
 
-/// Why a URL, or an address, is not admitted. The hosts are escaped and shortened.
+/// Reason why a URL, or an address, is not admitted. The hosts are escaped and shortened.
 ///
 /// The messages name no address of a host that was given by its name: a role that may choose the URL
 /// need not be one that may ask the internal DNS.
@@ -326,9 +326,9 @@ pub enum GateError {
     Off,
     /// No entry lists this host with this port and scheme.
     NotListed {
-        /// As an entry would have it.
+        /// The host, as an entry would name it.
         host: String,
-        /// An entry that may have been meant, and lists nothing.
+        /// An entry that may have been meant, and that lists nothing.
         unreadable: Option<HostListError>,
     },
     /// All of the host's addresses are internal, or forbidden, and it is listed by a pattern.

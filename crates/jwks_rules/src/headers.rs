@@ -1,4 +1,4 @@
-//! What the headers of an answer say about its age and about the next request.
+//! Headers of an answer about its age and about the next request.
 //!
 //! A header that cannot be read counts as absent: none of them decides about trust.
 
@@ -15,7 +15,7 @@ pub fn date(value: &str) -> Option<i64> {
 
 /// Reads `max-age` out of a `Cache-Control` (RFC 9111 §5.2.2.1), in seconds.
 ///
-/// Of several, the smallest. What else the header says is not looked at: `no-store` and `no-cache`
+/// Returns the smallest of several. The rest of the header is ignored: `no-store` and `no-cache`
 /// are about caches that other parties share, and keys are kept here in any case.
 #[must_use]
 pub fn max_age(value: &str) -> Option<u64> {

@@ -1,9 +1,9 @@
 //! The rules for fetching a JWK Set from an issuer's endpoint.
 //!
-//! The crate does no I/O and has no clock: it says which hosts and addresses may be contacted,
-//! when the next request is due, and what the headers of an answer mean. The library
-//! `pg_auth_jwt_fetch` does the request by these rules, in a process of its own; the extension
-//! starts that process. Both speak by the types in [`wire`].
+//! The crate does no I/O and has no clock: it says which hosts and addresses may be contacted, when
+//! the next request is due, and what the headers of an answer mean. The library `pg_auth_jwt_fetch`
+//! makes the request by these rules, in a process of its own; the extension starts that process.
+//! Both exchange the types in [`wire`].
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

@@ -1,4 +1,4 @@
-//! Every bound on what an endpoint can cost, with its reason.
+//! Bounds on the cost of an endpoint, with their reasons.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ pub const TIMEOUT: Duration = Duration::from_millis(4_500);
 /// [`TIMEOUT`] for TLS and the answer.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(2_500);
 
-/// Time from one address to the next, while the former does not answer (RFC 8305 §5, "Connection Attempt
-/// Delay"). Ten addresses get that much of [`CONNECT_TIMEOUT`], and [`MAX_ADDRESSES`] the 150 ms that are
-/// more than the 100 ms of which the RFC warns.
+/// Time from one address to the next, while the former does not answer (RFC 8305 §5, "Connection
+/// Attempt Delay"). Ten addresses get that much of [`CONNECT_TIMEOUT`], and [`MAX_ADDRESSES`] get
+/// 150 ms, more than the 100 ms that the RFC warns of.
 pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);

@@ -1,12 +1,12 @@
-//! When the next request is due.
+//! Schedule of requests.
 //!
-//! Times are arguments and answers, in microseconds where they are points in time: the clock and
-//! the epoch are the caller's. Randomness is an argument too: `random` is any number, evenly
+//! Times are arguments and answers, in microseconds if they are points in time: the clock and the
+//! epoch are the caller's. Randomness is an argument too: `random` is any number, evenly
 //! distributed over its type, and spreads requests that would otherwise come at the same time.
 
 use std::time::Duration;
 
-/// Time between requests, where the answer does not say how long it may be kept.
+/// Time between requests, if the answer does not say how long it may be kept.
 pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
 /// Shortest time between requests. A server that allows less would be asked all the time.
@@ -36,7 +36,7 @@ pub const MAX_EARLY: Duration = Duration::from_secs(5 * 60);
 /// the same endpoint may have the newer one.
 pub const OLDER_ANSWER_RETRY: Duration = Duration::from_secs(60);
 
-/// The longest time from now at which a request can be due: what this module returns is never more.
+/// The longest time from now at which a request can be due: this module never returns more.
 pub const LONGEST: Duration = Duration::from_secs(66 * 60);
 
 /// Returns the time to the next request after an answer whose `Cache-Control` has `max_age` and
@@ -69,7 +69,7 @@ pub fn after_failure(failures: u32, retry_after: Option<u64>, random: u32) -> Du
     }
 }
 
-/// Returns the time from an early attempt to the next early one, where the one before waited `wait`.
+/// Returns the time from an early attempt to the next early one, if the one before waited `wait`.
 ///
 /// [`MIN_EARLY`] after an attempt that changed a key; else twice the time, to [`MAX_EARLY`].
 #[must_use]
@@ -81,7 +81,7 @@ pub fn after_early(changed: bool, wait: Duration) -> Duration {
     }
 }
 
-/// Whether what was planned for `next` is due at `now`, both in microseconds.
+/// Whether a request planned for `next` is due at `now`, both in microseconds.
 ///
 /// A time that lies further in the future than [`LONGEST`] is due too: it was planned before the
 /// clock was set back.
@@ -102,7 +102,7 @@ fn tenth(time: Duration) -> Duration {
     time.mul_f64(0.1)
 }
 
-/// The part of `time` that `random` is of its largest value.
+/// `time`, multiplied by the ratio of `random` to its largest value.
 fn part(time: Duration, random: u32) -> Duration {
     time.mul_f64(f64::from(random) / f64::from(u32::MAX))
 }

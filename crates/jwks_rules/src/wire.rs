@@ -1,4 +1,4 @@
-//! What the extension and the library `pg_auth_jwt_fetch` say to each other: one JSON text each way.
+//! Messages between the extension and the library `pg_auth_jwt_fetch`: one JSON text each way.
 //!
 //! Both are built from the same commit and installed together, but a server that runs while a new
 //! version is installed has the old extension and the new library. So a member that the reader does
@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::{MAX_MESSAGE_CHARS, MAX_REQUEST_BYTES};
 
-/// The version of the C interface and of these types. Another version is not spoken to.
+/// The version of the C interface and of these types. A library of another version is not used.
 pub const VERSION: u32 = 1;
 
 /// One fetch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
-    /// Where the JWK Set is; with [`discover`](Self::discover), the OpenID discovery document.
+    /// URL of the JWK Set; with [`discover`](Self::discover), of the OpenID discovery document.
     pub url: String,
     /// Whether the URL is that of a discovery document, which names the JWK Set's URL.
     #[serde(default)]
@@ -29,9 +29,9 @@ pub struct Request {
     /// The value of `pg_auth_jwt.fetch_ca_file`; empty: the system's certificates.
     #[serde(default)]
     pub ca_file: String,
-    /// The entity tag of the stored answer from this very URL: where it is still current, the server
-    /// says so (304). Not sent with [`discover`](Self::discover), because the discovery document may
-    /// name another URL by now, whose server may use the same tag for other keys.
+    /// The entity tag of the stored answer from this very URL: if it is still current, the server
+    /// says so (304). Not sent with [`discover`](Self::discover), because the discovery document
+    /// may name another URL by now, whose server may use the same tag for other keys.
     #[serde(default)]
     pub etag: Option<String>,
     /// Milliseconds for everything.
@@ -42,10 +42,10 @@ pub struct Request {
     pub user_agent: String,
 }
 
-/// What came of a fetch.
+/// Result of a fetch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
-    /// Whether the other members are of an answer or of a failure.
+    /// Whether the other members describe an answer or a failure.
     pub outcome: Outcome,
     /// The JWK Set's text; empty unless [`Outcome::Fetched`]. At most
     /// [`MAX_BODY_BYTES`](crate::limits::MAX_BODY_BYTES), and not parsed.
@@ -72,15 +72,16 @@ pub struct Answer {
     /// The header `Retry-After` of a failure, in seconds from now.
     #[serde(default)]
     pub retry_after: Option<u64>,
-    /// Which certificates the server's was checked against; absent where it did not come to that.
+    /// Certificates that the server's certificate was checked against; absent if the check did not
+    /// take place.
     #[serde(default)]
     pub roots: Option<Roots>,
-    /// Why the fetch failed; present where [`Outcome::Failed`].
+    /// Reason why the fetch failed; present if [`Outcome::Failed`].
     #[serde(default)]
     pub error: Option<Failure>,
 }
 
-/// How a fetch ended.
+/// Outcome of a fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -104,16 +105,16 @@ pub enum Roots {
     Bundled,
 }
 
-/// Why a fetch failed.
+/// Reason why a fetch failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// What failed.
+    /// Kind of failure.
     pub kind: FailureKind,
     /// One sentence. Foreign text in it is escaped and shortened.
     pub message: String,
 }
 
-/// What failed.
+/// Kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
@@ -127,13 +128,13 @@ pub enum FailureKind {
     Tls,
     /// No complete answer in time.
     Timeout,
-    /// A status other than 200, or 304 where it was not asked for.
+    /// A status other than 200, or 304 if it was not asked for.
     Status,
     /// A redirect. None is followed.
     Redirect,
     /// An answer beyond [`limits`](crate::limits).
     TooLarge,
-    /// An answer that is not what HTTP, or we, expect; or an error in the library.
+    /// An answer that breaks HTTP's rules or ours; or an error in the library.
     Protocol,
     /// A discovery document of another issuer, or without the JWK Set's URL.
     Discovery,
@@ -184,7 +185,7 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 impl Answer {
-    /// An answer that says no more than how the fetch ended.
+    /// An answer with the outcome alone.
     #[must_use]
     pub fn new(outcome: Outcome) -> Self {
         Self {
