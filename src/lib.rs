@@ -42,7 +42,7 @@ use trust::fetch::timetable;
 
 #[cfg(test)]
 pub mod pg_test {
-    //! What `cargo pgrx test` calls before it starts its server.
+    //! Functions that `cargo pgrx test` calls before it starts its server.
 
     /// Nothing to prepare.
     pub fn setup(_options: Vec<&str>) {}

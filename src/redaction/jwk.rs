@@ -177,7 +177,7 @@ impl Search {
 /// A member's name.
 struct Name<'a> {
     text: &'a [u8],
-    /// How many quotes stand for one: two in CSV.
+    /// Number of quotes that stand for one: two in CSV.
     quotes: usize,
 }
 

@@ -11,7 +11,7 @@ use pgrx::pg_sys::GucContext::{PGC_SIGHUP, PGC_SUSET, PGC_USERSET};
 pub struct Setting {
     pub name: &'static CStr,
     pub kind: Kind,
-    /// Who may set it.
+    /// Roles that may set it, as Postgres names them.
     pub context: pg_sys::GucContext::Type,
     pub flags: GucFlags,
     /// One sentence about it, for `pg_settings`.

@@ -1,4 +1,4 @@
-//! What an endpoint may answer, and what becomes of it.
+//! Answers of an endpoint, and their results.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 

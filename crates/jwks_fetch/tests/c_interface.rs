@@ -81,7 +81,7 @@ impl Loaded {
     }
 }
 
-/// Whose name the system resolves to loopback, everywhere.
+/// A host whose name every system resolves to loopback.
 const LOCALHOST: &str = "localhost";
 
 fn endpoint() -> (Endpoint, Request) {

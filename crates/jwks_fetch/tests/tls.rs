@@ -1,4 +1,4 @@
-//! Which servers are believed to be the ones that were asked for.
+//! Servers that are believed to be the ones that were asked for.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 

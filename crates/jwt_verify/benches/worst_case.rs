@@ -15,7 +15,7 @@ use common::sign::NOW;
 use common::{PLACES, worst};
 use jwt_verify::{AlgorithmSet, Key, Keyring, inspect, unverified_claims, verify};
 
-/// How much more time than an ordinary refusal a worst case may take.
+/// Maximum ratio of the time of a worst case to that of an ordinary refusal.
 const TIMES: u32 = 10;
 
 /// The shortest of several times: disturbances only add time.

@@ -484,7 +484,7 @@ fn other_mistakes_name_their_mend() {
     );
 }
 
-/// What a person is told by the error is what `inspect` tells, and less: nothing of what is accepted.
+/// The error tells a person what `inspect` tells, and less: nothing about accepted values.
 #[test]
 fn advice_is_inspects_sentence_and_tells_a_stranger_nothing() {
     let token = token_with(good_claims());

@@ -1,4 +1,4 @@
-//! Which key a token is checked with.
+//! The key that a token is checked with.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 

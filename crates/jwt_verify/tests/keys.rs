@@ -576,7 +576,7 @@ fn what_is_no_set() {
     assert_eq!(read(&too_long), JwksError::TooLong { bytes });
 }
 
-/// What people and servers give in place of a set is called by its name.
+/// A text that people and servers give in place of a set is called by its name.
 #[test]
 fn another_document_is_named() {
     let read = |text: &str| read_jwks(text, all_algorithms()).unwrap_err();

@@ -1,4 +1,4 @@
-//! Which tokens could become acceptable by another key: only those may have keys fetched again.
+//! Tokens that another key could make acceptable: only those may have keys fetched again.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
