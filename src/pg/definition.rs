@@ -2,7 +2,7 @@
 //!
 //! Up to Postgres 15 all settings are in an array that is in the order of their names, and that is
 //! sorted whenever a setting is added at its end: 35 µs and 400,000 instructions each in a
-//! connection's first statement, since a sort takes long for all but what is in order already. So a
+//! connection's first statement, since a sort takes long unless the array is in order already. So a
 //! setting is added there under a name that belongs at the end, and then given its own, at the
 //! place where that belongs. The array has all settings, in their order, at each step that can
 //! fail.
@@ -76,9 +76,9 @@ mod sorted {
 
     type Record = *mut pg_sys::config_generic;
 
-    /// Defines the setting without a sort; or does nothing and returns false, where Postgres has a
+    /// Defines the setting without a sort; or does nothing and returns false, if Postgres has a
     /// setting of that name (a placeholder is replaced without a sort), or one whose name comes
-    /// after all that it should have.
+    /// after all expected ones.
     ///
     /// # Safety
     ///
@@ -132,7 +132,8 @@ mod sorted {
         }
     }
 
-    /// As `guc_name_compare` in src/backend/utils/misc/guc.c, where `char` is signed or not too.
+    /// Compares as `guc_name_compare` in src/backend/utils/misc/guc.c does, whose `char` may be
+    /// signed too.
     ///
     /// # Safety
     ///
