@@ -815,7 +815,8 @@ key_privilege AS (
             OR has_any_column_privilege(r.oid, k.oid, 'INSERT, UPDATE'))
      GROUP BY r.oid, r.rolname
     UNION ALL
-    SELECT CASE a.grantee WHEN 0 THEN 'error' ELSE 'info' END, 'key_privilege', 'pg_authid'::regclass, a.grantee,
+    SELECT CASE a.grantee WHEN 0 THEN 'error' ELSE 'info' END, CASE a.grantee WHEN 0 THEN 'key_privilege' ELSE 'key_manager' END,
+           'pg_authid'::regclass, a.grantee,
            format('role %s', coalesce(quote_ident(g.rolname), 'PUBLIC')),
            format('It has %s on %s, and so can make a key and be every user.', string_agg(DISTINCT a.privilege_type, ', '), k.name),
            format('REVOKE %s ON %s FROM %s;', string_agg(DISTINCT a.privilege_type, ', '), k.name, coalesce(quote_ident(g.rolname), 'PUBLIC'))
@@ -825,15 +826,17 @@ key_privilege AS (
        AND a.grantee NOT IN (SELECT e.extowner FROM pg_extension AS e WHERE e.extname = 'pg_auth_jwt')
        AND NOT coalesce(g.rolsuper, false)
      GROUP BY a.grantee, g.rolname, k.name
-    UNION ALL
-    SELECT 'error', 'key_privilege', 'pg_authid'::regclass, r.oid, format('role %I', r.rolname),
+),
+secret_privilege AS (
+    SELECT 'error', 'secret_privilege', 'pg_authid'::regclass, r.oid, format('role %I', r.rolname),
            'It may read auth.jwks, which holds shared secrets, and so sign as any user.',
            format('REVOKE SELECT ON auth.jwks FROM %I, PUBLIC; -- and from the roles that it is a member of', r.rolname)
       FROM app_roles AS r, key_tables AS k
      WHERE NOT r.rolsuper AND k.name = 'auth.jwks' AND has_column_privilege(r.oid, k.oid, 'jwk', 'SELECT')
        AND EXISTS (SELECT FROM auth.jwks AS j WHERE j.jwk ->> 'kty' = 'oct')
-    UNION ALL
-    SELECT 'error', 'key_privilege', 'pg_namespace'::regclass, n.oid, 'schema auth',
+),
+key_schema_privilege AS (
+    SELECT 'error', 'key_schema_privilege', 'pg_namespace'::regclass, n.oid, 'schema auth',
            format('Role %s may create objects in it.', coalesce(quote_ident(g.rolname), 'PUBLIC')),
            format('REVOKE CREATE ON SCHEMA auth FROM %s;', coalesce(quote_ident(g.rolname), 'PUBLIC'))
       FROM pg_namespace AS n CROSS JOIN aclexplode(n.nspacl) AS a LEFT JOIN pg_roles AS g ON g.oid = a.grantee
@@ -1009,7 +1012,8 @@ findings (level, code, classid, objid, object, detail, fix) AS (
     UNION ALL TABLE missing_index UNION ALL TABLE index_not_leakproof
     UNION ALL TABLE view_bypasses_rls UNION ALL TABLE materialized_view
     UNION ALL TABLE definer_search_path UNION ALL TABLE definer_bypasses_rls
-    UNION ALL TABLE key_privilege UNION ALL TABLE claim_function_replaced UNION ALL TABLE key_triggers
+    UNION ALL TABLE key_privilege UNION ALL TABLE secret_privilege UNION ALL TABLE key_schema_privilege
+    UNION ALL TABLE claim_function_replaced UNION ALL TABLE key_triggers
     UNION ALL TABLE audience_not_checked UNION ALL TABLE any_issuer UNION ALL TABLE tokens_never_expire
     UNION ALL TABLE development_issuer
     UNION ALL TABLE no_keys UNION ALL TABLE keys_expire UNION ALL TABLE shared_secret
