@@ -69,3 +69,10 @@ CREATE FUNCTION auth.source_is_known(source jsonb) RETURNS boolean
     END IS TRUE $$;
 COMMENT ON FUNCTION auth.source_is_known(jsonb) IS
     'true for a value of auth.issuers.source that auth.follow() or auth.follow_url() could have written';
+
+-- A function of the library, so that a new algorithm needs no change of a table. A dump with an algorithm that this
+-- version does not know is refused, and not stored without it.
+CREATE FUNCTION auth.algorithms_are_known(algorithms text[]) RETURNS boolean
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'pg_auth_jwt_algorithms_are_known';
+COMMENT ON FUNCTION auth.algorithms_are_known(text[]) IS 'whether pg_auth_jwt verifies signatures of all of these';

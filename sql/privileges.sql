@@ -71,7 +71,8 @@ DECLARE
     everyones CONSTANT pg_catalog.regprocedure[] := ARRAY[
         'auth.jwt_session_init(text, boolean)', 'auth.jwt_session_init(varchar)', 'auth.session()', 'auth.jwt()', 'auth.user_id()',
         'auth.uid()', 'auth.role()', 'auth.email()', 'auth.organization()', 'auth.organization_id()',
-        'auth.init()', 'auth.list_triggers()', 'auth.source_is_known(jsonb)'];
+        'auth.init()', 'auth.list_triggers()', 'auth.source_is_known(jsonb)',
+        'auth.algorithms_are_known(text[])'];
     granted record;
     f pg_catalog.regprocedure;
 BEGIN

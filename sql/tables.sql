@@ -14,7 +14,7 @@ CREATE TABLE auth.issuers (
         CONSTRAINT algorithms_known CHECK (
             pg_catalog.cardinality(algorithms) OPERATOR(pg_catalog.>) 0
             AND pg_catalog.array_position(algorithms, NULL) IS NULL
-            AND algorithms OPERATOR(pg_catalog.<@) '{RS256,RS384,RS512,PS256,PS384,PS512,ES256,ES384,ES512,EdDSA,Ed25519,HS256,HS384,HS512}'::pg_catalog.text[]),
+            AND auth.algorithms_are_known(algorithms)),
     required_claims text[] NOT NULL DEFAULT '{exp}'
         CONSTRAINT required_claims_named CHECK (
             pg_catalog.array_position(required_claims, NULL) IS NULL),

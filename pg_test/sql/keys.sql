@@ -143,6 +143,12 @@ INSERT INTO auth.issuers (issuer, algorithms) VALUES ('https://hs.example.com', 
 SELECT auth.init(:'secret', issuer => 'https://hs.example.com');
 \set VERBOSITY terse
 INSERT INTO auth.issuers (issuer, algorithms) VALUES ('https://odd.example.com', '{none}');
+-- The library says which are known: each of them, as it writes them, and no other.
+SELECT algorithms, auth.algorithms_are_known(algorithms) FROM (VALUES
+    ('{RS256,RS384,RS512,PS256,PS384,PS512,ES256,ES384,ES512,EdDSA,Ed25519,HS256,HS384,HS512}'::text[]),
+    ('{RS256,XX256}'), ('{es256}'), ('{"ES256 "}'), ('{{ES256},{none}}'), ('{""}')) AS v (algorithms);
+INSERT INTO auth.issuers (issuer, algorithms) VALUES ('https://odd.example.com', '{}');
+INSERT INTO auth.issuers (issuer, algorithms) VALUES ('https://odd.example.com', '{ES256,NULL}');
 INSERT INTO auth.issuers (issuer, leeway) VALUES ('https://odd.example.com', '-1 s');
 INSERT INTO auth.issuers (issuer, max_age) VALUES ('https://odd.example.com', '0');
 

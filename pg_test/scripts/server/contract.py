@@ -73,6 +73,8 @@ def frozen(checks, cluster, db):
         "list_keys", s.value("SELECT source FROM frozen.list_keys() WHERE issuer ~ 'followed'"), "public.frozen_keys"
     )
     checks.equal("unfollow", s.value("SELECT frozen.unfollow('https://followed.example')"), "t")
+    known = "SELECT frozen.algorithms_are_known('{ES256,EdDSA}'), frozen.algorithms_are_known('{none}')"
+    checks.equal("algorithms_are_known", s.query(known), [["t", "f"]])
     checks.equal("STRICT", s.value("SELECT frozen.verify(NULL)"), None)
     root.query(
         "CREATE TABLE frozen.jwks (LIKE auth.jwks INCLUDING DEFAULTS);"

@@ -66,6 +66,20 @@ sql_function!(
     }
 );
 
+sql_function!(
+    /// `auth.algorithms_are_known(algorithms text[]) RETURNS boolean`, for the constraint of
+    /// `auth.issuers`.
+    pg_auth_jwt_algorithms_are_known,
+    |arguments| {
+        // SAFETY: the argument is declared text[]; the function is STRICT.
+        let names = arguments.datum(0).map(|datum| unsafe { row::strings(datum) });
+        let are_known = names.is_some_and(|names| {
+            names.is_ok_and(|names| AlgorithmSet::from_names(names.iter().map(String::as_str)).is_ok())
+        });
+        Ok(are_known.into_datum())
+    }
+);
+
 /// The columns of a row of `auth.jwks` that describe its key.
 #[derive(Default)]
 struct KeyColumns {
