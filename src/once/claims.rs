@@ -9,12 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pgrx::pg_catalog::pg_proc::PgProc;
 use pgrx::pg_sys::{self, NodeTag};
 
+use crate::pg::function::C_LANGUAGE;
 use crate::pg::unguarded::nodes;
 use crate::pg::version;
 use crate::session::claim_functions;
-
-/// `ClanguageId` (src/include/catalog/pg_language.dat), which pgrx does not name.
-const C_LANGUAGE: pg_sys::Oid = pg_sys::Oid::from_u32(13);
 
 /// Set when any function may have been created, altered or dropped.
 static FUNCTIONS_CHANGED: AtomicBool = AtomicBool::new(true);

@@ -6,6 +6,9 @@ use crate::pg::guard;
 use crate::pg::report::{Report, SqlState};
 use crate::pg::row::{self, NotUtf8};
 
+/// The language C: `ClanguageId` (src/include/catalog/pg_language.dat), which pgrx does not name.
+pub const C_LANGUAGE: pg_sys::Oid = pg_sys::Oid::from_u32(13);
+
 /// The result of a SQL function: a value, NULL, or an error to raise.
 pub type SqlResult = Result<Option<pg_sys::Datum>, Report>;
 

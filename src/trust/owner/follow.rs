@@ -16,6 +16,7 @@ use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::{self, Report};
 use crate::trust::lookup::MAX_LISTED;
 use crate::trust::lookup::inventory;
+use crate::trust::owner::audience;
 use crate::trust::owner::errors;
 use crate::trust::source::endpoint::Endpoint;
 use crate::trust::source::fault::Fault;
@@ -60,13 +61,7 @@ fn follow(arguments: &Arguments) -> SqlResult {
 
     Spi::connect_mut(|client| {
         let _snapshot = lock::lock_tables("auth.follow()")?;
-        let audience = || {
-            let datum = arguments.datum(2);
-            // SAFETY: the argument is declared text[], and stays in place until the call is over.
-            datum
-                .map(|datum| unsafe { DatumWithOid::new(datum, pg_sys::TEXTARRAYOID) })
-                .unwrap_or_else(|| DatumWithOid::null_oid(pg_sys::TEXTARRAYOID))
-        };
+        let audience = || audience(arguments);
         let stored = Stored::read(client, &issuer, audience())?;
         if !stored.has_audience {
             return Err(errors::audience_required());
@@ -76,13 +71,7 @@ fn follow(arguments: &Arguments) -> SqlResult {
             remove_keys(client, &issuer)?;
         }
         if stored.table() != Some(&source) || stored.has_other_audience {
-            run(
-                client,
-                "INSERT INTO auth.issuers AS i (issuer, audience, source) \
-                 VALUES ($1, $2, $3::pg_catalog.jsonb) ON CONFLICT (issuer) DO UPDATE \
-                 SET audience = coalesce(excluded.audience, i.audience), source = excluded.source",
-                &[argument(&issuer)?, audience(), argument(&source.to_json())?],
-            )?;
+            store_source(client, &issuer, audience(), &source.to_json())?;
         }
         match &stored.place {
             Some(Place::Table(former)) if former.table_name() != source.table_name() => {
@@ -258,6 +247,22 @@ impl Stored {
             has_other_audience: truth(4)?.unwrap_or_default(),
         })
     }
+}
+
+/// Writes the issuer's row with this source. An audience that is NULL keeps what is stored.
+pub fn store_source(
+    client: &mut SpiClient,
+    issuer: &str,
+    audience: DatumWithOid<'static>,
+    source: &str,
+) -> Result<(), Report> {
+    run(
+        client,
+        "INSERT INTO auth.issuers AS i (issuer, audience, source) \
+         VALUES ($1, $2, $3::pg_catalog.jsonb) ON CONFLICT (issuer) DO UPDATE \
+         SET audience = coalesce(excluded.audience, i.audience), source = excluded.source",
+        &[argument(issuer)?, audience, argument(source)?],
+    )
 }
 
 /// Removes keys that were stored by `auth.init` or SQL: those of the table replace them.

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use jwks_rules::{EndpointUrl, HostList, discovery_url};
-use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use pgrx::spi::SpiClient;
 
@@ -13,6 +12,7 @@ use crate::pg::report::{self, Report};
 use crate::settings;
 use crate::trust::fetch::timetable;
 use crate::trust::lookup::ANY_ISSUER;
+use crate::trust::owner::audience;
 use crate::trust::owner::errors;
 use crate::trust::owner::follow::{self, Place, Stored};
 use crate::trust::source::endpoint::Endpoint;
@@ -37,13 +37,7 @@ fn follow_url(arguments: &Arguments) -> SqlResult {
     let (endpoint, url) = examine(&issuer, given.as_deref())?;
     Spi::connect_mut(|client| {
         let _snapshot = lock::lock_tables("auth.follow_url()")?;
-        let audience = || {
-            let datum = arguments.datum(2);
-            // SAFETY: the argument is declared text[], and stays in place until the call is over.
-            datum
-                .map(|datum| unsafe { DatumWithOid::new(datum, pg_sys::TEXTARRAYOID) })
-                .unwrap_or_else(|| DatumWithOid::null_oid(pg_sys::TEXTARRAYOID))
-        };
+        let audience = || audience(arguments);
         let stored = Stored::read(client, &issuer, audience())?;
         let former = match &stored.place {
             Some(Place::Endpoint(former)) => Some(former),
@@ -55,18 +49,7 @@ fn follow_url(arguments: &Arguments) -> SqlResult {
             follow::remove_keys(client, &issuer)?;
         }
         if former != Some(&endpoint) || stored.has_other_audience {
-            let arguments = [
-                argument(&issuer)?,
-                audience(),
-                argument(&endpoint.to_json())?,
-            ];
-            run(
-                client,
-                "INSERT INTO auth.issuers AS i (issuer, audience, source) \
-                 VALUES ($1, $2, $3::pg_catalog.jsonb) ON CONFLICT (issuer) DO UPDATE \
-                 SET audience = coalesce(excluded.audience, i.audience), source = excluded.source",
-                &arguments,
-            )?;
+            follow::store_source(client, &issuer, audience(), &endpoint.to_json())?;
         }
         begin(client, &issuer, &endpoint, former.is_some())?;
         if let Some(Place::Table(table)) = &stored.place {

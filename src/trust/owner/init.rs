@@ -8,6 +8,7 @@ use pgrx::spi::SpiClient;
 use crate::errors::{argument_is_null, sentence, shorten, tables_unreadable};
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::{self, Report};
+use crate::trust::owner::audience;
 use crate::trust::owner::errors;
 use crate::trust::source::kind::IS_ENDPOINT;
 use crate::trust::sql::{argument, run};
@@ -29,13 +30,7 @@ fn init(arguments: &Arguments) -> SqlResult {
         .ok_or_else(|| argument_is_null("issuer"))?;
     let trusted = Spi::connect_mut(|client| {
         let _snapshot = lock::lock_tables("auth.init()")?;
-        let audience = || {
-            let datum = arguments.datum(2);
-            // SAFETY: the argument is declared text[], and stays in place until the call is over.
-            datum
-                .map(|datum| unsafe { DatumWithOid::new(datum, pg_sys::TEXTARRAYOID) })
-                .unwrap_or_else(|| DatumWithOid::null_oid(pg_sys::TEXTARRAYOID))
-        };
+        let audience = || audience(arguments);
         let stored = stored_issuer(client, &issuer, audience())?;
         if stored.as_ref().is_some_and(|stored| stored.is_followed) {
             return Err(issuer_is_followed(

@@ -6,3 +6,17 @@ mod follow;
 mod follow_url;
 mod init;
 mod status;
+
+use pgrx::datum::DatumWithOid;
+use pgrx::pg_sys;
+
+use crate::pg::function::Arguments;
+
+/// The argument `audience`, which is the third of each function that adds an issuer.
+fn audience(arguments: &Arguments) -> DatumWithOid<'static> {
+    match arguments.datum(2) {
+        // SAFETY: the argument is declared text[], and stays in place until the call is over.
+        Some(datum) => unsafe { DatumWithOid::new(datum, pg_sys::TEXTARRAYOID) },
+        None => DatumWithOid::null_oid(pg_sys::TEXTARRAYOID),
+    }
+}

@@ -10,11 +10,9 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 
 use crate::pg::encoding;
+use crate::pg::function::C_LANGUAGE;
 use crate::pg::report::{Report, SqlState};
 use crate::pg::version;
-
-/// The language C, in src/include/catalog/pg_language.dat.
-const C_LANGUAGE: pg_sys::Oid = pg_sys::Oid::from_u32(13);
 
 /// Time, events and level of a trigger.
 struct Fires {
