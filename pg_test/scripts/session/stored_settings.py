@@ -39,6 +39,14 @@ CALLS = {
     "refresh": "SELECT issuer, outcome FROM auth.refresh()",
     "list_keys": "SELECT issuer, kid, alg, state FROM auth.list_keys() ORDER BY 1, 2",
     "source_is_known": 'SELECT auth.source_is_known(\'{"kind": "url", "url": "https://x.example/"}\')',
+    "algorithms_are_known": (
+        "SELECT auth.algorithms_are_known('{RS256,EdDSA}'), auth.algorithms_are_known('{RS256,none}')"
+    ),
+    "grant_to": (
+        "SELECT auth.grant_to('authenticated'); "
+        "SELECT pg_catalog.has_table_privilege('authenticated', 'auth.jwks', 'DELETE'),"
+        " pg_catalog.has_function_privilege('authenticated', 'auth.lint()', 'EXECUTE')"
+    ),
     "list_triggers": "SELECT table_name, trigger_name, state FROM auth.list_triggers() ORDER BY 1, 2",
     "list_stats": "SELECT count(*) > 0 FROM auth.list_stats()",
     "reset_stats": "SELECT auth.reset_stats() IS NULL",

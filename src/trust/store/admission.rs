@@ -119,34 +119,31 @@ fn admit_key(arguments: &Arguments) -> SqlResult {
     if trigger.tg_event & BEFORE_ROW != BEFORE_ROW {
         return Err(not_called_as_trigger());
     }
-    // SAFETY: a BEFORE ROW trigger on auth.jwks has an open relation. tg_trigtuple is the new tuple
-    // of an INSERT or the old one of an UPDATE, and tg_newtuple the new one of an UPDATE.
-    unsafe {
-        let relation = trigger.tg_relation;
-        let columns = Columns::of(relation);
-        if !columns.have(&KEY_COLUMNS) {
-            return Err(errors::table_was_altered());
-        }
-        let is_update =
-            trigger.tg_event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_UPDATE;
-        let (old, new) = if is_update {
-            // A row that cannot be read, because it is older than the trigger, counts as empty.
-            let old = KeyColumns::read(&columns, relation, trigger.tg_trigtuple).ok();
-            (
-                old.or_else(|| Some(KeyColumns::default())),
-                trigger.tg_newtuple,
-            )
-        } else {
-            (None, trigger.tg_trigtuple)
-        };
-        let row = KeyColumns::read(&columns, relation, new)?;
-        let Some(filled) = admit(&row, old.as_ref())? else {
-            // The NOT NULL constraints refuse it.
-            return Ok(Some(pg_sys::Datum::from(new)));
-        };
-        let filled = fill_in(&columns, relation, new, &filled)?;
-        Ok(Some(pg_sys::Datum::from(filled)))
+    let relation = trigger.tg_relation;
+    let is_update = trigger.tg_event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_UPDATE;
+    // tg_trigtuple is the new tuple of an INSERT or the old one of an UPDATE, and tg_newtuple the new
+    // one of an UPDATE.
+    let (old, new) = if is_update {
+        (Some(trigger.tg_trigtuple), trigger.tg_newtuple)
+    } else {
+        (None, trigger.tg_trigtuple)
+    };
+    // SAFETY: a BEFORE ROW trigger on auth.jwks has an open relation.
+    let columns = unsafe { Columns::of(relation) };
+    if !columns.have(&KEY_COLUMNS) {
+        return Err(errors::table_was_altered());
     }
+    // SAFETY: the tuples are those of the relation.
+    let read = |tuple| unsafe { KeyColumns::read(&columns, relation, tuple) };
+    // An old row that cannot be read, because it is older than the trigger, counts as empty.
+    let old = old.map(|tuple| read(tuple).unwrap_or_default());
+    let Some(filled) = admit(&read(new)?, old.as_ref())? else {
+        // The NOT NULL constraints refuse it.
+        return Ok(Some(pg_sys::Datum::from(new)));
+    };
+    // SAFETY: as above.
+    let filled = unsafe { fill_in(&columns, relation, new, &filled) }?;
+    Ok(Some(pg_sys::Datum::from(filled)))
 }
 
 /// Columns that the trigger fills in.
