@@ -6,11 +6,27 @@ from lib import tokens
 from lib.pg import PgError, SharedCluster, run
 
 WHO = "SELECT auth.user_id()"
+# The first minor versions with the fix of CVE-2026-6460. An older server reads kept rows by the wrong definition, which
+# can crash it, whether the extension is there or not.
+FIXED = {15: 150020, 16: 160016, 17: 170012, 18: 180007}
 
 
 def answer(session, *statement):
     """Its value, or the SQLSTATE of its error."""
     return session.code(*statement) or session.value(*statement)
+
+
+def has_fix(session):
+    version = int(session.value("SHOW server_version_num"))
+    return version >= FIXED.get(version // 10000, 0)
+
+
+def fetch_kept_rows(checks, owner, cursor):
+    """Postgres may refuse the kept rows, or show them: it never takes the server down."""
+    try:
+        owner.query(f"FETCH ALL {cursor}")
+    except PgError as error:
+        checks.true(f"kept rows: {error.code}", error.code[:2] != "XX")
 
 
 def followed(checks, cluster):
@@ -26,11 +42,10 @@ def followed(checks, cluster):
         owner.query("""ALTER TABLE followed_keys ALTER COLUMN "publicKey" TYPE bigint USING 4702111234474983745""")
         checks.equal("a number for a key", user.code(WHO), "28J03")
         checks.equal("a new session, a number", fresh(cluster, db), "28J03")
-        # Postgres may refuse the kept rows, or show them: it never takes the server down.
-        try:
-            owner.query("FETCH ALL rows")
-        except PgError as error:
-            checks.true(f"kept rows: {error.code}", error.code[:2] != "XX")
+        if has_fix(owner):
+            fetch_kept_rows(checks, owner, "rows")
+        else:
+            checks.skip("rows that a cursor keeps, as this Postgres lacks the fix of CVE-2026-6460")
         checks.equal("the owner goes on", owner.value("SELECT 1"), "1")
 
 
@@ -79,10 +94,8 @@ def guarded(checks, cluster):
             checks.equal(f"{change}: rows", user.query("EXECUTE mine"), [["2", row]])
             checks.equal(f"{change}: a function's row", answer(user, "EXECUTE row"), row)
             checks.equal(f"{change}: explained", owner.value(explain, tokens.token("u1")), before)
-            try:
-                owner.query("FETCH ALL c")
-            except PgError as error:
-                checks.true(f"{change}: kept rows: {error.code}", error.code[:2] != "XX")
+            if has_fix(owner):
+                fetch_kept_rows(checks, owner, "c")
             owner.query("CLOSE c")
 
 
