@@ -146,7 +146,7 @@ DELETE FROM auth.issuers WHERE issuer = 'https://second.example.com';
 SELECT auth.init(:'jwks', issuer => 'https://second.example.com', audience => '{my-app}');
 SELECT count(*) FROM auth.key_status;
 \c - owner_role
--- What the owner has, and what auth.grant_to() gives, is one list; of our functions, all that are not for everyone.
+-- One list has the rights of the owner and those that auth.grant_to() gives: all functions that are not for everyone.
 \c - postgres
 \set SHOW_CONTEXT never
 BEGIN;

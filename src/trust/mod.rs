@@ -1,4 +1,4 @@
-//! Whom this database believes: the issuers and keys of the tables `auth.issuers` and `auth.jwks`.
+//! Trust of this database: the issuers and keys of the tables `auth.issuers` and `auth.jwks`.
 //!
 //! Imports go from the first room to the last: [`owner`] has the functions that the extension's owner
 //! calls, [`keys`] what a backend has read and how it learns that this is stale, [`fetch`] the fetching

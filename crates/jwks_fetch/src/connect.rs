@@ -82,7 +82,7 @@ pub(crate) fn race(
             tries(address);
             let (dial, sender) = (Arc::clone(dial), sender.clone());
             let run = move || {
-                // Nobody receives it if another address has won.
+                // There is no receiver if another address has won.
                 let _ = sender.send((address, dial.dial(address, left)));
             };
             let thread = thread::Builder::new().stack_size(STACK_BYTES).spawn(run);

@@ -20,7 +20,7 @@ use crate::roots;
 
 /// Fetches the keys for `request`, until `deadline`. Names are resolved by `lookup`.
 ///
-/// A lookup may take longer than that: whoever waits for the answer keeps the time.
+/// A lookup may take longer than that: the receiver of the answer keeps the time.
 #[must_use]
 pub fn fetch(
     request: &Request,

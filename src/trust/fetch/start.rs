@@ -84,7 +84,7 @@ impl Tried {
             self.obstacle = Some(Obstacle::Busy);
             return;
         }
-        // Of all backends that find this fetch missing, one starts it. The claim that its process
+        // One of all backends that find this fetch missing starts it. The claim that its process
         // then makes changes the key; where it makes none, another is started in a later epoch.
         let epoch = now
             .abs_diff(UnixTime::from_seconds(0))
