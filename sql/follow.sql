@@ -36,7 +36,7 @@ COMMENT ON COLUMN auth.key_status.state IS
     'live: changes of the table are announced, or the URL was fetched within max_stale; polled: the table is looked at once a second; missing: no key counts; locked: the table is locked now; stale: not fetched for longer than max_stale';
 COMMENT ON COLUMN auth.key_status.problem IS 'fault of the source or the key, as a code; NULL: none';
 COMMENT ON COLUMN auth.key_status.detail IS 'fault in sentences';
-COMMENT ON COLUMN auth.key_status.fix IS 'statement that mends it, if there is one';
+COMMENT ON COLUMN auth.key_status.fix IS 'statement that corrects the problem; NULL if there is none';
 COMMENT ON COLUMN auth.key_status.last_success IS 'time of the last successful fetch, for a URL';
 COMMENT ON COLUMN auth.key_status.last_attempt IS 'time of the last fetch, for a URL';
 COMMENT ON COLUMN auth.key_status.failures IS 'number of failed fetches since the last success, for a URL';

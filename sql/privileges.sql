@@ -4,8 +4,8 @@
 -- owner, can alter the key tables, add triggers to them or disable ours, or create anything in the
 -- schema.
 
--- The one list of what the owner, and who manages keys for them, may do. With its caller's rights: a
--- role that has no grant options grants nothing, whoever let it call this.
+-- Has the one list of the rights of the owner, and of the roles that manage keys for the owner. It runs
+-- with its caller's rights: a role without grant options cannot grant anything, even if it may call this.
 CREATE FUNCTION auth.grant_to(role regrole, with_grant_option boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp

@@ -1,4 +1,4 @@
-//! The call of a SQL function of ours by Postgres.
+//! Calling convention of the extension's SQL functions.
 
 use pgrx::{pg_sys, varlena};
 

@@ -1,5 +1,5 @@
 //! The check of `pg_auth_jwt.fetch_hosts`: a list with an entry that cannot be read is refused if
-//! the refusal reaches whoever sets it: by ALTER SYSTEM, or a reload of the configuration file
+//! the refusal reaches the role that sets it: by ALTER SYSTEM, or a reload of the configuration file
 //! (which then keeps the former list). A list from before the library was loaded is kept, and its
 //! other entries count.
 

@@ -87,7 +87,7 @@ pub fn is_kept() -> bool {
     DEFINING.load(Ordering::Relaxed) || unsafe { pg_sys::ParallelWorkerNumber } >= 0
 }
 
-/// Refuses an unreadable text if the refusal reaches whoever sets it: SET, ALTER ROLE, a connection
+/// Refuses an unreadable text if the refusal reaches the role that sets it: SET, ALTER ROLE, a connection
 /// option, a reload of the configuration file (which then keeps the former value). A text of
 /// another source, or one that was accepted before the library was loaded, is kept.
 pub unsafe extern "C-unwind" fn check<const I: usize>(

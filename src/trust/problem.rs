@@ -107,7 +107,7 @@ problems! {
         KeyNotForSignatures = "key_not_for_signatures",
         /// A type or curve that is not supported.
         KeyTypeUnsupported = "key_type_unsupported",
-        /// A number or a point that no key has which is safe.
+        /// A number or a point that no safe key has.
         KeyUnsafe = "key_unsafe",
         KeyAlgorithmUnknown = "key_algorithm_unknown",
         KeyAlgorithmMismatch = "key_algorithm_mismatch",
