@@ -14,6 +14,9 @@ from lib.pg import Checks
 # Processes that fetch at once: of one database, and of the server.
 AT_ONCE, IN_ALL = 2, 3
 
+# Seconds after which a fetch ends without an answer (`TIMEOUT` in crates/jwks_rules/src/limits.rs).
+TIME_LIMIT = 4.5
+
 
 class Watch:
     """Counts the processes that fetch, as long as a `with` lasts."""
@@ -181,42 +184,58 @@ def leaves_a_place(checks, cluster, db, endpoint):
 
 def next_place_is_for_others(checks, cluster, db, endpoint):
     """Two databases have taken all places. The next that is free goes to one that has none, and not
-    to another fetch of theirs."""
+    to another fetch of theirs. A scene counts if it was over before the fetches' time limit, after
+    which places are free that the test did not free: a busy machine gets several tries."""
+    tries = 8
+    for attempt in range(tries):
+        if one_place_is_freed(checks, cluster, db, endpoint, attempt):
+            return
+        print(f"a scene took longer than a fetch may: {attempt + 1} of {tries}")
+    checks.true(f"one of {tries} scenes was fast enough", False)
+
+
+def one_place_is_freed(checks, cluster, db, endpoint, attempt):
+    """Whether the scene counted."""
     owner = cluster.session(db, "owner_role")
-    issuer = Issuer(owner, endpoint, "third", keys(1))
+    issuer = Issuer(owner, endpoint, f"third{attempt}", keys(1))
     issuer.outcome()
     quiet(cluster)
     held = [Held(keys(1)) for _ in range(5)]
-    with (
-        Stalled(cluster, endpoint, "greedy", held[:4]) as greedy,
-        Stalled(cluster, endpoint, "modest", held[4:]) as modest,
-    ):
-        until(lambda: (greedy.places(), modest.places()) == (2, 1), "all places are taken")
-        issuer.list(2)
-        issuer.change("unknown_key_after = NULL")
-        session = cluster.session(db)
-        session.query("SET pg_auth_jwt.fetch_wait = '20 s'")
-        checks.equal("none is free", issuer.sign_in(session, 2), "28J03")
-        checks.equal("and none is fetched", issuer.seen(), 1)
-        begun = [n for n, other in enumerate(greedy.issuers) if other.seen()]
-        checks.equal("two of the greedy one's", len(begun), 2)
-        held[begun[0]].release()
-        until(lambda: issuer.sign_in(session, 2) is None, "the free place")
-        until(lambda: cluster.places(db) == 0, "the fetch has ended")
-        # By the order of the requests: on a busy machine the greedy one's other fetch may reach its
-        # time limit meanwhile, and a third of its fetches then begins rightly.
-        later = [
-            endpoint.last(other.path).at for n, other in enumerate(greedy.issuers) if n not in begun and other.seen()
-        ]
-        first = endpoint.last(issuer.path).at
-        checks.true(f"no third of the greedy one's before: {first}, {later}", all(first < at for at in later))
-        held[4].release()
-        until(
-            lambda: sum(1 for other in greedy.issuers if other.seen()) == 3,
-            "two places are free, and it has one of them",
-        )
-        for answer in held:
-            answer.release()
+    greedy = Stalled(cluster, endpoint, f"greedy{attempt}", held[:4])
+    modest = Stalled(cluster, endpoint, f"modest{attempt}", held[4:])
+    session = cluster.session(db)
+    session.query("SET pg_auth_jwt.fetch_wait = '20 s'")
+    with greedy, modest:
+        try:
+            until(lambda: (greedy.places(), modest.places()) == (2, 1), "all places are taken")
+            both = greedy.issuers + modest.issuers
+            until(lambda: sum(other.seen() > 0 for other in both) >= IN_ALL, "all have asked")
+            begun = [other for other in both if other.seen()]
+            over = min(endpoint.last(other.path).at for other in begun) + TIME_LIMIT
+            issuer.list(2)
+            issuer.change("unknown_key_after = NULL")
+            none_free, before = issuer.sign_in(session, 2), issuer.seen()
+            if len(begun) > IN_ALL or time.monotonic() > over:
+                return False
+            checks.equal("none is free", none_free, "28J03")
+            checks.equal("and none is fetched", before, 1)
+            held[greedy.issuers.index(begun[0])].release()
+            until(lambda: issuer.sign_in(session, 2) is None, "the free place")
+            until(lambda: cluster.places(db) == 0, "the fetch has ended")
+            first = endpoint.last(issuer.path).at
+            if first > over:
+                return False
+            later = [endpoint.last(other.path).at for other in greedy.issuers if other not in begun and other.seen()]
+            checks.true(f"no third of the greedy one's before: {first}, {later}", all(first < at for at in later))
+            held[4].release()
+            until(
+                lambda: sum(1 for other in greedy.issuers if other.seen()) >= 3,
+                "two places are free, and it has one of them",
+            )
+            return True
+        finally:
+            for answer in held:
+                answer.release()
 
 
 def due_is_tried_again(checks, cluster, db, endpoint):
