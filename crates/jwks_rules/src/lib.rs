@@ -1,7 +1,8 @@
 //! The rules for fetching a JWK Set from an issuer's endpoint.
 //!
 //! The crate does no I/O and has no clock: it says which hosts and addresses may be contacted, when
-//! the next request is due, and what the headers of an answer mean. The library `pg_auth_jwt_fetch`
+//! the next request is due, what the headers of an answer mean, and what becomes of an issuer's row
+//! when a fetch begins and ends ([`fetch_state`]). The library `pg_auth_jwt_fetch`
 //! makes the request by these rules, in a process of its own; the extension starts that process.
 //! Both exchange the types in [`wire`].
 
@@ -32,6 +33,7 @@ pub use discovery::{DiscoveryError, discovery_url, is_discovery, metadata_url, r
 pub use endpoint_url::{EndpointUrl, Scheme, UrlError};
 pub use gate::{EntryError, GateError, HostList, HostListError, Target};
 
+pub mod fetch_state;
 pub mod headers;
 pub mod limits;
 pub mod schedule;

@@ -26,6 +26,10 @@ pub const MAX_ETAG_BYTES: usize = 256;
 /// Longest message of a failure, in characters: a sentence, with a few excerpts of other texts.
 pub const MAX_MESSAGE_CHARS: usize = 500;
 
+/// Longest sentence about a fetch that is stored, in characters: a message, or a line for each of the
+/// first few keys that cannot be used.
+pub const MAX_STORED_CHARS: usize = 1_000;
+
 /// Longest request in JSON, in bytes: each member at its longest, every character escaped.
 pub const MAX_REQUEST_BYTES: usize = 256 * 1024;
 

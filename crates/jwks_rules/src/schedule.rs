@@ -1,10 +1,12 @@
 //! Schedule of requests.
 //!
-//! Times are arguments and answers, in microseconds if they are points in time: the clock and the
-//! epoch are the caller's. Randomness is an argument too: `random` is any number, evenly
-//! distributed over its type, and spreads requests that would otherwise come at the same time.
+//! Times are arguments and answers: the clock is the caller's. Randomness is an argument too: `random`
+//! is any number, evenly distributed over its type, and spreads requests that would otherwise come at
+//! the same time.
 
 use std::time::Duration;
+
+use shared_types::UnixTime;
 
 /// Time between requests, if the answer does not say how long it may be kept.
 pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(10 * 60);
@@ -36,7 +38,16 @@ pub const MAX_EARLY: Duration = Duration::from_secs(5 * 60);
 /// the same endpoint may have the newer one.
 pub const OLDER_ANSWER_RETRY: Duration = Duration::from_secs(60);
 
+/// Time after the last success for which an answer that is older than the stored one is not believed.
+/// After that the endpoint itself went back, or its clock.
+pub const MAX_OLDER: Duration = Duration::from_secs(60 * 60);
+
+/// Time for which a fetch counts as running: longer than any takes ([`TIMEOUT`](crate::limits::TIMEOUT),
+/// and the time to start its process and to store the keys). A process that is killed leaves its claim.
+pub const CLAIM: Duration = Duration::from_secs(10);
+
 /// The longest time from now at which a request can be due: this module never returns more.
+/// [`MAX_INTERVAL`] and [`MAX_RETRY_AFTER`] with the tenth that is added to them.
 pub const LONGEST: Duration = Duration::from_secs(66 * 60);
 
 /// Returns the time to the next request after an answer whose `Cache-Control` has `max_age` and
@@ -81,14 +92,13 @@ pub fn after_early(changed: bool, wait: Duration) -> Duration {
     }
 }
 
-/// Whether a request planned for `next` is due at `now`, both in microseconds.
+/// Whether a request planned for `next` is due at `now`; `None` was planned for no time, and is.
 ///
 /// A time that lies further in the future than [`LONGEST`] is due too: it was planned before the
 /// clock was set back.
 #[must_use]
-pub fn is_due(now: i64, next: i64) -> bool {
-    let longest = i64::try_from(LONGEST.as_micros()).unwrap_or(i64::MAX);
-    next <= now || next.saturating_sub(now) > longest
+pub fn is_due(next: Option<UnixTime>, now: UnixTime) -> bool {
+    next.is_none_or(|next| next <= now || next.abs_diff(now) > LONGEST)
 }
 
 /// `time`, and up to a tenth more or less.
@@ -185,6 +195,12 @@ mod tests {
     #[test]
     fn a_time_beyond_the_longest_interval_is_due() {
         let longest = LONGEST.as_micros() as i64;
+        let is_due = |now, next| {
+            is_due(
+                Some(UnixTime::from_micros(next)),
+                UnixTime::from_micros(now),
+            )
+        };
         assert!(is_due(0, 0));
         assert!(is_due(1, 0));
         assert!(!is_due(0, 1));
@@ -192,6 +208,12 @@ mod tests {
         assert!(is_due(0, longest + 1));
         assert!(is_due(i64::MIN, i64::MAX));
         assert!(is_due(i64::MAX, i64::MIN));
+        assert!(super::is_due(None, UnixTime::MIN));
+    }
+
+    #[test]
+    fn a_claim_lasts_longer_than_a_fetch() {
+        assert!(CLAIM > crate::limits::TIMEOUT);
     }
 
     proptest::proptest! {

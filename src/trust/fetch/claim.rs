@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use jwks_rules::schedule;
+use jwks_rules::schedule::{self, CLAIM};
 use jwt_verify::UnixTime;
 use pgrx::datum::{DatumWithOid, IntoDatum};
 use pgrx::spi::SpiClient;
@@ -16,7 +16,7 @@ use crate::pg::report::Report;
 use crate::trust::source::endpoint::Endpoint;
 use crate::trust::source::kind::IS_ENDPOINT;
 use crate::trust::sql::{self, First, argument, run, text_argument, time_argument};
-use crate::trust::tables::progress::{CLAIM, Progress};
+use crate::trust::tables::progress::Progress;
 
 /// Why a process was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

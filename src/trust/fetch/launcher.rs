@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::ffi::CStr;
 use std::time::Duration;
 
-use jwks_rules::schedule;
+use jwks_rules::schedule::{self, CLAIM};
 use jwt_verify::UnixTime;
 use pgrx::pg_sys;
 
@@ -19,7 +19,6 @@ use crate::settings;
 use crate::trust::fetch::timetable;
 use crate::trust::fetch::worker::{FUNCTION, NAME, extra_of_launcher};
 use crate::trust::sql;
-use crate::trust::tables::progress::{self, CLAIM};
 
 const LAUNCHER: &CStr = c"pg_auth_jwt launcher";
 const LAUNCHER_FUNCTION: &CStr = c"pg_auth_jwt_launcher_main";
@@ -93,7 +92,7 @@ impl Launcher {
     /// Starts a process for each database with a fetch that is due, one after the other.
     fn start_due(&mut self) {
         let now = sql::now();
-        let is_due = |due: &UnixTime| progress::is_due(Some(*due), now);
+        let is_due = |due: &UnixTime| schedule::is_due(Some(*due), now);
         let lines = timetable::all();
         let due = lines.iter().filter(|(_, due)| is_due(due));
         let mut wanted: Vec<_> = due.map(|(database, _)| *database).collect();

@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
+use jwks_rules::schedule::CLAIM;
 use jwt_verify::UnixTime;
 use pgrx::pg_sys;
 
@@ -15,7 +16,6 @@ use crate::trust::lookup;
 use crate::trust::lookup::seen::Seen;
 use crate::trust::sql;
 use crate::trust::tables::Tables;
-use crate::trust::tables::progress::CLAIM;
 
 /// How often the outcome is looked at, besides each time that the process starts and ends.
 const LOOK: Duration = Duration::from_millis(20);

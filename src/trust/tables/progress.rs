@@ -1,8 +1,6 @@
 //! State of fetching the keys of one issuer: its row of `auth.endpoints`, as a backend reads it.
 
-use std::time::Duration;
-
-use jwks_rules::schedule;
+use jwks_rules::schedule::{self, CLAIM};
 use jwt_verify::UnixTime;
 use pgrx::pg_sys;
 
@@ -17,11 +15,6 @@ pub const COLUMNS: [(&str, pg_sys::Oid); 5] = [
     ("next_attempt", pg_sys::TIMESTAMPTZOID),
     ("outcome", pg_sys::TEXTOID),
 ];
-
-/// Time for which a fetch counts as running: longer than any takes (`jwks_rules::limits::TIMEOUT`,
-/// and the time to start the process and to store the keys). A process that is killed leaves its
-/// claim.
-pub const CLAIM: Duration = Duration::from_secs(10);
 
 /// Longest text that is read of the row, such as an error.
 const MAX_TEXT_BYTES: usize = 4_096;
@@ -70,16 +63,11 @@ impl Progress {
 
     /// Whether the next fetch is due.
     pub fn is_due(&self, now: UnixTime) -> bool {
-        is_due(self.next_attempt, now)
+        schedule::is_due(self.next_attempt, now)
     }
 
     /// Whether a token with an unknown key id may cause a fetch.
     pub fn may_be_early(&self, now: UnixTime) -> bool {
-        is_due(self.unknown_key_after, now)
+        schedule::is_due(self.unknown_key_after, now)
     }
-}
-
-/// Whether a fetch planned for `next` is due. It also is if `next` is further away than any plan.
-pub fn is_due(next: Option<UnixTime>, now: UnixTime) -> bool {
-    next.is_none_or(|next| schedule::is_due(now.as_micros(), next.as_micros()))
 }
