@@ -3,13 +3,14 @@
 //!
 //! The keys are rows of `auth.jwks`, so they are looked up as any others. [`start`] lets a backend
 //! start a fetch; [`worker`] is the process that fetches, with the HTTPS client of the [`library`],
-//! and [`store`] writes the answer; [`launcher`] is the process that starts fetches if no backend
+//! and [`answer`] writes the answer; [`launcher`] is the process that starts fetches if no backend
 //! does. [`refresh`] is `auth.refresh()`. [`seen`](crate::trust::lookup::seen) tells how long the
 //! keys count, and [`withdrawn`](crate::trust::store::withdrawn) keeps keys that were withdrawn by
 //! hand from coming back.
 //!
 //! Backends do no network I/O.
 
+mod answer;
 mod claim;
 mod errors;
 pub mod hosts;
@@ -17,7 +18,6 @@ pub mod launcher;
 mod library;
 pub mod refresh;
 pub mod start;
-mod store;
 pub mod timetable;
 mod usable;
 mod words;

@@ -18,9 +18,9 @@ use crate::pg::turns::Limits;
 use crate::pg::version;
 use crate::pg::worker::{self, EXTRA_BYTES};
 use crate::settings;
+use crate::trust::fetch::answer;
 use crate::trust::fetch::claim::{self, Claim, Reason, Tag};
 use crate::trust::fetch::library::FetchLibrary;
-use crate::trust::fetch::store;
 use crate::trust::fetch::timetable;
 use crate::trust::sql;
 use crate::trust::tables;
@@ -162,11 +162,11 @@ fn refresh() -> Result<(), Report> {
             let answer = fetch(&claim);
             worker::show_activity(c"storing keys");
             let stored = attempt::transaction(tables::extension_owner, || {
-                Spi::connect_mut(|client| store::store(client, &claim, &answer))
+                Spi::connect_mut(|client| answer::store(client, &claim, &answer))
             });
             if let Err(failure) = stored {
                 // Else the fetch would count as running, then as due, and the keys as well fetched.
-                as_owner(|client| store::not_stored(client, &claim, &failure))?;
+                as_owner(|client| answer::not_stored(client, &claim, &failure))?;
             }
         }
         // Others may be due for which no process could be started.
