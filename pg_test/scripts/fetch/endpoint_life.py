@@ -39,6 +39,15 @@ class Life:
         issuer.change("unknown_key_after = NULL, unknown_key_wait = 30")
         return issuer
 
+    def waits_for_lock(self, issuer):
+        """Until the fetching process of the issuer's database waits for a lock."""
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND backend_type LIKE 'pg_auth_jwt fetch%' AND wait_event_type = 'Lock'"
+        )
+        with self.cluster.session(issuer.db, "postgres") as root:
+            until(lambda: root.value(waiting) == "1", "the fetching process waits for a lock")
+
     def idle(self):
         until(lambda: not self.cluster.workers(), "no fetch is under way")
 
@@ -136,6 +145,33 @@ def changes_in_flight(life):
     life.idle()
     life.checks.equal("and then", issuer.refresh()[0], "unchanged")
     life.checks.equal("and then its keys", issuer.kids(), ["e1", "e6"])
+
+
+def edits_in_flight(life):
+    """The end of a fetch keeps what the owner has written into its row since it began."""
+    state = "outcome, failures, note, etag, jwks_uri"
+    edit = "failures = 6, note = 'mine', etag = NULL, jwks_uri = 'https://mine.example/'"
+    for what, transaction, expected in (
+        ("committed", edit, ["failed", "7", "mine", None, "https://mine.example/"]),
+        ("open while the end waits", edit, ["failed", "7", "mine", None, "https://mine.example/"]),
+        ("another fetch's row", f"last_attempt = NULL, {edit}", [None, "6", "mine", None, "https://mine.example/"]),
+    ):
+        held = Held(Answer("", 500))
+        issuer = life.issuer(held)
+        under_way(life.cluster, life.endpoint, issuer)
+        issuer.owner.query("BEGIN")
+        issuer.change(transaction)
+        if "open" not in what:
+            issuer.owner.query("COMMIT")
+        held.release()
+        if "open" in what:
+            life.waits_for_lock(issuer)
+            issuer.owner.query("COMMIT")
+        life.idle()
+        life.checks.equal(what, issuer.state(state), expected)
+        lines = [line for line in life.cluster.log().splitlines() if f'"{issuer.name}"' in line and "failures" in line]
+        # The seventh failure is no power of two, and an end without effect is none.
+        life.checks.equal(f"{what}: the log", lines, [])
 
 
 def waiting_sessions(life):
@@ -568,7 +604,8 @@ with (
 ):
     cluster.allow(endpoint.host)
     life = Life(checks, cluster, endpoint)
-    checks.run((dropped_databases, changes_in_flight, waiting_sessions, dropped_while_waited_for, owners, dumps), life)
+    checks.run((dropped_databases, changes_in_flight, edits_in_flight), life)
+    checks.run((waiting_sessions, dropped_while_waited_for, owners, dumps), life)
     checks.run((standby,), life, place)
     checks.equal("no crash", cluster.crashes(), [])
     checks.run((shutdowns, crashes), life)

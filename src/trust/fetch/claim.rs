@@ -1,11 +1,10 @@
-//! The claim of a fetch: the first transaction of the refreshing process.
+//! The claim of a fetch: the first transaction of the fetching process.
 //!
 //! It notes in the issuer's row of `auth.endpoints` that a fetch has begun, so that no second
 //! process fetches too, and reads what the fetch needs.
 
-use std::time::Duration;
-
-use jwks_rules::schedule::{self, CLAIM};
+use jwks_rules::fetch_state::{self, IssuerRow, Reason};
+use jwks_rules::schedule::LONGEST;
 use jwt_verify::UnixTime;
 use pgrx::datum::{DatumWithOid, IntoDatum};
 use pgrx::spi::SpiClient;
@@ -13,51 +12,23 @@ use pgrx::spi::SpiClient;
 use crate::errors::tables_unreadable;
 use crate::pg::encoding;
 use crate::pg::report::Report;
+use crate::trust::fetch::issuer::FetchedIssuer;
 use crate::trust::source::endpoint::Endpoint;
 use crate::trust::source::kind::IS_ENDPOINT;
-use crate::trust::sql::{self, First, argument, run, text_argument, time_argument};
-use crate::trust::tables::progress::Progress;
-
-/// Why a process was started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// The next fetch was due.
-    Due,
-    /// A token named an unknown key.
-    Early,
-    /// `auth.refresh`.
-    Asked,
-}
+use crate::trust::sql::{self, First, argument, run};
+use crate::trust::tables::endpoints;
 
 /// A fetch that has begun.
 pub struct Claim {
     pub issuer: String,
     pub endpoint: Endpoint,
-    pub reason: Reason,
-    /// When it began, as in `last_attempt`: tells this claim from later ones.
-    pub began: UnixTime,
-    /// The stored answer's, where the rows are still as they were stored then.
-    pub etag: Option<String>,
-    pub before: Before,
+    pub fetch: fetch_state::Claim,
 }
 
-/// How the row was before.
-#[derive(Default)]
-pub struct Before {
-    pub failures: i32,
-    pub last_success: Option<UnixTime>,
-    /// From when on the keys do not count; `None`: no limit, or they were never fetched.
-    pub trust_end: Option<UnixTime>,
-    pub last_attempt: Option<UnixTime>,
-    pub answer_date: Option<UnixTime>,
-    pub last_modified: Option<UnixTime>,
-    pub unknown_key_wait: Duration,
-}
-
-/// What tells an issuer, whose name can be of any length, to a process: the SHA-256 of the name.
+/// Identifies an issuer in the few bytes that a process is started with: the SHA-256 of its name.
 pub type Tag = [u8; 32];
 
-/// The issuer's tag; `None` where the name has characters that the server's encoding lacks.
+/// The issuer's tag; `None` if the name has characters that the server's encoding lacks.
 pub fn tag_of(issuer: &str) -> Option<Tag> {
     let name = encoding::to_server(issuer)?;
     // SAFETY: the function takes and returns a bytea.
@@ -83,19 +54,20 @@ pub fn issuer_of(client: &SpiClient, tag: Tag) -> Result<Option<String>, Report>
 const TAG: &str = "pg_catalog.sha256(pg_catalog.convert_to( \
      i.issuer, pg_catalog.getdatabaseencoding()))";
 
-/// The issuers that are fetched: when each is due, whether that is now, and whether this process has
-/// tried it already ($1 has the tags of those).
+/// Query for the issuers that are fetched: the time at which each is due, whether that is now, and
+/// whether this process has tried it already ($1 has the tags of those that it has tried).
 fn timetable() -> String {
     format!(
         "SELECT i.issuer, e.next_attempt, \
                 (e.next_attempt IS NULL \
                  OR e.next_attempt OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp() \
                  OR e.next_attempt OPERATOR(pg_catalog.>) (pg_catalog.clock_timestamp() \
-                    OPERATOR(pg_catalog.+) '66 min'::pg_catalog.interval)) AS is_due, \
+                    OPERATOR(pg_catalog.+) '{longest} s'::pg_catalog.interval)) AS is_due, \
                 {TAG} OPERATOR(pg_catalog.=) ANY ($1) AS was_tried \
          FROM auth.issuers AS i LEFT JOIN auth.endpoints AS e \
              ON e.issuer OPERATOR(pg_catalog.=) i.issuer \
-         WHERE i.enabled AND {IS_ENDPOINT}"
+         WHERE i.enabled AND {IS_ENDPOINT}",
+        longest = LONGEST.as_secs()
     )
 }
 
@@ -104,7 +76,7 @@ fn tags(tried: &[Tag]) -> DatumWithOid<'_> {
     tags.into()
 }
 
-/// The issuer that has been due for the longest time, if one is due that was not tried yet.
+/// The issuer that has been due for the longest time, of those that were not tried yet.
 pub fn next_due(client: &SpiClient, tried: &[Tag]) -> Result<Option<String>, Report> {
     let query = format!(
         "SELECT t.issuer FROM ({}) AS t WHERE t.is_due AND NOT t.was_tried \
@@ -122,14 +94,14 @@ pub fn next_due(client: &SpiClient, tried: &[Tag]) -> Result<Option<String>, Rep
 pub struct Outlook {
     /// Whether an issuer is due that was not tried yet.
     pub is_due: bool,
-    /// When the next fetch is due, without those that are stuck; `None`: never.
+    /// Time at which the next fetch is due, without those that are stuck; `None`: never.
     pub next: Option<UnixTime>,
-    /// Whether an issuer was tried and is due all the same: its fetch could not be claimed, or what came
-    /// of it not be written.
+    /// Whether an issuer was tried and is still due: its fetch could not be claimed, or its end not be
+    /// written.
     pub is_stuck: bool,
 }
 
-/// Looks what is left to fetch, after these were tried.
+/// Finds the fetches that are left, after these were tried.
 pub fn outlook(client: &SpiClient, tried: &[Tag]) -> Result<Outlook, Report> {
     let query = format!(
         "SELECT pg_catalog.count(*) FILTER (WHERE t.is_due AND NOT t.was_tried)::pg_catalog.int4, \
@@ -152,8 +124,8 @@ pub fn outlook(client: &SpiClient, tried: &[Tag]) -> Result<Outlook, Report> {
     })
 }
 
-/// A digest of all that decides which keys of an answer are stored. Where it differs from what it
-/// was when an answer was stored, a server that says "not modified" says nothing about the rows.
+/// A digest of the issuer's keys, and of the rules by which an answer's keys are stored. If it differs
+/// from the one that was noted with an answer, "not modified" says nothing about the stored keys.
 const DIGEST: &str = "pg_catalog.hashtextextended(pg_catalog.concat_ws(' ', \
      i.source::pg_catalog.text, i.algorithms::pg_catalog.text, \
      (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', k.kid, k.jwk::pg_catalog.text), ' ' \
@@ -173,24 +145,13 @@ pub fn digest(client: &SpiClient, issuer: &str) -> Result<Option<String>, Report
     First::of(found).map_or(Ok(None), |row| row.text(1))
 }
 
-/// Claims a fetch; `None` where there is nothing to do: the issuer is gone, or has no endpoint, or
+/// Claims a fetch. `None` if there is nothing to do: the issuer is gone, or has no endpoint, or
 /// another process was faster, or the claim could not be written.
 pub fn take(client: &mut SpiClient, issuer: &str, reason: Reason) -> Result<Option<Claim>, Report> {
-    let found = client
-        .select(
-            "SELECT i.source::pg_catalog.text, i.max_stale FROM auth.issuers AS i \
-             WHERE i.issuer OPERATOR(pg_catalog.=) $1",
-            Some(1),
-            &[argument(issuer)?],
-        )
-        .map_err(tables_unreadable)?;
-    let Some(row) = First::of(found) else {
+    let Some(found) = FetchedIssuer::read(client, issuer)? else {
         return Ok(None);
     };
-    let max_stale = row.interval(2)?;
-    let Some(endpoint) = row.text(1)?.as_deref().and_then(Endpoint::from_json) else {
-        return Ok(None);
-    };
+    let endpoint = found.endpoint;
     let names = [argument(issuer)?, argument(&endpoint.url)?];
     // Waits for a transaction that deletes the issuer, and then inserts nothing.
     run(
@@ -202,113 +163,27 @@ pub fn take(client: &mut SpiClient, issuer: &str, reason: Reason) -> Result<Opti
          FOR KEY SHARE OF i ON CONFLICT DO NOTHING",
         &names,
     )?;
-    // Waits for a process that is claiming it too, and sees what that has written. FOR UPDATE takes
-    // a statement that may write.
-    let found = client
-        .update(
-            "SELECT e.url, e.etag, e.etag_digest, e.failures, e.last_success, e.last_attempt, \
-                    e.next_attempt, e.unknown_key_after, e.unknown_key_wait, e.outcome, e.answer_date, e.last_modified \
-             FROM auth.endpoints AS e WHERE e.issuer OPERATOR(pg_catalog.=) $1 FOR UPDATE",
-            Some(1),
-            &[argument(issuer)?],
-        )
-        .map_err(tables_unreadable)?;
-    let Some(row) = First::of(found) else {
+    let Some(row) = endpoints::lock(client, issuer)? else {
         return Ok(None);
     };
-    let now = sql::now();
-    let progress = Progress {
-        last_attempt: row.time(6)?,
-        next_attempt: row.time(7)?,
-        unknown_key_after: row.time(8)?,
-        outcome: row.text(10)?,
-        ..Progress::default()
+    let rules = IssuerRow {
+        url: endpoint.url.clone(),
+        discover: endpoint.discover,
+        max_stale: found.max_stale,
     };
-    // What the row says is about another URL where somebody wrote the source by hand.
-    let is_same = row.text(1)?.as_deref() == Some(endpoint.url.as_str());
-    let is_wanted = !is_same
-        || match reason {
-            Reason::Due => progress.is_due(now),
-            Reason::Early => progress.may_be_early(now),
-            Reason::Asked => true,
-        };
-    if !is_wanted || (is_same && progress.is_running(now)) {
+    let Some(mut fetch) = fetch_state::claim(row, &rules, reason, sql::now()) else {
+        return Ok(None);
+    };
+    if fetch.has_etag() {
+        fetch.send_etag(digest(client, issuer)?.as_deref());
+    }
+    // A fetch without a claim would be repeated at once.
+    if !endpoints::write(client, issuer, fetch.row.clone())? {
         return Ok(None);
     }
-    let seconds = u64::try_from(row.integer(9)?.unwrap_or(0)).unwrap_or(0);
-    let unknown_key_wait =
-        Duration::from_secs(seconds).clamp(schedule::MIN_EARLY, schedule::MAX_EARLY);
-    let (etag, etag_digest) = (row.text(2)?, row.text(3)?);
-    let last_success = row.time(5)?;
-    // Where the clock was set back, times that were noted before lie in the future. They become the
-    // present, which limits how long the keys still count. Dates have whole seconds.
-    let second = UnixTime::from_seconds(now.as_micros().div_euclid(1_000_000));
-    let trust_end = last_success
-        .zip(max_stale)
-        .map(|(last, length)| last.min(now).saturating_add(length));
-    let before = if is_same {
-        Before {
-            failures: row.integer(4)?.unwrap_or(0).max(0),
-            last_success,
-            trust_end,
-            last_attempt: progress.last_attempt,
-            answer_date: row.time(11)?.map(|time| time.min(second)),
-            last_modified: row.time(12)?.map(|time| time.min(second)),
-            unknown_key_wait,
-        }
-    } else {
-        Before {
-            last_success,
-            trust_end,
-            unknown_key_wait: schedule::MIN_EARLY,
-            ..Before::default()
-        }
-    };
-    let is_current = is_same && etag_digest.is_some() && digest(client, issuer)? == etag_digest;
-    let unknown_key_after = match reason {
-        Reason::Early => Some(now.saturating_add(before.unknown_key_wait)),
-        Reason::Due | Reason::Asked => progress.unknown_key_after.filter(|_| is_same),
-    };
-    let seconds = i32::try_from(before.unknown_key_wait.as_secs()).unwrap_or(i32::MAX);
-    let arguments: [DatumWithOid; 9] = [
-        argument(issuer)?,
-        argument(&endpoint.url)?,
-        time_argument(Some(now)),
-        // Where this process is killed, the fetch is due again then.
-        time_argument(Some(now.saturating_add(CLAIM))),
-        time_argument(unknown_key_after),
-        seconds.into(),
-        before.failures.into(),
-        text_argument(etag.as_deref().filter(|_| is_same))?,
-        time_argument(Some(second)),
-    ];
-    let claimed = client.update(
-        "UPDATE auth.endpoints AS e SET url = $2, last_attempt = $3, next_attempt = $4, \
-                unknown_key_after = $5, unknown_key_wait = $6, failures = $7, etag = $8, outcome = NULL, \
-                jwks_uri = CASE WHEN e.url OPERATOR(pg_catalog.=) $2 THEN e.jwks_uri END, \
-                last_success = CASE WHEN e.last_success IS NOT NULL \
-                    THEN least(e.last_success, $3) END, \
-                answer_date = CASE WHEN e.url OPERATOR(pg_catalog.=) $2 \
-                    AND e.answer_date IS NOT NULL THEN least(e.answer_date, $9) END, \
-                last_modified = CASE WHEN e.url OPERATOR(pg_catalog.=) $2 \
-                    AND e.last_modified IS NOT NULL THEN least(e.last_modified, $9) END \
-         WHERE e.issuer OPERATOR(pg_catalog.=) $1 RETURNING true",
-        None,
-        &arguments,
-    );
-    // A trigger of the owner's may have suppressed it. A fetch without a claim would be repeated at once.
-    if claimed.map_err(tables_unreadable)?.is_empty() {
-        return Ok(None);
-    }
-    let discover = endpoint.discover;
     Ok(Some(Claim {
         issuer: issuer.to_owned(),
         endpoint,
-        reason,
-        began: now,
-        // An ETag is of one URL (RFC 9110 section 8.8.3), and a discovery document may name another
-        // one each time.
-        etag: etag.filter(|_| is_current && !discover),
-        before,
+        fetch,
     }))
 }

@@ -14,6 +14,7 @@ mod answer;
 mod claim;
 mod errors;
 pub mod hosts;
+mod issuer;
 pub mod launcher;
 mod library;
 pub mod refresh;

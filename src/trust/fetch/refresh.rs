@@ -19,7 +19,7 @@ use crate::trust::lookup::seen::Seen;
 use crate::trust::sql;
 use crate::trust::store::errors::{no_tables, on_standby};
 use crate::trust::tables::Tables;
-use crate::trust::tables::progress::Progress;
+use jwks_rules::fetch_state::{EndpointRow, FetchOutcome};
 
 sql_function!(
     /// `auth.refresh(issuer text) RETURNS TABLE (issuer text, outcome text, detail text)`.
@@ -105,13 +105,13 @@ fn refresh_one(seen: Seen, since: UnixTime) -> Line {
     }
     match wait(&seen, since) {
         Ok(row) => {
-            let outcome = row.outcome.unwrap_or_default();
-            let detail = if outcome == "failed" {
-                row.last_error
-            } else {
-                row.note
+            let outcome = row.outcome.map_or("", FetchOutcome::name);
+            let detail = match row.outcome {
+                Some(FetchOutcome::Failed) => row.last_error,
+                Some(FetchOutcome::Changed | FetchOutcome::Unchanged | FetchOutcome::Outdated)
+                | None => row.note,
             };
-            line(&outcome, detail)
+            line(outcome, detail)
         }
         Err(Miss::Obstacle(Obstacle::NoneFree)) => {
             let detail = "All of max_worker_processes are taken.";
@@ -150,7 +150,7 @@ enum Miss {
 
 /// Waits for the outcome of a fetch that ends after `first` was read, or began after `since`, and
 /// starts it unless one is running.
-fn wait(first: &Seen, since: UnixTime) -> Result<Progress, Miss> {
+fn wait(first: &Seen, since: UnixTime) -> Result<EndpointRow, Miss> {
     let start = Instant::now();
     let mut started: Option<(Started, Instant)> = None;
     let mut starts = 0_u32;
@@ -165,8 +165,7 @@ fn wait(first: &Seen, since: UnixTime) -> Result<Progress, Miss> {
         let is_ours_running = started.as_ref().is_some_and(|(ours, _)| !ours.has_ended());
         let row = start::look(&first.issuer).ok_or(Miss::Gone)?.row;
         let now = sql::now();
-        let is_new =
-            (row.last_attempt, &row.outcome) != (first.row.last_attempt, &first.row.outcome);
+        let is_new = (row.last_attempt, row.outcome) != (first.row.last_attempt, first.row.outcome);
         let is_recent = row
             .last_attempt
             .is_some_and(|began| since <= began && began <= now);

@@ -3,19 +3,20 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
-use jwks_rules::schedule::CLAIM;
 use jwt_verify::UnixTime;
 use pgrx::pg_sys;
 
 use crate::pg::turns;
 use crate::pg::worker::{self, Spec, Start};
 use crate::settings;
-use crate::trust::fetch::claim::{self, Reason};
+use crate::trust::fetch::claim;
 use crate::trust::fetch::worker::{AT_ONCE, FUNCTION, NAME, extra};
 use crate::trust::lookup;
 use crate::trust::lookup::seen::Seen;
 use crate::trust::sql;
 use crate::trust::tables::Tables;
+use jwks_rules::fetch_state::Reason;
+use jwks_rules::schedule::CLAIM;
 
 /// How often the outcome is looked at, besides each time that the process starts and ends.
 const LOOK: Duration = Duration::from_millis(20);

@@ -19,11 +19,12 @@ use crate::pg::version;
 use crate::pg::worker::{self, EXTRA_BYTES};
 use crate::settings;
 use crate::trust::fetch::answer;
-use crate::trust::fetch::claim::{self, Claim, Reason, Tag};
+use crate::trust::fetch::claim::{self, Claim, Tag};
 use crate::trust::fetch::library::FetchLibrary;
 use crate::trust::fetch::timetable;
 use crate::trust::sql;
 use crate::trust::tables;
+use jwks_rules::fetch_state::Reason;
 
 /// The process's name in `pg_stat_activity` and in the log.
 pub const NAME: &CStr = c"pg_auth_jwt fetch";
@@ -204,7 +205,7 @@ fn fetch(claim: &Claim) -> Answer {
         issuer: claim.issuer.clone(),
         hosts: settings::fetch_hosts(),
         ca_file: settings::fetch_ca_file(),
-        etag: claim.etag.clone(),
+        etag: claim.fetch.etag.clone(),
         timeout_ms: milliseconds(limits::TIMEOUT),
         connect_timeout_ms: milliseconds(limits::CONNECT_TIMEOUT),
         user_agent: concat!("pg_auth_jwt/", env!("CARGO_PKG_VERSION")).to_owned(),

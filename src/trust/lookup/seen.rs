@@ -6,7 +6,7 @@ use jwks_rules::schedule;
 use jwt_verify::UnixTime;
 
 use crate::trust::source::endpoint::Endpoint;
-use crate::trust::tables::progress::Progress;
+use jwks_rules::fetch_state::EndpointRow;
 
 /// An issuer's endpoint, as a backend knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Seen {
     pub is_enabled: bool,
     /// `auth.issuers.max_stale`; `None`: the keys count for ever.
     pub max_stale: Option<Duration>,
-    pub row: Progress,
+    pub row: EndpointRow,
 }
 
 /// The state of an endpoint's keys.

@@ -2,8 +2,8 @@
 //! isolation level (so a withdrawn key is never used), without SQL, search_path or privileges of
 //! the caller, and in parallel workers too.
 
+pub mod endpoints;
 pub mod index;
-pub mod progress;
 pub mod stored;
 pub mod triggers;
 pub mod watched;
@@ -18,8 +18,8 @@ use crate::pg::encoding;
 use crate::pg::row::{Columns, Row};
 use crate::pg::version;
 use crate::trust::tables::index::Name;
-use crate::trust::tables::progress::Progress;
 use crate::trust::tables::triggers::{Faults, FoundTrigger, Watched};
+use jwks_rules::fetch_state::EndpointRow;
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
 
@@ -178,15 +178,15 @@ impl Look<'_> {
 
     /// The issuer's row of `auth.endpoints`, or an empty one if there is none. `None`: that table
     /// has not been opened.
-    pub fn endpoint(&self, issuer: &str) -> Option<Progress> {
+    pub fn endpoint(&self, issuer: &str) -> Option<EndpointRow> {
         let opened = self.tables.endpoints.get()?;
-        let mut found = Progress::default();
+        let mut found = EndpointRow::default();
         if let Some(table) = opened {
             let names = [("issuer", issuer)];
             // SAFETY: the snapshot is registered.
             unsafe {
-                table.find(&progress::COLUMNS, &names, 1, self.snapshot, |row| {
-                    found = Progress::read(row);
+                table.find(&endpoints::NEEDED, &names, 1, self.snapshot, |row| {
+                    found = endpoints::of_table(row);
                 });
             }
         }
