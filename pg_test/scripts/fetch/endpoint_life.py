@@ -174,6 +174,22 @@ def edits_in_flight(life):
         life.checks.equal(f"{what}: the log", lines, [])
 
 
+def another_source_before_the_claim(life):
+    """auth.follow_url commits while a claim waits for its row: the new URL is fetched, and not the former."""
+    issuer = life.issuer()
+    other = life.endpoint.script(issuer.path + "?other", keys(2))
+    before = issuer.seen()
+    issuer.owner.query("BEGIN")
+    issuer.follow(other)
+    with life.cluster.session(issuer.db, "owner_role") as asker:
+        asker.begin_query(f"SELECT outcome FROM auth.refresh('{issuer.name}')")
+        life.waits_for_lock(issuer)
+        issuer.owner.query("COMMIT")
+        life.checks.equal("its outcome", asker.receive(), [["changed"]])
+    life.checks.equal("its keys", [issuer.kids(), issuer.state("url")], [["e2"], other])
+    life.checks.equal("the former URL is not asked", issuer.seen(), before)
+
+
 def waiting_sessions(life):
     """A session that waits for a fetch can be cancelled, and its own end ends nothing else."""
     held = Held(keys(1))
@@ -604,7 +620,7 @@ with (
 ):
     cluster.allow(endpoint.host)
     life = Life(checks, cluster, endpoint)
-    checks.run((dropped_databases, changes_in_flight, edits_in_flight), life)
+    checks.run((dropped_databases, changes_in_flight, edits_in_flight, another_source_before_the_claim), life)
     checks.run((waiting_sessions, dropped_while_waited_for, owners, dumps), life)
     checks.run((standby,), life, place)
     checks.equal("no crash", cluster.crashes(), [])

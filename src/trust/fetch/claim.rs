@@ -148,10 +148,9 @@ pub fn digest(client: &SpiClient, issuer: &str) -> Result<Option<String>, Report
 /// Claims a fetch. `None` if there is nothing to do: the issuer is gone, or has no endpoint, or
 /// another process was faster, or the claim could not be written.
 pub fn take(client: &mut SpiClient, issuer: &str, reason: Reason) -> Result<Option<Claim>, Report> {
-    let Some(found) = FetchedIssuer::read(client, issuer)? else {
+    let Some(FetchedIssuer { endpoint, .. }) = FetchedIssuer::read(client, issuer)? else {
         return Ok(None);
     };
-    let endpoint = found.endpoint;
     let names = [argument(issuer)?, argument(&endpoint.url)?];
     // Waits for a transaction that deletes the issuer, and then inserts nothing.
     run(
@@ -166,6 +165,11 @@ pub fn take(client: &mut SpiClient, issuer: &str, reason: Reason) -> Result<Opti
     let Some(row) = endpoints::lock(client, issuer)? else {
         return Ok(None);
     };
+    // During the wait for the lock the issuer may have got another source.
+    let Some(found) = FetchedIssuer::read(client, issuer)? else {
+        return Ok(None);
+    };
+    let endpoint = found.endpoint;
     let rules = IssuerRow {
         url: endpoint.url.clone(),
         discover: endpoint.discover,
