@@ -190,6 +190,25 @@ def another_source_before_the_claim(life):
     life.checks.equal("the former URL is not asked", issuer.seen(), before)
 
 
+def rules_while_an_answer_is_compared(life):
+    """A key is allowed again just after the answer was found to bring nothing new: the next fetch stores it,
+    although the endpoint would say that nothing was modified."""
+    issuer = life.issuer(keys(1, 2))
+    issuer.outcome()
+    issuer.owner.query("DELETE FROM auth.jwks WHERE kid = 'e2'")
+    held = Held(keys(1, 2))
+    issuer.script(held)
+    under_way(life.cluster, life.endpoint, issuer)
+    issuer.owner.query("BEGIN; LOCK TABLE auth.jwks; DELETE FROM auth.withdrawn_keys")
+    held.release()
+    life.waits_for_lock(issuer)
+    issuer.owner.query("COMMIT")
+    life.idle()
+    life.checks.equal("the answer brings nothing", [issuer.state("outcome"), issuer.kids()], ["unchanged", ["e1"]])
+    issuer.list(1, 2)
+    life.checks.equal("the next one does", [issuer.outcome(), issuer.kids()], ["changed", ["e1", "e2"]])
+
+
 def waiting_sessions(life):
     """A session that waits for a fetch can be cancelled, and its own end ends nothing else."""
     held = Held(keys(1))
@@ -620,7 +639,8 @@ with (
 ):
     cluster.allow(endpoint.host)
     life = Life(checks, cluster, endpoint)
-    checks.run((dropped_databases, changes_in_flight, edits_in_flight, another_source_before_the_claim), life)
+    checks.run((dropped_databases, changes_in_flight), life)
+    checks.run((edits_in_flight, another_source_before_the_claim, rules_while_an_answer_is_compared), life)
     checks.run((waiting_sessions, dropped_while_waited_for, owners, dumps), life)
     checks.run((standby,), life, place)
     checks.equal("no crash", cluster.crashes(), [])

@@ -26,12 +26,15 @@ use crate::trust::tables::endpoints;
 ///
 /// If the tables cannot be read or written.
 pub fn store(client: &mut SpiClient, claim: &Claim, answer: &Answer) -> Result<(), Report> {
+    // Read before anything else: keys and rules that change later differ from it, so the next fetch
+    // asks for the keys and not whether they were modified.
+    let digest = digest(client, claim, answer)?;
     let Some(issuer) = current_issuer(client, claim)? else {
         return Ok(());
     };
     match claim.fetch.end_without_keys(answer) {
         Some(end) => finish(client, claim, end),
-        None => fetched(client, claim, answer, issuer),
+        None => fetched(client, claim, answer, issuer, digest),
     }
 }
 
@@ -73,6 +76,7 @@ fn fetched(
     claim: &Claim,
     answer: &Answer,
     issuer: FetchedIssuer,
+    former_digest: Option<String>,
 ) -> Result<(), Report> {
     let wanted = match Wanted::of(client, claim, answer, issuer)? {
         Ok(wanted) => wanted,
@@ -83,7 +87,7 @@ fn fetched(
             answer,
             changed: false,
             note: wanted.note,
-            digest: digest(client, claim, answer)?,
+            digest: former_digest,
         };
         return finish(client, claim, end);
     }
