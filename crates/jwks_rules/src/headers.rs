@@ -71,7 +71,16 @@ mod tests {
         ] {
             assert_eq!(date(text), Some(784_111_777), "{text}");
         }
-        for text in ["", "0", "now", "Sun, 06 Nov 1994 08:49:37 CET", "\u{661}"] {
+        assert_eq!(date("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
+        assert_eq!(date("Fri, 31 Dec 9999 23:59:59 GMT"), Some(253_402_300_799));
+        for text in [
+            "",
+            "0",
+            "now",
+            "yesterday",
+            "Sun, 06 Nov 1994 08:49:37 CET",
+            "\u{661}",
+        ] {
             assert_eq!(date(text), None, "{text}");
         }
     }
@@ -85,12 +94,14 @@ mod tests {
         );
         assert_eq!(max_age("max-age=600, max-age=60"), Some(60));
         assert_eq!(max_age("max-age=99999999999999999999999"), Some(u64::MAX));
+        assert_eq!(max_age("no-store, max-age=0"), Some(0));
         for text in [
             "",
             "no-store",
             "max-age",
             "max-age=",
             "max-age=-1",
+            "max-age=soon",
             "s-maxage=600",
         ] {
             assert_eq!(max_age(text), None, "{text}");
@@ -103,7 +114,10 @@ mod tests {
         assert_eq!(retry_after("120", now), Some(120));
         assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT", now), Some(90));
         assert_eq!(retry_after("Sat, 05 Nov 1994 08:49:37 GMT", now), Some(0));
-        assert_eq!(retry_after("soon", now), None);
+        assert_eq!(retry_after(&"9".repeat(30), now), Some(u64::MAX));
+        for text in ["soon", "-1800", ""] {
+            assert_eq!(retry_after(text, now), None, "{text}");
+        }
     }
 
     #[test]

@@ -24,33 +24,21 @@ def older_answers(checks, cluster, db, endpoint):
         issuer.script(keys(1, 2, headers={header: http_date(-4000)}))
         checks.equal(f"{header}: an older answer", [issuer.outcome(), issuer.kids()], ["outdated", ["e2", "e3"]])
         checks.equal(f"{header}: is no failure", issuer.state("failures"), "0")
-        checks.true(
-            f"{header}: asked again in a minute",
-            45 <= float(issuer.state("extract(epoch FROM next_attempt - last_attempt)")) <= 75,
-        )
         issuer.script(keys(2, 4, headers={header: http_date(-50)}))
         checks.equal(f"{header}: a newer one", [issuer.outcome(), issuer.kids()], ["changed", ["e2", "e4"]])
-        # The server's clock was set back, or went wrong once.
         issuer.script(keys(5, headers={header: http_date(-4000)}))
         checks.equal(f"{header}: older again", issuer.outcome(), "outdated")
         issuer.change("last_success = now() - interval '2 hours'")
         checks.equal(
             f"{header}: after an hour without a newer one", [issuer.outcome(), issuer.kids()], ["changed", ["e5"]]
         )
-        issuer.script(keys(6, headers={header: http_date(86400 * 365)}))
+        # The last date that the header can have.
+        issuer.script(keys(6, headers={header: "Fri, 31 Dec 9999 23:59:59 GMT"}))
         issuer.outcome()
-        issuer.script(keys(7))
-        issuer.change("last_success = now() - interval '2 hours'")
-        checks.equal(f"{header}: after a date in the future", [issuer.outcome(), issuer.kids()], ["changed", ["e7"]])
-        issuer.script(keys(7, 9, headers={header: http_date()}))
+        issuer.script(keys(7, headers={header: http_date()}))
         checks.equal(
-            f"{header}: and what follows counts at once", [issuer.outcome(), issuer.kids()], ["changed", ["e7", "e9"]]
+            f"{header}: what follows a date in the future", [issuer.outcome(), issuer.kids()], ["changed", ["e7"]]
         )
-        for value in ("yesterday", "Thu, 01 Jan 1970 00:00:00 GMT", "Thu, 31 Dec 9999 23:59:59 GMT", ""):
-            issuer.script(keys(8, headers={header: value}))
-            # The first of them brings key e8.
-            wanted = "changed" if value == "yesterday" else "unchanged"
-            checks.equal(f"{header}: {value!r} is survived", issuer.outcome(), wanted)
 
 
 def ends_of_trust(checks, cluster, db, endpoint):
