@@ -88,7 +88,7 @@ impl HostList {
         list
     }
 
-    /// As [`read`](Self::read), with an error for the role that sets the value.
+    /// Does the same as [`read`](Self::read), with an error for the role that sets the value.
     ///
     /// # Errors
     /// The first entry that cannot be read.

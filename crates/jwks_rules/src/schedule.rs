@@ -1,8 +1,8 @@
 //! Schedule of requests.
 //!
-//! Times are arguments and answers: the clock is the caller's. Randomness is an argument too: `random`
-//! is any number, evenly distributed over its type, and spreads requests that would otherwise come at
-//! the same time.
+//! Times are arguments and answers: the clock is the caller's. Randomness is an argument too:
+//! `random` is any number, evenly distributed over its type, and spreads requests that would
+//! otherwise come at the same time.
 
 use std::time::Duration;
 
@@ -38,12 +38,13 @@ pub const MAX_EARLY: Duration = Duration::from_secs(5 * 60);
 /// the same endpoint may have the newer one.
 pub const OLDER_ANSWER_RETRY: Duration = Duration::from_secs(60);
 
-/// Time after the last success for which an answer that is older than the stored one is not believed.
-/// After that the endpoint itself went back, or its clock.
+/// Time after the last success for which an answer that is older than the stored one is not
+/// believed. After that the endpoint itself went back, or its clock.
 pub const MAX_OLDER: Duration = Duration::from_secs(60 * 60);
 
-/// Time for which a fetch counts as running: longer than any takes ([`TIMEOUT`](crate::limits::TIMEOUT),
-/// and the time to start its process and to store the keys). A process that is killed leaves its claim.
+/// Time for which a fetch counts as running: longer than any takes
+/// ([`TIMEOUT`](crate::limits::TIMEOUT), and the time to start its process and to store the keys).
+/// A process that is killed leaves its claim.
 pub const CLAIM: Duration = Duration::from_secs(10);
 
 /// The longest time from now at which a request can be due: this module never returns more.
@@ -53,7 +54,8 @@ pub const LONGEST: Duration = Duration::from_secs(66 * 60);
 /// Returns the time to the next request after an answer whose `Cache-Control` has `max_age` and
 /// that is `age` seconds old (RFC 9111 §4.2).
 ///
-/// `max-age` less `Age`, between [`MIN_INTERVAL`] and [`MAX_INTERVAL`], then up to 10 % more or less.
+/// `max-age` less `Age`, between [`MIN_INTERVAL`] and [`MAX_INTERVAL`], then up to 10 % more or
+/// less.
 #[must_use]
 pub fn after_success(max_age: Option<u64>, age: Option<u64>, random: u32) -> Duration {
     let interval = match max_age {
@@ -66,8 +68,8 @@ pub fn after_success(max_age: Option<u64>, age: Option<u64>, random: u32) -> Dur
 /// Returns the time to the next request after `failures` failures without a success between them.
 ///
 /// [`FIRST_RETRY`], doubling to [`MAX_RETRY`], up to 10 % more or less. `retry_after`, in seconds,
-/// makes it longer, to at most [`MAX_RETRY_AFTER`] and up to 10 % more, and never shorter. A request
-/// never comes sooner than that was asked for.
+/// makes it longer, to at most [`MAX_RETRY_AFTER`] and up to 10 % more, and never shorter. A
+/// request never comes sooner than that was asked for.
 #[must_use]
 pub fn after_failure(failures: u32, retry_after: Option<u64>, random: u32) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);

@@ -123,8 +123,8 @@ fn fetched(
     finish(client, claim, end)
 }
 
-/// Notes as withdrawn those of the deleted keys whose `expires_at` was set by hand; no fetched key has
-/// another one. Else they would come back without it, once the endpoint lists them again.
+/// Notes as withdrawn those of the deleted keys whose `expires_at` was set by hand; no fetched key
+/// has another one. Else they would come back without it, once the endpoint lists them again.
 fn keep_ended(client: &mut SpiClient, claim: &Claim, gone: &[&str]) -> Result<(), Report> {
     if gone.is_empty() {
         return Ok(());
@@ -147,8 +147,8 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// Chooses them by the issuer's rules. The inner error is a sentence that says why the answer is
-    /// refused.
+    /// Chooses them by the issuer's rules. The inner error is a sentence that says why the answer
+    /// is refused.
     fn of(
         client: &SpiClient,
         claim: &Claim,

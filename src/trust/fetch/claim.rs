@@ -96,8 +96,8 @@ pub struct Outlook {
     pub is_due: bool,
     /// Time at which the next fetch is due, without those that are stuck; `None`: never.
     pub next: Option<UnixTime>,
-    /// Whether an issuer was tried and is still due: its fetch could not be claimed, or its end not be
-    /// written.
+    /// Whether an issuer was tried and is still due: its fetch could not be claimed, or its end not
+    /// be written.
     pub is_stuck: bool,
 }
 
@@ -124,8 +124,9 @@ pub fn outlook(client: &SpiClient, tried: &[Tag]) -> Result<Outlook, Report> {
     })
 }
 
-/// A digest of the issuer's keys, and of the rules by which an answer's keys are stored. If it differs
-/// from the one that was noted with an answer, "not modified" says nothing about the stored keys.
+/// A digest of the issuer's keys, and of the rules by which an answer's keys are stored. If it
+/// differs from the one that was noted with an answer, "not modified" says nothing about the stored
+/// keys.
 const DIGEST: &str = "pg_catalog.hashtextextended(pg_catalog.concat_ws(' ', \
      i.source::pg_catalog.text, i.algorithms::pg_catalog.text, \
      (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', k.kid, k.jwk::pg_catalog.text), ' ' \

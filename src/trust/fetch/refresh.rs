@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use jwks_rules::fetch_state::{EndpointRow, FetchOutcome};
 use jwt_verify::UnixTime;
-
 use pgrx::prelude::*;
 
 use crate::pg::encoding;
@@ -19,7 +19,6 @@ use crate::trust::lookup::seen::Seen;
 use crate::trust::sql;
 use crate::trust::store::errors::{no_tables, on_standby};
 use crate::trust::tables::Tables;
-use jwks_rules::fetch_state::{EndpointRow, FetchOutcome};
 
 sql_function!(
     /// `auth.refresh(issuer text) RETURNS TABLE (issuer text, outcome text, detail text)`.

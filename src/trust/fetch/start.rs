@@ -1,8 +1,10 @@
-//! Starts the fetching process, if a backend finds that keys should be fetched, and waits for it.
+//! The start of a fetching process by a backend that finds a fetch due, and the wait for its end.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
+use jwks_rules::fetch_state::Reason;
+use jwks_rules::schedule::CLAIM;
 use jwt_verify::UnixTime;
 use pgrx::pg_sys;
 
@@ -15,33 +17,32 @@ use crate::trust::lookup;
 use crate::trust::lookup::seen::Seen;
 use crate::trust::sql;
 use crate::trust::tables::Tables;
-use jwks_rules::fetch_state::Reason;
-use jwks_rules::schedule::CLAIM;
 
-/// How often the outcome is looked at, besides each time that the process starts and ends.
+/// Interval at which it looks for the outcome, beside each signal that the process has started or
+/// ended.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A process that this backend has started.
 pub struct Started {
     issuer: Box<str>,
-    /// The issuer's `last_attempt` before.
+    /// The issuer's former `last_attempt`.
     former: Option<UnixTime>,
-    /// The process's, for [`worker::has_ended`].
+    /// Number of the process, for [`worker::has_ended`].
     number: u64,
-    /// The key of the turn that it took, if it took one.
+    /// Key of the turn that it took, if it took one.
     turn: Option<u64>,
 }
 
-/// Why a fetch could not be started.
+/// Reason why a fetch could not be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Obstacle {
     /// All of `max_worker_processes` were taken.
     NoneFree,
-    /// As many fetches as may ([`AT_ONCE`]) were running.
+    /// The most fetches that may run at once ([`AT_ONCE`]) were running.
     Busy,
 }
 
-/// The fetch that was started while a token was verified, or why there is none.
+/// The fetch that was started while a token was verified, or the obstacle.
 #[derive(Default)]
 pub struct Tried {
     started: Option<Started>,
@@ -54,7 +55,7 @@ impl Tried {
         self.started.is_some()
     }
 
-    /// Why the last fetch could not be started, if it could not.
+    /// Reason why the last fetch could not be started, if it could not.
     pub fn obstacle(&self) -> Option<Obstacle> {
         self.obstacle
     }
@@ -66,13 +67,13 @@ impl Tried {
         }
     }
 
-    /// Starts a fetch for a token whose key is not known, and that would pass otherwise.
+    /// Starts a fetch for a token whose only fault is that its key is not known.
     pub fn early(&mut self, seen: &Seen) {
         self.start(seen, Reason::Early);
     }
 
-    /// Starts a fetch, unless one is running or another backend is just starting one. None is
-    /// started on a standby, in a parallel worker, and while fetching is off.
+    /// Starts a fetch, unless one is running or another backend is starting one. Starts none on a
+    /// standby, in a parallel worker, or while fetching is off.
     fn start(&mut self, seen: &Seen, reason: Reason) {
         let now = sql::now();
         if !seen.is_enabled || seen.row.is_running(now) {
@@ -85,8 +86,8 @@ impl Tried {
             self.obstacle = Some(Obstacle::Busy);
             return;
         }
-        // One of all backends that find this fetch missing starts it. The claim that its process
-        // then makes changes the key; where it makes none, another is started in a later epoch.
+        // Only one of the backends that find this fetch due starts it. The claim of its process
+        // changes the key; if it claims nothing, a backend starts another process in a later epoch.
         let epoch = now
             .abs_diff(UnixTime::from_seconds(0))
             .as_secs()
@@ -112,8 +113,9 @@ impl Tried {
         }
     }
 
-    /// Waits for the fetch that was started, for that time at most. Returns whether it has ended with
-    /// an outcome; if its process found no place to fetch, that is the obstacle then.
+    /// Waits for the fetch that was started, for that time at most. Returns whether it has ended
+    /// with an outcome. If its process found no place to fetch, [`obstacle`](Self::obstacle) says
+    /// so.
     pub fn wait(&mut self, at_most: Duration) -> bool {
         let Some(started) = &self.started else {
             return false;
@@ -122,7 +124,7 @@ impl Tried {
             Wait::Ended => true,
             Wait::TimedOut => false,
             Wait::Gone => {
-                // The next who wants the fetch need not wait for another epoch.
+                // Another backend need not wait for a later epoch to start the fetch.
                 if is_busy() {
                     self.obstacle = Some(Obstacle::Busy);
                     if let Some(turn) = started.turn {
@@ -136,18 +138,18 @@ impl Tried {
     }
 }
 
-/// How waiting for a fetch ended.
+/// End of the wait for a fetch.
 enum Wait {
-    /// The fetch has left an outcome, or one of another process that was faster.
+    /// The fetch has left an outcome, or that of another process that was faster has.
     Ended,
-    /// The process has ended without one: it found that others were fetching, or failed; or the issuer
-    /// is not followed any more.
+    /// The process has ended without an outcome: it found that others were fetching, or failed; or
+    /// the issuer is not followed any more.
     Gone,
     TimedOut,
 }
 
-/// Whether no process can begin to fetch at this moment, as one that is started would find out: that
-/// would cost more, and take one of `max_worker_processes` meanwhile.
+/// Whether no process can begin to fetch at this moment. A process that is started would find out
+/// too, at a higher cost, and takes one of `max_worker_processes` meanwhile.
 fn is_busy() -> bool {
     !worker::has_room() || AT_ONCE.are_taken()
 }
@@ -156,7 +158,7 @@ fn is_busy() -> bool {
 ///
 /// # Errors
 ///
-/// Where it cannot be started now.
+/// If it cannot be started now.
 pub fn asked(seen: &Seen) -> Result<Started, Obstacle> {
     if is_busy() {
         return Err(Obstacle::Busy);
@@ -194,7 +196,7 @@ impl Started {
         worker::has_ended(self.number)
     }
 
-    /// Waits for that time at most.
+    /// Waits for the end, for that time at most.
     fn wait(&self, at_most: Duration) -> Wait {
         let start = Instant::now();
         loop {
@@ -202,7 +204,7 @@ impl Started {
                 return Wait::TimedOut;
             };
             worker::wait(left.min(LOOK));
-            // Asked before the row is read: what the process has written is there then.
+            // Asked before the row is read: the writes of a process are visible once it has ended.
             let is_gone = self.has_ended();
             let Some(Seen { row, .. }) = look(&self.issuer) else {
                 return Wait::Gone;
@@ -217,7 +219,7 @@ impl Started {
     }
 }
 
-/// How the fetching goes at this moment; `None` where the issuer is not followed.
+/// State of the issuer's fetching at this moment; `None` if it is not followed.
 pub fn look(issuer: &str) -> Option<Seen> {
     lookup::endpoint(&Tables::open()?, issuer)
 }

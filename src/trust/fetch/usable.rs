@@ -10,19 +10,19 @@ use crate::errors::{reasons_in_lines, sentence, shorten};
 use crate::pg::encoding;
 use crate::pg::row;
 
-/// Longest key id that is stored. An entry of the index on issuer and key id has to fit in a third of
-/// a page (BTMaxItemSize in src/include/access/nbtree.h), some 2,700 bytes.
+/// Longest key id that is stored. An entry of the index on issuer and key id has to fit in a third
+/// of a page (BTMaxItemSize in src/include/access/nbtree.h), some 2,700 bytes.
 const MAX_KID_BYTES: usize = 1_024;
 
-/// What an answer has.
+/// The usable keys of an answer.
 pub struct Usable {
-    /// The keys that can be used, with their JSON as `jsonb` writes it.
+    /// The keys, with their JSON as `jsonb` writes it.
     pub keys: Vec<JwksEntry>,
-    /// Sentences about those that cannot.
+    /// Sentences about the keys that cannot be used.
     pub note: Option<String>,
 }
 
-/// Reads an answer, by the rules of `auth.init`, for an issuer with these algorithms.
+/// Reads an answer by the rules of `auth.init`, for an issuer with these algorithms.
 ///
 /// # Errors
 ///
@@ -82,7 +82,7 @@ const SECRET: &str = "The answer holds a private key or a shared secret; treat i
 const NO_KEYS: &str = "It holds no keys. An issuer that signs with a shared secret (HS256) publishes none: \
                        have it sign with a key pair.";
 
-/// Why an answer is no JWKS: what it is instead, if that can be told.
+/// The reason why an answer is no JWKS, and what it is instead, if that can be told.
 fn no_jwks(body: &str, error: &JwksError) -> String {
     match error {
         JwksError::Empty => "The answer is empty.".to_owned(),
@@ -122,7 +122,7 @@ fn no_jwks(body: &str, error: &JwksError) -> String {
     }
 }
 
-/// Why a key cannot be used.
+/// The reason why a key cannot be used.
 fn reason(error: &KeyError, jwk: &str) -> String {
     let KeyError::NotBase64url { member } = error else {
         return error.to_string();
@@ -156,7 +156,7 @@ fn as_stored(jwk: &str, algorithms: AlgorithmSet) -> Result<(String, Key), Strin
         row::json_text(jsonb).ok()
     }))
     .catch_others(|error| match error {
-        // What ends the process, or the statement, is no property of the answer.
+        // An error that ends the process, or the statement, is no property of the answer.
         pg_sys::panic::CaughtError::PostgresError(error)
             if error.sql_error_code() != pgrx::PgSqlErrorCode::ERRCODE_QUERY_CANCELED =>
         {

@@ -16,7 +16,7 @@ use crate::trust::fetch::timetable;
 use crate::trust::lookup::seen::{Seen, State};
 use crate::trust::problem::{Finding, Problem};
 
-/// Why nothing is fetched.
+/// Reason why nothing is fetched.
 struct Hindrance {
     problem: Problem,
     /// A part of a sentence.
@@ -34,7 +34,7 @@ impl Hindrance {
         }
     }
 
-    /// Why this URL is not fetched, with this list; `None` if it may be.
+    /// The reason why this URL is not fetched, with this list; `None` if it may be.
     fn of_url(url: &str, list: &HostList) -> Option<Self> {
         let url = match EndpointUrl::parse(url) {
             Ok(url) => url,
@@ -67,7 +67,7 @@ impl Hindrance {
         })
     }
 
-    /// Whether it is there with the library too, and to be solved first.
+    /// Whether installing the library would not solve it, so that it is to be solved first.
     fn is_whatever_is_installed(&self) -> bool {
         matches!(self.problem, Problem::HostsEmpty | Problem::UrlRefused)
     }
@@ -79,8 +79,8 @@ impl Hindrance {
 }
 
 impl Seen {
-    /// Why nothing is fetched, with this server's settings and files. A discovery document is fetched from
-    /// one host, and the keys maybe from another.
+    /// The reason why nothing is fetched, with this server's settings and files. A discovery
+    /// document is fetched from one host, and the keys maybe from another.
     fn hindrance(&self) -> Option<Hindrance> {
         let list = HostList::read(&settings::fetch_hosts());
         let hindrance = Hindrance::of_url(&self.endpoint.url, &list);
@@ -109,7 +109,7 @@ impl Seen {
         self.is_enabled && next.is_some_and(|next| next.saturating_add(USUAL) <= now)
     }
 
-    /// The line for the server's log, where the state is a new one.
+    /// The line for the server's log about a state that is new.
     pub fn log_line(&self, state: State) -> String {
         let issuer = shorten(&self.issuer);
         let url = self.endpoint.shown();
@@ -124,7 +124,7 @@ impl Seen {
         format!("keys of issuer \"{issuer}\" at {url} are {name}{remark}")
     }
 
-    /// The problems, the one to be solved first as the code; `None` if there are none.
+    /// The problems. Its code is that of the problem to be solved first; `None` if there are none.
     pub fn finding(&self, now: UnixTime) -> Option<Finding> {
         let url = self.endpoint.shown();
         let state = match self.state(now) {
@@ -197,7 +197,7 @@ impl Seen {
         })
     }
 
-    /// The statement that solves the problem, or says more of it.
+    /// The statement that solves the problem, or says more about it.
     fn fix(&self, problem: Problem, hindrance: Option<&Hindrance>) -> Option<String> {
         let issuer = || pgrx::spi::quote_literal::<&str>(&self.issuer);
         match (problem, hindrance) {
@@ -219,8 +219,8 @@ impl Seen {
         }
     }
 
-    /// For a token without a key among the fetched ones. Anyone may send a token, so that neither
-    /// the URL nor what the endpoint answers is told.
+    /// The error for a token whose key is not among the fetched ones. Anyone may send a token, so
+    /// it tells neither the URL nor the endpoint's answer.
     pub fn refusal(&self, error: &jwt_verify::Error, tried: &Tried, now: UnixTime) -> Report {
         let remark = match self.state(now) {
             State::Live => None,

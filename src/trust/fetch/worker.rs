@@ -1,11 +1,12 @@
-//! The refreshing process: fetches the keys of one issuer, once, and ends.
+//! The fetching process: fetches the keys of the issuers that are due, mostly of one, and ends.
 //!
-//! It is connected to its database, without a transaction, a snapshot or a lock while it waits for
-//! the network. What it does in the database it does as the extension's owner.
+//! It is connected to its database, and holds no transaction, snapshot or lock while it waits for
+//! the network. It works in the database as the extension's owner.
 
 use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
+use jwks_rules::fetch_state::Reason;
 use jwks_rules::limits;
 use jwks_rules::wire::{Answer, Failure, FailureKind, Request, VERSION};
 use pgrx::pg_sys;
@@ -24,37 +25,36 @@ use crate::trust::fetch::library::FetchLibrary;
 use crate::trust::fetch::timetable;
 use crate::trust::sql;
 use crate::trust::tables;
-use jwks_rules::fetch_state::Reason;
 
 /// The process's name in `pg_stat_activity` and in the log.
 pub const NAME: &CStr = c"pg_auth_jwt fetch";
 
-/// Its function, below.
+/// Name of its function, below.
 pub const FUNCTION: &CStr = c"pg_auth_jwt_refresh_main";
 
-/// How many of these processes fetch at once, so that the rest of `max_worker_processes` is left to
-/// others, however many tokens are sent for however many issuers; and so that a database whose endpoints
-/// do not answer leaves a place to the others.
+/// Most of these processes that fetch at once. The rest of `max_worker_processes` is left to
+/// others, however many tokens are sent for however many issuers; and a database whose endpoints do
+/// not answer leaves a place to the others.
 pub const AT_ONCE: Limits = Limits {
     server: 3,
     database: 2,
 };
 
-/// When the launcher tries again where all places were taken: longer than a fetch takes.
+/// Time until the launcher tries again, if all places were taken: longer than a fetch takes.
 const PLACE_RETRY: Duration = Duration::from_secs(5);
 
-/// How often the answer is asked for.
+/// Interval at which it asks the library for the answer.
 const POLL: Duration = Duration::from_millis(10);
 
-/// How long after its start the process still begins another fetch, if one is due: DROP DATABASE
+/// Time after its start within which the process begins another fetch, if one is due: DROP DATABASE
 /// waits 5 seconds for it, and each fetch may take [`limits::TIMEOUT`].
 const MORE: Duration = Duration::from_millis(250);
 
-/// How many issuers that are due and cannot be claimed the process passes over.
+/// Most issuers that it passes over because they are due and cannot be claimed.
 const MAX_TRIED: usize = 1_000;
 
-/// What the database, or its owner, may have stored as defaults must neither stop the process nor
-/// change what it does.
+/// Settings that the process forces. Defaults that are stored for the database, or for a role, must
+/// neither stop it nor change its work.
 const SETTINGS: [(&CStr, &CStr); 13] = [
     (c"search_path", c"pg_catalog, pg_temp"),
     (c"role", c"none"),
@@ -64,16 +64,17 @@ const SETTINGS: [(&CStr, &CStr); 13] = [
     (c"session_replication_role", c"origin"),
     (c"row_security", c"on"),
     (c"statement_timeout", c"0"),
-    // Where the tables are locked for longer, the answer is not stored, and the next fetch tries again.
+    // If the tables are locked for longer, the answer is not stored, and the next fetch tries
+    // again.
     (c"lock_timeout", c"2s"),
     (c"idle_in_transaction_session_timeout", c"0"),
-    // Keys can be fetched again; so nothing waits for a synchronous standby.
+    // Keys can be fetched again, so nothing waits for a synchronous standby.
     (c"synchronous_commit", c"local"),
     (c"client_min_messages", c"error"),
     (c"jit", c"off"),
 ];
 
-/// What the starting process tells this one: a byte for the reason, and the issuer's tag.
+/// Message of the starting process to this one: a byte for the reason, and the issuer's tag.
 pub fn extra(tag: Tag, reason: Reason) -> [u8; EXTRA_BYTES] {
     let mut extra = [0; EXTRA_BYTES];
     let reason = match reason {
@@ -88,7 +89,7 @@ pub fn extra(tag: Tag, reason: Reason) -> [u8; EXTRA_BYTES] {
     extra
 }
 
-/// As [`extra`], of the launcher: any issuer with a fetch that is due.
+/// Message of the launcher to this process: any issuer with a fetch that is due.
 pub fn extra_of_launcher() -> [u8; EXTRA_BYTES] {
     [0; EXTRA_BYTES]
 }
@@ -131,11 +132,12 @@ fn refresh() -> Result<(), Report> {
     let start = Instant::now();
     worker::show_activity(c"looking up where keys are to be fetched");
     let mut wanted = read_extra(&worker::extra());
-    // Those that were due and taken up: none twice, for what is due after that stays so.
+    // The issuers that were due and tried. None is tried twice: one that is due after that stays
+    // due.
     let mut tried: Vec<Tag> = Vec::new();
     let mut has_fetched = false;
     loop {
-        // Where others fetch, it ends without a claim: the fetch stays due, and is tried again. The
+        // Without a place it ends, without a claim: the fetch stays due, and is tried again. The
         // launcher must not take that for a failure, after which it would wait longer each time.
         if !AT_ONCE.take() {
             let again = sql::now().saturating_add(PLACE_RETRY);
@@ -166,16 +168,17 @@ fn refresh() -> Result<(), Report> {
                 Spi::connect_mut(|client| answer::store(client, &claim, &answer))
             });
             if let Err(failure) = stored {
-                // Else the fetch would count as running, then as due, and the keys as well fetched.
+                // Without this the fetch would count as running, then as due, and nobody would
+                // learn why.
                 as_owner(|client| answer::not_stored(client, &claim, &failure))?;
             }
         }
-        // Others may be due for which no process could be started.
+        // Other issuers may be due for which no process could be started.
         let left = as_owner(|client| claim::outlook(client, &tried))?.unwrap_or_default();
         // SAFETY: reads a variable of the process.
         let database = unsafe { pg_sys::MyDatabaseId };
         timetable::note_tried(database, left.next, left.is_stuck, sql::now());
-        // Those that could not be claimed cost little, and must not keep the others waiting.
+        // Issuers that could not be claimed cost little, and must not keep the others waiting.
         let is_over = start.elapsed() >= MORE && (has_fetched || tried.len() >= MAX_TRIED);
         if !left.is_due || is_over {
             return Ok(());
@@ -183,15 +186,15 @@ fn refresh() -> Result<(), Report> {
     }
 }
 
-/// Runs `body` in a transaction as the extension's owner, who may neither log in nor be called what
-/// they were; `None` where there is no extension (any more).
+/// Runs `body` in a transaction as the extension's owner, a role that may be NOLOGIN or renamed.
+/// Returns `None` if there is no extension (any more).
 fn as_owner<T>(
     body: impl FnOnce(&mut SpiClient) -> Result<T, Report>,
 ) -> Result<Option<T>, Report> {
     worker::transaction(tables::extension_owner, || Spi::connect_mut(body)).transpose()
 }
 
-/// Fetches, for as long as a fetch may take.
+/// Asks the endpoint, for [`limits::TIMEOUT`] at most.
 fn fetch(claim: &Claim) -> Answer {
     let failed = |kind, message: String| Answer::failed(Failure { kind, message });
     if !settings::fetching_is_on() {
@@ -228,7 +231,7 @@ fn fetch(claim: &Claim) -> Answer {
             return Answer::from_json(&answer)
                 .unwrap_or_else(|error| failed(FailureKind::Protocol, error.to_string()));
         }
-        // The library keeps the limit itself; a name that does not resolve may hold it up.
+        // The library keeps this limit too, but a name that does not resolve may hold it up.
         if start.elapsed() >= limits::TIMEOUT {
             return failed(
                 FailureKind::Timeout,

@@ -1,12 +1,13 @@
-//! State of an endpoint's keys, as a backend judges it: its issuer's rules, and its row of `auth.endpoints`.
+//! State of an endpoint's keys, as a backend judges it: its issuer's rules, and its row of
+//! `auth.endpoints`.
 
 use std::time::Duration;
 
+use jwks_rules::fetch_state::EndpointRow;
 use jwks_rules::schedule;
 use jwt_verify::UnixTime;
 
 use crate::trust::source::endpoint::Endpoint;
-use jwks_rules::fetch_state::EndpointRow;
 
 /// An issuer's endpoint, as a backend knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -26,7 +26,7 @@ pub fn lock_tables(function: &str) -> Result<FreshSnapshot, Report> {
     }
     let (issuers, jwks) = tables::find().ok_or_else(errors::no_tables)?;
     for (table, name) in [(issuers, c"issuers"), (jwks, c"jwks")] {
-        // As LOCK TABLE requires for this mode (src/backend/commands/lockcmds.c).
+        // LOCK TABLE requires these rights for this mode (src/backend/commands/lockcmds.c).
         let rights = pg_sys::ACL_UPDATE | pg_sys::ACL_DELETE | pg_sys::ACL_TRUNCATE;
         // SAFETY: look-ups in the catalog. aclcheck_error raises as Postgres does, and does not return.
         unsafe {

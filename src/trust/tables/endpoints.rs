@@ -64,8 +64,8 @@ const COLUMNS: [(&str, Field); 15] = [
     ),
 ];
 
-/// Reads a row that a backend has found in the table. A column that is missing, or a text that is too
-/// long, reads as NULL.
+/// Reads a row that a backend has found in the table. A column that is missing, or a text that is
+/// too long, reads as NULL.
 pub fn of_table(row: &Row) -> EndpointRow {
     let mut read = EndpointRow::default();
     for (name, field) in COLUMNS {
@@ -86,8 +86,8 @@ pub fn of_table(row: &Row) -> EndpointRow {
     read
 }
 
-/// Reads the issuer's row, and locks it until the transaction ends. Waits for a transaction that has
-/// locked it, and sees what that has written.
+/// Reads the issuer's row, and locks it until the transaction ends. Waits for a transaction that
+/// has locked it, and sees what that has written.
 pub fn lock(client: &mut SpiClient, issuer: &str) -> Result<Option<EndpointRow>, Report> {
     let names = COLUMNS.map(|(name, _)| format!("e.{name}")).join(", ");
     let query = format!(
@@ -116,7 +116,8 @@ pub fn lock(client: &mut SpiClient, issuer: &str) -> Result<Option<EndpointRow>,
     Ok(Some(row))
 }
 
-/// Writes a row, which must be locked. Returns false if a trigger of the owner's has suppressed that.
+/// Writes a row, which must be locked. Returns false if a trigger of the owner's has suppressed
+/// that.
 pub fn write(client: &mut SpiClient, issuer: &str, mut row: EndpointRow) -> Result<bool, Report> {
     let mut arguments = vec![argument(issuer)?];
     let mut assignments = Vec::with_capacity(COLUMNS.len());

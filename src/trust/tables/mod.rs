@@ -11,6 +11,7 @@ pub mod watched;
 use std::cell::OnceCell;
 use std::ffi::CStr;
 
+use jwks_rules::fetch_state::EndpointRow;
 use pgrx::datum::{Array, FromDatum};
 use pgrx::pg_sys;
 
@@ -19,7 +20,6 @@ use crate::pg::row::{Columns, Row};
 use crate::pg::version;
 use crate::trust::tables::index::Name;
 use crate::trust::tables::triggers::{Faults, FoundTrigger, Watched};
-use jwks_rules::fetch_state::EndpointRow;
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
 
@@ -396,7 +396,7 @@ impl Table {
         (!relation.is_null()).then(|| Self(relation))
     }
 
-    /// As [`open`](Self::open), but does not wait for the lock.
+    /// Does the same as [`open`](Self::open), without a wait for the lock.
     pub fn open_unless_locked(oid: pg_sys::Oid) -> Result<Option<Self>, IsLocked> {
         // SAFETY: plain values. Two locks are held while it is open, and one is released here.
         unsafe {

@@ -81,9 +81,9 @@ pub struct After {
     pub events: Vec<Event>,
 }
 
-/// Ends a fetch. Returns `None` if the row is not that of the claim any more. `row` is the row as it is
-/// now, and must be locked until the returned one is written. `random` is any number, evenly distributed
-/// over its type; it spreads the next fetches.
+/// Ends a fetch. Returns `None` if the row is not that of the claim any more. `row` is the row as
+/// it is now, and must be locked until the returned one is written. `random` is any number, evenly
+/// distributed over its type; it spreads the next fetches.
 #[must_use]
 pub fn after(
     row: EndpointRow,
@@ -511,7 +511,7 @@ mod tests {
             (at(3600), true, at(28)),
             (at(10), false, at(10)),
             (at(-10), true, at(-10)),
-            // Where no token has to wait, none has to wait after that.
+            // If no token has to wait, none has to wait after that.
             (None, false, None),
             (None, true, None),
         ] {
@@ -736,8 +736,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever several processes, the owner and the clock do, at most one fetch holds the row, and an
-        /// end that is not its claim's changes nothing.
+        /// At most one fetch holds the row, whatever several processes, the owner and the clock do;
+        /// the end of another one changes nothing.
         #[test]
         fn one_fetch_at_most_holds_the_row(steps in proptest::collection::vec(any_step(), 1..40)) {
             let urls = ["https://a.example/jwks", "https://b.example/jwks"];

@@ -36,15 +36,16 @@ pub struct Claim {
     pub(super) former_attempt: Option<UnixTime>,
     /// The row's former `last_success`: in the future if the clock was set back.
     former_success: Option<UnixTime>,
-    /// The time from which on the stored keys do not count without a success; `None`: never, or there are none.
+    /// The time from which on the stored keys do not count without a success; `None`: never, or
+    /// there are none.
     pub(super) end_of_trust: Option<UnixTime>,
 }
 
 /// Begins a fetch. Returns `None` if nothing is due, or if another fetch is running. `row` must be
 /// locked until the claim's row is written.
 ///
-/// If the clock was set back, times that were noted before lie in the future. They become the present,
-/// which limits how long the keys still count, and how long a newer answer looks older.
+/// If the clock was set back, times that were noted before lie in the future. They become the
+/// present, which limits how long the keys still count, and how long a newer answer looks older.
 #[must_use]
 pub fn claim(row: EndpointRow, issuer: &IssuerRow, reason: Reason, now: UnixTime) -> Option<Claim> {
     // The row has another URL if the source was written by hand.
@@ -85,15 +86,15 @@ pub fn claim(row: EndpointRow, issuer: &IssuerRow, reason: Reason, now: UnixTime
 }
 
 impl Claim {
-    /// Whether the row still is that of this fetch: no other fetch has begun since, and the URL is the
-    /// same.
+    /// Whether the row still is that of this fetch: no other fetch has begun since, and the URL is
+    /// the same.
     #[must_use]
     pub fn holds(&self, row: &EndpointRow) -> bool {
         row.last_attempt == Some(self.began) && row.url == self.row.url
     }
 
-    /// Whether the row has an ETag that may be sent. An ETag belongs to one URL (RFC 9110 §8.8.3), and a
-    /// discovery document may name another one each time.
+    /// Whether the row has an ETag that may be sent. An ETag belongs to one URL (RFC 9110 §8.8.3),
+    /// and a discovery document may name another one each time.
     #[must_use]
     pub fn has_etag(&self) -> bool {
         !self.discover && self.row.etag.is_some() && self.row.etag_digest.is_some()
@@ -129,9 +130,9 @@ impl Claim {
         }
     }
 
-    /// Whether an answer with other keys is older than the stored one, by `Last-Modified` if both have
-    /// it, else by `Date`: another server of the same endpoint, or a cache (RFC 9111 §4), may not know
-    /// the newer one yet. Not for longer than [`MAX_OLDER`] after the last success.
+    /// Whether an answer with other keys is older than the stored one, by `Last-Modified` if both
+    /// have it, else by `Date`: another server of the same endpoint, or a cache (RFC 9111 §4), may
+    /// not know the newer one yet. Not for longer than [`MAX_OLDER`] after the last success.
     #[must_use]
     pub fn is_outdated(&self, answer: &Answer) -> bool {
         let seconds = |time: Option<i64>| time.map(UnixTime::from_seconds);
@@ -395,8 +396,8 @@ mod tests {
     fn an_older_answer_is_told_by_its_headers_for_an_hour() {
         let unix = NOW.as_micros() / 1_000_000;
         let hour = MAX_OLDER.as_secs() as i64;
-        /// Seconds from now: of the row's `last_modified`, `answer_date` and `last_success`, and of the
-        /// answer's `Last-Modified` and `Date`.
+        /// Seconds from now: of the row's `last_modified`, `answer_date` and `last_success`, and of
+        /// the answer's `Last-Modified` and `Date`.
         struct Case(
             Option<i64>,
             Option<i64>,
@@ -494,7 +495,8 @@ mod tests {
         }
     }
 
-    /// An answer of this second is not older than one whose date was ahead of a clock that was set back.
+    /// An answer of this second is not older than one whose date was ahead of a clock that was set
+    /// back.
     #[test]
     fn an_answer_of_this_second_is_new() {
         let now = NOW + Duration::from_micros(999_999);

@@ -7,13 +7,14 @@
 //!   last fetch ended      next_attempt: when the claim ends      outdated or failed
 //! ```
 //!
-//! [`claim`] begins a fetch, [`after`] ends it: each takes a row and returns the row to be written in
-//! its place. The caller locks the row, reads it and writes it in one transaction; between the two
-//! transactions it fetches. A process that is killed leaves its claim, which counts for
+//! [`claim`] begins a fetch, [`after`] ends it: each takes a row and returns the row to be written
+//! in its place. The caller locks the row, reads it and writes it in one transaction; between the
+//! two transactions it fetches. A process that is killed leaves its claim, which counts for
 //! [`CLAIM`](crate::schedule::CLAIM). Time and random numbers are arguments.
 //!
-//! The owner may write the table meanwhile. So `after` takes the row as it is then, and changes only
-//! the columns that the answer decides; it changes nothing if the row is another fetch's by then.
+//! The owner may write the table meanwhile. So `after` takes the row as it is then, and changes
+//! only the columns that the answer decides; it changes nothing if the row is another fetch's by
+//! then.
 
 pub use after::{After, End, Event, after};
 pub use claim::{Claim, IssuerRow, claim};
@@ -27,8 +28,8 @@ use shared_types::UnixTime;
 
 use crate::schedule::{self, CLAIM, MIN_EARLY};
 
-/// A row of `auth.endpoints`, without its issuer. Fields are named as the columns, which have the same
-/// comments.
+/// A row of `auth.endpoints`, without its issuer. Fields are named as the columns, which have the
+/// same comments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointRow {
     /// The URL that is fetched.
@@ -39,7 +40,8 @@ pub struct EndpointRow {
     pub etag: Option<String>,
     /// A digest of the keys stored then: the ETag is sent while they are the same.
     pub etag_digest: Option<String>,
-    /// The header `Date` of the latest answer (RFC 9110 §6.6.1), in whole seconds; never in the future.
+    /// The header `Date` of the latest answer (RFC 9110 §6.6.1), in whole seconds; never in the
+    /// future.
     pub answer_date: Option<UnixTime>,
     /// The header `Last-Modified` of the latest answer (RFC 9110 §8.8.2), as above.
     pub last_modified: Option<UnixTime>,
@@ -101,7 +103,8 @@ impl FetchOutcome {
         }
     }
 
-    /// The outcome of that name; a failure if it is none of them, which the table's constraint forbids.
+    /// The outcome of that name; a failure if it is none of them, which the table's constraint
+    /// forbids.
     #[must_use]
     pub fn named(name: &str) -> Self {
         let mut all = Self::ALL.into_iter();
@@ -140,8 +143,8 @@ impl EndpointRow {
         }
     }
 
-    /// The row of the same issuer at `url`. At another URL than before, only the time from which the
-    /// stored keys count is kept.
+    /// The row of the same issuer at `url`. At another URL than before, only the time from which
+    /// the stored keys count is kept.
     #[must_use]
     pub fn at(self, url: &str) -> Self {
         if self.url == url {
