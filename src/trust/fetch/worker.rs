@@ -30,7 +30,7 @@ use crate::trust::tables;
 pub const NAME: &CStr = c"pg_auth_jwt fetch";
 
 /// Name of its function, below.
-pub const FUNCTION: &CStr = c"pg_auth_jwt_refresh_main";
+pub const FUNCTION: &CStr = c"pg_auth_jwt_fetch_main";
 
 /// Most of these processes that fetch at once. The rest of `max_worker_processes` is left to
 /// others, however many tokens are sent for however many issuers; and a database whose endpoints do
@@ -112,7 +112,7 @@ fn read_extra(extra: &[u8; EXTRA_BYTES]) -> Option<(Tag, Reason)> {
 ///
 /// Only Postgres may call it, in a background worker.
 #[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn pg_auth_jwt_refresh_main(database: pg_sys::Datum) {
+pub unsafe extern "C-unwind" fn pg_auth_jwt_fetch_main(database: pg_sys::Datum) {
     // SAFETY: this is the worker's first function, and nothing in this frame needs a drop.
     unsafe {
         guard::run(|| {
@@ -123,12 +123,12 @@ pub unsafe extern "C-unwind" fn pg_auth_jwt_refresh_main(database: pg_sys::Datum
             for timeout in version::MORE_TIMEOUTS {
                 worker::force_setting(timeout, c"0");
             }
-            refresh()
+            run()
         });
     }
 }
 
-fn refresh() -> Result<(), Report> {
+fn run() -> Result<(), Report> {
     let start = Instant::now();
     worker::show_activity(c"looking up where keys are to be fetched");
     let mut wanted = read_extra(&worker::extra());
