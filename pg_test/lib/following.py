@@ -86,13 +86,18 @@ def fetching(checks, name, environ=None, **settings):
         checks.equal("no crash", cluster.crashes(), [])
 
 
-def until(condition, what, seconds=30):
-    """Waits for a condition; returns what it gave."""
+def within(seconds, condition):
+    """Waits for a condition, for that time at most; returns what it gave."""
     end = time.monotonic() + seconds
-    while not (got := condition()):
-        if time.monotonic() > end:
-            raise SystemExit(f"in vain waited for: {what}")
+    while not (got := condition()) and time.monotonic() < end:
         time.sleep(0.02)
+    return got
+
+
+def until(condition, what, seconds=30):
+    """Waits for a condition that must become true; returns what it gave."""
+    if not (got := within(seconds, condition)):
+        raise SystemExit(f"in vain waited for: {what}")
     return got
 
 
