@@ -204,12 +204,3 @@ pub fn sentence(line: &str) -> String {
         None => String::new(),
     }
 }
-
-/// A string from outside, short enough for a line.
-pub fn shorten(text: &str) -> String {
-    const LONGEST: usize = 100;
-    if text.chars().count() <= LONGEST {
-        return text.to_owned();
-    }
-    text.chars().take(LONGEST).chain("...".chars()).collect()
-}

@@ -52,6 +52,10 @@ INSERT INTO auth.jwks (issuer, jwk) VALUES ('https://dos/', :'a');
 UPDATE auth.jwks SET issuer = 'https://dos/' WHERE issuer = 'https://dos';
 \echo :LAST_ERROR_SQLSTATE
 INSERT INTO auth.withdrawn_keys (issuer, thumbprint) VALUES ('https://dos/', 'gone 4');
+-- In a message, one that would begin a line of its own.
+BEGIN;
+INSERT INTO auth.withdrawn_keys (issuer, thumbprint) VALUES (E'https://dos\nLOG:  "forged"', 'gone 4');
+ROLLBACK;
 -- As a dump has it: no warning.
 INSERT INTO auth.withdrawn_keys VALUES ('https://dos/', 'gone 5', '2026-01-01');
 :show

@@ -1,6 +1,8 @@
 //! Errors of `auth.explain_access`.
 
-use crate::errors::{invalid, sentence, shorten};
+use jwt_verify::Excerpt;
+
+use crate::errors::{invalid, sentence};
 use crate::pg::report::{Report, SqlState};
 
 /// A missing role, in Postgres's words.
@@ -26,9 +28,8 @@ pub fn not_a_table(name: &str) -> Report {
 
 /// `auth.explain_access` of another command.
 pub fn unknown_command(command: &str) -> Report {
-    let command = shorten(command);
     invalid(
-        format!("command \"{command}\" is not known"),
+        format!("command {} is not known", Excerpt::new(command)),
         None,
         Some("Available values: SELECT, INSERT, UPDATE, DELETE."),
     )

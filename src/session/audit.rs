@@ -1,8 +1,8 @@
 //! `pg_auth_jwt.audit_log`: one line in the server's log for each verification.
 
-use jwt_verify::{Error, Verified};
+use jwt_verify::{Error, Excerpt, Verified};
 
-use crate::errors::{shorten, sqlstate};
+use crate::errors::sqlstate;
 use crate::pg::report::{self, SqlState};
 use crate::settings::{self, AuditLog};
 
@@ -36,5 +36,5 @@ pub fn log(token: &str, outcome: &Result<Verified, Error>) {
 
 /// A claim, quoted and escaped so that it cannot forge a line of the log; `-` if there is none.
 fn field(value: Option<&str>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| format!("{:?}", shorten(value)))
+    value.map_or_else(|| "-".to_owned(), |value| Excerpt::new(value).to_string())
 }

@@ -1,6 +1,7 @@
 //! Errors about settings.
 
-use crate::errors::shorten;
+use jwt_verify::Excerpt;
+
 use crate::pg::report::{Report, SqlState};
 
 /// The first use of the library during an operation in which Postgres would forget its settings.
@@ -29,27 +30,26 @@ pub fn setting_unreadable(
     place: &str,
     remedy: &str,
 ) -> Report {
-    let value = shorten(value);
+    let value = Excerpt::new(value);
     Report::new(
         SqlState::INVALID_PARAMETER_VALUE,
-        format!("invalid value for parameter \"{name}\": \"{value}\""),
+        format!("invalid value for parameter \"{name}\": {value}"),
     )
-    .detail(format!(
-        "The value \"{value}\" of {name} {place}. {available}"
-    ))
+    .detail(format!("The value {value} of {name} {place}. {available}"))
     .hint(remedy.to_owned())
 }
 
 /// A name with our prefix that is not one of our settings. Its value is not shown: it may be a
 /// token.
 pub fn setting_unknown(name: &str, place: &str, remedy: &str) -> Report {
-    let name = shorten(name);
+    let name = Excerpt::new(name);
     Report::new(
         SqlState::INVALID_NAME,
-        format!("invalid configuration parameter name \"{name}\""),
+        format!("invalid configuration parameter name {name}"),
     )
     .detail(format!(
-        "The setting {name} {place}, and pg_auth_jwt has no setting of this name."
+        "The setting {} {place}, and pg_auth_jwt has no setting of this name.",
+        name.as_str()
     ))
     .hint(remedy.to_owned())
 }

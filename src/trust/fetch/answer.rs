@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use jwks_rules::fetch_state::{self, End, Event};
 use jwks_rules::wire::{Answer, Roots};
-use jwt_verify::JwksEntry;
+use jwt_verify::{Excerpt, JwksEntry};
 use pgrx::spi::SpiClient;
 
-use crate::errors::{self, tables_unreadable};
+use crate::errors::tables_unreadable;
 use crate::pg::attempt::Failure;
 use crate::pg::encoding::ServerText;
 use crate::pg::report::{self, Report, SqlState};
@@ -240,8 +240,8 @@ fn finish(client: &mut SpiClient, claim: &Claim, end: End) -> Result<(), Report>
 
 fn log(claim: &Claim, what: &str) {
     report::log_to_server(&format!(
-        "keys of issuer \"{}\" at {} {what}",
-        errors::shorten(&claim.issuer),
+        "keys of issuer {} at {} {what}",
+        Excerpt::new(&claim.issuer),
         claim.endpoint.shown()
     ));
 }

@@ -1,8 +1,8 @@
 //! Errors about fetching.
 
-use jwt_verify::Error;
+use jwt_verify::{Error, Excerpt};
 
-use crate::errors::{FETCHED, shorten, token_refused};
+use crate::errors::{FETCHED, token_refused};
 use crate::pg::report::{Report, SqlState};
 
 /// A token without a key, of an issuer whose keys are fetched; `remark` names their fault, and
@@ -22,8 +22,8 @@ pub fn issuer_not_fetched(issuer: &str) -> Report {
     Report::new(
         SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
         format!(
-            "keys of issuer \"{}\" are not fetched from a URL",
-            shorten(issuer)
+            "keys of issuer {} are not fetched from a URL",
+            Excerpt::new(issuer)
         ),
     )
     .hint("auth.follow_url() has the keys of an issuer fetched.")

@@ -3,10 +3,10 @@
 use std::panic::AssertUnwindSafe;
 
 use jwks_rules::limits::{MAX_BODY_BYTES, MAX_KEYS};
-use jwt_verify::{AlgorithmSet, JwksEntry, JwksError, Key, KeyError, KeyType};
+use jwt_verify::{AlgorithmSet, Excerpt, JwksEntry, JwksError, Key, KeyError, KeyType};
 use pgrx::pg_sys;
 
-use crate::errors::{reasons_in_lines, sentence, shorten};
+use crate::errors::{reasons_in_lines, sentence};
 use crate::pg::encoding;
 use crate::pg::row;
 
@@ -49,7 +49,7 @@ pub fn read(body: &str, algorithms: AlgorithmSet) -> Result<Usable, String> {
     let mut skipped = Vec::new();
     for entry in entries {
         let name = match &entry.kid {
-            Some(kid) => format!("{:?}", shorten(kid)),
+            Some(kid) => Excerpt::new(kid).to_string(),
             None => format!("number {}", entry.index.saturating_add(1)),
         };
         let is_long = |kid: &String| kid.len() > MAX_KID_BYTES;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use jwks_rules::{EndpointUrl, GateError, HostList};
-use jwt_verify::UnixTime;
+use jwt_verify::{Excerpt, UnixTime};
 
-use crate::errors::{sentence, shorten};
+use crate::errors::sentence;
 use crate::pg::report::Report;
 use crate::settings;
 use crate::trust::fetch::errors;
@@ -111,7 +111,7 @@ impl Seen {
 
     /// The line for the server's log about a state that is new.
     pub fn log_line(&self, state: State) -> String {
-        let issuer = shorten(&self.issuer);
+        let issuer = Excerpt::new(&self.issuer);
         let url = self.endpoint.shown();
         let remark = match state {
             State::Live => "",
@@ -121,7 +121,7 @@ impl Seen {
             State::Missing => ": they were not fetched yet",
         };
         let name = state.name();
-        format!("keys of issuer \"{issuer}\" at {url} are {name}{remark}")
+        format!("keys of issuer {issuer} at {url} are {name}{remark}")
     }
 
     /// The problems. Its code is that of the problem to be solved first; `None` if there are none.

@@ -7,10 +7,9 @@ pub mod seen;
 use std::time::Duration;
 
 use jwt_verify::limits::MAX_KEYS_TRIED;
-use jwt_verify::{AlgorithmSet, Keyring, Policy, Wanted};
+use jwt_verify::{AlgorithmSet, Excerpt, Keyring, Policy, Wanted};
 use pgrx::PgMemoryContexts;
 
-use crate::errors::shorten;
 use crate::pg::clock::{self, StatementId};
 use crate::pg::report::Report;
 use crate::pg::row::{NotUtf8, Row};
@@ -117,13 +116,13 @@ impl Sight {
 
     /// The line for the server's log.
     pub fn log_line(&self) -> String {
-        let issuer = shorten(&self.issuer);
+        let issuer = Excerpt::new(&self.issuer);
         let name = self.source_name();
         let state = self.state.name();
         let remark = self
             .remark()
             .map_or_else(String::new, |remark| format!(" {remark}"));
-        format!("keys of issuer \"{issuer}\" in table {name} are {state}.{remark}")
+        format!("keys of issuer {issuer} in table {name} are {state}.{remark}")
     }
 
     /// Refusal of a token without a key in the source. `has_row`: there is a row with the token's

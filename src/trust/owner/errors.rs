@@ -1,8 +1,8 @@
 //! Errors, warnings and notices of the functions that the owner calls.
 
-use jwt_verify::JwksError;
+use jwt_verify::{Excerpt, JwksError};
 
-use crate::errors::{invalid, notice, reasons_in_lines, sentence, shorten};
+use crate::errors::{invalid, notice, reasons_in_lines, sentence};
 use crate::pg::report::{Report, SqlState};
 use crate::trust::fetch::hosts::Addition;
 use crate::trust::store::errors::{name_hmac, private_key};
@@ -43,10 +43,10 @@ pub fn not_a_jwks(error: &JwksError, text: &str) -> Report {
 /// Keys of an issuer whose audience is not checked; a NOTICE.
 pub fn audience_not_checked(issuer: &str) -> Report {
     let quoted = pgrx::spi::quote_literal(issuer);
-    let issuer = shorten(issuer);
+    let issuer = Excerpt::new(issuer);
     Report::new(
         SqlState::SUCCESSFUL_COMPLETION,
-        format!("audience of issuer \"{issuer}\" is not checked"),
+        format!("audience of issuer {issuer} is not checked"),
     )
     .detail(
         "Its tokens are accepted whatever their \"aud\" says, also those for other \
@@ -151,8 +151,8 @@ pub fn audience_required() -> Report {
 pub fn columns_not_acceptable(member: Option<&str>, known: &str) -> Report {
     let detail = match member {
         Some(member) => format!(
-            "Member \"{}\" is unknown, or neither a column's name nor null.",
-            shorten(member)
+            "Member {} is unknown, or neither a column's name nor null.",
+            Excerpt::new(member)
         ),
         None => "It is not a JSON object.".to_owned(),
     };

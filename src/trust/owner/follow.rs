@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
+use jwt_verify::Excerpt;
 use pgrx::datum::{DatumWithOid, FromDatum, Interval};
 use pgrx::prelude::*;
 use pgrx::spi::SpiClient;
 
 use crate::errors::{
-    argument_is_null, no_such_relation, not_in_server_encoding, shorten, tables_unreadable,
+    argument_is_null, no_such_relation, not_in_server_encoding, tables_unreadable,
 };
 use crate::pg::clock::StatementId;
 use crate::pg::encoding::{self, ServerText};
@@ -496,7 +497,7 @@ fn trusted_keys(issuer: &str) -> Result<i32, Report> {
             Err(unusable) => {
                 let name = key
                     .kid
-                    .map_or_else(|| "NULL".to_owned(), |kid| format!("{:?}", shorten(&kid)));
+                    .map_or_else(|| "NULL".to_owned(), |kid| Excerpt::new(&kid).to_string());
                 reasons.push((name, unusable.reason));
             }
         }

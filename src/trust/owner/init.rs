@@ -1,11 +1,11 @@
 //! `auth.init`: replaces the issuer's whole key set by a JWKS.
 
-use jwt_verify::{AlgorithmSet, JwksEntry, KeyError};
+use jwt_verify::{AlgorithmSet, Excerpt, JwksEntry, KeyError};
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use pgrx::spi::SpiClient;
 
-use crate::errors::{argument_is_null, sentence, shorten, tables_unreadable};
+use crate::errors::{argument_is_null, sentence, tables_unreadable};
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::{self, Report};
 use crate::trust::owner::audience;
@@ -138,7 +138,7 @@ fn usable_keys(
             Ok(_) => usable.push(entry),
             Err(error) => {
                 let name = match &entry.kid {
-                    Some(kid) => format!("{:?}", shorten(kid)),
+                    Some(kid) => Excerpt::new(kid).to_string(),
                     None => format!("number {}", entry.index.saturating_add(1)),
                 };
                 has_secret |= matches!(error, KeyError::SymmetricNotAllowed);

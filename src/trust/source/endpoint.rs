@@ -1,8 +1,8 @@
 //! Endpoint: a URL as the source of an issuer's keys.
 
+use jwt_verify::Excerpt;
 use serde_json::Value;
 
-use crate::errors::shorten;
 use crate::trust::source::kind::Kind;
 
 /// The column `source` of a row of `auth.issuers`, as `auth.follow_url` writes it.
@@ -48,6 +48,6 @@ impl Endpoint {
 
     /// The URL, short enough for a line.
     pub fn shown(&self) -> String {
-        shorten(&self.url)
+        Excerpt::new(&self.url).as_str().to_owned()
     }
 }

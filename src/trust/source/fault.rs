@@ -1,6 +1,8 @@
 //! Faults of a followed table, in words and as errors.
 
-use crate::errors::{sentence, shorten};
+use jwt_verify::Excerpt;
+
+use crate::errors::sentence;
 use crate::pg::report::{Report, SqlState};
 use crate::trust::problem::{Finding, Problem};
 use crate::trust::source::table::Source;
@@ -213,7 +215,7 @@ impl Fault {
         };
         Report::new(
             SqlState(sqlstate),
-            format!("cannot follow \"{}\"", shorten(name)),
+            format!("cannot follow {}", Excerpt::new(name)),
         )
         .detail(self.detail(None))
         .hint_if(hint)

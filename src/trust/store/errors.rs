@@ -1,8 +1,8 @@
 //! Errors on writing to the key tables.
 
-use jwt_verify::{KeyError, UnknownAlgorithm};
+use jwt_verify::{Excerpt, KeyError, UnknownAlgorithm};
 
-use crate::errors::{invalid, notice, sentence, shorten};
+use crate::errors::{invalid, notice, sentence};
 use crate::pg::report::{Report, SqlState};
 
 /// A JWK that is not admitted as a key of `issuer`.
@@ -101,7 +101,7 @@ pub fn issuer_is_followed(issuer: &str, is_fetched: bool) -> Report {
     };
     Report::new(
         SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
-        format!("keys of issuer \"{}\" are {how}", shorten(issuer)),
+        format!("keys of issuer {} are {how}", Excerpt::new(issuer)),
     )
     .detail("An issuer's keys come from one source only.")
     .hint(format!(
@@ -114,7 +114,7 @@ pub fn no_row_of_issuer(issuer: &str) -> Report {
     let quoted = pgrx::spi::quote_literal(issuer);
     Report::new(
         SqlState::FOREIGN_KEY_VIOLATION,
-        format!("auth.issuers has no issuer \"{}\"", shorten(issuer)),
+        format!("auth.issuers has no issuer {}", Excerpt::new(issuer)),
     )
     .detail("A key counts for the issuer of its row alone.")
     .hint(format!(
@@ -135,7 +135,7 @@ pub fn not_serializable() -> Report {
 pub fn withdrawn_of_no_issuer(issuer: &str) -> Report {
     Report::new(
         SqlState::WARNING,
-        format!("auth.issuers has no issuer \"{}\"", shorten(issuer)),
+        format!("auth.issuers has no issuer {}", Excerpt::new(issuer)),
     )
     .detail("The key stays withdrawn for an issuer of that name alone.")
 }
@@ -145,8 +145,8 @@ pub fn other_names_deleted(count: usize, issuer: &str) -> Report {
     notice(
         "key was withdrawn under its other names too".to_owned(),
         &format!(
-            "Further rows of issuer \"{}\" that were deleted from auth.jwks: {count}.",
-            shorten(issuer)
+            "Further rows of issuer {} that were deleted from auth.jwks: {count}.",
+            Excerpt::new(issuer)
         ),
         None,
     )
