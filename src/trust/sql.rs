@@ -41,6 +41,11 @@ impl<'t> First<'t> {
         Ok(interval.as_ref().map(length))
     }
 
+    /// A `boolean`; NULL is false.
+    pub fn truth(&self, column: usize) -> Result<bool, Report> {
+        Ok(self.get(column)?.unwrap_or_default())
+    }
+
     /// An `integer`.
     pub fn integer(&self, column: usize) -> Result<Option<i32>, Report> {
         self.get(column)

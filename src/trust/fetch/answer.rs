@@ -12,10 +12,10 @@ use crate::pg::attempt::Failure;
 use crate::pg::encoding::ServerText;
 use crate::pg::report::{self, Report, SqlState};
 use crate::trust::fetch::claim::{self, Claim};
-use crate::trust::fetch::issuer::FetchedIssuer;
 use crate::trust::fetch::usable;
 use crate::trust::sql::{self, argument, run};
 use crate::trust::store::changes::KeyChanges;
+use crate::trust::store::issuer::StoredIssuer;
 use crate::trust::store::lock;
 use crate::trust::store::withdrawn::Replacing;
 use crate::trust::tables::endpoints;
@@ -57,9 +57,9 @@ pub fn not_stored(client: &mut SpiClient, claim: &Claim, why: &Failure) -> Resul
 }
 
 /// The issuer, if it still has the source that was fetched from.
-fn current_issuer(client: &SpiClient, claim: &Claim) -> Result<Option<FetchedIssuer>, Report> {
-    let issuer = FetchedIssuer::read(client, &claim.issuer)?;
-    Ok(issuer.filter(|issuer| issuer.endpoint == claim.endpoint))
+fn current_issuer(client: &SpiClient, claim: &Claim) -> Result<Option<StoredIssuer>, Report> {
+    let issuer = StoredIssuer::read(client, &claim.issuer)?;
+    Ok(issuer.filter(|issuer| issuer.origin.endpoint() == Some(&claim.endpoint)))
 }
 
 /// The digest of the stored keys, if the answer has an ETag to be noted with it.
@@ -75,7 +75,7 @@ fn fetched(
     client: &mut SpiClient,
     claim: &Claim,
     answer: &Answer,
-    issuer: FetchedIssuer,
+    issuer: StoredIssuer,
     former_digest: Option<String>,
 ) -> Result<(), Report> {
     let wanted = match Wanted::of(client, claim, answer, issuer)? {
@@ -153,7 +153,7 @@ impl Wanted {
         client: &SpiClient,
         claim: &Claim,
         answer: &Answer,
-        issuer: FetchedIssuer,
+        issuer: StoredIssuer,
     ) -> Result<Result<Self, String>, Report> {
         let found = match usable::read(&answer.body, issuer.algorithms?) {
             Ok(found) => found,

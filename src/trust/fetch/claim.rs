@@ -12,10 +12,11 @@ use pgrx::spi::SpiClient;
 use crate::errors::tables_unreadable;
 use crate::pg::encoding;
 use crate::pg::report::Report;
-use crate::trust::fetch::issuer::FetchedIssuer;
 use crate::trust::source::endpoint::Endpoint;
 use crate::trust::source::kind::IS_ENDPOINT;
+use crate::trust::source::origin::Origin;
 use crate::trust::sql::{self, First, argument, run};
+use crate::trust::store::issuer::StoredIssuer;
 use crate::trust::tables::endpoints;
 
 /// A fetch that has begun.
@@ -149,7 +150,11 @@ pub fn digest(client: &SpiClient, issuer: &str) -> Result<Option<String>, Report
 /// Claims a fetch. `None` if there is nothing to do: the issuer is gone, or has no endpoint, or
 /// another process was faster, or the claim could not be written.
 pub fn take(client: &mut SpiClient, issuer: &str, reason: Reason) -> Result<Option<Claim>, Report> {
-    let Some(FetchedIssuer { endpoint, .. }) = FetchedIssuer::read(client, issuer)? else {
+    let Some(StoredIssuer {
+        origin: Origin::Endpoint(endpoint),
+        ..
+    }) = StoredIssuer::read(client, issuer)?
+    else {
         return Ok(None);
     };
     let names = [argument(issuer)?, argument(&endpoint.url)?];
@@ -167,14 +172,18 @@ pub fn take(client: &mut SpiClient, issuer: &str, reason: Reason) -> Result<Opti
         return Ok(None);
     };
     // During the wait for the lock the issuer may have got another source.
-    let Some(found) = FetchedIssuer::read(client, issuer)? else {
+    let Some(StoredIssuer {
+        origin: Origin::Endpoint(endpoint),
+        max_stale,
+        ..
+    }) = StoredIssuer::read(client, issuer)?
+    else {
         return Ok(None);
     };
-    let endpoint = found.endpoint;
     let rules = IssuerRow {
         url: endpoint.url.clone(),
         discover: endpoint.discover,
-        max_stale: found.max_stale,
+        max_stale,
     };
     let Some(mut fetch) = fetch_state::claim(row, &rules, reason, sql::now()) else {
         return Ok(None);

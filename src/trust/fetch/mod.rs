@@ -14,7 +14,6 @@ mod answer;
 mod claim;
 mod errors;
 pub mod hosts;
-mod issuer;
 pub mod launcher;
 mod library;
 pub mod refresh;

@@ -15,9 +15,9 @@ use crate::pg::report::Report;
 use crate::pg::row::{NotUtf8, Row};
 use crate::trust::lookup::seen::{self as endpoint, Seen};
 use crate::trust::problem::{Finding, Problem};
-use crate::trust::source::endpoint::Endpoint;
 use crate::trust::source::fault::Fault;
 use crate::trust::source::open::{NotOpened, OpenSource};
+use crate::trust::source::origin::Origin;
 use crate::trust::source::table::Source;
 use crate::trust::sql::length;
 use crate::trust::tables::stored::{OddRow, StoredKey};
@@ -206,13 +206,15 @@ pub fn with_source<T: Default>(
         let outcome = tables.look(|look| {
             let issuer = issuer_of(look, wanted);
             match issuer.as_ref().map(|issuer| &issuer.origin) {
-                Some(Origin::Followed(source)) => match &attempt {
-                    Some(open @ Attempt::Table { source: tried, .. }) if tried == source => {
+                Some(origin @ (Origin::Table(_) | Origin::Unreadable)) => match &attempt {
+                    Some(open @ Attempt::Table { source, .. })
+                        if source.as_deref() == origin.table() =>
+                    {
                         Ok(read(look, issuer.as_ref(), Some(open)))
                     }
-                    _ => Err(Some(source.clone())),
+                    _ => Err(Some(origin.table().cloned().map(Box::new))),
                 },
-                Some(Origin::Endpoint(endpoint, max_stale)) => {
+                Some(Origin::Endpoint(endpoint)) => {
                     let name = issuer.as_ref().map_or("", |issuer| issuer.name);
                     let is_enabled = issuer.as_ref().is_some_and(|issuer| issuer.policy.enabled);
                     match look.endpoint(name) {
@@ -221,7 +223,7 @@ pub fn with_source<T: Default>(
                                 issuer: name.into(),
                                 endpoint: endpoint.clone(),
                                 is_enabled,
-                                max_stale: *max_stale,
+                                max_stale: issuer.as_ref().and_then(|issuer| issuer.max_stale),
                                 row,
                             });
                             Ok(read(look, issuer.as_ref(), Some(&seen)))
@@ -302,17 +304,8 @@ pub struct Issuer<'w> {
     pub name: &'w str,
     pub policy: Policy,
     pub origin: Origin,
-}
-
-/// Place of an issuer's keys.
-pub enum Origin {
-    /// In `auth.jwks`.
-    Rows,
-    /// In a followed table; `None` if the row's `source` cannot be read.
-    Followed(Option<Box<Source>>),
-    /// In `auth.jwks`, fetched from there; they count for that long after the last fetch, `None`:
-    /// for ever.
-    Endpoint(Endpoint, Option<Duration>),
+    /// Time for which fetched keys count after the last success; `None`: for ever.
+    pub max_stale: Option<Duration>,
 }
 
 fn find(look: &Look, issuer: Option<&Issuer>, source: Option<&Attempt>, wanted: Wanted) -> Answer {
@@ -410,29 +403,28 @@ fn issuer_of<'w>(look: &Look, wanted: Wanted<'w>) -> Option<Issuer<'w>> {
 pub fn issuer<'w>(look: &Look, name: &'w str) -> Option<Issuer<'w>> {
     let mut found = Vec::new();
     look.issuers(&[("issuer", name)], 2, |row| {
-        found.push((policy(row), origin(row)));
+        let origin = origin(row);
+        let max_stale = origin.endpoint().and_then(|_| max_stale(row));
+        found.push((policy(row), origin, max_stale));
     });
     // Two are possible if the primary key was dropped: then neither is used.
     let is_only = found.len() == 1;
-    let (mut policy, origin) = found.pop()?;
+    let (mut policy, origin, max_stale) = found.pop()?;
     policy.enabled &= is_only;
     Some(Issuer {
         name,
         policy,
         origin,
+        max_stale,
     })
 }
 
-/// Place of the keys of a row of `auth.issuers`. A table of a version without the column follows
+/// Origin of the keys of a row of `auth.issuers`. A table of a version without the column follows
 /// nothing.
-pub fn origin(row: &Row) -> Origin {
+fn origin(row: &Row) -> Origin {
     match row.json("source") {
-        Ok(None) => Origin::Rows,
-        Ok(Some(json)) => match Endpoint::from_json(&json) {
-            Some(endpoint) => Origin::Endpoint(endpoint, max_stale(row)),
-            None => Origin::Followed(Source::from_json(&json).map(Box::new)),
-        },
-        Err(NotUtf8) => Origin::Followed(None),
+        Ok(json) => Origin::of(json.as_deref()),
+        Err(NotUtf8) => Origin::Unreadable,
     }
 }
 

@@ -17,14 +17,15 @@ use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::{self, Report};
 use crate::trust::lookup::MAX_LISTED;
 use crate::trust::lookup::inventory;
-use crate::trust::owner::audience;
 use crate::trust::owner::errors;
-use crate::trust::source::endpoint::Endpoint;
+use crate::trust::owner::{audience, audience_is_checked};
 use crate::trust::source::fault::Fault;
 use crate::trust::source::open;
+use crate::trust::source::origin::Origin;
 use crate::trust::source::table::{self, Choice, Choices, MEMBERS, Source};
 use crate::trust::sql::{self, argument, run};
 use crate::trust::store::errors::no_tables;
+use crate::trust::store::issuer::StoredIssuer;
 use crate::trust::store::lock;
 use crate::trust::store::withdrawn::Replacing;
 use crate::trust::tables::triggers;
@@ -63,23 +64,29 @@ fn follow(arguments: &Arguments) -> SqlResult {
     Spi::connect_mut(|client| {
         let _snapshot = lock::lock_tables("auth.follow()")?;
         let audience = || audience(arguments);
-        let stored = Stored::read(client, &issuer, audience())?;
-        if !stored.has_audience {
+        let stored = StoredIssuer::read_for(client, &issuer, audience())?;
+        if !audience_is_checked(arguments, stored.as_ref()) {
             return Err(errors::audience_required());
         }
+        let has_other_audience = stored
+            .as_ref()
+            .is_none_or(|stored| stored.has_other_audience);
+        let former = stored.map_or(Origin::Rows, |stored| stored.origin);
         {
             let _replacing = Replacing::begin();
             remove_keys(client, &issuer)?;
         }
-        if stored.table() != Some(&source) || stored.has_other_audience {
+        if former.table() != Some(&source) || has_other_audience {
             store_source(client, &issuer, audience(), &source.to_json())?;
         }
-        match &stored.place {
-            Some(Place::Table(former)) if former.table_name() != source.table_name() => {
-                remove_triggers(client, former)?;
+        match &former {
+            Origin::Table(former) => {
+                if former.table_name() != source.table_name() {
+                    remove_triggers(client, former)?;
+                }
             }
-            Some(Place::Endpoint(_)) => forget_endpoint(client, &issuer)?,
-            _ => {}
+            Origin::Endpoint(_) => forget_endpoint(client, &issuer)?,
+            Origin::Rows | Origin::Unreadable => {}
         }
         if source.columns.get(table::EXPIRES_AT) == Some(&Choice::ByDefault) {
             report::notice(&errors::keys_do_not_expire(&source.qualified_name()));
@@ -94,9 +101,9 @@ fn follow(arguments: &Arguments) -> SqlResult {
 fn unfollow(issuer: &str) -> Result<bool, Report> {
     Spi::connect_mut(|client| {
         let _snapshot = lock::lock_tables("auth.unfollow()")?;
-        let no_audience = DatumWithOid::null_oid(pg_sys::TEXTARRAYOID);
-        let stored = Stored::read(client, issuer, no_audience)?;
-        if !stored.is_followed {
+        let stored = StoredIssuer::read(client, issuer)?;
+        let former = stored.map_or(Origin::Rows, |stored| stored.origin);
+        if former == Origin::Rows {
             return Ok(false);
         }
         run(
@@ -104,14 +111,14 @@ fn unfollow(issuer: &str) -> Result<bool, Report> {
             "UPDATE auth.issuers AS i SET source = NULL WHERE i.issuer OPERATOR(pg_catalog.=) $1",
             &[argument(issuer)?],
         )?;
-        match &stored.place {
-            Some(Place::Table(source)) => remove_triggers(client, source)?,
-            Some(Place::Endpoint(_)) => {
+        match &former {
+            Origin::Table(source) => remove_triggers(client, source)?,
+            Origin::Endpoint(_) => {
                 let _replacing = Replacing::begin();
                 remove_keys(client, issuer)?;
                 forget_endpoint(client, issuer)?;
             }
-            None => {}
+            Origin::Rows | Origin::Unreadable => {}
         }
         Ok(true)
     })
@@ -185,69 +192,6 @@ fn forget_endpoint(client: &mut SpiClient, issuer: &str) -> Result<(), Report> {
         run(client, statement, &[argument(issuer)?])?;
     }
     Ok(())
-}
-
-/// Source of an issuer's keys.
-pub enum Place {
-    Table(Box<Source>),
-    Endpoint(Endpoint),
-}
-
-impl Place {
-    fn from_json(json: &str) -> Option<Self> {
-        let endpoint = Endpoint::from_json(json).map(Self::Endpoint);
-        endpoint.or_else(|| Source::from_json(json).map(|source| Self::Table(Box::new(source))))
-    }
-}
-
-/// The relevant columns of the issuer's row of `auth.issuers`.
-#[derive(Default)]
-pub struct Stored {
-    is_followed: bool,
-    /// Also `None` if it cannot be read.
-    pub place: Option<Place>,
-    /// Whether an audience is, or will be, checked.
-    pub has_audience: bool,
-    /// Whether an audience is given that differs from the row's.
-    pub has_other_audience: bool,
-}
-
-impl Stored {
-    fn table(&self) -> Option<&Source> {
-        match &self.place {
-            Some(Place::Table(source)) => Some(source),
-            _ => None,
-        }
-    }
-
-    /// Reads it; empty if there is no such issuer.
-    ///
-    /// # Errors
-    ///
-    /// If the table cannot be read.
-    pub fn read(client: &SpiClient, issuer: &str, audience: DatumWithOid) -> Result<Self, Report> {
-        // One row, even if the issuer has none.
-        let row = client
-            .select(
-                "SELECT i.source IS NOT NULL, i.source::pg_catalog.text, \
-                        coalesce($2, i.audience) IS NOT NULL, \
-                        $2 IS NOT NULL AND i.audience IS DISTINCT FROM $2 \
-                 FROM (SELECT) AS one LEFT JOIN auth.issuers AS i \
-                 ON i.issuer OPERATOR(pg_catalog.=) $1",
-                Some(1),
-                &[argument(issuer)?, audience],
-            )
-            .map_err(tables_unreadable)?
-            .first();
-        let truth = |column| row.get::<bool>(column).map_err(tables_unreadable);
-        let source: Option<ServerText> = row.get(2).map_err(tables_unreadable)?;
-        Ok(Self {
-            is_followed: truth(1)?.unwrap_or_default(),
-            place: source.and_then(|ServerText(json)| Place::from_json(&json)),
-            has_audience: truth(3)?.unwrap_or_default(),
-            has_other_audience: truth(4)?.unwrap_or_default(),
-        })
-    }
 }
 
 /// Writes the issuer's row with this source. An audience that is NULL keeps what is stored.

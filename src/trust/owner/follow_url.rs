@@ -12,11 +12,13 @@ use crate::pg::report::{self, Report};
 use crate::settings;
 use crate::trust::fetch::timetable;
 use crate::trust::lookup::ANY_ISSUER;
-use crate::trust::owner::audience;
 use crate::trust::owner::errors;
-use crate::trust::owner::follow::{self, Place, Stored};
+use crate::trust::owner::follow;
+use crate::trust::owner::{audience, audience_is_checked};
 use crate::trust::source::endpoint::Endpoint;
+use crate::trust::source::origin::Origin;
 use crate::trust::sql::{self, argument, run};
+use crate::trust::store::issuer::StoredIssuer;
 use crate::trust::store::lock;
 use crate::trust::store::withdrawn::Replacing;
 
@@ -38,24 +40,26 @@ fn follow_url(arguments: &Arguments) -> SqlResult {
     Spi::connect_mut(|client| {
         let _snapshot = lock::lock_tables("auth.follow_url()")?;
         let audience = || audience(arguments);
-        let stored = Stored::read(client, &issuer, audience())?;
-        let former = match &stored.place {
-            Some(Place::Endpoint(former)) => Some(former),
-            _ => None,
-        };
+        let stored = StoredIssuer::read_for(client, &issuer, audience())?;
+        let is_checked = audience_is_checked(arguments, stored.as_ref());
+        let has_other_audience = stored
+            .as_ref()
+            .is_none_or(|stored| stored.has_other_audience);
+        let origin = stored.map_or(Origin::Rows, |stored| stored.origin);
+        let former = origin.endpoint();
         // Fetched keys stay until those of another URL have come.
         if former.is_none() {
             let _replacing = Replacing::begin();
             follow::remove_keys(client, &issuer)?;
         }
-        if former != Some(&endpoint) || stored.has_other_audience {
+        if former != Some(&endpoint) || has_other_audience {
             follow::store_source(client, &issuer, audience(), &endpoint.to_json())?;
         }
         begin(client, &issuer, &endpoint, former.is_some())?;
-        if let Some(Place::Table(table)) = &stored.place {
+        if let Some(table) = origin.table() {
             follow::remove_triggers(client, table)?;
         }
-        if !stored.has_audience {
+        if !is_checked {
             report::notice(&errors::audience_of_url_not_checked(&issuer));
         }
         Ok::<(), Report>(())

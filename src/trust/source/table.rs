@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use crate::pg::row::{INSTANT_TYPES, JSON_TYPES, NAME_TYPES};
 use crate::trust::source::kind::Kind;
 
-/// The argument `grace` of `auth.follow` where none is given, as sql/follow.sql has it: that of Better
-/// Auth.
+/// The argument `grace` of `auth.follow` where none is given, as sql/follow.sql has it: that of
+/// Better Auth.
 const DEFAULT_GRACE: Duration = Duration::from_secs(30 * 86_400);
 
 /// The purpose of a column of a followed table.

@@ -10,9 +10,10 @@ use crate::pg::encoding;
 use crate::pg::function::{Arguments, SqlResult, not_called_as_trigger, sql_function};
 use crate::pg::report::Report;
 use crate::pg::row::{self, Columns, NotUtf8, Row};
-use crate::trust::source::kind::IS_ENDPOINT;
+use crate::trust::source::origin::Origin;
 use crate::trust::sql::argument;
 use crate::trust::store::errors;
+use crate::trust::store::issuer::StoredIssuer;
 use crate::trust::store::withdrawn::Replacing;
 use crate::trust::tables::{self, KEY_COLUMNS};
 
@@ -161,18 +162,20 @@ fn admit(row: &KeyColumns, old: Option<&KeyColumns>) -> Result<Option<Filled>, R
     let (Some(issuer), Some(jwk)) = (&row.issuer, &row.jwk) else {
         return Ok(None);
     };
-    let stored = IssuerRow::lock(issuer)?;
+    let stored = Spi::connect_mut(|client| StoredIssuer::lock(client, issuer))?;
     // Each token asks again whether the issuer's algorithms allow its key.
     let algorithms = match (is_by_hand(row, old), stored) {
         (false, _) => AlgorithmSet::ALL,
         (true, None) => return Err(errors::no_row_of_issuer(issuer)),
         (true, Some(stored)) => {
             let is_new = old.is_none_or(|old| (&old.issuer, &old.jwk) != (&row.issuer, &row.jwk));
-            if let Some(source) = stored.source.filter(|_| is_new) {
-                let is_fetched = source == Source::Endpoint;
-                return Err(errors::issuer_is_followed(issuer, is_fetched));
+            if is_new && stored.origin != Origin::Rows {
+                return Err(errors::issuer_is_followed(
+                    issuer,
+                    stored.origin.endpoint().is_some(),
+                ));
             }
-            stored.algorithms
+            stored.algorithms?
         }
     };
     let key =
@@ -256,67 +259,6 @@ fn agree(
         }
         (column, member) => Ok(column.or_else(|| member.map(str::to_owned))),
     }
-}
-
-/// The relevant columns of the issuer's row of `auth.issuers`.
-struct IssuerRow {
-    algorithms: AlgorithmSet,
-    /// The source of its keys, if that is neither `auth.init` nor SQL.
-    source: Option<Source>,
-}
-
-#[derive(PartialEq)]
-enum Source {
-    Table,
-    Endpoint,
-}
-
-impl IssuerRow {
-    /// `None` if there is no such issuer. Waits for a transaction that deletes or renames it, and
-    /// keeps others from that until this one ends, as a foreign key would.
-    fn lock(issuer: &str) -> Result<Option<Self>, Report> {
-        Spi::connect_mut(|client| {
-            // FOR KEY SHARE takes a statement that may write.
-            let query = format!(
-                "SELECT i.algorithms::pg_catalog.text[], i.source IS NOT NULL, {IS_ENDPOINT} \
-                 FROM auth.issuers AS i WHERE i.issuer OPERATOR(pg_catalog.=) $1 FOR KEY SHARE OF i"
-            );
-            let rows = client
-                .update(query.as_str(), Some(1), &[argument(issuer)?])
-                .map_err(tables_unreadable)?;
-            if rows.is_empty() {
-                return Ok(None);
-            }
-            let row = rows.first();
-            let names = row.get_datum_by_ordinal(1).map_err(tables_unreadable)?;
-            let truth = |column| row.get::<bool>(column).map_err(tables_unreadable);
-            let source = match (truth(2)?, truth(3)?) {
-                (Some(false), _) => None,
-                (_, Some(true)) => Some(Source::Endpoint),
-                _ => Some(Source::Table),
-            };
-            Ok(Some(Self {
-                // SAFETY: the query gives a text[].
-                algorithms: unsafe { algorithms(names) }?,
-                source,
-            }))
-        })
-    }
-}
-
-/// An issuer's `algorithms` column as a set.
-///
-/// # Safety
-///
-/// `names` must be the datum of a `text[]`.
-pub unsafe fn algorithms(names: Option<pg_sys::Datum>) -> Result<AlgorithmSet, Report> {
-    let Some(names) = names else {
-        return Ok(AlgorithmSet::ASYMMETRIC);
-    };
-    // SAFETY: as the caller promises.
-    let names = unsafe { row::strings(names) }?;
-    AlgorithmSet::from_names(names.iter().map(String::as_str))
-        .map_err(|unknown| errors::unknown_algorithm(&unknown))
 }
 
 /// The unique index refuses the same, with a less clear message.
