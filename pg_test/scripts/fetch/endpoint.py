@@ -357,9 +357,16 @@ def stalls(checks, cluster, db, endpoint, names):
 
 
 def schedule(checks, cluster, db, endpoint):
-    """What the headers of an answer say of the next fetch gets into the table; crates/jwks_rules has the rules."""
+    """What the headers of an answer say gets into its column; crates/jwks_rules has the rules."""
     owner = cluster.session(db, "owner_role")
-    issuer = Issuer(owner, endpoint, "schedule", keys(1))
+    dated = {"ETag": '"7"', "Date": http_date(-1000), "Last-Modified": http_date(-2000)}
+    issuer = Issuer(owner, endpoint, "schedule", keys(1, headers=dated))
+    issuer.outcome()
+    etag, *ages = issuer.state(
+        "etag, extract(epoch FROM last_attempt - answer_date), extract(epoch FROM last_attempt - last_modified)"
+    )
+    checks.equal("the ETag", etag, '"7"')
+    checks.true(f"the dates: {ages}", all(0 <= float(age) - wanted < 30 for age, wanted in zip(ages, (999, 1999))))
 
     # A tenth less or more is planned; some 30 s are left for a slow machine, as the time counts from the answer.
     for what, answer, seconds in (
