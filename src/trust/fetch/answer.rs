@@ -26,15 +26,12 @@ use crate::trust::tables::endpoints;
 ///
 /// If the tables cannot be read or written.
 pub fn store(client: &mut SpiClient, claim: &Claim, answer: &Answer) -> Result<(), Report> {
-    // Read before anything else: keys and rules that change later differ from it, so the next fetch
-    // asks for the keys and not whether they were modified.
-    let digest = digest(client, claim, answer)?;
-    let Some(issuer) = current_issuer(client, claim)? else {
-        return Ok(());
-    };
     match claim.fetch.end_without_keys(answer) {
-        Some(end) => finish(client, claim, end),
-        None => fetched(client, claim, answer, issuer, digest),
+        None => fetched(client, claim, answer),
+        Some(end) => match current_issuer(client, claim)? {
+            Some(_) => finish(client, claim, end),
+            None => Ok(()),
+        },
     }
 }
 
@@ -71,13 +68,13 @@ fn digest(client: &SpiClient, claim: &Claim, answer: &Answer) -> Result<Option<S
 }
 
 /// Stores the keys of an answer, if they differ from the stored ones.
-fn fetched(
-    client: &mut SpiClient,
-    claim: &Claim,
-    answer: &Answer,
-    issuer: StoredIssuer,
-    former_digest: Option<String>,
-) -> Result<(), Report> {
+fn fetched(client: &mut SpiClient, claim: &Claim, answer: &Answer) -> Result<(), Report> {
+    // Read before anything else: keys and rules that change later differ from it, so the next fetch
+    // asks for the keys and not whether they were modified.
+    let former_digest = digest(client, claim, answer)?;
+    let Some(issuer) = current_issuer(client, claim)? else {
+        return Ok(());
+    };
     let wanted = match Wanted::of(client, claim, answer, issuer)? {
         Ok(wanted) => wanted,
         Err(message) => return finish(client, claim, End::failed(&message)),
