@@ -21,6 +21,29 @@ def replayed(primary, standby):
     sys.exit("the standby does not come forward")
 
 
+def waits_for_replay(checks, owner, reader):
+    """WAIT FOR of Postgres 19, as docs/operations.md has it, in place of asking again and again."""
+    token = tokens.token("u4", key=3)
+    sign_in, of_transaction = (f"SELECT auth.jwt_session_init('{token}', {local})" for local in ("false", "true"))
+    reader.query(sign_in)
+    withdraw = "DELETE FROM auth.jwks WHERE kid = 'k3'"
+    give_back = f"SELECT auth.init('{tokens.jwks(*range(tokens.KEYS))}', issuer => '{tokens.ISSUER}')"
+    for change, code in ((withdraw, "28J03"), (give_back, None)):
+        owner.query(change)
+        position = owner.value("SELECT pg_current_wal_insert_lsn()")
+        wait = f"WAIT FOR LSN '{position}' WITH (TIMEOUT '60s')"
+        checks.equal("it waited", reader.query(wait), [["success"]])
+        checks.equal("and sees the change", reader.code(WHO), code)
+    checks.equal("with the same token", reader.value(WHO), "u4")
+
+    reader.query("BEGIN")
+    checks.equal("first in a transaction", reader.query(wait), [["success"]])
+    reader.query(of_transaction)
+    checks.equal("and after its token", reader.query(wait), [["success"]])
+    checks.equal("which stays", reader.query("SELECT owner FROM things"), [["u4"]])
+    reader.query("ROLLBACK")
+
+
 def main():
     checks = Checks()
     with (
@@ -74,6 +97,9 @@ def main():
             standby_cluster.session(db, "owner_role").code("DELETE FROM auth.jwks"),
             "25006",
         )
+
+        if int(owner.value("SHOW server_version_num")) >= 190000:
+            waits_for_replay(checks, owner, standby_cluster.session(db))
 
         error = asking.error(f"SELECT auth.init('{tokens.jwks(0)}', issuer => '{tokens.ISSUER}')")
         checks.equal(
