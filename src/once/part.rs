@@ -20,6 +20,8 @@ pub struct Changes {
     /// The greatest `plan_node_id`; -1 until one is needed. The ids only distinguish the nodes of a
     /// plan, also in shared memory. Nothing has a size that depends on them.
     pub last_node_id: c_int,
+    /// How many InitPlans were added.
+    pub added: c_int,
     /// The plans that must come before the statement's own subplans.
     pub first: *mut pg_sys::List,
     /// Whether new plans go into `first`.
@@ -103,7 +105,8 @@ pub unsafe fn parameter(part: &mut Part, expression: *mut pg_sys::Node) -> *mut 
             .wrapping_add(1);
         let sub_plan = nodes::make_node::<pg_sys::SubPlan>(NodeTag::T_SubPlan);
         (*sub_plan).subLinkType = pg_sys::SubLinkType::EXPR_SUBLINK;
-        version::name_init_plan(sub_plan, number, (*parameter).paramid);
+        changes.added = changes.added.wrapping_add(1);
+        version::name_init_plan(sub_plan, number, changes.added, (*parameter).paramid);
         (*sub_plan).firstColType = typ;
         (*sub_plan).firstColTypmod = typmod;
         (*sub_plan).firstColCollation = collation;

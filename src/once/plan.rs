@@ -43,6 +43,7 @@ pub unsafe fn evaluate_once(statement: *mut pg_sys::PlannedStmt) {
             tree: (*statement).planTree,
             keeps_bare_calls: (*(*statement).planTree).total_cost <= FEW_ROWS,
             last_node_id: -1,
+            added: 0,
             first: std::ptr::null_mut(),
             to_first: false,
         };

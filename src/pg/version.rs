@@ -45,13 +45,21 @@ pub const PROCOID: c_int = pg_sys::SysCacheIdentifier::PROCOID as c_int;
 pub const RELOID: c_int = pg_sys::SysCacheIdentifier::RELOID as c_int;
 
 /// Gives an InitPlan a name for EXPLAIN. Up to Postgres 18 it is named as the planner names its own
-/// (src/backend/optimizer/plan/subselect.c). Since Postgres 19 the planner's names tell what a
-/// subplan is for, `expr_1`, and EXPLAIN puts the word before the name.
+/// (src/backend/optimizer/plan/subselect.c), by its place among the subplans. Since Postgres 19 the
+/// planner's names tell what a subplan is for, `expr_1`, and count those of each kind; EXPLAIN puts
+/// the word InitPlan before the name.
+///
+/// `number` is its place, and `added` its place among those that were added to the plan.
 ///
 /// # Safety
 ///
 /// `sub_plan` must be valid. An error leaves by `longjmp`.
-pub unsafe fn name_init_plan(sub_plan: *mut pg_sys::SubPlan, number: c_int, parameter: c_int) {
+pub unsafe fn name_init_plan(
+    sub_plan: *mut pg_sys::SubPlan,
+    number: c_int,
+    added: c_int,
+    parameter: c_int,
+) {
     // SAFETY: as the caller promises; the formats match the arguments.
     unsafe {
         #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18")))]
@@ -63,7 +71,7 @@ pub unsafe fn name_init_plan(sub_plan: *mut pg_sys::SubPlan, number: c_int, para
         } else if cfg!(any(feature = "pg17", feature = "pg18")) {
             nodes::psprintf(c"InitPlan %d".as_ptr(), number)
         } else {
-            nodes::psprintf(c"claim_%d".as_ptr(), number)
+            nodes::psprintf(c"claim_%d".as_ptr(), added)
         };
     }
 }

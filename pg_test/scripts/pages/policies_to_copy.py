@@ -5,7 +5,7 @@ page's query uses; what the page warns of; and that auth.lint finds nothing."""
 import json
 import re
 
-from lib import tokens
+from lib import explained, tokens
 from lib.clients import block
 from lib.pg import ROOT, Checks, PgError, SharedCluster
 
@@ -58,6 +58,7 @@ class Case:
 
     def __init__(self, checks, owner, user, name):
         self.checks, self.owner, self.user, self.name = checks, owner, user, name
+        self.version = explained.version(owner)
         owner.query(block(name, PAGE))
         fill(owner, name)
         owner.query("ANALYZE")
@@ -99,10 +100,9 @@ class Case:
     def check_plan(self, sub, **claims):
         self.checks.equal(f"{self.name}: plan", self.found(sub, **claims), (self.plan, set()))
         shown = f"{self.name}_explain"
-        if shown in BLOCKS and self.owner.value("SHOW server_version_num") < "160000":
-            self.checks.equal(
-                shown, self.as_user(sub, f"EXPLAIN (COSTS OFF) {self.query}", **claims), block(shown, PAGE).splitlines()
-            )
+        if shown in BLOCKS:
+            plan = self.as_user(sub, f"EXPLAIN (COSTS OFF) {self.query}", **claims)
+            self.checks.equal(shown, plan, explained.as_shown(block(shown, PAGE), self.version))
 
     def instead(self, what, policy, using, wanted, look):
         """What the page warns of: `look` with another USING, which is set back."""
