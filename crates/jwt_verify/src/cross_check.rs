@@ -5,7 +5,7 @@
 //! the RFCs publish: [`admit_even_published`] and [`add_key_even_published`] accept them.
 
 use sha2::digest::Output;
-use sha2::digest::core_api::BlockSizeUser;
+use sha2::digest::block_api::BlockSizeUser;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
 use crate::algorithm::{Algorithm, AlgorithmSet};

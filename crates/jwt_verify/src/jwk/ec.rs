@@ -13,7 +13,7 @@ pub(super) fn admit(jwk: &Object<'_>) -> Result<(Material, ThumbprintMembers), K
             let (point, members) = point(jwk, "P-256", 32)?;
             let key = p256::ecdsa::VerifyingKey::from_sec1_bytes(&point)
                 .map_err(|_| KeyError::NotOnCurve { curve: "P-256" })?;
-            let checked = key.to_encoded_point(false);
+            let checked = key.to_sec1_point(false);
             let decoding = decoding_key(checked.as_bytes());
             Ok((Material::P256(key, decoding), members))
         }
@@ -21,7 +21,7 @@ pub(super) fn admit(jwk: &Object<'_>) -> Result<(Material, ThumbprintMembers), K
             let (point, members) = point(jwk, "P-384", 48)?;
             let key = p384::ecdsa::VerifyingKey::from_sec1_bytes(&point)
                 .map_err(|_| KeyError::NotOnCurve { curve: "P-384" })?;
-            let checked = key.to_encoded_point(false);
+            let checked = key.to_sec1_point(false);
             let decoding = decoding_key(checked.as_bytes());
             Ok((Material::P384(key, decoding), members))
         }
@@ -86,7 +86,7 @@ impl P521Key {
         {
             use aws_lc_rs::signature::{ECDSA_P521_SHA512_FIXED, ParsedPublicKey};
 
-            let point = checked.to_encoded_point(false);
+            let point = checked.to_sec1_point(false);
             let parsed = ParsedPublicKey::new(&ECDSA_P521_SHA512_FIXED, point.as_bytes())
                 .map_err(|_| KeyError::NotOnCurve { curve: "P-521" })?;
             Ok(Self { checked, parsed })

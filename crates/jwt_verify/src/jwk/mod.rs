@@ -48,7 +48,7 @@ pub struct Key {
     )
 )]
 pub(crate) enum Material {
-    Rsa(::rsa::RsaPublicKey, DecodingKey),
+    Rsa(::rsa::PublicKey, DecodingKey),
     P256(p256::ecdsa::VerifyingKey, DecodingKey),
     P384(p384::ecdsa::VerifyingKey, DecodingKey),
     // jsonwebtoken does not know ES512.

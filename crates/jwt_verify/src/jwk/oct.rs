@@ -10,16 +10,18 @@ use crate::key_type::KeyKind;
 
 pub(super) fn admit(jwk: &Object<'_>) -> Result<(Material, ThumbprintMembers), KeyError> {
     let secret = required_bytes(jwk, "k")?;
+    let too_short = || KeyError::SecretTooShort {
+        bytes: secret.len(),
+        alg: Algorithm::Hs256,
+    };
     if algorithms(secret.len()).is_empty() {
-        return Err(KeyError::SecretTooShort {
-            bytes: secret.len(),
-            alg: Algorithm::Hs256,
-        });
+        return Err(too_short());
     }
     let members = vec![("k", base64url::encode(&secret)), ("kty", "oct".to_owned())];
     let material = Material::Secret {
         bytes: secret.len(),
-        key: DecodingKey::from_secret(&secret),
+        // Refuses an empty secret, which is too short.
+        key: DecodingKey::from_secret(&secret).map_err(|_| too_short())?,
     };
     Ok((material, members))
 }

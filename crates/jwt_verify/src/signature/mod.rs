@@ -1,8 +1,7 @@
 //! The signature check (RFC 7515 §5.2), by jsonwebtoken's crypto provider.
 //!
 //! jsonwebtoken gets a key of the right type, an algorithm that the key takes and a signature of
-//! the right length, and answers yes or no. This module checks what jsonwebtoken cannot: ES512, and
-//! RSA beyond 4096 bits on RustCrypto.
+//! the right length, and answers yes or no. This module checks what jsonwebtoken cannot: ES512.
 
 #[cfg(any(test, feature = "cross_check", not(feature = "aws_lc_rs")))]
 pub(crate) mod rust_crypto;
@@ -13,7 +12,10 @@ use jsonwebtoken::crypto;
 
 use crate::algorithm::{Algorithm, Check};
 use crate::base64url;
-use crate::jwk::{Key, Material};
+use crate::jwk::Key;
+#[cfg(feature = "aws_lc_rs")]
+use crate::jwk::Material;
+use crate::limits::RSA_MAX_BITS;
 
 /// A signature as it came, with its length.
 #[derive(Clone, Copy)]
@@ -45,10 +47,6 @@ pub(crate) fn is_valid(
     #[cfg(any(test, feature = "cross_check"))]
     CHECKS.with(|checks| checks.set(checks.get().saturating_add(1)));
     match (alg.row().check, key.material().decoding_key()) {
-        #[cfg(not(feature = "aws_lc_rs"))]
-        (Check::Provider(_), Some(_)) if is_beyond_the_provider(key) => {
-            check_beside(key, alg, message, signature)
-        }
         (Check::Provider(jwa), Some(decoding_key)) => {
             install_provider();
             crypto::verify(signature.encoded, message, decoding_key, jwa).unwrap_or(false)
@@ -59,13 +57,8 @@ pub(crate) fn is_valid(
     }
 }
 
-/// Whether it is an RSA key that is longer than jsonwebtoken takes on RustCrypto.
-#[cfg(not(feature = "aws_lc_rs"))]
-fn is_beyond_the_provider(key: &Key) -> bool {
-    use rsa::traits::PublicKeyParts;
-
-    matches!(key.material(), Material::Rsa(key, _) if key.n().bits() > rsa::RsaPublicKey::MAX_SIZE)
-}
+// On RustCrypto jsonwebtoken makes RSA keys that are no longer than this.
+const _: () = assert!(RSA_MAX_BITS <= rsa::PublicKey::MAX_SIZE);
 
 /// Tells jsonwebtoken which provider to use. Without this it panics if another crate of the same
 /// build has enabled the second one.

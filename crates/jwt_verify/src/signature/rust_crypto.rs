@@ -5,7 +5,7 @@
 
 use ed25519_dalek::ed25519;
 use p256::ecdsa::signature::Verifier;
-use rsa::{Pkcs1v15Sign, Pss, RsaPublicKey};
+use rsa::{Pkcs1v15Sign, Pss, PublicKey};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
 use crate::algorithm::Algorithm;
@@ -28,7 +28,7 @@ pub(crate) fn is_valid(key: &Key, alg: Algorithm, message: &[u8], signature: &[u
     }
 }
 
-fn is_valid_rsa(key: &RsaPublicKey, alg: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+fn is_valid_rsa(key: &PublicKey, alg: Algorithm, message: &[u8], signature: &[u8]) -> bool {
     let (sha256, sha384, sha512) = (
         || Sha256::digest(message),
         || Sha384::digest(message),
@@ -38,9 +38,9 @@ fn is_valid_rsa(key: &RsaPublicKey, alg: Algorithm, message: &[u8], signature: &
         Algorithm::Rs256 => key.verify(Pkcs1v15Sign::new::<Sha256>(), &sha256(), signature),
         Algorithm::Rs384 => key.verify(Pkcs1v15Sign::new::<Sha384>(), &sha384(), signature),
         Algorithm::Rs512 => key.verify(Pkcs1v15Sign::new::<Sha512>(), &sha512(), signature),
-        Algorithm::Ps256 => key.verify(Pss::new::<Sha256>(), &sha256(), signature),
-        Algorithm::Ps384 => key.verify(Pss::new::<Sha384>(), &sha384(), signature),
-        Algorithm::Ps512 => key.verify(Pss::new::<Sha512>(), &sha512(), signature),
+        Algorithm::Ps256 => key.verify(Pss::<Sha256>::new(), &sha256(), signature),
+        Algorithm::Ps384 => key.verify(Pss::<Sha384>::new(), &sha384(), signature),
+        Algorithm::Ps512 => key.verify(Pss::<Sha512>::new(), &sha512(), signature),
         _ => return false,
     };
     checked.is_ok()

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::Signer as _;
 use jwt_verify::{AlgorithmSet, Keyring, Policy, UnixTime};
 use rsa::traits::PublicKeyParts;
-use rsa::{BigUint, Pkcs1v15Sign, Pss, RsaPrivateKey};
+use rsa::{BoxedUint, Pkcs1v15Sign, PrivateKey, Pss};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
@@ -53,26 +53,20 @@ impl Signer {
             }
             Self::P256 => ec(
                 "P-256",
-                p256_key()
-                    .verifying_key()
-                    .to_encoded_point(false)
-                    .as_bytes(),
+                p256_key().verifying_key().to_sec1_point(false).as_bytes(),
             ),
             Self::P384 => ec(
                 "P-384",
-                p384_key()
-                    .verifying_key()
-                    .to_encoded_point(false)
-                    .as_bytes(),
+                p384_key().verifying_key().to_sec1_point(false).as_bytes(),
             ),
             Self::P521 => {
                 let key = p521::ecdsa::VerifyingKey::from(&p521_key());
-                ec("P-521", key.to_encoded_point(false).as_bytes())
+                ec("P-521", key.to_sec1_point(false).as_bytes())
             }
             Self::Rsa => json!({
                 "kty": "RSA",
-                "n": encode(&RSA.n().to_bytes_be()),
-                "e": encode(&RSA.e().to_bytes_be()),
+                "n": encode(&RSA.n_bytes()),
+                "e": encode(&RSA.e_bytes()),
             }),
             Self::Secret => json!({"kty": "oct", "k": encode(SECRET)}),
         }
@@ -119,7 +113,7 @@ impl Signer {
             }
             (Self::Rsa, alg) => sign_rsa(alg, message),
             (Self::Secret, alg) => {
-                let key = jsonwebtoken::EncodingKey::from_secret(SECRET);
+                let key = jsonwebtoken::EncodingKey::from_secret(SECRET).unwrap();
                 let alg = alg.parse().unwrap();
                 let signature = jsonwebtoken::crypto::sign(message, &key, alg).unwrap();
                 URL_SAFE_NO_PAD.decode(signature).unwrap()
@@ -150,15 +144,15 @@ impl Signer {
 
 const SECRET: &[u8] = b"sixty-four bytes of a secret that nobody knows but these tests..";
 
-static RSA: LazyLock<RsaPrivateKey> = LazyLock::new(|| {
+static RSA: LazyLock<PrivateKey> = LazyLock::new(|| {
     let jwk: Value =
         serde_json::from_str(include_str!("../vectors/rsa-2048-private.json")).unwrap();
     let number = |name: &str| {
         let bytes = URL_SAFE_NO_PAD.decode(jwk[name].as_str().unwrap()).unwrap();
-        BigUint::from_bytes_be(&bytes)
+        BoxedUint::from_be_slice_vartime(&bytes)
     };
     let primes = vec![number("p"), number("q")];
-    RsaPrivateKey::from_components(number("n"), number("e"), number("d"), primes).unwrap()
+    PrivateKey::from_components(number("n"), number("e"), number("d"), primes).unwrap()
 });
 
 fn p256_key() -> p256::ecdsa::SigningKey {
@@ -181,14 +175,14 @@ fn ec(curve: &str, point: &[u8]) -> Value {
 }
 
 fn sign_rsa(alg: &str, message: &[u8]) -> Vec<u8> {
-    let mut rng = rand::thread_rng();
+    let mut rng = rand::rng();
     let signature = match alg {
         "RS256" => RSA.sign(Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(message)),
         "RS384" => RSA.sign(Pkcs1v15Sign::new::<Sha384>(), &Sha384::digest(message)),
         "RS512" => RSA.sign(Pkcs1v15Sign::new::<Sha512>(), &Sha512::digest(message)),
-        "PS256" => RSA.sign_with_rng(&mut rng, Pss::new::<Sha256>(), &Sha256::digest(message)),
-        "PS384" => RSA.sign_with_rng(&mut rng, Pss::new::<Sha384>(), &Sha384::digest(message)),
-        "PS512" => RSA.sign_with_rng(&mut rng, Pss::new::<Sha512>(), &Sha512::digest(message)),
+        "PS256" => RSA.sign_with_rng(&mut rng, Pss::<Sha256>::new(), &Sha256::digest(message)),
+        "PS384" => RSA.sign_with_rng(&mut rng, Pss::<Sha384>::new(), &Sha384::digest(message)),
+        "PS512" => RSA.sign_with_rng(&mut rng, Pss::<Sha512>::new(), &Sha512::digest(message)),
         other => panic!("no RSA algorithm: {other}"),
     };
     signature.unwrap()
