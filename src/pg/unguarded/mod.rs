@@ -88,20 +88,43 @@ unsafe extern "C-unwind" {
     /// Writes to this backend's entry in shared memory
     /// (src/backend/utils/activity/backend_status.c): cannot raise. The text is copied.
     pub fn pgstat_report_activity(state: pg_sys::BackendState::Type, text: *const c_char);
-    /// Sets flags and a latch (src/backend/tcop/postgres.c), for the next interrupt check.
-    pub fn die(signal: c_int);
-    /// As above (src/backend/postmaster/interrupt.c).
-    pub fn SignalHandlerForConfigReload(signal: c_int);
-    /// As above.
-    pub fn SignalHandlerForShutdownRequest(signal: c_int);
     #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17"))]
     fn pqsignal(signal: c_int, handler: Handler) -> Option<Handler>;
     #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17")))]
     fn pqsignal_be(signal: c_int, handler: Handler);
 }
 
-/// A signal's handler.
+// Handlers of signals.
+unsafe extern "C-unwind" {
+    /// Sets flags and a latch (src/backend/tcop/postgres.c), for the next interrupt check.
+    pub fn die(
+        signal: c_int,
+        #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18")))]
+        sender: *const SignalInfo,
+    );
+    /// As above (src/backend/postmaster/interrupt.c).
+    pub fn SignalHandlerForConfigReload(
+        signal: c_int,
+        #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18")))]
+        sender: *const SignalInfo,
+    );
+    /// As above.
+    pub fn SignalHandlerForShutdownRequest(
+        signal: c_int,
+        #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18")))]
+        sender: *const SignalInfo,
+    );
+}
+
+/// A signal's handler. Since Postgres 19 it is told who sent the signal.
+#[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18"))]
 type Handler = unsafe extern "C-unwind" fn(c_int);
+#[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18")))]
+type Handler = unsafe extern "C-unwind" fn(c_int, *const SignalInfo);
+
+/// `pg_signal_info` of src/include/c.h, which only Postgres makes and reads.
+#[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18")))]
+type SignalInfo = c_void;
 
 /// Sets the handler of a signal, as `pqsignal` does (src/port/pqsignal.c): cannot raise.
 ///
