@@ -11,7 +11,7 @@ export CRYPTO ?= aws_lc_rs
 export PGRX_HOME := $(CURDIR)/.pg/pgrx
 export PATH := $(CURDIR)/.pg/tools/bin:$(PATH)
 
-.PHONY: help demo demo-stop test test-all interop soak bench fuzz fuzz-plans mutants lint install uninstall package clean
+.PHONY: help demo demo-stop test test-all interop soak bench fuzz fuzz-plans mutants lint install uninstall package test-packages clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s%s\n", $$1, $$2 }' Makefile
@@ -75,8 +75,12 @@ install: ## builds and installs into the Postgres of PG_CONFIG
 uninstall: ## removes the files that install put into the Postgres of PG_CONFIG
 	@scripts/install --uninstall "$(PG_CONFIG)"
 
-package: ## builds for the Postgres of PG_CONFIG; the files are left under target/
-	@scripts/install --package "$(PG_CONFIG)"
+package: ## builds packages for the Postgres of PG_CONFIG, into target/package
+	@scripts/package "$(PG_CONFIG)"
+
+test-packages: ## builds the packages of a release for Postgres 15 and tries them, also in a fresh Debian
+	@scripts/setup pg15 package
+	@PG=15 pg_test/packages
 
 clean: ## removes all that was built and downloaded
 	@[ ! -e .pg ] || examples/better-auth/run stop
