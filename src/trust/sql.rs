@@ -115,6 +115,12 @@ pub fn lossy_argument(text: Option<&str>) -> Result<DatumWithOid<'static>, Repor
     }
 }
 
+/// Whether this server replays what another one has written, and can write nothing itself.
+pub fn is_standby() -> bool {
+    // SAFETY: reads a variable of the backend.
+    unsafe { pg_sys::RecoveryInProgress() }
+}
+
 /// The present time.
 pub fn now() -> UnixTime {
     // SAFETY: reads the system's clock and nothing else.

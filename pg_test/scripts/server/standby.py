@@ -5,10 +5,12 @@ replayed that: also in sessions that had used it before."""
 import sys
 import time
 
-from lib import tokens
+from lib import ed25519, tokens
 from lib.pg import Checks, Cluster
 
 WHO = "SELECT auth.user_id()"
+# An issuer whose keys the primary fetches.
+FETCHED = "https://fetched.test.example"
 
 
 def replayed(primary, standby):
@@ -42,6 +44,43 @@ def waits_for_replay(checks, owner, reader):
     checks.equal("and after its token", reader.query(wait), [["success"]])
     checks.equal("which stays", reader.query("SELECT owner FROM things"), [["u4"]])
     reader.query("ROLLBACK")
+
+
+def fetched_elsewhere(checks, owner, asking, reader, catch_up):
+    """What a standby says of keys that its primary fetches: how old they are, and nothing of fetches, which are the
+    primary's. Not what the primary's settings and processes would have to be."""
+
+    def said(session):
+        rows = session.query(f"SELECT state, problem, detail, fix FROM auth.key_status WHERE issuer = '{FETCHED}'")
+        found = session.query(f"SELECT code, fix FROM auth.lint() WHERE object = 'issuer {FETCHED}'")
+        return rows[0], found
+
+    on_primary = f"-- on the primary: SELECT * FROM auth.refresh('{FETCHED}');"
+    owner.query(f"SELECT auth.follow_url('{FETCHED}', '{FETCHED}/jwks', '{{a}}')")
+    catch_up()
+    (state, problem, detail, fix), found = said(asking)
+    checks.equal("not fetched yet", [state, problem, fix], ["missing", "never_fetched", on_primary])
+    checks.true(f"says where from: {detail}", "its primary fetches" in detail and "Nothing is fetched" not in detail)
+    checks.equal("not fetched yet, auth.lint", found, [["keys_not_fetched", on_primary]])
+    checks.equal("the primary says why", said(owner)[0][1], "hosts_empty")
+
+    owner.query(
+        ed25519.fetched_row(FETCHED, 1) + ";"
+        "UPDATE auth.endpoints SET last_success = now(), next_attempt = now() - interval '1 hour', failures = 3,"
+        " last_error = 'the endpoint answered with status 500'"
+    )
+    catch_up()
+    checks.equal("they count, and all else is the primary's", said(asking), (["live", None, None, None], []))
+    checks.equal("the primary cannot fetch", said(owner)[0][1], "hosts_empty")
+    error = reader.error("SELECT auth.jwt_session_init($1)", ed25519.token(2, FETCHED, aud="a"))
+    checks.equal("an unknown key", error.code, "28J03")
+    checks.true(f"it comes by way of the primary: {error.hint}", "primary" in error.hint)
+
+    owner.query("UPDATE auth.endpoints SET last_success = now() - interval '8 days'")
+    catch_up()
+    (state, problem, detail, fix), found = said(asking)
+    checks.equal("too old", [state, problem, fix], ["stale", "stale", on_primary])
+    checks.equal("too old, auth.lint", found, [["keys_not_fetched", on_primary]])
 
 
 def main():
@@ -138,9 +177,15 @@ def main():
         checks.equal("truncated", readers[0].code(WHO), "28J03")
         owner.query(f"SELECT auth.init('{tokens.jwks(0)}', issuer => '{tokens.ISSUER}')")
 
+        fetched_elsewhere(checks, owner, asking, standby_cluster.session(db), catch_up)
         standby_cluster.control("promote")
         checks.equal("promoted", readers[0].value(WHO), "u1")
         promoted = standby_cluster.session(db, "owner_role")
+        checks.equal(
+            "it fetches now, if it may",
+            promoted.value(f"SELECT problem FROM auth.key_status WHERE issuer = '{FETCHED}'"),
+            "hosts_empty",
+        )
         promoted.query("DELETE FROM auth.jwks")
         checks.equal("withdrawn on the promoted one", readers[0].code(WHO), "28J03")
         checks.equal("followed on the promoted one", following[1].value(WHO), "u2")

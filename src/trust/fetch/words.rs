@@ -15,6 +15,7 @@ use crate::trust::fetch::start::{Obstacle, Tried};
 use crate::trust::fetch::timetable;
 use crate::trust::lookup::seen::{Seen, State};
 use crate::trust::problem::{Finding, Problem};
+use crate::trust::sql;
 
 /// Reason why nothing is fetched.
 struct Hindrance {
@@ -124,7 +125,8 @@ impl Seen {
         format!("keys of issuer {issuer} at {url} are {name}{remark}")
     }
 
-    /// The problems. Its code is that of the problem to be solved first; `None` if there are none.
+    /// The problems. Its code is that of the problem to be solved first; `None` if there are none. A
+    /// standby fetches nothing: of its primary's fetches it only has their effect, the age of the keys.
     pub fn finding(&self, now: UnixTime) -> Option<Finding> {
         let url = self.endpoint.shown();
         let state = match self.state(now) {
@@ -147,8 +149,12 @@ impl Seen {
                 ),
             )),
         };
-        let hindrance = self.hindrance();
-        let late = (hindrance.is_none() && self.is_overdue(now)).then(|| {
+        let is_standby = sql::is_standby();
+        let elsewhere = (is_standby && state.is_some())
+            .then(|| "This server is a standby: its primary fetches the keys.".to_owned());
+        let hindrance = self.hindrance().filter(|_| !is_standby);
+        let fetches = !is_standby && hindrance.is_none();
+        let late = (fetches && self.is_overdue(now)).then(|| {
             let (problem, since) = if timetable::has_launcher() {
                 (
                     Problem::Overdue,
@@ -166,7 +172,7 @@ impl Seen {
             );
             (problem, detail)
         });
-        let error = (self.row.failures > 0 && hindrance.is_none())
+        let error = (fetches && self.row.failures > 0)
             .then_some(self.row.last_error.as_deref())
             .flatten()
             .map(|error| sentence(error.trim_end_matches('.')));
@@ -184,6 +190,7 @@ impl Seen {
         let problem = problems.into_iter().flatten().next()?;
         let parts = [
             state.map(|(_, detail)| detail),
+            elsewhere,
             hindrance.as_ref().map(Hindrance::detail),
             late.map(|(_, detail)| detail),
             error,
@@ -212,6 +219,10 @@ impl Seen {
             )),
             (_, Some(hindrance)) => Some(Addition::of(&hindrance.entry).fix()),
             (Problem::AnswerIncomplete, None) => None,
+            (_, None) if sql::is_standby() => Some(format!(
+                "-- on the primary: SELECT * FROM auth.refresh({});",
+                issuer()
+            )),
             (_, None) => Some(format!(
                 "SELECT * FROM auth.refresh({}); -- fetches the keys, or says why not",
                 issuer()
@@ -236,6 +247,9 @@ impl Seen {
             ),
             Some(Obstacle::Busy) => Some(
                 "The issuer's keys could not be fetched yet, because other keys were being fetched: try again in a few seconds.",
+            ),
+            None if sql::is_standby() => Some(
+                "The issuer's keys are fetched by the primary: this standby has them once it has replayed that.",
             ),
             None if self.hindrance().is_some() => Some(
                 "The issuer's keys are not fetched on this server; the view auth.key_status says why.",

@@ -3,6 +3,7 @@
 use pgrx::pg_sys;
 
 use crate::pg::report::Report;
+use crate::trust::sql;
 use crate::trust::store::errors;
 use crate::trust::tables;
 
@@ -15,14 +16,12 @@ use crate::trust::tables;
 ///
 /// If the server or the transaction cannot write, or if the caller may not lock the tables.
 pub fn lock_tables(function: &str) -> Result<FreshSnapshot, Report> {
-    // SAFETY: reads two variables of the backend.
-    unsafe {
-        if pg_sys::RecoveryInProgress() {
-            return Err(errors::on_standby(function));
-        }
-        if pg_sys::XactReadOnly {
-            return Err(errors::in_read_only_transaction(function));
-        }
+    if sql::is_standby() {
+        return Err(errors::on_standby(function));
+    }
+    // SAFETY: reads a variable of the backend.
+    if unsafe { pg_sys::XactReadOnly } {
+        return Err(errors::in_read_only_transaction(function));
     }
     let (issuers, jwks) = tables::find().ok_or_else(errors::no_tables)?;
     for (table, name) in [(issuers, c"issuers"), (jwks, c"jwks")] {
