@@ -7,6 +7,7 @@
 use std::fmt::Write;
 
 use crate::pg::sandbox::Prepared;
+use crate::trust::schema::{SCHEMA, in_schema};
 
 /// The claim functions of one claim, with its path in the payload and the type that its value has.
 const OF_ONE_CLAIM: &[(&str, &[&str], &str)] = &[
@@ -94,13 +95,13 @@ fn reads(expression: &str, functions: &[String]) -> Vec<Read> {
             };
             reads.push(match one {
                 Some((_, path, kind)) => Read {
-                    shown: format!("auth.{call}"),
+                    shown: format!("{SCHEMA}.{call}"),
                     path: path.iter().map(|&member| member.to_owned()).collect(),
-                    value: format!("pg_catalog.to_jsonb(auth.{call})"),
+                    value: format!("pg_catalog.to_jsonb({SCHEMA}.{call})"),
                     of_one_claim: Some((function.clone(), kind)),
                 },
                 None => Read {
-                    shown: format!("auth.{call}{steps}"),
+                    shown: format!("{SCHEMA}.{call}{steps}"),
                     value: member(&path),
                     path,
                     of_one_claim: None,
@@ -163,7 +164,9 @@ fn path(before: &str, mut after: &str) -> (String, Vec<String>) {
 /// Number of parentheses right before a call that enclose nothing else: those of a function's
 /// arguments do not count.
 fn parentheses(before: &str) -> usize {
-    let mut before = before.strip_suffix("auth.").unwrap_or(before);
+    let mut before = before
+        .strip_suffix(in_schema!("@extschema@."))
+        .unwrap_or(before);
     let mut count = 0_usize;
     loop {
         let outer = before.trim_end();
@@ -182,11 +185,11 @@ fn parentheses(before: &str) -> usize {
 /// All claims, or a member of them, as SQL for a `jsonb`.
 fn member(path: &[String]) -> String {
     if path.is_empty() {
-        return "auth.session()".to_owned();
+        return in_schema!("@extschema@.session()").to_owned();
     }
     let names: Vec<String> = path.iter().map(pgrx::spi::quote_literal).collect();
     format!(
-        "(auth.session() OPERATOR(pg_catalog.#>) ARRAY[{}]::pg_catalog.text[])",
+        "({SCHEMA}.session() OPERATOR(pg_catalog.#>) ARRAY[{}]::pg_catalog.text[])",
         names.join(", ")
     )
 }
@@ -208,7 +211,7 @@ impl Read {
                 let plain =
                     |name| format!("pg_catalog.lower(pg_catalog.translate({name}, '_-', ''))");
                 format!(
-                    "coalesce((SELECT pg_catalog.min(name) FROM pg_catalog.jsonb_object_keys(auth.session()) AS name \
+                    "coalesce((SELECT pg_catalog.min(name) FROM pg_catalog.jsonb_object_keys({SCHEMA}.session()) AS name \
                      WHERE {} OPERATOR(pg_catalog.=) {}), '')",
                     plain("name"),
                     plain(pgrx::spi::quote_literal(claim).as_str())
@@ -221,7 +224,7 @@ impl Read {
             );
         }
         format!(
-            "CASE WHEN auth.session() IS NULL THEN ''{cases} WHEN {} OPERATOR(pg_catalog.=) 'null'::pg_catalog.jsonb THEN 'null' \
+            "CASE WHEN {SCHEMA}.session() IS NULL THEN ''{cases} WHEN {} OPERATOR(pg_catalog.=) 'null'::pg_catalog.jsonb THEN 'null' \
              WHEN {} IS NULL THEN 'type' ELSE '' END",
             member(&self.path),
             self.value
@@ -234,7 +237,7 @@ impl Read {
             ("", _) => None,
             ("null", _) => Some(format!("The token's claim {claim} is null.")),
             ("type", Some((function, kind))) => Some(format!(
-                "auth.{function}() is NULL, because {claim} is no {kind}."
+                "{SCHEMA}.{function}() is NULL, because {claim} is no {kind}."
             )),
             ("type", None) => None,
             (missing, _) => {

@@ -4,13 +4,14 @@
 //! calls, [`keys`] what a backend has read and how it learns that this is stale, [`fetch`] the fetching
 //! of keys behind a URL, [`lookup`] the reasons why a key does or does not count, [`store`] the checks
 //! on writing, [`source`] what `auth.issuers.source` may say, [`tables`] the rows, [`problem`] the codes of
-//! what can be wrong with keys, and [`sql`] helpers for SPI.
+//! what can be wrong with keys, [`schema`] the name of the schema, and [`sql`] helpers for SPI.
 
 pub mod fetch;
 pub mod keys;
 mod lookup;
 mod owner;
 mod problem;
+pub mod schema;
 mod source;
 pub mod sql;
 mod store;

@@ -13,6 +13,7 @@ use crate::pg::encoding::ServerText;
 use crate::pg::report::{self, Report, SqlState};
 use crate::trust::fetch::claim::{self, Claim};
 use crate::trust::fetch::usable;
+use crate::trust::schema::in_schema;
 use crate::trust::sql::{self, argument, run};
 use crate::trust::store::changes::KeyChanges;
 use crate::trust::store::issuer::StoredIssuer;
@@ -128,10 +129,12 @@ fn keep_ended(client: &mut SpiClient, claim: &Claim, gone: &[&str]) -> Result<()
     }
     run(
         client,
-        "INSERT INTO auth.withdrawn_keys (issuer, thumbprint) \
-         SELECT k.issuer, k.thumbprint FROM auth.jwks AS k \
+        in_schema!(
+            "INSERT INTO @extschema@.withdrawn_keys (issuer, thumbprint) \
+         SELECT k.issuer, k.thumbprint FROM @extschema@.jwks AS k \
          WHERE k.issuer OPERATOR(pg_catalog.=) $1 AND k.expires_at IS NOT NULL \
-         AND k.thumbprint OPERATOR(pg_catalog.=) ANY ($2) ON CONFLICT DO NOTHING",
+         AND k.thumbprint OPERATOR(pg_catalog.=) ANY ($2) ON CONFLICT DO NOTHING"
+        ),
         &[argument(&claim.issuer)?, gone.to_vec().into()],
     )
 }
@@ -181,8 +184,10 @@ fn leave_out_withdrawn(
     let mut withdrawn = HashSet::new();
     for row in client
         .select(
-            "SELECT w.thumbprint FROM auth.withdrawn_keys AS w \
-             WHERE w.issuer OPERATOR(pg_catalog.=) $1",
+            in_schema!(
+                "SELECT w.thumbprint FROM @extschema@.withdrawn_keys AS w \
+             WHERE w.issuer OPERATOR(pg_catalog.=) $1"
+            ),
             None,
             &[argument(&claim.issuer)?],
         )

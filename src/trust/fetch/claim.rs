@@ -12,6 +12,7 @@ use pgrx::spi::SpiClient;
 use crate::errors::tables_unreadable;
 use crate::pg::encoding;
 use crate::pg::report::Report;
+use crate::trust::schema::{SCHEMA, in_schema};
 use crate::trust::source::endpoint::Endpoint;
 use crate::trust::source::kind::IS_ENDPOINT;
 use crate::trust::source::origin::Origin;
@@ -42,7 +43,7 @@ pub fn tag_of(issuer: &str) -> Option<Tag> {
 /// The name of the endpoint's issuer with this tag, if there is one.
 pub fn issuer_of(client: &SpiClient, tag: Tag) -> Result<Option<String>, Report> {
     let query = format!(
-        "SELECT i.issuer FROM auth.issuers AS i \
+        "SELECT i.issuer FROM {SCHEMA}.issuers AS i \
          WHERE {TAG} OPERATOR(pg_catalog.=) $1 AND {IS_ENDPOINT}"
     );
     let found = client
@@ -65,7 +66,7 @@ fn timetable() -> String {
                  OR e.next_attempt OPERATOR(pg_catalog.>) (pg_catalog.clock_timestamp() \
                     OPERATOR(pg_catalog.+) '{longest} s'::pg_catalog.interval)) AS is_due, \
                 {TAG} OPERATOR(pg_catalog.=) ANY ($1) AS was_tried \
-         FROM auth.issuers AS i LEFT JOIN auth.endpoints AS e \
+         FROM {SCHEMA}.issuers AS i LEFT JOIN {SCHEMA}.endpoints AS e \
              ON e.issuer OPERATOR(pg_catalog.=) i.issuer \
          WHERE i.enabled AND {IS_ENDPOINT}",
         longest = LONGEST.as_secs()
@@ -128,19 +129,22 @@ pub fn outlook(client: &SpiClient, tried: &[Tag]) -> Result<Outlook, Report> {
 /// A digest of the issuer's keys, and of the rules by which an answer's keys are stored. If it
 /// differs from the one that was noted with an answer, "not modified" says nothing about the stored
 /// keys.
-const DIGEST: &str = "pg_catalog.hashtextextended(pg_catalog.concat_ws(' ', \
+const DIGEST: &str = in_schema!(
+    "pg_catalog.hashtextextended(pg_catalog.concat_ws(' ', \
      i.source::pg_catalog.text, i.algorithms::pg_catalog.text, \
      (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', k.kid, k.jwk::pg_catalog.text), ' ' \
-             ORDER BY k.thumbprint, k.kid, k.jwk::pg_catalog.text COLLATE pg_catalog.\"C\") FROM auth.jwks AS k \
+             ORDER BY k.thumbprint, k.kid, k.jwk::pg_catalog.text COLLATE pg_catalog.\"C\") FROM @extschema@.jwks AS k \
       WHERE k.issuer OPERATOR(pg_catalog.=) i.issuer), '/', \
      (SELECT pg_catalog.string_agg(w.thumbprint, ' ' ORDER BY w.thumbprint) \
-      FROM auth.withdrawn_keys AS w WHERE w.issuer OPERATOR(pg_catalog.=) i.issuer)) \
-     COLLATE pg_catalog.\"C\", 0)::pg_catalog.text";
+      FROM @extschema@.withdrawn_keys AS w WHERE w.issuer OPERATOR(pg_catalog.=) i.issuer)) \
+     COLLATE pg_catalog.\"C\", 0)::pg_catalog.text"
+);
 
 /// The digest for the issuer.
 pub fn digest(client: &SpiClient, issuer: &str) -> Result<Option<String>, Report> {
-    let query =
-        format!("SELECT {DIGEST} FROM auth.issuers AS i WHERE i.issuer OPERATOR(pg_catalog.=) $1");
+    let query = format!(
+        "SELECT {DIGEST} FROM {SCHEMA}.issuers AS i WHERE i.issuer OPERATOR(pg_catalog.=) $1"
+    );
     let found = client
         .select(query.as_str(), Some(1), &[argument(issuer)?])
         .map_err(tables_unreadable)?;
@@ -161,11 +165,13 @@ pub fn take(client: &mut SpiClient, issuer: &str, reason: Reason) -> Result<Opti
     // Waits for a transaction that deletes the issuer, and then inserts nothing.
     run(
         client,
-        "INSERT INTO auth.endpoints (issuer, url) \
-         SELECT i.issuer, $2 FROM auth.issuers AS i WHERE i.issuer OPERATOR(pg_catalog.=) $1 \
-             AND NOT EXISTS (SELECT FROM auth.endpoints AS e \
+        in_schema!(
+            "INSERT INTO @extschema@.endpoints (issuer, url) \
+         SELECT i.issuer, $2 FROM @extschema@.issuers AS i WHERE i.issuer OPERATOR(pg_catalog.=) $1 \
+             AND NOT EXISTS (SELECT FROM @extschema@.endpoints AS e \
                  WHERE e.issuer OPERATOR(pg_catalog.=) i.issuer) \
-         FOR KEY SHARE OF i ON CONFLICT DO NOTHING",
+         FOR KEY SHARE OF i ON CONFLICT DO NOTHING"
+        ),
         &names,
     )?;
     let Some(row) = endpoints::lock(client, issuer)? else {

@@ -15,6 +15,7 @@ use crate::trust::fetch::start::{Obstacle, Tried};
 use crate::trust::fetch::timetable;
 use crate::trust::lookup::seen::{Seen, State};
 use crate::trust::problem::{Finding, Problem};
+use crate::trust::schema::SCHEMA;
 use crate::trust::sql;
 
 /// Reason why nothing is fetched.
@@ -214,17 +215,17 @@ impl Seen {
                     .to_owned(),
             ),
             (Problem::UrlRefused, _) => Some(format!(
-                "SELECT auth.follow_url({}, 'https://...'); -- with the public URL of the keys",
+                "SELECT {SCHEMA}.follow_url({}, 'https://...'); -- with the public URL of the keys",
                 issuer()
             )),
             (_, Some(hindrance)) => Some(Addition::of(&hindrance.entry).fix()),
             (Problem::AnswerIncomplete, None) => None,
             (_, None) if sql::is_standby() => Some(format!(
-                "-- on the primary: SELECT * FROM auth.refresh({});",
+                "-- on the primary: SELECT * FROM {SCHEMA}.refresh({});",
                 issuer()
             )),
             (_, None) => Some(format!(
-                "SELECT * FROM auth.refresh({}); -- fetches the keys, or says why not",
+                "SELECT * FROM {SCHEMA}.refresh({}); -- fetches the keys, or says why not",
                 issuer()
             )),
         }

@@ -19,6 +19,7 @@ use crate::trust::lookup::MAX_LISTED;
 use crate::trust::lookup::inventory;
 use crate::trust::owner::errors;
 use crate::trust::owner::{audience, audience_is_checked};
+use crate::trust::schema::{SCHEMA, in_schema};
 use crate::trust::source::fault::Fault;
 use crate::trust::source::open;
 use crate::trust::source::origin::Origin;
@@ -108,7 +109,9 @@ fn unfollow(issuer: &str) -> Result<bool, Report> {
         }
         run(
             client,
-            "UPDATE auth.issuers AS i SET source = NULL WHERE i.issuer OPERATOR(pg_catalog.=) $1",
+            in_schema!(
+                "UPDATE @extschema@.issuers AS i SET source = NULL WHERE i.issuer OPERATOR(pg_catalog.=) $1"
+            ),
             &[argument(issuer)?],
         )?;
         match &former {
@@ -186,8 +189,12 @@ fn examine(oid: pg_sys::Oid, grace: Duration, choices: Choices) -> Result<Source
 /// Deletes the state of fetching the issuer's keys, and the notes of withdrawn ones.
 fn forget_endpoint(client: &mut SpiClient, issuer: &str) -> Result<(), Report> {
     for statement in [
-        "DELETE FROM auth.endpoints AS e WHERE e.issuer OPERATOR(pg_catalog.=) $1",
-        "DELETE FROM auth.withdrawn_keys AS w WHERE w.issuer OPERATOR(pg_catalog.=) $1",
+        in_schema!(
+            "DELETE FROM @extschema@.endpoints AS e WHERE e.issuer OPERATOR(pg_catalog.=) $1"
+        ),
+        in_schema!(
+            "DELETE FROM @extschema@.withdrawn_keys AS w WHERE w.issuer OPERATOR(pg_catalog.=) $1"
+        ),
     ] {
         run(client, statement, &[argument(issuer)?])?;
     }
@@ -203,9 +210,11 @@ pub fn store_source(
 ) -> Result<(), Report> {
     run(
         client,
-        "INSERT INTO auth.issuers AS i (issuer, audience, source) \
+        in_schema!(
+            "INSERT INTO @extschema@.issuers AS i (issuer, audience, source) \
          VALUES ($1, $2, $3::pg_catalog.jsonb) ON CONFLICT (issuer) DO UPDATE \
-         SET audience = coalesce(excluded.audience, i.audience), source = excluded.source",
+         SET audience = coalesce(excluded.audience, i.audience), source = excluded.source"
+        ),
         &[argument(issuer)?, audience, argument(source)?],
     )
 }
@@ -214,7 +223,9 @@ pub fn store_source(
 pub fn remove_keys(client: &mut SpiClient, issuer: &str) -> Result<(), Report> {
     let count = client
         .select(
-            "SELECT 1 FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1",
+            in_schema!(
+                "SELECT 1 FROM @extschema@.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1"
+            ),
             None,
             &[argument(issuer)?],
         )
@@ -224,7 +235,9 @@ pub fn remove_keys(client: &mut SpiClient, issuer: &str) -> Result<(), Report> {
     if count > 0 {
         run(
             client,
-            "DELETE FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1",
+            in_schema!(
+                "DELETE FROM @extschema@.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1"
+            ),
             &[argument(issuer)?],
         )?;
         report::notice(&errors::keys_removed(count));
@@ -242,11 +255,11 @@ fn trigger_statements(source: &Source) -> [String; 5] {
     [
         format!(
             "CREATE TRIGGER {row} AFTER INSERT OR UPDATE OR DELETE ON {table} \
-             FOR EACH ROW EXECUTE FUNCTION auth.keys_changed()"
+             FOR EACH ROW EXECUTE FUNCTION {SCHEMA}.keys_changed()"
         ),
         format!(
             "CREATE TRIGGER {truncate} AFTER TRUNCATE ON {table} \
-             FOR EACH STATEMENT EXECUTE FUNCTION auth.keys_changed()"
+             FOR EACH STATEMENT EXECUTE FUNCTION {SCHEMA}.keys_changed()"
         ),
         format!(
             "ALTER TABLE {table} ENABLE ALWAYS TRIGGER {row}, ENABLE ALWAYS TRIGGER {truncate}"
@@ -268,7 +281,7 @@ fn add_triggers(client: &mut SpiClient, source: &Source) -> Result<(), Report> {
     if !state.is_owner || !may_use_function(client, None)? {
         let owner = pgrx::spi::quote_identifier(&source.owner);
         let grant = (!may_use_function(client, Some(&source.owner))?)
-            .then(|| format!("GRANT EXECUTE ON FUNCTION auth.keys_changed() TO {owner};"));
+            .then(|| format!("GRANT EXECUTE ON FUNCTION {SCHEMA}.keys_changed() TO {owner};"));
         report::notice(&errors::changes_not_announced(
             &source.qualified_name(),
             grant.as_deref(),
@@ -296,9 +309,11 @@ fn run_with_names(client: &mut SpiClient, statement: &str) -> Result<(), Report>
 pub fn remove_triggers(client: &mut SpiClient, source: &Source) -> Result<(), Report> {
     let is_used = client
         .select(
-            "SELECT 1 FROM auth.issuers AS i \
+            in_schema!(
+                "SELECT 1 FROM @extschema@.issuers AS i \
              WHERE i.source OPERATOR(pg_catalog.->>) 'schema' OPERATOR(pg_catalog.=) $1 \
-             AND i.source OPERATOR(pg_catalog.->>) 'table' OPERATOR(pg_catalog.=) $2",
+             AND i.source OPERATOR(pg_catalog.->>) 'table' OPERATOR(pg_catalog.=) $2"
+            ),
             Some(1),
             &[argument(&source.schema)?, argument(&source.table)?],
         )
@@ -380,8 +395,10 @@ fn may_use_function(client: &SpiClient, role: Option<&str>) -> Result<bool, Repo
     let role = role.map_or_else(|| Ok(DatumWithOid::null_oid(pg_sys::TEXTOID)), argument)?;
     client
         .select(
-            "SELECT pg_catalog.has_function_privilege( \
-                 coalesce($1, current_user), 'auth.keys_changed()', 'EXECUTE')",
+            in_schema!(
+                "SELECT pg_catalog.has_function_privilege( \
+                 coalesce($1, current_user), '@extschema@.keys_changed()', 'EXECUTE')"
+            ),
             Some(1),
             &[role],
         )

@@ -15,6 +15,7 @@ use crate::trust::lookup::ANY_ISSUER;
 use crate::trust::owner::errors;
 use crate::trust::owner::follow;
 use crate::trust::owner::{audience, audience_is_checked};
+use crate::trust::schema::in_schema;
 use crate::trust::source::endpoint::Endpoint;
 use crate::trust::source::origin::Origin;
 use crate::trust::sql::{self, argument, run};
@@ -102,17 +103,21 @@ fn begin(
     if !was_fetched {
         run(
             client,
-            "DELETE FROM auth.endpoints AS e WHERE e.issuer OPERATOR(pg_catalog.=) $1",
+            in_schema!(
+                "DELETE FROM @extschema@.endpoints AS e WHERE e.issuer OPERATOR(pg_catalog.=) $1"
+            ),
             &[argument(issuer)?],
         )?;
     }
     run(
         client,
-        "INSERT INTO auth.endpoints AS e (issuer, url) VALUES ($1, $2) \
+        in_schema!(
+            "INSERT INTO @extschema@.endpoints AS e (issuer, url) VALUES ($1, $2) \
          ON CONFLICT (issuer) DO UPDATE SET url = excluded.url, jwks_uri = NULL, etag = NULL, \
          etag_digest = NULL, answer_date = NULL, last_modified = NULL, last_attempt = NULL, outcome = NULL, \
          failures = 0, last_error = NULL, note = NULL, next_attempt = NULL, unknown_key_after = NULL, \
-         unknown_key_wait = DEFAULT WHERE e.url OPERATOR(pg_catalog.<>) excluded.url",
+         unknown_key_wait = DEFAULT WHERE e.url OPERATOR(pg_catalog.<>) excluded.url"
+        ),
         &arguments,
     )
 }

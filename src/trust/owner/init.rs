@@ -9,6 +9,7 @@ use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::{self, Report};
 use crate::trust::owner::errors;
 use crate::trust::owner::{audience, audience_is_checked};
+use crate::trust::schema::in_schema;
 use crate::trust::source::origin::Origin;
 use crate::trust::sql::{argument, run};
 use crate::trust::store::changes::KeyChanges;
@@ -37,7 +38,9 @@ fn init(arguments: &Arguments) -> SqlResult {
                 let wanted = usable_keys(&jwks, &issuer, AlgorithmSet::ASYMMETRIC)?;
                 run(
                     client,
-                    "INSERT INTO auth.issuers (issuer, audience) VALUES ($1, $2)",
+                    in_schema!(
+                        "INSERT INTO @extschema@.issuers (issuer, audience) VALUES ($1, $2)"
+                    ),
                     &[argument(&issuer)?, audience()],
                 )?;
                 wanted
@@ -51,8 +54,10 @@ fn init(arguments: &Arguments) -> SqlResult {
                 if stored.has_other_audience {
                     run(
                         client,
-                        "UPDATE auth.issuers AS i SET audience = $2 \
-                         WHERE i.issuer OPERATOR(pg_catalog.=) $1",
+                        in_schema!(
+                            "UPDATE @extschema@.issuers AS i SET audience = $2 \
+                         WHERE i.issuer OPERATOR(pg_catalog.=) $1"
+                        ),
                         &[argument(&issuer)?, audience()],
                     )?;
                 }
@@ -119,9 +124,9 @@ fn usable_keys(
 fn trusted_keys(client: &SpiClient, issuer: &str) -> Result<i32, Report> {
     client
         .select(
-            "SELECT pg_catalog.count(DISTINCT k.thumbprint)::pg_catalog.int4 FROM auth.jwks AS k \
+            in_schema!("SELECT pg_catalog.count(DISTINCT k.thumbprint)::pg_catalog.int4 FROM @extschema@.jwks AS k \
              WHERE k.issuer OPERATOR(pg_catalog.=) $1 \
-             AND (k.expires_at IS NULL OR k.expires_at OPERATOR(pg_catalog.>) pg_catalog.now())",
+             AND (k.expires_at IS NULL OR k.expires_at OPERATOR(pg_catalog.>) pg_catalog.now())"),
             Some(1),
             &[argument(issuer)?],
         )

@@ -11,6 +11,7 @@ use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::trust::lookup::inventory::{self, Inventory};
 use crate::trust::lookup::{MAX_LISTED, State};
 use crate::trust::problem::{Finding, Problem};
+use crate::trust::schema::in_schema;
 use crate::trust::store::errors::no_tables;
 use crate::trust::tables::{self, Tables};
 
@@ -101,7 +102,7 @@ fn add_lines(lines: &mut Vec<Line>, issuer: String, inventory: &Inventory, are_a
         },
         (None, None) => Line {
             issuer,
-            source: "auth.jwks".to_owned(),
+            source: in_schema!("@extschema@.jwks").to_owned(),
             state: if are_announced {
                 State::Live
             } else {
@@ -114,7 +115,12 @@ fn add_lines(lines: &mut Vec<Line>, issuer: String, inventory: &Inventory, are_a
                     "A trigger that announces changes of the key tables does not fire, so they are \
                          looked at in every statement."
                         .to_owned(),
-                fix: Some("SELECT fix FROM auth.list_triggers() WHERE fix IS NOT NULL;".to_owned()),
+                fix: Some(
+                    in_schema!(
+                        "SELECT fix FROM @extschema@.list_triggers() WHERE fix IS NOT NULL;"
+                    )
+                    .to_owned(),
+                ),
             }),
             ..Line::default()
         },

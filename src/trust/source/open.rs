@@ -14,6 +14,7 @@ use crate::pg::clock;
 use crate::pg::encoding;
 use crate::pg::row::{Columns, Row};
 use crate::pg::version;
+use crate::trust::schema::SCHEMA;
 use crate::trust::source::fault::Fault;
 use crate::trust::source::table::{
     ALG, CREATED_AT, Choice, Choices, EXPIRES_AT, KID, MEMBERS, Mapped, PUBLIC_KEY, Presence,
@@ -160,7 +161,7 @@ pub fn check_kind(table: &Table) -> Result<pg_sys::Oid, Fault> {
             return Err(Fault::NotATable);
         }
         let (schema, _) = table.names();
-        if schema == "auth" {
+        if schema == SCHEMA {
             return Err(Fault::OwnTable);
         }
         if (*form).relpersistence as u8 != pg_sys::RELPERSISTENCE_PERMANENT {

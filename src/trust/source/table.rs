@@ -6,6 +6,7 @@ use pgrx::pg_sys;
 use serde_json::{Map, Value};
 
 use crate::pg::row::{INSTANT_TYPES, JSON_TYPES, NAME_TYPES};
+use crate::trust::schema::SCHEMA;
 use crate::trust::source::kind::Kind;
 
 /// The argument `grace` of `auth.follow` where none is given, as sql/follow.sql has it: that of
@@ -186,7 +187,7 @@ impl Source {
             let columns = Value::from(self.columns_json()).to_string();
             arguments.push(format!("columns => {}", literal(&columns)));
         }
-        format!("SELECT auth.follow({});", arguments.join(", "))
+        format!("SELECT {SCHEMA}.follow({});", arguments.join(", "))
     }
 
     /// The object `columns`.

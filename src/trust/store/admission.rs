@@ -10,6 +10,7 @@ use crate::pg::encoding;
 use crate::pg::function::{Arguments, SqlResult, not_called_as_trigger, sql_function};
 use crate::pg::report::Report;
 use crate::pg::row::{self, Columns, NotUtf8, Row};
+use crate::trust::schema::in_schema;
 use crate::trust::source::origin::Origin;
 use crate::trust::sql::argument;
 use crate::trust::store::errors;
@@ -284,12 +285,14 @@ fn refuse_second_key(
     let has_second = Spi::connect(|client| {
         client
             .select(
-                "SELECT 1 FROM auth.jwks AS k \
+                in_schema!(
+                    "SELECT 1 FROM @extschema@.jwks AS k \
                  WHERE k.issuer OPERATOR(pg_catalog.=) $1 \
                  AND k.kid OPERATOR(pg_catalog.=) $2 \
                  AND (k.jwk OPERATOR(pg_catalog.->>) 'kty') OPERATOR(pg_catalog.=) $3 \
                  AND k.thumbprint OPERATOR(pg_catalog.<>) $4 \
-                 AND (k.issuer, k.thumbprint, k.kid, k.alg) IS DISTINCT FROM ($5, $6, $7, $8)",
+                 AND (k.issuer, k.thumbprint, k.kid, k.alg) IS DISTINCT FROM ($5, $6, $7, $8)"
+                ),
                 Some(1),
                 &arguments,
             )

@@ -8,6 +8,7 @@ use pgrx::prelude::*;
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::Report;
 use crate::pg::row::{Columns, Row};
+use crate::trust::schema::in_schema;
 use crate::trust::sql::{argument, run};
 use crate::trust::store::errors;
 use crate::trust::store::withdrawn::Replacing;
@@ -25,26 +26,36 @@ sql_function!(
 /// over from another time, and are deleted. Keys that were withdrawn under either name stay
 /// withdrawn.
 const RENAMES: [&str; 6] = [
-    "DELETE FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $2",
-    "UPDATE auth.jwks AS k SET issuer = $2 WHERE k.issuer OPERATOR(pg_catalog.=) $1",
-    "DELETE FROM auth.endpoints AS e WHERE e.issuer OPERATOR(pg_catalog.=) $2",
-    "UPDATE auth.endpoints AS e SET issuer = $2 WHERE e.issuer OPERATOR(pg_catalog.=) $1",
-    "INSERT INTO auth.withdrawn_keys (issuer, thumbprint, withdrawn_at) \
-         SELECT $2, w.thumbprint, w.withdrawn_at FROM auth.withdrawn_keys AS w \
-         WHERE w.issuer OPERATOR(pg_catalog.=) $1 ON CONFLICT DO NOTHING",
-    "DELETE FROM auth.withdrawn_keys AS w WHERE w.issuer OPERATOR(pg_catalog.=) $1",
+    in_schema!("DELETE FROM @extschema@.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $2"),
+    in_schema!(
+        "UPDATE @extschema@.jwks AS k SET issuer = $2 WHERE k.issuer OPERATOR(pg_catalog.=) $1"
+    ),
+    in_schema!("DELETE FROM @extschema@.endpoints AS e WHERE e.issuer OPERATOR(pg_catalog.=) $2"),
+    in_schema!(
+        "UPDATE @extschema@.endpoints AS e SET issuer = $2 WHERE e.issuer OPERATOR(pg_catalog.=) $1"
+    ),
+    in_schema!(
+        "INSERT INTO @extschema@.withdrawn_keys (issuer, thumbprint, withdrawn_at) \
+         SELECT $2, w.thumbprint, w.withdrawn_at FROM @extschema@.withdrawn_keys AS w \
+         WHERE w.issuer OPERATOR(pg_catalog.=) $1 ON CONFLICT DO NOTHING"
+    ),
+    in_schema!(
+        "DELETE FROM @extschema@.withdrawn_keys AS w WHERE w.issuer OPERATOR(pg_catalog.=) $1"
+    ),
 ];
 
 const DELETIONS: [&str; 3] = [
-    "DELETE FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1",
-    "DELETE FROM auth.endpoints AS e WHERE e.issuer OPERATOR(pg_catalog.=) $1",
-    "DELETE FROM auth.withdrawn_keys AS w WHERE w.issuer OPERATOR(pg_catalog.=) $1",
+    in_schema!("DELETE FROM @extschema@.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1"),
+    in_schema!("DELETE FROM @extschema@.endpoints AS e WHERE e.issuer OPERATOR(pg_catalog.=) $1"),
+    in_schema!(
+        "DELETE FROM @extschema@.withdrawn_keys AS w WHERE w.issuer OPERATOR(pg_catalog.=) $1"
+    ),
 ];
 
 const TRUNCATIONS: [&str; 3] = [
-    "DELETE FROM auth.jwks",
-    "DELETE FROM auth.endpoints",
-    "DELETE FROM auth.withdrawn_keys",
+    in_schema!("DELETE FROM @extschema@.jwks"),
+    in_schema!("DELETE FROM @extschema@.endpoints"),
+    in_schema!("DELETE FROM @extschema@.withdrawn_keys"),
 ];
 
 fn cascade_issuer(arguments: &Arguments) -> SqlResult {

@@ -9,6 +9,7 @@ use pgrx::spi::SpiClient;
 use crate::errors::tables_unreadable;
 use crate::pg::encoding::ServerText;
 use crate::pg::report::Report;
+use crate::trust::schema::in_schema;
 use crate::trust::sql::{argument, run};
 use crate::trust::store::withdrawn::Replacing;
 
@@ -58,8 +59,10 @@ impl KeyChanges {
         let mut stored: HashMap<String, StoredRows> = HashMap::new();
         for row in client
             .select(
-                "SELECT k.thumbprint, k.jwk::pg_catalog.text, k.created_at, k.expires_at \
-                 FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1",
+                in_schema!(
+                    "SELECT k.thumbprint, k.jwk::pg_catalog.text, k.created_at, k.expires_at \
+                 FROM @extschema@.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1"
+                ),
                 None,
                 &[argument(issuer)?],
             )
@@ -135,8 +138,10 @@ impl KeyChanges {
             let _replacing = Replacing::begin();
             run(
                 client,
-                "DELETE FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1 \
-                 AND k.thumbprint OPERATOR(pg_catalog.=) ANY ($2)",
+                in_schema!(
+                    "DELETE FROM @extschema@.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1 \
+                 AND k.thumbprint OPERATOR(pg_catalog.=) ANY ($2)"
+                ),
                 &[argument(issuer)?, thumbprints.into()],
             )?;
         }
@@ -148,8 +153,10 @@ impl KeyChanges {
             let known = self.replaced.get(thumbprint);
             run(
                 client,
-                "INSERT INTO auth.jwks (issuer, jwk, created_at, expires_at) \
-                 VALUES ($1, $2::pg_catalog.jsonb, coalesce($3, pg_catalog.now()), $4)",
+                in_schema!(
+                    "INSERT INTO @extschema@.jwks (issuer, jwk, created_at, expires_at) \
+                 VALUES ($1, $2::pg_catalog.jsonb, coalesce($3, pg_catalog.now()), $4)"
+                ),
                 &[
                     argument(issuer)?,
                     argument(&entry.jwk)?,

@@ -10,6 +10,7 @@ use pgrx::spi::{SpiClient, SpiTupleTable};
 use crate::errors::tables_unreadable;
 use crate::pg::report::Report;
 use crate::pg::row;
+use crate::trust::schema::SCHEMA;
 use crate::trust::source::origin::Origin;
 use crate::trust::sql::{First, argument};
 use crate::trust::store::errors;
@@ -86,7 +87,7 @@ fn query(lock: &str) -> String {
     format!(
         "SELECT i.algorithms::pg_catalog.text[], i.source::pg_catalog.text, i.max_stale, \
                 i.audience IS NOT NULL, $2 IS NOT NULL AND i.audience IS DISTINCT FROM $2 \
-         FROM auth.issuers AS i WHERE i.issuer OPERATOR(pg_catalog.=) $1 {lock}"
+         FROM {SCHEMA}.issuers AS i WHERE i.issuer OPERATOR(pg_catalog.=) $1 {lock}"
     )
 }
 

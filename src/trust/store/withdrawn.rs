@@ -12,6 +12,7 @@ use crate::pg::encoding;
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::{self, Report};
 use crate::pg::row::{Columns, Row};
+use crate::trust::schema::{SCHEMA, in_schema};
 use crate::trust::source::kind::IS_ENDPOINT;
 use crate::trust::store::errors;
 
@@ -59,7 +60,7 @@ impl Drop for Replacing {
 /// Condition for notes: the issuer still exists, and its keys are fetched.
 fn of_endpoints() -> String {
     format!(
-        "EXISTS (SELECT FROM auth.issuers AS i \
+        "EXISTS (SELECT FROM {SCHEMA}.issuers AS i \
          WHERE i.issuer OPERATOR(pg_catalog.=) k.issuer AND {IS_ENDPOINT})"
     )
 }
@@ -73,8 +74,8 @@ fn note_withdrawn(arguments: &Arguments) -> SqlResult {
     let of_endpoints = of_endpoints();
     if trigger.tg_event & pg_sys::TRIGGER_EVENT_ROW == 0 {
         let statement = format!(
-            "INSERT INTO auth.withdrawn_keys (issuer, thumbprint) \
-             SELECT k.issuer, k.thumbprint FROM auth.jwks AS k WHERE {of_endpoints} \
+            "INSERT INTO {SCHEMA}.withdrawn_keys (issuer, thumbprint) \
+             SELECT k.issuer, k.thumbprint FROM {SCHEMA}.jwks AS k WHERE {of_endpoints} \
              ON CONFLICT DO NOTHING"
         );
         Spi::connect_mut(|client| client.update(statement.as_str(), None, &[]).map(drop))
@@ -99,7 +100,7 @@ fn note_withdrawn(arguments: &Arguments) -> SqlResult {
         return Ok(Some(pg_sys::Datum::from(0)));
     }
     let statement = format!(
-        "INSERT INTO auth.withdrawn_keys (issuer, thumbprint) \
+        "INSERT INTO {SCHEMA}.withdrawn_keys (issuer, thumbprint) \
          SELECT k.issuer, k.thumbprint FROM (SELECT $1, $2) AS k (issuer, thumbprint) \
          WHERE {of_endpoints} ON CONFLICT DO NOTHING"
     );
@@ -112,7 +113,7 @@ fn note_withdrawn(arguments: &Arguments) -> SqlResult {
         "true"
     };
     let statement = format!(
-        "DELETE FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1 \
+        "DELETE FROM {SCHEMA}.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1 \
          AND k.thumbprint OPERATOR(pg_catalog.=) $2 AND {condition}"
     );
     let others = update(&statement, &old)?;
@@ -150,8 +151,10 @@ fn delete_withdrawn(arguments: &Arguments) -> SqlResult {
     // The statement's lock waits for a fetching process that is storing the key, and blocks one
     // that is about to, which then reads the notes again.
     update(
-        "DELETE FROM auth.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1 \
-         AND k.thumbprint OPERATOR(pg_catalog.=) $2",
+        in_schema!(
+            "DELETE FROM @extschema@.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1 \
+         AND k.thumbprint OPERATOR(pg_catalog.=) $2"
+        ),
         &names,
     )?;
     Ok(Some(pg_sys::Datum::from(0)))
@@ -162,7 +165,9 @@ fn warn_of_no_issuer(issuer: &str) -> Result<(), Report> {
     let argument = encoding::argument(issuer).ok_or_else(not_storable)?;
     let is_known = Spi::connect(|client| {
         let rows = client.select(
-            "SELECT FROM auth.issuers AS i WHERE i.issuer OPERATOR(pg_catalog.=) $1",
+            in_schema!(
+                "SELECT FROM @extschema@.issuers AS i WHERE i.issuer OPERATOR(pg_catalog.=) $1"
+            ),
             Some(1),
             &[argument],
         )?;

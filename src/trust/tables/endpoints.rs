@@ -11,6 +11,7 @@ use crate::errors::tables_unreadable;
 use crate::pg::clock;
 use crate::pg::report::Report;
 use crate::pg::row::Row;
+use crate::trust::schema::SCHEMA;
 use crate::trust::sql::{First, argument, lossy_argument, time_argument};
 
 /// Columns without which, or with another type of which, the table counts as empty for a backend.
@@ -91,7 +92,7 @@ pub fn of_table(row: &Row) -> EndpointRow {
 pub fn lock(client: &mut SpiClient, issuer: &str) -> Result<Option<EndpointRow>, Report> {
     let names = COLUMNS.map(|(name, _)| format!("e.{name}")).join(", ");
     let query = format!(
-        "SELECT {names} FROM auth.endpoints AS e \
+        "SELECT {names} FROM {SCHEMA}.endpoints AS e \
          WHERE e.issuer OPERATOR(pg_catalog.=) $1 FOR UPDATE"
     );
     // FOR UPDATE needs a statement that may write.
@@ -135,7 +136,7 @@ pub fn write(client: &mut SpiClient, issuer: &str, mut row: EndpointRow) -> Resu
         });
     }
     let statement = format!(
-        "UPDATE auth.endpoints AS e SET {} \
+        "UPDATE {SCHEMA}.endpoints AS e SET {} \
          WHERE e.issuer OPERATOR(pg_catalog.=) $1 RETURNING true",
         assignments.join(", ")
     );

@@ -18,6 +18,7 @@ use pgrx::pg_sys;
 use crate::pg::encoding;
 use crate::pg::row::{Columns, Row};
 use crate::pg::version;
+use crate::trust::schema::in_schema;
 use crate::trust::tables::index::Name;
 use crate::trust::tables::triggers::{Faults, FoundTrigger, Watched};
 
@@ -242,10 +243,11 @@ fn find_table(name: &CStr) -> Option<pg_sys::Oid> {
     extension.table(schema, name)
 }
 
-/// Oid of the schema `auth`, if there is one.
+/// Oid of the extension's schema, if there is one.
 fn schema() -> Option<pg_sys::Oid> {
-    // SAFETY: a look-up in the system catalogs by a constant name.
-    let schema = unsafe { pg_sys::get_namespace_oid(c"auth".as_ptr(), true) };
+    let name = in_schema!("@extschema@\0");
+    // SAFETY: a look-up in the system catalogs by a constant name, which ends in a NUL.
+    let schema = unsafe { pg_sys::get_namespace_oid(name.as_ptr().cast(), true) };
     (schema != pg_sys::InvalidOid).then_some(schema)
 }
 

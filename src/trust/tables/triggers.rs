@@ -13,6 +13,7 @@ use crate::pg::encoding;
 use crate::pg::function::C_LANGUAGE;
 use crate::pg::report::{Report, SqlState};
 use crate::pg::version;
+use crate::trust::schema::{SCHEMA, in_schema};
 
 /// Time, events and level of a trigger.
 struct Fires {
@@ -150,10 +151,10 @@ impl Watched {
     /// Its name with the schema.
     pub fn qualified_name(self) -> &'static str {
         match self {
-            Self::Issuers => "auth.issuers",
-            Self::Jwks => "auth.jwks",
-            Self::Endpoints => "auth.endpoints",
-            Self::WithdrawnKeys => "auth.withdrawn_keys",
+            Self::Issuers => in_schema!("@extschema@.issuers"),
+            Self::Jwks => in_schema!("@extschema@.jwks"),
+            Self::Endpoints => in_schema!("@extschema@.endpoints"),
+            Self::WithdrawnKeys => in_schema!("@extschema@.withdrawn_keys"),
         }
     }
 
@@ -411,7 +412,7 @@ fn definition(needed: &Needed, table: &str, is_taken: bool) -> String {
         String::new()
     };
     format!(
-        "{drop}CREATE TRIGGER {name} {moment} ON {table} FOR EACH {level} EXECUTE FUNCTION auth.{}()",
+        "{drop}CREATE TRIGGER {name} {moment} ON {table} FOR EACH {level} EXECUTE FUNCTION {SCHEMA}.{}()",
         function.name
     )
 }
