@@ -79,6 +79,8 @@ COMMENT ON COLUMN auth.jwks.created_at IS 'time at which the key was first store
 COMMENT ON COLUMN auth.jwks.expires_at IS 'time from which on the key is not used; NULL: no limit';
 COMMENT ON INDEX auth.jwks_kid_key IS 'a kid of an issuer names one key of each type, once for each alg';
 
+-- src/trust/tables/triggers.rs has these triggers, and those of endpoint.sql, as auth.list_triggers() needs them. The
+-- test `triggers` compares both lists.
 CREATE TRIGGER admit_key BEFORE INSERT OR UPDATE ON auth.jwks
     FOR EACH ROW EXECUTE FUNCTION auth.admit_key();
 COMMENT ON TRIGGER admit_key ON auth.jwks IS 'refuses keys that are not acceptable';

@@ -118,7 +118,7 @@ impl Search {
             return (self.is_near_kty(text, from, colon))
                 .then(|| start..bracket.unwrap_or(text.len()));
         }
-        let value = Value::at(text, at, name.quotes)?;
+        let value = StringValue::at(text, at, name.quotes)?;
         let is_secret = self.is_near_kty(text, from, colon)
             || (self.extent == Extent::MayBeCut
                 && value.could_be_key(text)
@@ -201,13 +201,13 @@ impl<'a> Name<'a> {
 }
 
 /// A member's value that is a string.
-struct Value {
+struct StringValue {
     range: Range<usize>,
     /// Whether its end is cut off.
     is_cut: bool,
 }
 
-impl Value {
+impl StringValue {
     /// The string that begins there, with that many quotes for one.
     fn at(text: &[u8], at: usize, quotes: usize) -> Option<Self> {
         let rest = text.get(at..)?;

@@ -20,8 +20,8 @@ pub mod token;
 pub mod unverified;
 
 use table::{
-    AUDIT_LOG, CACHE_SIZE, EVALUATE_ONCE, FETCH_CA_FILE, FETCH_HOSTS, FETCH_WAIT, Kind,
-    REQUIRE_TOKEN, SCOPE, TOKEN, UNVERIFIED_CLAIMS, Visit,
+    AUDIT_LOG, CACHE_SIZE, EVALUATE_ONCE, FETCH_CA_FILE, FETCH_HOSTS, FETCH_WAIT, REQUIRE_TOKEN,
+    SCOPE, TOKEN, UNVERIFIED_CLAIMS, ValueKind, Visit,
 };
 
 /// The prefix of all settings.
@@ -195,12 +195,12 @@ impl Visit for Define {
             pg_sys::GucStringAssignHook,
             pg_sys::GucShowHook,
         ) = match setting.kind {
-            Kind::Token => (Some(token::check), Some(token::assigned), Some(token::show)),
-            Kind::Choice { .. } | Kind::Boolean | Kind::Integer { .. } => {
+            ValueKind::Token => (Some(token::check), Some(token::assigned), Some(token::show)),
+            ValueKind::Choice { .. } | ValueKind::Boolean | ValueKind::Integer { .. } => {
                 (Some(text::check::<I>), Some(text::assign::<I>), None)
             }
-            Kind::Hosts => (Some(hosts::check), None, None),
-            Kind::Path => (None, None, None),
+            ValueKind::Hosts => (Some(hosts::check), None, None),
+            ValueKind::Path => (None, None, None),
         };
         let definition = Definition {
             name: setting.name,

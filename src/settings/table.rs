@@ -10,7 +10,7 @@ use pgrx::pg_sys::GucContext::{PGC_SIGHUP, PGC_SUSET, PGC_USERSET};
 /// A setting, with the meaning of its present text.
 pub struct Setting {
     pub name: &'static CStr,
-    pub kind: Kind,
+    pub kind: ValueKind,
     /// Roles that may set it, as Postgres names them.
     pub context: pg_sys::GucContext::Type,
     pub flags: GucFlags,
@@ -25,7 +25,7 @@ pub struct Setting {
 }
 
 /// The texts that a setting takes.
-pub enum Kind {
+pub enum ValueKind {
     /// The session's token: any text; nobody sees it again.
     Token,
     /// One of these names, in any case; its value is the index in the list.
@@ -66,7 +66,7 @@ const UNREADABLE: c_int = c_int::MIN;
 impl Setting {
     const fn new(
         name: &'static CStr,
-        kind: Kind,
+        kind: ValueKind,
         default: &'static CStr,
         context: pg_sys::GucContext::Type,
         flags: GucFlags,
@@ -104,9 +104,9 @@ impl Setting {
     /// The values that it takes, as a HINT.
     pub fn available(&self) -> &'static CStr {
         match self.kind {
-            Kind::Choice { available, .. } | Kind::Integer { available, .. } => available,
-            Kind::Boolean => c"Available values: on, off.",
-            Kind::Token | Kind::Hosts | Kind::Path => c"",
+            ValueKind::Choice { available, .. } | ValueKind::Integer { available, .. } => available,
+            ValueKind::Boolean => c"Available values: on, off.",
+            ValueKind::Token | ValueKind::Hosts | ValueKind::Path => c"",
         }
     }
 }
@@ -148,7 +148,7 @@ settings! {
     /// show hook.
     TOKEN = (
         c"pg_auth_jwt.token",
-        Kind::Token,
+        ValueKind::Token,
         c"",
         PGC_USERSET,
         GucFlags::NO_SHOW_ALL.union(GucFlags::DISALLOW_IN_FILE),
@@ -161,7 +161,7 @@ settings! {
     /// of a shared connection inherit an identity that they did not ask for.
     SCOPE = (
         c"pg_auth_jwt.scope",
-        Kind::Choice {
+        ValueKind::Choice {
             names: &[c"session", c"auto", c"transaction"],
             available: c"Available values: auto, transaction, session.",
             of_superuser: Some(OfSuperuser {
@@ -183,7 +183,7 @@ settings! {
     /// between two visits of the same one, at 2 to 4 KiB each.
     CACHE_SIZE = (
         c"pg_auth_jwt.cache_size",
-        Kind::Integer {
+        ValueKind::Integer {
             least: 0,
             most: 1_000_000,
             unit: 0,
@@ -199,7 +199,7 @@ settings! {
     /// Verifications that are logged; none by default.
     AUDIT_LOG = (
         c"pg_auth_jwt.audit_log",
-        Kind::Choice {
+        ValueKind::Choice {
             names: &[c"off", c"failures", c"all"],
             available: c"Available values: off, failures, all.",
             of_superuser: None,
@@ -215,7 +215,7 @@ settings! {
     /// are called wherever the query has them, which helps to rule out a problem with the plan.
     EVALUATE_ONCE = (
         c"pg_auth_jwt.evaluate_once",
-        Kind::Boolean,
+        ValueKind::Boolean,
         c"on",
         PGC_USERSET,
         GucFlags::EXPLAIN,
@@ -227,7 +227,7 @@ settings! {
     /// never work anonymously: there a missing token means that the application forgot it.
     REQUIRE_TOKEN = (
         c"pg_auth_jwt.require_token",
-        Kind::Boolean,
+        ValueKind::Boolean,
         c"off",
         PGC_USERSET,
         NONE,
@@ -240,7 +240,7 @@ settings! {
     /// [`unverified`](crate::settings::unverified).
     UNVERIFIED_CLAIMS = (
         c"pg_auth_jwt.unverified_claims",
-        Kind::Choice {
+        ValueKind::Choice {
             names: &[c"ignore", c"error"],
             available: c"Available values: ignore, error.",
             of_superuser: None,
@@ -258,7 +258,7 @@ settings! {
     /// in do not see the names of a network's hosts.
     FETCH_HOSTS = (
         c"pg_auth_jwt.fetch_hosts",
-        Kind::Hosts,
+        ValueKind::Hosts,
         c"",
         PGC_SIGHUP,
         GucFlags::SUPERUSER_ONLY,
@@ -270,7 +270,7 @@ settings! {
     /// default: those of the operating system.
     FETCH_CA_FILE = (
         c"pg_auth_jwt.fetch_ca_file",
-        Kind::Path,
+        ValueKind::Path,
         c"",
         PGC_SIGHUP,
         GucFlags::SUPERUSER_ONLY,
@@ -282,7 +282,7 @@ settings! {
     /// s by default: most endpoints answer within that, and a login takes no longer.
     FETCH_WAIT = (
         c"pg_auth_jwt.fetch_wait",
-        Kind::Integer {
+        ValueKind::Integer {
             least: 0,
             most: 60_000,
             unit: pg_sys::GUC_UNIT_MS as c_int,

@@ -21,7 +21,7 @@ use crate::pg::encoding::from_server_lossy;
 use crate::pg::report::{Report, SqlState};
 use crate::pg::unguarded;
 use crate::settings::errors;
-use crate::settings::table::{self, ALL, Kind, Setting};
+use crate::settings::table::{self, ALL, Setting, ValueKind};
 use crate::settings::token;
 
 /// The settings with such a text, by bit.
@@ -43,18 +43,18 @@ impl Setting {
         // SAFETY: as the caller promises; the two functions of Postgres write to `value` and nothing else.
         unsafe {
             match self.kind {
-                Kind::Choice { names, .. } => {
+                ValueKind::Choice { names, .. } => {
                     let text = CStr::from_ptr(text).to_bytes();
                     let place = names
                         .iter()
                         .position(|name| name.to_bytes().eq_ignore_ascii_case(text))?;
                     c_int::try_from(place).ok()
                 }
-                Kind::Boolean => {
+                ValueKind::Boolean => {
                     let mut value = false;
                     unguarded::parse_bool(text, &raw mut value).then(|| c_int::from(value))
                 }
-                Kind::Integer {
+                ValueKind::Integer {
                     least, most, unit, ..
                 } => {
                     let mut value = 0;
@@ -62,7 +62,7 @@ impl Setting {
                         unguarded::parse_int(text, &raw mut value, unit, std::ptr::null_mut());
                     (is_integer && (least..=most).contains(&value)).then_some(value)
                 }
-                Kind::Token | Kind::Hosts | Kind::Path => None,
+                ValueKind::Token | ValueKind::Hosts | ValueKind::Path => None,
             }
         }
     }
@@ -115,7 +115,7 @@ pub unsafe extern "C-unwind" fn check<const I: usize>(
             return false;
         };
         if source >= PGC_S_CLIENT
-            && let Kind::Choice {
+            && let ValueKind::Choice {
                 of_superuser: Some(of_superuser),
                 ..
             } = &setting.kind

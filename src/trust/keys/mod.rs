@@ -21,7 +21,7 @@ use pgrx::pg_sys;
 use crate::pg::report;
 use crate::trust::fetch::start::Tried;
 use crate::trust::lookup::seen::Seen;
-use crate::trust::lookup::{self, Answer, Sight, State};
+use crate::trust::lookup::{self, Answer, Sight, SightState};
 use crate::trust::tables::Tables;
 use crate::trust::tables::triggers::Faults;
 use crate::trust::tables::watched;
@@ -162,7 +162,7 @@ impl Keys {
     /// number of changes of followed tables that had been announced before.
     fn looked_up(&self, now: UnixTime, changes: u64) {
         self.0.changes.set(changes);
-        let is_polled = matches!(&self.0.sight, Some(sight) if sight.state != State::Live);
+        let is_polled = matches!(&self.0.sight, Some(sight) if sight.state != SightState::Live);
         self.0.due.set(match &self.0.endpoint {
             Some(endpoint) => endpoint.due(now),
             None if is_polled => now.saturating_add(POLL_INTERVAL),

@@ -9,7 +9,7 @@ use pgrx::pg_sys;
 
 use crate::pg::report;
 use crate::trust::lookup::seen::{self as endpoint, Seen};
-use crate::trust::lookup::{Sight, State};
+use crate::trust::lookup::{Sight, SightState};
 
 /// Number of sources whose last state is kept; more than a server is likely to have, at few bytes
 /// each.
@@ -23,17 +23,17 @@ thread_local! {
 /// The state of a source.
 #[derive(Clone, PartialEq, Eq)]
 enum Known {
-    Table(State),
+    Table(SightState),
     Endpoint(endpoint::State),
 }
 
 /// Logs the state of a followed table if it differs from the former one, or if it is the first one
 /// and the table cannot be used. A lock is not logged, because it is temporary.
 pub fn tell(sight: &Sight) {
-    if sight.state == State::Locked {
+    if sight.state == SightState::Locked {
         return;
     }
-    let is_first_news = matches!(sight.state, State::Missing(_));
+    let is_first_news = matches!(sight.state, SightState::Missing(_));
     if is_news(
         &sight.issuer,
         Known::Table(sight.state.clone()),

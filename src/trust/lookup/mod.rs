@@ -50,7 +50,7 @@ pub struct Answer {
 impl Answer {
     /// Whether the source could not be read.
     pub fn is_locked(&self) -> bool {
-        matches!(&self.sight, Some(sight) if sight.state == State::Locked)
+        matches!(&self.sight, Some(sight) if sight.state == SightState::Locked)
     }
 }
 
@@ -61,12 +61,12 @@ pub struct Sight {
     pub issuer: Box<str>,
     /// `None` if the row's source cannot be parsed.
     pub source: Option<Source>,
-    pub state: State,
+    pub state: SightState,
 }
 
 /// The state of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum SightState {
     /// Every change is announced.
     Live,
     /// No trigger announces changes: the keys found are used for a second.
@@ -89,8 +89,8 @@ impl Sight {
     pub fn finding(&self) -> Option<Finding> {
         let name = self.source_name();
         match &self.state {
-            State::Live => None,
-            State::Polled => Some(Finding {
+            SightState::Live => None,
+            SightState::Polled => Some(Finding {
                 problem: Problem::ChangesNotAnnounced,
                 detail: format!(
                     "No trigger announces changes of table {name}, so it is looked at once a second."
@@ -100,8 +100,8 @@ impl Sight {
                     format!("{follow} -- as a role that may add triggers to the table")
                 }),
             }),
-            State::Missing(fault) => Some(fault.finding(&self.issuer, self.source.as_ref())),
-            State::Locked => Some(Finding {
+            SightState::Missing(fault) => Some(fault.finding(&self.issuer, self.source.as_ref())),
+            SightState::Locked => Some(Finding {
                 problem: Problem::TableLocked,
                 detail: format!("Table {name} is locked."),
                 fix: None,
@@ -129,7 +129,7 @@ impl Sight {
     /// key id.
     pub fn refusal(&self, error: &jwt_verify::Error, has_row: bool) -> Report {
         match &self.state {
-            State::Live | State::Polled => {
+            SightState::Live | SightState::Polled => {
                 let is_odd = has_row && matches!(error, jwt_verify::Error::UnknownKey { .. });
                 let remark = is_odd.then(|| {
                     format!(
@@ -139,12 +139,14 @@ impl Sight {
                 });
                 errors::key_not_followed(error, remark)
             }
-            State::Missing(_) | State::Locked => errors::key_not_followed(error, self.remark()),
+            SightState::Missing(_) | SightState::Locked => {
+                errors::key_not_followed(error, self.remark())
+            }
         }
     }
 }
 
-impl State {
+impl SightState {
     /// Name in `auth.key_status`.
     pub fn name(&self) -> &'static str {
         match self {
@@ -275,10 +277,10 @@ impl Attempt {
             issuer: issuer.into(),
             source: source.as_deref().cloned(),
             state: match opened {
-                Ok(open) if open.is_announced => State::Live,
-                Ok(_) => State::Polled,
-                Err(NotOpened::Locked) => State::Locked,
-                Err(NotOpened::Fault(fault)) => State::Missing(fault.clone()),
+                Ok(open) if open.is_announced => SightState::Live,
+                Ok(_) => SightState::Polled,
+                Err(NotOpened::Locked) => SightState::Locked,
+                Err(NotOpened::Fault(fault)) => SightState::Missing(fault.clone()),
             },
         })
     }

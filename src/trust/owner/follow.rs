@@ -245,34 +245,9 @@ pub fn remove_keys(client: &mut SpiClient, issuer: &str) -> Result<(), Report> {
     Ok(())
 }
 
-/// The statements that create the triggers which announce changes of the table.
-fn trigger_statements(source: &Source) -> [String; 5] {
-    let table = source.qualified_name();
-    let (row, truncate) = (
-        triggers::SOURCE_ROW_TRIGGER,
-        triggers::SOURCE_TRUNCATE_TRIGGER,
-    );
-    [
-        format!(
-            "CREATE TRIGGER {row} AFTER INSERT OR UPDATE OR DELETE ON {table} \
-             FOR EACH ROW EXECUTE FUNCTION {SCHEMA}.keys_changed()"
-        ),
-        format!(
-            "CREATE TRIGGER {truncate} AFTER TRUNCATE ON {table} \
-             FOR EACH STATEMENT EXECUTE FUNCTION {SCHEMA}.keys_changed()"
-        ),
-        format!(
-            "ALTER TABLE {table} ENABLE ALWAYS TRIGGER {row}, ENABLE ALWAYS TRIGGER {truncate}"
-        ),
-        // So that DROP EXTENSION drops them too.
-        format!("ALTER TRIGGER {row} ON {table} DEPENDS ON EXTENSION pg_auth_jwt"),
-        format!("ALTER TRIGGER {truncate} ON {table} DEPENDS ON EXTENSION pg_auth_jwt"),
-    ]
-}
-
 /// Creates missing or wrong triggers if the current role may; otherwise says how to create them.
 fn add_triggers(client: &mut SpiClient, source: &Source) -> Result<(), Report> {
-    let Some(state) = TriggerState::of(source) else {
+    let Some(state) = OurTriggers::of(source) else {
         return Ok(());
     };
     if state.announce {
@@ -285,12 +260,12 @@ fn add_triggers(client: &mut SpiClient, source: &Source) -> Result<(), Report> {
         report::notice(&errors::changes_not_announced(
             &source.qualified_name(),
             grant.as_deref(),
-            &trigger_statements(source).join("; "),
+            &triggers::statements(&source.qualified_name()).join("; "),
         ));
         return Ok(());
     }
     drop_triggers(client, source, &state)?;
-    for statement in trigger_statements(source) {
+    for statement in triggers::statements(&source.qualified_name()) {
         run_with_names(client, &statement)?;
     }
     Ok(())
@@ -322,7 +297,7 @@ pub fn remove_triggers(client: &mut SpiClient, source: &Source) -> Result<(), Re
     // An issuer must not be able to keep itself by a lock.
     let state = match source.find().map(Table::open_unless_locked) {
         None | Some(Ok(None)) => return Ok(()),
-        Some(Ok(Some(table))) => Some(TriggerState::of_table(&table)),
+        Some(Ok(Some(table))) => Some(OurTriggers::of_table(&table)),
         Some(Err(IsLocked)) => None,
     };
     match state {
@@ -350,7 +325,7 @@ fn lock_to_alter(source: &Source) -> bool {
 fn drop_triggers(
     client: &mut SpiClient,
     source: &Source,
-    state: &TriggerState,
+    state: &OurTriggers,
 ) -> Result<(), Report> {
     for name in &state.names {
         let table = source.qualified_name();
@@ -360,7 +335,7 @@ fn drop_triggers(
 }
 
 /// Our triggers on a table.
-struct TriggerState {
+struct OurTriggers {
     /// Whether they announce every change.
     announce: bool,
     /// The names of the existing ones.
@@ -369,7 +344,7 @@ struct TriggerState {
     is_owner: bool,
 }
 
-impl TriggerState {
+impl OurTriggers {
     /// `None` if the table no longer exists. The table is closed again, because otherwise it could
     /// not be altered.
     fn of(source: &Source) -> Option<Self> {

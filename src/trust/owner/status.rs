@@ -9,7 +9,7 @@ use crate::pg::clock::{self, StatementId};
 use crate::pg::encoding;
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::trust::lookup::inventory::{self, Inventory};
-use crate::trust::lookup::{MAX_LISTED, State};
+use crate::trust::lookup::{MAX_LISTED, SightState};
 use crate::trust::problem::{Finding, Problem};
 use crate::trust::schema::in_schema;
 use crate::trust::store::errors::no_tables;
@@ -44,7 +44,7 @@ sql_function!(
 
 /// A row of the view.
 #[derive(Clone, Default)]
-struct Line {
+struct StatusRow {
     issuer: String,
     source: String,
     kid: Option<String>,
@@ -62,19 +62,19 @@ struct Line {
 fn list_keys(arguments: &Arguments) -> SqlResult {
     let tables = Tables::open().ok_or_else(no_tables)?;
     let are_announced = tables.trigger_faults().is_empty();
-    let mut lines = Vec::new();
+    let mut rows = Vec::new();
     for name in inventory::issuer_names(&tables) {
         if let Some(inventory) = inventory::inventory(&tables, &name) {
-            add_lines(&mut lines, name, &inventory, are_announced);
+            add_rows(&mut rows, name, &inventory, are_announced);
         }
     }
     drop(tables);
-    arguments.return_rows(lines.into_iter().map(Line::into_datums))?;
+    arguments.return_rows(rows.into_iter().map(StatusRow::into_datums))?;
     Ok(None)
 }
 
-/// A line for each key; for an issuer without keys, a line without a key.
-fn add_lines(lines: &mut Vec<Line>, issuer: String, inventory: &Inventory, are_announced: bool) {
+/// A row for each key; for an issuer without keys, a row without a key.
+fn add_rows(rows: &mut Vec<StatusRow>, issuer: String, inventory: &Inventory, are_announced: bool) {
     let now = StatementId::current().time();
     let instant = |time: Option<UnixTime>| time.map(clock::to_postgres);
     let end = inventory.endpoint.as_ref().map(|seen| {
@@ -82,7 +82,7 @@ fn add_lines(lines: &mut Vec<Line>, issuer: String, inventory: &Inventory, are_a
         seen.valid_until(now).unwrap_or(UnixTime::MIN)
     });
     let of_issuer = match (&inventory.endpoint, &inventory.sight) {
-        (Some(seen), _) => Line {
+        (Some(seen), _) => StatusRow {
             issuer,
             source: seen.endpoint.url.clone(),
             state: seen.state(now).name(),
@@ -91,22 +91,22 @@ fn add_lines(lines: &mut Vec<Line>, issuer: String, inventory: &Inventory, are_a
             failures: Some(seen.row.failures),
             finding: seen.finding(now),
             next_attempt: instant(seen.row.next_attempt),
-            ..Line::default()
+            ..StatusRow::default()
         },
-        (None, Some(sight)) => Line {
+        (None, Some(sight)) => StatusRow {
             issuer,
             source: sight.source_name(),
             state: sight.state.name(),
             finding: sight.finding(),
-            ..Line::default()
+            ..StatusRow::default()
         },
-        (None, None) => Line {
+        (None, None) => StatusRow {
             issuer,
             source: in_schema!("@extschema@.jwks").to_owned(),
             state: if are_announced {
-                State::Live
+                SightState::Live
             } else {
-                State::Polled
+                SightState::Polled
             }
             .name(),
             finding: (!are_announced).then(|| Finding {
@@ -122,30 +122,30 @@ fn add_lines(lines: &mut Vec<Line>, issuer: String, inventory: &Inventory, are_a
                     .to_owned(),
                 ),
             }),
-            ..Line::default()
+            ..StatusRow::default()
         },
     };
     for key in &inventory.keys {
-        let mut line = Line {
+        let mut row = StatusRow {
             kid: key.kid.clone(),
             created_at: key.created_at.map(clock::to_postgres),
             valid_until: instant(limited(key.valid_until, end)),
             ..of_issuer.clone()
         };
         match &key.takes {
-            Ok(algorithms) => line.alg = Some(algorithms.to_string()),
+            Ok(algorithms) => row.alg = Some(algorithms.to_string()),
             Err(unusable) => {
-                line.finding = Some(Finding {
+                row.finding = Some(Finding {
                     problem: unusable.problem,
                     detail: sentence(&unusable.reason),
                     fix: None,
                 });
             }
         }
-        lines.push(line);
+        rows.push(row);
     }
     if !inventory.is_complete {
-        lines.push(Line {
+        rows.push(StatusRow {
             finding: Some(Finding {
                 problem: Problem::TooManyRows,
                 detail: format!(
@@ -159,7 +159,7 @@ fn add_lines(lines: &mut Vec<Line>, issuer: String, inventory: &Inventory, are_a
     // The problem of a source is there also where each of its keys has one of its own.
     let is_told = of_issuer.finding.is_none() || inventory.keys.iter().any(|key| key.takes.is_ok());
     if inventory.keys.is_empty() || !is_told {
-        lines.push(of_issuer);
+        rows.push(of_issuer);
     }
 }
 
@@ -169,7 +169,7 @@ fn limited(own: Option<UnixTime>, of_all: Option<UnixTime>) -> Option<UnixTime> 
     own.into_iter().chain(of_all).min()
 }
 
-impl Line {
+impl StatusRow {
     /// In the order of the view's columns.
     fn into_datums(self) -> [Option<pg_sys::Datum>; 14] {
         // The datum of a bytea is that of a text of the same bytes.

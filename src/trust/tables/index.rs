@@ -57,7 +57,7 @@ impl Drop for LockedIndex {
 }
 
 /// A column that must equal a value.
-struct Wanted {
+struct Condition {
     column: pg_sys::AttrNumber,
     value: pg_sys::Datum,
     /// The type's function for `=`, and its btree operator family.
@@ -78,7 +78,7 @@ pub unsafe fn plan(relation: pg_sys::Relation, columns: &Columns, names: &[Name]
         let (value, equals, family) = value(type_id, name)?;
         // In some encodings two texts become the same in UTF-8, and an index distinguishes them.
         if encoding::has_one_form(name) {
-            wanted.push(Wanted {
+            wanted.push(Condition {
                 column: number,
                 value,
                 equals,
@@ -184,7 +184,7 @@ fn value(type_id: pg_sys::Oid, name: &str) -> Option<(pg_sys::Datum, u32, pg_sys
 /// The relation must be open and locked.
 unsafe fn best(
     relation: pg_sys::Relation,
-    columns: &[Wanted],
+    columns: &[Condition],
 ) -> Option<(LockedIndex, Vec<pg_sys::Oid>)> {
     // SAFETY: the list is a copy of oids. Each index belongs to the locked table, so it cannot
     // disappear, and it is locked while it is open.
@@ -219,7 +219,7 @@ unsafe fn best(
 /// # Safety
 ///
 /// The index must be open.
-unsafe fn usable_columns(index: pg_sys::Relation, columns: &[Wanted]) -> Vec<pg_sys::Oid> {
+unsafe fn usable_columns(index: pg_sys::Relation, columns: &[Condition]) -> Vec<pg_sys::Oid> {
     // SAFETY: as the caller promises: an open index has its row of pg_index, and an operator family
     // and a collation for each key column.
     unsafe {

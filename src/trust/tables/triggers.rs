@@ -214,15 +214,11 @@ const ENDPOINTS: [Needed; 3] = [
 ];
 const WITHDRAWN_KEYS: [Needed; 1] = [origin("withdrawn_noted", AFTER_WRITE, DELETE_WITHDRAWN)];
 
-/// The triggers on a followed table, as `auth.follow` creates them.
+/// The triggers on a followed table, which [`statements`] create.
 const SOURCE: [Needed; 2] = [
-    always(SOURCE_ROW_TRIGGER, AFTER_CHANGE, KEYS_CHANGED),
-    always(SOURCE_TRUNCATE_TRIGGER, AFTER_TRUNCATE, KEYS_CHANGED),
+    always("pg_auth_jwt_keys_changed", AFTER_CHANGE, KEYS_CHANGED),
+    always("pg_auth_jwt_keys_truncated", AFTER_TRUNCATE, KEYS_CHANGED),
 ];
-
-/// The names of the triggers on a followed table.
-pub const SOURCE_ROW_TRIGGER: &str = "pg_auth_jwt_keys_changed";
-pub const SOURCE_TRUNCATE_TRIGGER: &str = "pg_auth_jwt_keys_truncated";
 
 /// State of a required trigger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -417,6 +413,19 @@ fn definition(needed: &Needed, table: &str, is_taken: bool) -> String {
     )
 }
 
+/// Statements that create the triggers on a followed table, by its name in SQL.
+pub fn statements(table: &str) -> Vec<String> {
+    let definitions = SOURCE.iter().map(|it| definition(it, table, false));
+    let always = SOURCE.map(|it| format!("ENABLE ALWAYS TRIGGER {}", it.name));
+    let enable = format!("ALTER TABLE {table} {}", always.join(", "));
+    // So that DROP EXTENSION drops them too.
+    let depend = SOURCE.iter().map(|it| {
+        let name = it.name;
+        format!("ALTER TRIGGER {name} ON {table} DEPENDS ON EXTENSION pg_auth_jwt")
+    });
+    definitions.chain([enable]).chain(depend).collect()
+}
+
 /// Whether our triggers announce every change to a followed table.
 ///
 /// # Safety
@@ -450,7 +459,7 @@ pub unsafe fn names_of_ours(relation: pg_sys::Relation) -> Vec<&'static str> {
 /// A copy, because a look-up in a catalog may process an invalidation. Postgres then builds the
 /// relation's triggers again and frees the former ones, even of an open relation
 /// (`RelationClearRelation` in src/backend/utils/cache/relcache.c).
-struct Found {
+struct Trigger {
     oid: pg_sys::Oid,
     name: Vec<u8>,
     /// As in `pg_trigger.tgtype`.
@@ -462,7 +471,7 @@ struct Found {
     enabled: u8,
 }
 
-impl Found {
+impl Trigger {
     fn state(&self, needs: Needs) -> TriggerState {
         match (u32::from(self.enabled), needs) {
             (ALWAYS, _) | (ORIGIN, Needs::Origin) => TriggerState::Good,
@@ -482,7 +491,7 @@ const REPLICA: u32 = pg_sys::TRIGGER_FIRES_ON_REPLICA as u32;
 /// # Safety
 ///
 /// The relation must be open.
-unsafe fn triggers_of(relation: pg_sys::Relation) -> Vec<Found> {
+unsafe fn triggers_of(relation: pg_sys::Relation) -> Vec<Trigger> {
     // SAFETY: an open relation's trigger descriptor is NULL or has that many triggers, whose names
     // are NUL-terminated; nothing in here looks anything up.
     unsafe {
@@ -492,7 +501,7 @@ unsafe fn triggers_of(relation: pg_sys::Relation) -> Vec<Found> {
             }
             _ => &[],
         };
-        let copy = |trigger: &pg_sys::Trigger| Found {
+        let copy = |trigger: &pg_sys::Trigger| Trigger {
             oid: trigger.tgoid,
             name: CStr::from_ptr(trigger.tgname).to_bytes().to_vec(),
             fires: trigger.tgtype as u32,
@@ -511,7 +520,7 @@ unsafe fn triggers_of(relation: pg_sys::Relation) -> Vec<Found> {
 /// # Safety
 ///
 /// The relation must be open.
-unsafe fn triggers_of_table(relation: pg_sys::Relation) -> Option<Vec<Found>> {
+unsafe fn triggers_of_table(relation: pg_sys::Relation) -> Option<Vec<Trigger>> {
     // SAFETY: as the caller promises.
     unsafe {
         let kind = (*(*relation).rd_rel).relkind as u8;
@@ -521,7 +530,7 @@ unsafe fn triggers_of_table(relation: pg_sys::Relation) -> Option<Vec<Found>> {
 
 /// The trigger that does the work of the required one. If there are several, one that fires when it
 /// must is enough.
-fn best<'t>(triggers: &'t [Found], needed: &Needed) -> Option<&'t Found> {
+fn best<'t>(triggers: &'t [Trigger], needed: &Needed) -> Option<&'t Trigger> {
     triggers
         .iter()
         .filter(|trigger| does_its_work(trigger, needed))
@@ -530,7 +539,7 @@ fn best<'t>(triggers: &'t [Found], needed: &Needed) -> Option<&'t Found> {
 
 /// Whether a trigger, if it fires, does the same as the required one: with any name, for all its
 /// events and rows, immediately.
-fn does_its_work(trigger: &Found, needed: &Needed) -> bool {
+fn does_its_work(trigger: &Trigger, needed: &Needed) -> bool {
     trigger.fires == needed.fires.bits
         && trigger.is_unconditional
         && is_function_of_library(trigger.function, needed.function.symbol)
