@@ -4,7 +4,7 @@
 PG_CONFIG ?= pg_config
 # The major version for the other targets: 15 to 19.
 export PG ?= 15
-# Which crypto stack checks signatures: aws_lc_rs, or rust_crypto for a build in pure Rust.
+# Crypto stack that checks signatures: aws_lc_rs, or rust_crypto for a build in pure Rust.
 export CRYPTO ?= aws_lc_rs
 
 # pgrx's list of Postgres installations, and cargo-pgrx where the system's isn't the right one.

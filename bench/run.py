@@ -50,7 +50,7 @@ GRANT USAGE ON SCHEMA supabase TO PUBLIC;
 """
 
 
-# What a policy is called in the drawing, if not by its expression.
+# Names of policies in the drawing, if not their expressions.
 DRAWN_AS = {
     "auth.user_id(), called for each row": "owner = auth.user_id(), with evaluate_once = off",
     "a C function that returns a text it has, called for each row": "owner = a C function that returns a text it has",
@@ -282,7 +282,7 @@ def skew(cluster, db, results):
                 runs[once] = skewed.Run(sessions[once], statement)
                 return runs[once].ms
 
-            # What takes microseconds varies by more than they differ, so it has more rounds.
+            # Times of microseconds vary by more than they differ, so these have more rounds.
             measure("on")
             rounds = ROUNDS if measure("on") >= 1 else 40 * ROUNDS
             ms = Rounds(measure, list(sessions), rounds)
@@ -652,7 +652,7 @@ def followed(cluster, _db, results):
 
 
 def connections_among_keys(cluster, results, title, columns, in_words, name, token, change, one=None):
-    """What a connection pays for what is in its tables, by database. `in_words` has the cells of
+    """The cost of a connection by the contents of its tables, for each database. `in_words` has the cells of
     each for the columns, `one` is what the others are held against: the first, if not given."""
     sizes = list(in_words)
     one = sizes[0] if one is None else one

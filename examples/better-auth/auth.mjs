@@ -21,7 +21,7 @@ export const options = {
   database: pool,
   emailAndPassword: { enabled: true },
   telemetry: { enabled: false },
-  // Where NODE_ENV is `test`, requests from other sites would otherwise be let in.
+  // If NODE_ENV is `test`, requests from other sites would otherwise be let in.
   advanced: { disableOriginCheck: false },
   plugins: [
     organization(),

@@ -1,4 +1,4 @@
-// What to answer when the database refuses. `code`, the SQLSTATE, and `message`, the server's, may be
+// Answers for requests that the database refuses. `code`, the SQLSTATE, and `message`, the server's, may be
 // logged. The error itself may not: Drizzle's has the parameters of the query, and so the token.
 function statusOf(code) {
   // No key for it: a fault of the set-up, or a key that was withdrawn. The user is not signed out.

@@ -1,4 +1,4 @@
--- What `make demo` shows: an issuer's key set and its users' tokens in use. See run. The tokens are
+-- Shown by `make demo`: an issuer's key set and its users' tokens in use. See run. The tokens are
 -- in psql variables here; an application binds them as parameters.
 \ir ../../pg_test/fixtures/jose.sql
 \set ECHO all

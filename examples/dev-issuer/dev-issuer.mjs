@@ -11,7 +11,7 @@
 // init and remove connect as psql does (PGHOST, PGDATABASE, ...), as the owner of the extension.
 //
 // The private key is in .dev-issuer.json in the current folder, or in the file that DEV_ISSUER_KEY names.
-// Who has it can be every user of each database that trusts it. So init refuses databases that
+// Its holder can be every user of each database that trusts it. So init refuses databases that
 // trust other issuers, unless --beside says that this is meant, or another key of this issuer.
 
 import { spawnSync } from 'node:child_process'

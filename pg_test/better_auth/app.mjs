@@ -39,7 +39,7 @@ const options = {
 }
 if (config.oauth) options.plugins.push(oauthProvider({ loginPage: '/login', consentPage: '/consent', ...config.oauth }))
 
-// What drizzle-kit makes of the same schema, defaults and indexes aside.
+// The tables that drizzle-kit makes of the same schema, defaults and indexes aside.
 function drizzleTables() {
   return Object.values(schema).map((table) => {
     const { name, columns } = getTableConfig(table)

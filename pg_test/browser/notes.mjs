@@ -64,7 +64,7 @@ async function rotate() {
   await once(process.stdin, 'data')
 }
 
-// What keeps people with disabilities out (WCAG), as far as axe finds it, in both colour schemes.
+// Obstacles for people with disabilities (WCAG), as far as axe finds them, in both colour schemes.
 async function findBarriers() {
   for (const colorScheme of ['dark', 'light']) {
     await page.emulateMedia({ colorScheme })

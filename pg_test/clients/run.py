@@ -125,7 +125,7 @@ def bodies(rows):
 
 
 def pieces(token):
-    """What is looked for, because a message may quote less than the whole token."""
+    """Parts of the token to look for, because a message may quote less than all of it."""
     return [token[at : at + 16] for at in range(len(token) - 15)]
 
 

@@ -139,7 +139,7 @@ class Client:
         self.id, self.secret = answer["client_id"], answer["client_secret"]
 
     def tokens(self, user, **more):
-        """What the authorization code flow ends in, for a user who consents."""
+        """Outcome of the authorization code flow, for a user who consents."""
         verifier = "v" * 60
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
         query = {

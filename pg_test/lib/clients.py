@@ -11,7 +11,7 @@ from . import lines, tokens
 from .pg import shell
 from .pooler import Pooler
 
-# What a request gets that is refused for its token.
+# Answers to requests that are refused for their token.
 REFUSED = {
     "expired": [401, "28J05"],
     "forged": [401, "28J04"],

@@ -72,7 +72,7 @@ class Authority:
 
 
 class Answer:
-    """What one request gets. `headers` are added to the usual ones; None leaves one out. `stall`:
+    """The answer to one request. `headers` are added to the usual ones; None leaves one out. `stall`:
     "head" sends nothing, "body" the head and half of the body, "drip" a byte each second from the
     first one on, "endless" headers without an end. `close` is after how many bytes of the body the
     connection ends. `raw` replaces all of the answer."""
@@ -132,7 +132,7 @@ class Held:
 
 
 def http_date(seconds=0):
-    """That many seconds from now."""
+    """The time that many seconds from now."""
     return email.utils.formatdate(time.time() + seconds, usegmt=True)
 
 

@@ -87,7 +87,7 @@ class Load:
             session.query(shift)
 
     def change(self):
-        """What the endpoint answers from now on."""
+        """Sets the endpoint's answer from now on."""
         what = self.random.choice(["rotate", "rotate", "withdraw", "fail", "fail", "older", "by hand"])
         self.counts[what] += 1
         if what == "rotate":

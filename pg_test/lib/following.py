@@ -136,17 +136,17 @@ class Issuer:
         return self.refresh()[0]
 
     def status(self, columns="state"):
-        """Of auth.key_status; one value, or a list of several."""
+        """Columns of auth.key_status: one value, or a list of several."""
         rows = self.owner.query(f"SELECT DISTINCT {columns} FROM auth.key_status WHERE issuer = '{self.name}'")
         return (rows[0] if len(rows[0]) > 1 else rows[0][0]) if rows else None
 
     def state(self, columns):
-        """Of auth.endpoints."""
+        """Columns of auth.endpoints: one value, or a list of several."""
         rows = self.owner.query(f"SELECT {columns} FROM auth.endpoints WHERE issuer = '{self.name}'")
         return (rows[0] if len(rows[0]) > 1 else rows[0][0]) if rows else None
 
     def change(self, change):
-        """Of its row in auth.endpoints."""
+        """Changes its row in auth.endpoints."""
         self.owner.query(f"UPDATE auth.endpoints SET {change} WHERE issuer = '{self.name}'")
 
     def kids(self):

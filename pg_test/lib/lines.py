@@ -88,7 +88,7 @@ class Client:
 
 
 def scenario(command, environ, given):
-    """What clients.judge takes."""
+    """The input of clients.judge."""
     alice, bob, refused = given["alice"], given["bob"], given["refused"]
     failing = {what: (alice, INSERT, *statements) for what, statements in failures(bob).items()}
     with Client(command, environ) as client:

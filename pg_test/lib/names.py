@@ -28,11 +28,11 @@ class Names:
         os.chmod(f"{self.folder}/{name}", 0o644)
 
     def redirect(self, port):
-        """Where a connection to any address but 127.0.0.1 arrives."""
+        """Sets the port at which a connection to any address but 127.0.0.1 arrives."""
         self.set("redirect", port)
 
     def log(self, kind):
-        """What was looked up, or connected to, since the last clear()."""
+        """Names or addresses that were looked up, or connected to, since the last clear()."""
         try:
             with open(f"{self.folder}/log") as file:
                 return [line.split()[1] for line in file if line.startswith(kind)]

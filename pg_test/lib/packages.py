@@ -12,7 +12,7 @@ import sys
 
 from .pg import HERE, shell
 
-# What npm and pip say where no registry answers.
+# Messages of npm and pip if no registry answers.
 UNREACHABLE = re.compile(
     r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ENOTCACHED"
     r"|\(from versions: none\)|Could not resolve host|Couldn't connect to server"

@@ -111,7 +111,7 @@ class Session:
         return error and error.code
 
     def notices(self, severity=None):
-        """What the server said since the last call, warnings too, as PgError has its fields; of one severity if
+        """Notices since the last call, warnings too, with their fields as PgError has them; of one severity if
         given."""
         said, self.said = self.said, []
         return [fields for fields in said if severity in (None, fields["S"])]
@@ -237,7 +237,7 @@ class Cluster:
             return file.read()
 
     def crashes(self):
-        """What the log says of processes that ended as none should."""
+        """Lines of the log about processes that ended as none should."""
         return re.findall("terminated by signal|PANIC:|TRAP:|panicked", self.log())
 
     def control(self, action, *options):

@@ -141,7 +141,7 @@ class Statements:
         may depend on the rest of the plan.)"""
         return self.one("(auth.session() ->> 'sub')::int", "(1 / (length(auth.user_id()) - length(auth.user_id())))")
 
-    # Of rows.
+    # Calls of rows.
 
     def column(self, alias):
         return f"{alias}.{self.one(*COLUMNS)}"

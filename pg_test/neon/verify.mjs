@@ -1,4 +1,4 @@
-// What jose, and jsonwebtoken with jwks-rsa, say of tokens, used as Neon's documentation and their own
+// Verdicts on tokens by jose, and by jsonwebtoken with jwks-rsa, used as Neon's documentation and their own
 // pages use them. Reads {url, algorithms, issuer, audience, tokens} and prints, by library, the names
 // of the tokens that it accepts, as JSON.
 import { createRemoteJWKSet, jwtVerify } from 'jose'

@@ -1,4 +1,4 @@
-"""What PyJWT says of tokens, as verify.mjs does for JavaScript."""
+"""Verdicts of PyJWT on tokens, as verify.mjs has them for JavaScript."""
 
 import json
 import sys

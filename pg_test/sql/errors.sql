@@ -183,7 +183,7 @@ SELECT auth.verify(:'forged');
 \echo :LAST_ERROR_SQLSTATE
 SELECT auth.verify(NULL) IS NULL;
 
--- What is given for a JWKS and is none.
+-- Texts that are given for a JWKS and are none.
 SELECT auth.init(to_jsonb(text '-----BEGIN PUBLIC KEY-----'), 'https://i.example');
 SELECT auth.init(to_jsonb(text 'https://i.example/.well-known/jwks.json'), 'https://i.example');
 SELECT auth.init(to_jsonb(text '<html>'), 'https://i.example');
@@ -191,7 +191,7 @@ SELECT auth.init(to_jsonb(text 'eyJhbGciOiJFZERTQSJ9.e30.AA'), 'https://i.exampl
 SELECT auth.init('{"issuer": "https://i.example", "jwks_uri": "https://i.example/jwks"}', 'https://i.example');
 SELECT auth.init('{"error": "not found"}', 'https://i.example');
 
--- What auth.inspect says of a sub that is no uuid, and of one that is.
+-- auth.inspect of a sub that is no uuid, and of one that is.
 SELECT split_part(detail, 'unverified: ', 2) AS sub FROM auth.inspect('eyJhbGciOiJFZERTQSJ9.'
     || rtrim(translate(encode('{"iss":"https://auth.example.com","sub":"alice"}', 'base64'), E'+/\n', '-_'), '=') || '.AA') WHERE step = 'sub';
 SELECT detail FROM auth.inspect(:'alice') WHERE step = 'sub';

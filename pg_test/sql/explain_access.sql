@@ -29,7 +29,7 @@ SELECT * FROM auth.explain_access('posts', :'alice');
 SELECT subject, applies, kind, expression, rows, detail FROM auth.explain_access('posts', :'alice', 'insert');
 SELECT subject, applies, kind, rows, detail FROM auth.explain_access('posts', :'alice', 'UPDATE');
 SELECT subject, applies, kind, rows, detail FROM auth.explain_access('posts', :'alice', 'DELETE');
--- What it says of rows is what the role gets.
+-- The rows that it counts are those that the role gets.
 \c - authenticated
 \i fixtures/jose.sql
 BEGIN;
@@ -235,7 +235,7 @@ BEGIN READ ONLY;
 SELECT subject, rows, detail FROM auth.explain_access('posts', :'alice') WHERE rows IS NOT NULL;
 COMMIT;
 
--- What it refuses.
+-- Arguments that it refuses.
 \set VERBOSITY sqlstate
 SELECT * FROM auth.explain_access('posts', NULL, 'TRUNCATE');
 SELECT * FROM auth.explain_access('posts', NULL, role => 'no_such_role');

@@ -1,4 +1,4 @@
--- What CREATE EXTENSION by a database owner creates: owners, comments, privileges.
+-- Objects that CREATE EXTENSION by a database owner creates: owners, comments, privileges.
 SELECT extname, extversion, extnamespace::regnamespace, extowner::regrole, extrelocatable, obj_description(oid, 'pg_extension')
   FROM pg_extension WHERE extname = 'pg_auth_jwt';
 SELECT current_user, rolsuper FROM pg_roles WHERE rolname = current_user;

@@ -235,7 +235,7 @@ GRANT INSERT ON beside TO PUBLIC;
 GRANT SELECT ON shared TO PUBLIC;
 :lint
 DROP TABLE shared, beside;
--- Who can write keys can be every user.
+-- A role that can write keys can be every user.
 GRANT INSERT ON auth.jwks TO lint_group, lint_login, authenticated;
 GRANT CREATE ON SCHEMA auth TO lint_group;
 \c - owner_role
@@ -323,7 +323,7 @@ UPDATE auth.endpoints SET last_success = now() - interval '8 days';
 :lint
 DELETE FROM auth.issuers WHERE issuer = 'https://fetched';
 :lint
--- What has no COMMENT of its own is ignored in that of the database, as a whole or for one object.
+-- Objects without a COMMENT of their own are ignored in that of the database, all of them or one.
 UPDATE auth.issuers SET audience = NULL, required_claims = '{}';
 SELECT level, code, object FROM auth.lint();
 DO $$ BEGIN EXECUTE format('COMMENT ON DATABASE %I IS %L', current_database(),
@@ -348,7 +348,7 @@ DO $$ BEGIN EXECUTE format('ALTER ROLE authenticated IN DATABASE %I RESET ALL', 
             EXECUTE format('ALTER ROLE owner_role IN DATABASE %I RESET ALL', current_database()); END $$;
 RESET log_statement;
 
--- Who may call it, and what a search_path of the caller's does to it: nothing.
+-- Roles that may call it; a search_path of the caller's changes nothing.
 \c - authenticated
 SELECT * FROM auth.lint();
 \c - owner_role

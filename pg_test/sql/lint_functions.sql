@@ -37,13 +37,13 @@ CREATE POLICY f ON posts TO authenticated USING (owner IN (SELECT id FROM who_el
 CREATE FUNCTION fine() RETURNS text LANGUAGE sql STABLE AS $$ SELECT current_setting('role') || 'current_setting' $$;
 CREATE FUNCTION finer() RETURNS text LANGUAGE sql STABLE RETURN fine() || 'current_setting(''app.user'')';
 CREATE POLICY g ON posts TO authenticated USING (owner = finer());
--- What another function of that name reads is not what this one does.
+-- A setting that another function of that name reads is none that this one reads.
 CREATE SCHEMA other;
 CREATE FUNCTION other.fine() RETURNS text LANGUAGE sql STABLE AS $$ SELECT current_setting('app.user') $$;
 CREATE FUNCTION qualified() RETURNS text LANGUAGE sql STABLE AS $$ SELECT public.fine() $$;
 CREATE POLICY h ON posts TO authenticated USING (owner = qualified());
 :lint
--- What a policy asks of the user's id beside it may be enough, and what stands in its place is not.
+-- A comparison of the user's id beside the setting may be enough; a setting in place of the id is not.
 DROP POLICY a ON posts; DROP POLICY "B""b" ON posts; DROP POLICY c ON posts; DROP POLICY d ON posts; DROP POLICY e ON posts;
 DROP POLICY f ON posts;
 CREATE POLICY a ON posts TO authenticated USING (owner = (SELECT auth.user_id()) AND team = env('app.topic'));

@@ -29,7 +29,7 @@ CREATE EXTENSION pg_auth_jwt;
 ALTER SCHEMA auth RENAME TO old_auth;
 CREATE EXTENSION pg_auth_jwt;
 
--- That is not enough: a role that sets the setting can still be any user.
+-- More is needed: a role that sets the setting can still be any user.
 SET ROLE authenticated;
 SET request.jwt.claims = '{"sub": "0b9d8c3e-6f0a-4f5e-9a51-3a1f6d0c7a11"}';
 SELECT title FROM posts;

@@ -38,7 +38,7 @@ SELECT auth.email();
 SELECT auth.organization();
 SELECT auth.organization_id();
 INSERT INTO posts (id) VALUES (0);
--- What the token lacks is still NULL, and a token that is not good raises what it did.
+-- A claim that the token lacks is still NULL, and a bad token raises the same error as before.
 BEGIN;
 SELECT auth.jwt_session_init(:'alice');
 SELECT auth.user_id(), auth.organization() IS NULL AS has_none;
@@ -53,7 +53,7 @@ ROLLBACK;
 SELECT auth.jwt_session_init(NULL);
 SELECT auth.jwt_session_init('');
 SELECT count(*) FROM posts;
--- What needs no claims needs no token.
+-- A statement without claims needs no token.
 SELECT 1;
 RESET pg_auth_jwt.require_token;
 SELECT count(*) FROM posts;

@@ -40,7 +40,7 @@ SELECT auth.email();
 SELECT auth.jwt_session_init(:'alice', is_local => true);
 SELECT auth.email();
 
--- Where other parts of the statement use the token, there is no warning.
+-- If other parts of the statement use the token, there is no warning.
 WITH signed_in AS MATERIALIZED (SELECT auth.jwt_session_init(:'alice', is_local => true))
 SELECT auth.email() FROM signed_in;
 SELECT auth.email();

@@ -1,4 +1,4 @@
--- What auth.jwt_session_init tells a connection once: that no policies apply to its role, and that a
+-- Warnings that auth.jwt_session_init gives a connection once: that no policies apply to its role, and that a
 -- token lasts for the session, which a transaction pooler gives to the next client.
 \i fixtures/jose.sql
 SELECT auth.init(:'jwks', issuer => :'issuer', audience => '{my-app}');

@@ -60,7 +60,7 @@ SET request.headers = '{}';
 SET request.jwt.claim.role = 'authenticated';
 SELECT auth.user_id() IS NULL AS nobody;
 
--- Of the two settings, the one that says more.
+-- The setting that says more, of the two.
 \set VERBOSITY default
 SET pg_auth_jwt.require_token = on;
 SELECT auth.user_id();

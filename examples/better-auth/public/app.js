@@ -67,7 +67,7 @@ async function api(path, options) {
   }
 }
 
-// What is shown. Text of users goes into the page as text, never as HTML.
+// Output. Text of users goes into the page as text, never as HTML.
 
 function element(tag, text, ...children) {
   const made = document.createElement(tag)
@@ -154,7 +154,7 @@ function forge(token, claims) {
   return [header, base64url.encode(JSON.stringify({ ...payload(token), ...claims })), signature].join('.')
 }
 
-// What the page can ask with: each token that it has seen, a forged one, none.
+// Tokens that the page can ask with: each that it has seen, a forged one, none.
 function tokensToCompare() {
   const tokens = [...state.seen]
   const [[first, firstToken], [last, lastToken]] = [tokens[0], tokens.at(-1)]
@@ -180,7 +180,7 @@ async function askWith([name, token], id) {
   }
 }
 
-// What the forms do.
+// Actions of the forms.
 
 async function attempt(work) {
   try {

@@ -1,4 +1,4 @@
-// What golang-jwt says of tokens, as verify.mjs does for JavaScript. Debian 12 has version 4 of it,
+// Verdicts of golang-jwt on tokens, as verify.mjs has them for JavaScript. Debian 12 has version 4,
 // and no library that reads a JWKS.
 package main
 

@@ -30,7 +30,7 @@ GRANT SELECT, INSERT ON notes TO authenticated;
 GRANT CREATE ON SCHEMA public TO app;
 """
 
-# What following needs of Better Auth's table, for an extension's owner who cannot read private
+# Privileges that following needs on Better Auth's table, for an extension's owner who cannot read private
 # keys.
 GRANTS = {
     "kysely": doc_sql("better_auth_grants"),
@@ -107,7 +107,7 @@ class Site:
         self.checks.equal(f"{self.name}: {what}", got, wanted)
 
     def verdict(self, token, session=None):
-        """What signing in by it gives: whose it is, or the SQLSTATE."""
+        """Outcome of signing in by it: the user, or the SQLSTATE."""
         session = session or self.reader
         try:
             session.query("BEGIN")
@@ -119,7 +119,7 @@ class Site:
             session.query("ROLLBACK")
 
     def becomes(self, what, token, wanted):
-        """Where changes are not announced: the verdict, as soon as it is that."""
+        """The verdict, as soon as it is that, if changes are not announced."""
         deadline = time.monotonic() + 20
         while (got := self.verdict(token)) != wanted and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -311,7 +311,7 @@ class Test:
             site.equal("the others", site.verdict(new), users[0].id)
 
     def others(self):
-        """What Better Auth signs with the same keys for somebody else."""
+        """Tokens that Better Auth signs with the same keys for somebody else."""
         oauth = {"resources": [{"identifier": API}, {"identifier": BASE}], "enforcePerClientResources": False}
         site = Site(self, "others", jwt={"jwt": {"issuer": BASE}}, oauth=oauth)
         site.follow()

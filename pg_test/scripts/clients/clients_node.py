@@ -7,7 +7,7 @@ import shutil
 from lib import clients, packages
 from lib.pg import HERE, Checks, Cluster
 
-# Which sides of an error have the token, and where the SQLSTATE is.
+# The sides of an error that have the token, and the place of the SQLSTATE.
 CLIENTS = {
     "node_postgres": ([], "code"),
     "postgres_js": (["hidden"], "code"),

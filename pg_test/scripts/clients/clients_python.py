@@ -8,7 +8,7 @@ import sys
 from lib import clients, packages
 from lib.pg import HERE, Checks, Cluster
 
-# Which sides of an error have the token, where the SQLSTATE is, and the error's class.
+# The sides of an error that have the token, the place of the SQLSTATE, and the error's class.
 CLIENTS = {
     "psycopg": ([], "code", "OperationalError"),
     "asyncpg": ([], "code", "UnknownPostgresError"),

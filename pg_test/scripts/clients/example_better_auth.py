@@ -202,7 +202,7 @@ class Test:
         )
 
     def notes(self):
-        """What the page does, and what members of a tenant see of each other."""
+        """The actions of the page, and the rows that members of a tenant see of each other."""
         app, alice, bob = self.app, self.alice.token(), self.bob.token()
         status, private = app.api(alice, body={"body": "of alice"})
         self.equal(
@@ -514,7 +514,7 @@ class Test:
         self.equal("page: one note", [answer[:3] for _, answer, _ in seen["one"]], ["200", "503", "404", "401", "401"])
 
     def quotes(self):
-        """What its README quotes is what runs."""
+        """The code that its README quotes is the code that runs."""
         with open(f"{APP}/README.md") as file:
             blocks = re.findall(r"^```(?:js|sql)\n(.*?)^```$", file.read(), re.S | re.M)
         sources = [*glob.glob(f"{APP}/*.mjs"), *glob.glob(f"{APP}/setup/*.sql")]

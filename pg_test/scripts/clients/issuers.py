@@ -49,7 +49,7 @@ def times(claims):
 
 
 def complete(fixture, token):
-    """What sign.mjs takes."""
+    """The input of sign.mjs."""
     if "like" in token:
         base = fixture["accepted"][token["like"]]
         header = {**base["header"], **token.get("header", {})}
@@ -100,7 +100,7 @@ class Issuer:
 
 
 def followed(checks, what, owner, issuer):
-    """That auth.follow_url takes the page's line."""
+    """Checks that auth.follow_url takes the page's line."""
     owner.query("BEGIN")
     owner.query(issuer.follow[0])
     source, audience = owner.query(

@@ -112,7 +112,7 @@ def rotation(checks, cluster, db, endpoint):
 
 
 def no_fetch(checks, cluster, db, endpoint):
-    """What a sender of tokens cannot cause."""
+    """Effects that a sender of tokens cannot have."""
     owner, session = cluster.session(db, "owner_role"), cluster.session(db)
     issuer = Issuer(owner, endpoint, "quiet", keys(1))
     issuer.outcome()
@@ -281,7 +281,7 @@ def wrong_answers(checks, cluster, db, endpoint):
         "afterwards", [issuer.list(1).outcome(), issuer.status("failures, problem")], ["unchanged", ["0", None]]
     )
 
-    # Of the rest, what cannot be used is left out, and said.
+    # Unusable keys among the rest are left out, and that is said.
     issuer.script(Answer(jwks_of(good, rsa)))
     checks.equal("one unusable", [issuer.outcome(), issuer.kids()], ["changed", ["e6"]])
     checks.true("is said", "small" in " ".join(str(row) for row in owner.query("SELECT note FROM auth.endpoints")))
@@ -291,7 +291,7 @@ def wrong_answers(checks, cluster, db, endpoint):
     issuer.script(Answer(jwks_of(*(ed25519.key(6).jwk(kid=f"e{n}") for n in range(100)))))
     checks.equal("100 keys", issuer.outcome(), "changed")
 
-    # What comes from outside is escaped where it is shown.
+    # Text from outside is escaped when it is shown.
     odd = {
         "a reason": Answer(raw=b"HTTP/1.1 500 \x1b[2J\xff\x07 x\r\nContent-Length: 0\r\n\r\n"),
         "a location": Answer("", 302, {"Location": "https://x/\u00ff\x1b[31m" + "y" * 5000}),

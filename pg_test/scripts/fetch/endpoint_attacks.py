@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What endpoints, users and the owner's own statements did to fetched keys, and must not do again:
+"""Attacks of endpoints, users and the owner's own statements on fetched keys, which must not work again:
 keys that came back, keys that counted too long, and answers that were never stored although nothing
 said so."""
 
@@ -216,7 +216,7 @@ def moved_keys(checks, cluster, db, endpoint):
 
 
 def clock_set_back(checks, cluster, db, endpoint):
-    """What was noted while the clock was ahead."""
+    """Times that were noted while the clock was ahead."""
     owner, session = cluster.session(db, "owner_role"), cluster.session(db)
     issuer = Issuer(owner, endpoint, "clock", keys(1))
     issuer.outcome()
@@ -257,7 +257,7 @@ def asked_to_wait(checks, cluster, db, endpoint):
 
 
 def edited_state(checks, cluster, db, endpoint):
-    """What the owner writes into auth.endpoints counts in sessions that know the keys already."""
+    """The owner's writes into auth.endpoints count in sessions that know the keys already."""
     owner, session = cluster.session(db, "owner_role"), cluster.session(db)
     issuer = Issuer(owner, endpoint, "edited", keys(1))
     for change in (

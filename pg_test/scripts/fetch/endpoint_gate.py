@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Which hosts the server can be made to call by an extension's owner who is no superuser, by a DNS
+"""Hosts that the server can be made to call by an extension's owner who is no superuser, by a DNS
 that lies, and by an endpoint: those that the superuser has listed, at addresses that suit a listing
 of that kind, and nothing else. What is connected to is seen by lib/names.c."""
 
@@ -108,7 +108,7 @@ class Gate:
         self.checks.equal(f"{what}: {url!r:.100}", self.call(url), ([], "0"))
 
     def accepted(self, what, url, *addresses):
-        """That these addresses were connected to, until one answered."""
+        """Checks that these addresses were connected to, until one answered."""
         self.checks.equal(f"{what}: {url!r:.100}", self.call(url), (list(addresses), "1"))
 
     def named(self, *answers, name="issuer.test.example"):
@@ -126,7 +126,7 @@ def off(gate):
 
 
 def spellings(gate):
-    """Of an address or a host, each of which some parser takes for another host than the others."""
+    """Spellings of an address or a host that some parser takes for another host than the others do."""
     port = gate.endpoint.port
     gate.cluster.allow("*", "localhost", "issuer.test.example", "127.0.0.1")
     gate.named("127.0.0.1")
@@ -250,7 +250,7 @@ def spellings(gate):
 
 
 def listings(gate):
-    """What each kind of entry lets through."""
+    """Hosts that each kind of entry lets through."""
     port = gate.endpoint.port
     gate.names.redirect(port)
     public = gate.named(PUBLIC)
@@ -462,7 +462,7 @@ def lies(gate):
 
 
 def edited_rows(gate):
-    """What the extension's owner writes into the tables by hand."""
+    """Rows that the extension's owner writes into the tables by hand."""
     port = gate.endpoint.port
     gate.cluster.allow(gate.endpoint.host)
     issuer = Issuer(gate.owner, gate.endpoint, "edited", keys(1))

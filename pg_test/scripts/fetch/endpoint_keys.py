@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Which keys of a followed endpoint count, and how long: without an answer, after an older answer,
+"""Keys of a followed endpoint that count, and how long: without an answer, after an older answer,
 after a withdrawal by hand, beside an issuer's other sources."""
 
 import json
@@ -82,7 +82,7 @@ def ends_of_trust(checks, cluster, db, endpoint):
     checks.equal("nothing at all", [owner.code(rules % "'0 s'"), cached.code(WHO)], [None, "28J03"])
     checks.equal("less than nothing", owner.code(rules % "'-1 s'"), "23514")
     owner.query(rules % "'7 days'")
-    # What the owner writes there counts for no more than a success would.
+    # A time that the owner writes there counts for no more than a success would.
     for change in (
         "last_success = 'infinity'",
         "last_success = '-infinity'",

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What happens to the server while a fetch is under way, and to the fetch: databases, extensions
+"""Events during a fetch, for the server and for the fetch: databases, extensions
 and issuers that go away, shutdowns and crashes, no free process, promotions, dumps; owners who
 cannot log in, or store settings against it; servers that load the library at their start."""
 
@@ -76,7 +76,7 @@ def dropped_databases(life):
 
 
 def changes_in_flight(life):
-    """What was asked for does not count any more when the answer comes."""
+    """The keys asked for do not count any more when the answer comes."""
     changes = {
         "unfollowed": "SELECT auth.unfollow('{name}')",
         "deleted": "DELETE FROM auth.issuers WHERE issuer = '{name}'",
@@ -360,7 +360,7 @@ def owners(life):
     life.checks.true(f"settings that are stored: {stored}", int(stored) >= 50)
     works("with the owner's settings")
 
-    # What the owner may create, to be run by others.
+    # Objects that the owner may create, to be run by others.
     issuer.owner.query("""
         CREATE TABLE public.ran (what text, session_role text, current_role_ text);
         CREATE SCHEMA evil; GRANT ALL ON SCHEMA evil TO PUBLIC; GRANT ALL ON public.ran TO PUBLIC""")

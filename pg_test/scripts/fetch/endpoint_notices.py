@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What is said, and what becomes of keys, where fetching is hindered: keys that are withdrawn by hand,
+"""Notices, and the fate of keys, while fetching is hindered: keys that are withdrawn by hand,
 fetches that are due and do not begin, keys that become stale unfetched, triggers that are off; and
 what the launcher finds without being told."""
 

@@ -402,7 +402,7 @@ def changes_count_at_once(checks, cluster):
     }.items():
         checks.equal(f"{kid}: written", owner.code(f"INSERT INTO jwks VALUES ('{kid}', '{value}', '')"), None)
         checks.equal(f"{kid}: no key", db.signed_in(header={"kid": kid}).code(WHO), "28J03")
-        # What is too long to be read is as if absent.
+        # A value that is too long to be read counts as absent.
         checks.equal(f"{kid}: says so", "cannot be used" in detail(db.signed_in(header={"kid": kid})), kid != "long")
     checks.equal("the others count", session.value(WHO), "u1")
     checks.equal(
@@ -417,7 +417,7 @@ def changes_count_at_once(checks, cluster):
 
 
 def polled_within_a_second(checks, cluster):
-    """Where a trigger is missing, demoted or disabled, or was never made."""
+    """A trigger is missing, demoted or disabled, or was never made."""
     ways = {
         "disabled": "ALTER TABLE jwks DISABLE TRIGGER ALL",
         "on origin only": "ALTER TABLE jwks ENABLE TRIGGER pg_auth_jwt_keys_changed",

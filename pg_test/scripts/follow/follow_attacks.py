@@ -121,7 +121,7 @@ def hidden_rows(checks, cluster):
 
 
 def written_by_way_of_parents(checks, cluster):
-    """What is written by way of a parent needs rights on the parent only."""
+    """Writing by way of a parent takes rights on the parent only."""
     db = database(cluster, "parents")
     session = db.signed_in()
     parent = "CREATE TABLE parent (id text, public_key text NOT NULL, expires_at timestamptz)"
@@ -158,7 +158,7 @@ def rows_that_exhaust(checks, cluster):
     db.owner.query("ALTER TABLE jwks DROP CONSTRAINT jwks_pkey, ALTER public_key TYPE jsonb USING public_key::jsonb")
 
     def memory():
-        """What the owner's backend has ever had, in MiB."""
+        """The most memory that the owner's backend has had, in MiB."""
         with open(f"/proc/{db.owner.backend}/status") as status:
             return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) // 1024
 

@@ -66,7 +66,7 @@ def neon_claims(sub=ALICE, **changes):
 
 
 def policies(checks, cluster, db, sign):
-    """What users see by Neon's policies and its token's claims."""
+    """The rows that users see by Neon's policies and its token's claims."""
     s = cluster.session(db)
 
     def as_user(token, query):
@@ -152,7 +152,7 @@ class Issuer:
         self.signer, self.algorithm, self.base = signer, algorithm, base
         self.kid = f"{algorithm}-1"
         self.jwk = signer.make(self.kid, algorithm, use="sig", alg=algorithm)
-        # Of the same algorithm, and nowhere published.
+        # A key of the same algorithm, published nowhere.
         signer.make(f"{self.kid}-attacker", algorithm)
 
     def token(self, header=None, claims=None, key=None, payload=None):
@@ -261,7 +261,7 @@ def serve(jwks):
 
 
 class Verdicts:
-    """What the database and each library say of each token."""
+    """The verdicts of the database and of each library on each token."""
 
     def __init__(self, folder, node, python, go):
         self.commands = [[node, f"{folder}/verify.mjs"], [sys.executable, f"{HERE}/neon/verify.py"], [go]]

@@ -21,7 +21,7 @@ ALICE = "0b9d8c3e-6f0a-4f5e-9a51-3a1f6d0c7a11"
 ORGANIZATION = "7e2c41d5-93b8-4c6a-8f7d-d4b25e90bb22"
 CLAIMS = {"tenant": "t1", "role": "authenticated", "o": {"id": ORGANIZATION, "role": "admin"}}
 
-# What applications of pg_session_jwt have: its README's policies, Neon's and Drizzle's forms.
+# Policies as applications of pg_session_jwt have them: its README's, Neon's and Drizzle's forms.
 SCHEMA = f"""
 CREATE TABLE notes (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, owner text NOT NULL DEFAULT (auth.user_id()),
                     tenant text DEFAULT (auth.session() ->> 'tenant'), body text);
@@ -162,7 +162,7 @@ def in_place(checks, cluster):
     block = clients.block("in_place", PAGE).replace("app_owner", "owner_role")
     policies = root.query(POLICIES)
 
-    # What the statements do not know is named, and nothing is changed.
+    # Objects that the statements do not know are named, and nothing is changed.
     root.query(
         "SET search_path = public; CREATE MATERIALIZED VIEW forgotten AS SELECT auth.user_id() AS me;"
         "ALTER TABLE profiles ADD CONSTRAINT own CHECK (auth.uid() IS DISTINCT FROM id OR name <> '');"

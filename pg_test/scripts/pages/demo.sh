@@ -10,7 +10,7 @@ trap 'scripts/cluster stop test_demo' EXIT
 
 readme=examples/demo/README.md
 
-# That page with a file's content in its only fenced block.
+# Prints that page with a file's content in its only fenced block.
 readme_with() {
     awk -v file="$1" '
         state == 1 && /^```/ { state = 2 }

@@ -24,7 +24,7 @@ STARTS_HERE = "\nThe following examples start where this one ends"
 
 
 def sections():
-    """Of each code: the code, its text, and the example that its own starts from, if not from the README's set-up."""
+    """Each code, its text, and the example that its own starts from, if not from the README's set-up."""
     with open(f"{ROOT}/docs/lint.md") as file:
         parts = re.split(r"^## ", file.read(), flags=re.M)[1:]
     for part in parts:

@@ -29,7 +29,7 @@ def troubleshooting():
         return {part.split("\n", 1)[0]: part for part in re.split("^## ", file.read(), flags=re.M)[1:]}
 
 
-# What says what is wrong in the application's own session.
+# Queries that say what is wrong in the application's own session.
 WHO = doc_sql("docs/troubleshooting.md", "no_rows")
 LEFT_BEHIND = doc_sql("docs/troubleshooting.md", "left_behind")
 WHOSE = doc_sql("docs/troubleshooting.md", "all_rows")
@@ -75,7 +75,7 @@ class App:
         claims = {name: value for name, value in {"aud": "my-app", **claims}.items() if value is not None}
         return tokens.token(sub, seconds, **claims)
 
-    # What each of these says, in one text.
+    # The output of each of these, in one text.
 
     def lint(self):
         return "\n".join(

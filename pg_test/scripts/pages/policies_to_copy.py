@@ -87,7 +87,7 @@ class Case:
         self.checks.equal(f"{self.name}: {what}", self.as_user(sub, *statements, **claims), wanted)
 
     def found(self, sub, **claims):
-        """What the plan of the page's query has: indexes; tables that it reads whole, sorting."""
+        """Parts of the plan of the page's query: indexes; tables that it reads whole, sorting."""
         lines = self.as_user(sub, f"EXPLAIN (FORMAT json) {self.query}", **claims)
         plan = list(nodes(json.loads(lines[0])[0]["Plan"]))
         costly = {
@@ -105,7 +105,7 @@ class Case:
             self.checks.equal(shown, plan, explained.as_shown(block(shown, PAGE), self.version))
 
     def instead(self, what, policy, using, wanted, look):
-        """What the page warns of: `look` with another USING, which is set back."""
+        """A mistake that the page warns of: `look` with another USING, which is set back."""
         table = re.search(rf"CREATE POLICY {policy} ON (\w+)", block(self.name, PAGE))[1]
         before = self.owner.value(
             f"SELECT qual FROM pg_policies WHERE policyname = '{policy}' AND tablename = '{table}'"
@@ -283,7 +283,7 @@ def members(case):
 def shares(case):
     case.check_plan("u5")
     case.check("own", ["100"], "u5", "SELECT count(*) FROM pages")
-    # Of v7: each page whose id ends in 007. Every second of them may be written.
+    # Pages of v7: those whose id ends in 007. Every second of them may be written.
     case.check("shared", ["100"], "v7", "SELECT count(*) FROM pages")
     case.check("writes what is shared for that", 50, "v7", "UPDATE pages SET body = 'x'")
     case.check("deletes what is shared", 0, "v7", "DELETE FROM pages")
@@ -416,7 +416,7 @@ def main():
         ],
         [],
     )
-    # That lint would say so.
+    # Checks that lint would say so.
     owner.query("DROP INDEX orders_by_owner")
     checks.equal(
         "auth.lint without an index",

@@ -162,7 +162,7 @@ def refuses_databases_in_use(checks, project, owner):
 
     owner.query(tokens.setup(0))
     refused("other issuers", "trusts other issuers", "init")
-    # What init cannot see: another issuer that comes later, and a dump that takes the key along.
+    # Cases that init cannot see: another issuer that comes later, and a dump that takes the key along.
     checks.equal("lint, without the issuer", owner.query(lint), [])
     checks.equal(
         "--beside",

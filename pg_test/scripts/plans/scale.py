@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a token costs does not grow with the number of keys and issuers: the test counts rows and
+"""The cost of a token does not grow with the number of keys and issuers: the test counts rows and
 verifications, not time. A session keeps of the tables only what its tokens named, up to a bound."""
 
 import secrets

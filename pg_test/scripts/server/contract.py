@@ -34,7 +34,7 @@ CLAIM_FUNCTIONS = {
     "organization_id": ORGANIZATION["id"],
 }
 
-# What a newer version may add.
+# Additions that a newer version may have.
 UPDATE = """
 ALTER TABLE auth.issuers ADD COLUMN note text NOT NULL DEFAULT 'none';
 CREATE FUNCTION auth.subject() RETURNS text LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'pg_auth_jwt_user_id';

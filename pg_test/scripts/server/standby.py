@@ -47,8 +47,8 @@ def waits_for_replay(checks, owner, reader):
 
 
 def fetched_elsewhere(checks, owner, asking, reader, catch_up):
-    """What a standby says of keys that its primary fetches: how old they are, and nothing of fetches, which are the
-    primary's. Not what the primary's settings and processes would have to be."""
+    """A standby says of keys that its primary fetches how old they are, and nothing of fetches, nor of settings and
+    processes that they would need."""
 
     def said(session):
         rows = session.query(f"SELECT state, problem, detail, fix FROM auth.key_status WHERE issuer = '{FETCHED}'")

@@ -27,7 +27,7 @@ CREATE TABLE public_things AS SELECT n FROM generate_series(1, 20000) n;
 ANALYZE public_things;
 GRANT SELECT ON public_things TO authenticated;
 
--- What the planner cannot look into, so that the claim function is called for each row.
+-- A function that the planner cannot look into, so that the claim function is called for each row.
 CREATE FUNCTION who() RETURNS text LANGUAGE plpgsql STABLE PARALLEL SAFE AS 'BEGIN RETURN auth.user_id(); END';
 CREATE PROCEDURE outlive(seconds float8, commits boolean, INOUT seen text DEFAULT NULL) LANGUAGE plpgsql AS $$
 BEGIN

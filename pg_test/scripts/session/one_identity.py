@@ -52,7 +52,7 @@ ALTER TABLE helped ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own_tenant ON helped AS RESTRICTIVE TO authenticated USING (tenant = (SELECT helper.tenant()));
 CREATE POLICY own_or_admin ON helped TO authenticated USING (owner = helper.uid() OR (SELECT helper.is_admin()));
 
--- What reaches the guarded table through something else.
+-- Objects that reach the guarded table through something else.
 CREATE VIEW seen WITH (security_barrier) AS SELECT * FROM helped;
 ALTER VIEW seen OWNER TO authenticated;
 -- A view over a table without row security, which filters by itself.
@@ -117,7 +117,7 @@ CREATE RULE refuse AS ON INSERT TO inbox
         DO INSTEAD NOTHING;
 GRANT INSERT, SELECT ON requests, inbox TO authenticated;
 
--- Of an inheritance parent that has no rows only the children are read, under the parent's policies.
+-- An inheritance parent without rows: only the children are read, under the parent's policies.
 CREATE TABLE logged (LIKE files, CHECK (id < 0) NO INHERIT);
 CREATE TABLE logged_1 (PRIMARY KEY (id)) INHERITS (logged);
 INSERT INTO logged_1 SELECT * FROM files;
@@ -648,7 +648,7 @@ def row_that_another_session_changes(cluster, db, checks):
     owner = cluster.session(db, "owner_role")
     for table, condition in ("files", "true"), ("helped", "true"), ("plain", "owner = auth.user_id()"):
         s = cluster.session(db)
-        # What is evaluated once is not evaluated again here.
+        # A claim that is evaluated once is not evaluated again here.
         s.query(f"SELECT auth.user_id(); SET {ONCE} = off;" + sign_in(V))
         owner.query(f"BEGIN; UPDATE {table} SET tenant = 'malloryco', owner = 'mallory' WHERE id = 2")
         done = []

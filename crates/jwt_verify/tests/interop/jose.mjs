@@ -1,4 +1,4 @@
-// What jose says to each case: reads {keysets, policies, cases}, writes an array of true and false.
+// Verdicts of jose on each case: reads {keysets, policies, cases}, writes an array of true and false.
 import { readFileSync } from 'node:fs'
 import { createLocalJWKSet, errors, importJWK, jwtVerify } from 'jose'
 
@@ -36,7 +36,7 @@ async function accepts({ token, keyset, policy: name, now }) {
     })
     return true
   } catch (error) {
-    // Of the token, not of this script.
+    // An error of the token, not of this script.
     if (error instanceof errors.JOSEError) return false
     console.error(`${error}`)
     return false
