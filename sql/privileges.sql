@@ -29,7 +29,8 @@ BEGIN
             DETAIL = 'Privileges on issuers and keys are for single roles, never for PUBLIC.';
     END IF;
     IF with_grant_option THEN
-        functions := functions OPERATOR(pg_catalog.||) 'auth.grant_to(regrole, boolean)'::pg_catalog.regprocedure;
+        functions := functions OPERATOR(pg_catalog.||)
+            '{"auth.grant_to(regrole, boolean)",auth.revoke_from(regrole)}'::pg_catalog.regprocedure[];
     END IF;
     -- GRANT itself only warns where it grants a part.
     IF NOT (SELECT pg_catalog.bool_and(pg_catalog.has_table_privilege(t.oid, p.name OPERATOR(pg_catalog.||) ' WITH GRANT OPTION'))
@@ -57,6 +58,91 @@ END
 $function$;
 COMMENT ON FUNCTION auth.grant_to(regrole, boolean) IS
     'lets a role manage issuers and keys, and so become every user; with_grant_option: and let others, as the extension''s owner may';
+
+-- Undoes auth.grant_to(), with its caller's rights too: takes from a role the privileges of these kinds on all objects
+-- of the schema, by its ACLs, so that it needs no list of its own. As REVOKE itself does, it takes those that its
+-- caller gave, or the objects' owner if its caller has the rights of that role; other than REVOKE it says if some are left.
+CREATE FUNCTION auth.revoke_from(role regrole) RETURNS void
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+    AS $function$
+DECLARE
+    grantee pg_catalog.name;
+    given record;
+    is_revoked boolean := false;
+    others pg_catalog.text[] := '{}';
+    dependents text;
+BEGIN
+    SELECT r.rolname INTO grantee FROM pg_catalog.pg_roles AS r WHERE r.oid OPERATOR(pg_catalog.=) revoke_from.role;
+    IF grantee IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = 'role does not exist';
+    END IF;
+    FOR given IN
+        SELECT o.object, pg_catalog.string_agg(a.privilege_type, ', ') AS privileges,
+               pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantor)) AS grantor,
+               a.grantor OPERATOR(pg_catalog.=) CASE WHEN pg_catalog.pg_has_role(o.owner, 'USAGE') THEN o.owner ELSE c.oid END AS is_ours
+          FROM (SELECT 'SCHEMA auth', n.nspacl, n.nspowner
+                  FROM pg_catalog.pg_namespace AS n
+                 WHERE n.nspname OPERATOR(pg_catalog.=) 'auth'
+                UNION ALL
+                SELECT pg_catalog.format('TABLE %s', t.oid::pg_catalog.regclass), t.relacl, t.relowner
+                  FROM pg_catalog.pg_class AS t
+                 WHERE t.relnamespace OPERATOR(pg_catalog.=) 'auth'::pg_catalog.regnamespace
+                UNION ALL
+                SELECT pg_catalog.format('FUNCTION %s', p.oid::pg_catalog.regprocedure), p.proacl, p.proowner
+                  FROM pg_catalog.pg_proc AS p
+                 WHERE p.pronamespace OPERATOR(pg_catalog.=) 'auth'::pg_catalog.regnamespace
+               ) AS o (object, acl, owner)
+         CROSS JOIN LATERAL pg_catalog.aclexplode(o.acl) AS a
+          JOIN pg_catalog.pg_roles AS c ON c.rolname OPERATOR(pg_catalog.=) current_user
+         WHERE a.grantee OPERATOR(pg_catalog.=) revoke_from.role
+           AND a.privilege_type OPERATOR(pg_catalog.=) ANY ('{USAGE,SELECT,INSERT,UPDATE,DELETE,TRUNCATE,EXECUTE}'::text[])
+         GROUP BY o.object, o.owner, a.grantor, c.oid
+    LOOP
+        IF given.is_ours THEN
+            EXECUTE pg_catalog.format('REVOKE %s ON %s FROM %I', given.privileges, given.object, grantee);
+            is_revoked := true;
+        ELSIF NOT given.grantor OPERATOR(pg_catalog.=) ANY (others) THEN
+            others := others OPERATOR(pg_catalog.||) given.grantor;
+        END IF;
+    END LOOP;
+    IF others OPERATOR(pg_catalog.=) '{}' THEN
+        RETURN;
+    END IF;
+    IF NOT is_revoked THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'insufficient_privilege',
+            MESSAGE = 'permission denied to revoke the management of keys',
+            DETAIL = pg_catalog.format('Role %I has it from %s.', grantee, pg_catalog.array_to_string(others, ' and ')),
+            HINT = 'Call this as the role that granted it: a superuser uses SET ROLE.';
+    END IF;
+    RAISE WARNING USING
+        ERRCODE = '01006', -- privilege_not_revoked
+        MESSAGE = pg_catalog.format('role %I still has privileges on keys', grantee),
+        DETAIL = pg_catalog.format('It has them from %s.', pg_catalog.array_to_string(others, ' and ')),
+        HINT = 'Call this as the role that granted them: a superuser uses SET ROLE.';
+EXCEPTION WHEN dependent_objects_still_exist THEN
+    SELECT pg_catalog.string_agg(DISTINCT CASE WHEN a.grantee OPERATOR(pg_catalog.=) 0 THEN 'PUBLIC'
+                                               ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END, ', ')
+      INTO dependents
+      FROM (SELECT n.nspacl FROM pg_catalog.pg_namespace AS n WHERE n.nspname OPERATOR(pg_catalog.=) 'auth'
+            UNION ALL
+            SELECT t.relacl FROM pg_catalog.pg_class AS t
+             WHERE t.relnamespace OPERATOR(pg_catalog.=) 'auth'::pg_catalog.regnamespace
+            UNION ALL
+            SELECT p.proacl FROM pg_catalog.pg_proc AS p
+             WHERE p.pronamespace OPERATOR(pg_catalog.=) 'auth'::pg_catalog.regnamespace
+           ) AS o (acl) CROSS JOIN LATERAL pg_catalog.aclexplode(o.acl) AS a
+     WHERE a.grantor OPERATOR(pg_catalog.=) revoke_from.role;
+    RAISE EXCEPTION USING
+        ERRCODE = 'dependent_objects_still_exist',
+        MESSAGE = pg_catalog.format('role %I has given privileges on keys to others', grantee),
+        DETAIL = pg_catalog.format('They are for %s. Nothing was revoked.', dependents),
+        HINT = pg_catalog.format('Revoke them first: SET ROLE %I, then auth.revoke_from() for each.', grantee);
+END
+$function$;
+COMMENT ON FUNCTION auth.revoke_from(regrole) IS
+    'takes from a role what auth.grant_to gave it; not what other roles than the caller gave, which it names';
 
 -- First, all privileges of everyone except the objects' owner are revoked: EXECUTE, which PUBLIC
 -- has on a new function, and whatever ALTER DEFAULT PRIVILEGES grants, to any role. Default

@@ -174,12 +174,58 @@ SET ROLE "Key ""Manager"", it's";
 SELECT auth.grant_to('key_manager');
 RESET ROLE;
 SELECT has_table_privilege('key_manager', 'auth.jwks', 'INSERT') AS granted;
+-- auth.revoke_from() undoes that, as the role that granted it: nothing is left of it, and of nobody else's taken.
+SET ROLE owner_role;
+CREATE TEMPORARY TABLE before AS TABLE granted;
+GRANT SELECT ON granted TO PUBLIC;
+SAVEPOINT before;
+SELECT auth.revoke_from('"Key ""Manager"", it''s"');
+ROLLBACK TO before;
+SELECT auth.revoke_from('key_manager');
+ROLLBACK TO before;
+RESET ROLE;
+SELECT auth.revoke_from('key_manager');
+ROLLBACK TO before;
+SET ROLE "Key ""Manager"", it's";
+SELECT auth.revoke_from('owner_role');
+ROLLBACK TO before;
+SET ROLE "Key ""Manager"", it's";
+SELECT auth.revoke_from('key_manager');
+SELECT count(*) FROM granted WHERE grantee = 'key_manager';
+-- Once more does no harm.
+SELECT auth.revoke_from('key_manager');
+RESET ROLE;
+SET ROLE owner_role;
+SELECT auth.revoke_from('"Key ""Manager"", it''s"');
+RESET ROLE;
+SELECT DISTINCT b.grantee AS of_whom FROM before AS b LEFT JOIN granted AS g USING (grantee, object, privilege_type, is_grantable) WHERE g.object IS NULL;
+-- Two roles have given it: each takes its own part, and is told of the other's. A superuser takes what the script gave.
+SET ROLE owner_role;
+SELECT auth.grant_to('"Key ""Manager"", it''s"', with_grant_option => true);
+SELECT auth.grant_to('key_manager');
+SET ROLE "Key ""Manager"", it's";
+SELECT auth.grant_to('key_manager');
+SET ROLE owner_role;
+SELECT auth.revoke_from('key_manager');
+SELECT count(*) > 0 AS from_the_other FROM granted WHERE grantee = 'key_manager';
+SET ROLE "Key ""Manager"", it's";
+SELECT auth.revoke_from('key_manager');
+SELECT count(*) FROM granted WHERE grantee = 'key_manager';
+SET ROLE owner_role;
+SELECT auth.revoke_from('"Key ""Manager"", it''s"');
+RESET ROLE;
+SELECT auth.revoke_from('owner_role');
+SELECT count(*) FROM granted WHERE grantee = 'owner_role';
 ROLLBACK;
 -- Not to PUBLIC, to no role, or to one that is not there.
 SELECT auth.grant_to('public');
 SELECT auth.grant_to('-');
 SELECT auth.grant_to(123456::regrole);
 SELECT auth.grant_to(NULL);
+SELECT auth.revoke_from('public');
+SELECT auth.revoke_from('-');
+SELECT auth.revoke_from(123456::regrole);
+SELECT auth.revoke_from(NULL);
 -- A role that may call it and has no grant options grants nothing, not even a part.
 BEGIN;
 GRANT EXECUTE ON FUNCTION auth.grant_to TO key_manager;
@@ -193,6 +239,7 @@ SELECT has_table_privilege('authenticated', 'auth.jwks', 'INSERT') AS granted;
 ROLLBACK;
 \c - authenticated
 SELECT auth.grant_to('authenticated');
+SELECT auth.revoke_from('owner_role');
 \c - owner_role
 -- A key manager for a single issuer, by a function of the owner.
 \set definer `./doc_sql docs/security.md rotate_keys`
@@ -206,12 +253,8 @@ SELECT * FROM auth.jwks;
 SELECT rotate_keys('{}');
 \c - owner_role
 DROP FUNCTION rotate_keys(jsonb);
+-- It has no privilege left, which DROP ROLE would refuse.
 \c - postgres
-SET ROLE owner_role;
-SELECT format('REVOKE ALL ON FUNCTION %s FROM key_manager', p.oid::regprocedure) FROM pg_proc AS p
- WHERE p.pronamespace = 'auth'::regnamespace AND p.proacl::text ~ 'key_manager' \gexec
-REVOKE ALL ON SCHEMA auth FROM key_manager;
-RESET ROLE;
 DROP ROLE key_manager;
 
 -- The owner may drop the extension.

@@ -47,6 +47,10 @@ CALLS = {
         "SELECT pg_catalog.has_table_privilege('authenticated', 'auth.jwks', 'DELETE'),"
         " pg_catalog.has_function_privilege('authenticated', 'auth.lint()', 'EXECUTE')"
     ),
+    "revoke_from": (
+        "SELECT auth.grant_to('authenticated'); SELECT auth.revoke_from('authenticated'); "
+        "SELECT pg_catalog.has_table_privilege('authenticated', 'auth.jwks', 'SELECT')"
+    ),
     "list_triggers": "SELECT table_name, trigger_name, state FROM auth.list_triggers() ORDER BY 1, 2",
     "list_stats": "SELECT count(*) > 0 FROM auth.list_stats()",
     "reset_stats": "SELECT auth.reset_stats() IS NULL",
