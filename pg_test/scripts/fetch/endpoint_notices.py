@@ -270,6 +270,44 @@ def fixes(checks, cluster, db, endpoint):
     owner.query(f"SELECT auth.unfollow('{issuer.name}')")
 
 
+def keys_elsewhere(checks, cluster, db, endpoint):
+    """The first fetch of an issuer whose document names keys at a host that is not listed: that is said, with the
+    entry to be added, and no token is needed to find it out."""
+    name, path = f"{endpoint.url}/elsewhere", "/elsewhere/.well-known/openid-configuration"
+    elsewhere = f"127.0.0.1:{endpoint.port}"
+    endpoint.script("/elsewhere_keys", keys(1))
+    owner = cluster.session(db, "owner_role")
+    owner.query(f"SELECT auth.follow_url('{name}', audience => '{{a}}')")
+
+    def fetch(uri):
+        """The outcome, and what is then said of it, also by auth.lint."""
+        endpoint.script(path, Answer(json.dumps({"issuer": name, "jwks_uri": uri})))
+        with cluster.session(db, "owner_role") as asking, cluster.session(db, "postgres") as root:
+            outcome = asking.value(f"SELECT outcome FROM auth.refresh('{name}')")
+            state, problem, detail, fix = root.query(
+                f"SELECT state, problem, detail, fix FROM auth.key_status WHERE issuer = '{name}'"
+            )[0]
+            found = root.query(f"SELECT code, fix FROM auth.lint() WHERE object = 'issuer {name}'")
+            return outcome, state, problem, detail, fix, found
+
+    outcome, state, problem, detail, fix, found = fetch(f"https://{elsewhere}/elsewhere_keys")
+    checks.equal("not fetched", [outcome, state, problem], ["failed", "missing", "host_not_listed"])
+    checks.true(f"the host is named: {detail}", elsewhere in detail)
+    checks.true(f"and the entry, beside those that are listed: {fix}", f"'{endpoint.host} {elsewhere}'" in fix)
+    checks.equal("auth.lint has it", found, [["keys_not_fetched", fix]])
+    _, state, problem, detail, fix, _ = fetch("https://169.254.169.254/keys")
+    checks.equal("whatever is listed", [state, problem], ["missing", "url_refused"])
+    cluster.allow(endpoint.host, elsewhere)
+    outcome, state, problem, *_ = fetch(f"https://{elsewhere}/elsewhere_keys")
+    checks.equal("listed", [outcome, state, problem], ["changed", "live", None])
+    # While the keys count, it is said, too.
+    cluster.allow(endpoint.host)
+    outcome, state, problem, *_, fix, found = fetch(f"https://{elsewhere}/elsewhere_keys")
+    checks.equal("no more listed", [outcome, state, problem], ["failed", "live", "host_not_listed"])
+    checks.equal("no more listed: auth.lint", found, [["host_not_listed", fix]])
+    owner.query(f"SELECT auth.unfollow('{name}')")
+
+
 def without_fetch_library(checks, cluster, db, endpoint):
     """A copy of the library in a folder without pg_auth_jwt_fetch says so."""
     owner = cluster.session(db, "owner_role")
@@ -460,6 +498,7 @@ with folder() as place:
             hidden_hosts,
             not_listed,
             fixes,
+            keys_elsewhere,
             without_fetch_library,
             clock_was_ahead,
             named_for_what_it_is,

@@ -43,7 +43,12 @@ impl Hindrance {
             Err(error) => return Some(Self::new(Problem::UrlRefused, error)),
         };
         let entry = url.entry();
-        let error = list.admit(url).err()?;
+        let error = list.admit(url.clone()).err()?;
+        // If its own entry would not do either, the list is not to be changed.
+        let error = match HostList::read(&entry).admit(url) {
+            Err(refused) => refused,
+            Ok(_) => error,
+        };
         let problem = match &error {
             GateError::Off => Problem::HostsEmpty,
             GateError::NotListed {

@@ -31,17 +31,20 @@ pub enum End<'a> {
     Failed {
         /// The reason, as a sentence.
         message: String,
+        /// The JWK Set's URL, if the discovery document named it before the fetch failed.
+        jwks_uri: Option<String>,
         /// The header `Retry-After` (RFC 9110 §10.2.3), in seconds from now.
         retry_after: Option<u64>,
     },
 }
 
 impl End<'_> {
-    /// A failure, without a `Retry-After`.
+    /// A failure of which the endpoint says nothing more.
     #[must_use]
     pub fn failed(message: &str) -> Self {
         Self::Failed {
             message: message.to_owned(),
+            jwks_uri: None,
             retry_after: None,
         }
     }
@@ -133,8 +136,16 @@ pub fn after(
         },
         End::Failed {
             message,
+            jwks_uri,
             retry_after,
-        } => failed(row, claim, &message, retry_after, now, random),
+        } => {
+            // Its host may be the reason: then the owner is told which one to list.
+            let row = EndpointRow {
+                jwks_uri: jwks_uri.or(row.jwks_uri),
+                ..row
+            };
+            failed(row, claim, &message, retry_after, now, random)
+        }
     })
 }
 
@@ -272,6 +283,7 @@ mod tests {
     fn failure(retry_after: Option<u64>) -> End<'static> {
         End::Failed {
             message: "status 503".to_owned(),
+            jwks_uri: None,
             retry_after,
         }
     }
@@ -636,6 +648,29 @@ mod tests {
             let expected: &[Event] = if became_stale { &[Event::Stale] } else { &[] };
             assert_eq!(events, expected, "{last_success:?}, {last_attempt:?}");
         }
+    }
+
+    #[test]
+    fn a_failure_keeps_the_url_that_the_document_named() {
+        let stored = |row: EndpointRow, named: Option<&str>| {
+            let end = End::Failed {
+                message: "not listed".to_owned(),
+                jwks_uri: named.map(str::to_owned),
+                retry_after: None,
+            };
+            ended(row, Reason::Due, end).row.jwks_uri
+        };
+        let first = || EndpointRow {
+            jwks_uri: None,
+            ..full()
+        };
+        let named = "https://keys.example.com/jwks";
+        assert_eq!(stored(first(), Some(named)).as_deref(), Some(named));
+        assert_eq!(stored(full(), Some(named)).as_deref(), Some(named));
+        // The document itself was not fetched.
+        assert_eq!(stored(first(), None), None);
+        assert_eq!(stored(full(), None), full().jwks_uri);
+        assert_ne!(full().jwks_uri, None);
     }
 
     #[test]

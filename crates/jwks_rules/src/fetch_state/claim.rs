@@ -119,6 +119,7 @@ impl Claim {
                 let message = error.map_or("no answer", |error| error.message.as_str());
                 Some(End::Failed {
                     message: message.to_owned(),
+                    jwks_uri: answer.jwks_uri.clone(),
                     retry_after: answer.retry_after,
                 })
             }
@@ -369,12 +370,15 @@ mod tests {
         let new = |outcome| Answer::new(outcome);
         assert_eq!(claim.end_without_keys(&new(Outcome::Fetched)), None);
         let failure = Failure::new(FailureKind::Status, "status 503");
+        let named = Some("https://keys.example.com/jwks".to_owned());
         let failed = Answer {
+            jwks_uri: named.clone(),
             retry_after: Some(7),
             ..Answer::failed(failure)
         };
         let expected = End::Failed {
             message: "status 503".to_owned(),
+            jwks_uri: named,
             retry_after: Some(7),
         };
         assert_eq!(claim.end_without_keys(&failed), Some(expected));
