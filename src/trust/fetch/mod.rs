@@ -4,9 +4,10 @@
 //! The keys are rows of `auth.jwks`, so they are looked up as any others. [`start`] lets a backend
 //! start a fetch; [`worker`] is the process that fetches, with the HTTPS client of the [`library`],
 //! and [`answer`] writes the answer; [`launcher`] is the process that starts fetches if no backend
-//! does. [`refresh`] is `auth.refresh()`. [`seen`](crate::trust::lookup::seen) tells how long the
-//! keys count, and [`withdrawn`](crate::trust::store::withdrawn) keeps keys that were withdrawn by
-//! hand from coming back.
+//! does. [`refresh`] is `auth.refresh()`. [`fetch_state`](jwks_rules::fetch_state) decides when a
+//! fetch begins, what its end writes, and how long the keys count;
+//! [`withdrawn`](crate::trust::store::withdrawn) keeps keys that were withdrawn by hand from coming
+//! back.
 //!
 //! Backends do no network I/O.
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jwks_rules::fetch_state::KeyState;
 use jwks_rules::{EndpointUrl, GateError, HostList};
 use jwt_verify::{Excerpt, UnixTime};
 
@@ -13,7 +14,7 @@ use crate::trust::fetch::hosts::{self, Addition};
 use crate::trust::fetch::library::FetchLibrary;
 use crate::trust::fetch::start::{Obstacle, Tried};
 use crate::trust::fetch::timetable;
-use crate::trust::lookup::seen::{Seen, State};
+use crate::trust::lookup::seen::Seen;
 use crate::trust::problem::{Finding, Problem};
 use crate::trust::schema::SCHEMA;
 use crate::trust::sql;
@@ -117,15 +118,15 @@ impl Seen {
     }
 
     /// The line for the server's log about a state that is new.
-    pub fn log_line(&self, state: State) -> String {
+    pub fn log_line(&self, state: KeyState) -> String {
         let issuer = Excerpt::new(&self.issuer);
         let url = self.endpoint.shown();
         let remark = match state {
-            State::Live => "",
-            State::Stale => {
+            KeyState::Live => "",
+            KeyState::Stale => {
                 ": they could not be fetched for longer than \"max_stale\" of auth.issuers allows, and are not trusted"
             }
-            State::Missing => ": they were not fetched yet",
+            KeyState::Missing => ": they were not fetched yet",
         };
         let name = state.name();
         format!("keys of issuer {issuer} at {url} are {name}{remark}")
@@ -136,19 +137,19 @@ impl Seen {
     pub fn finding(&self, now: UnixTime) -> Option<Finding> {
         let url = self.endpoint.shown();
         let state = match self.state(now) {
-            State::Live => None,
-            State::Missing => Some((
+            KeyState::Live => None,
+            KeyState::Missing => Some((
                 Problem::NeverFetched,
                 format!("The keys have not been fetched from {url} yet."),
             )),
-            State::Stale if self.fetched_at(now).is_none() => Some((
+            KeyState::Stale if self.row.fetched_at(now).is_none() => Some((
                 Problem::ClockAhead,
                 format!(
                     "The keys were fetched from {url} at a time that lies in the future (last_success), and count \
                      as stale until they are fetched again."
                 ),
             )),
-            State::Stale => Some((
+            KeyState::Stale => Some((
                 Problem::Stale,
                 format!(
                     "The keys were last fetched from {url} longer ago than \"max_stale\" of auth.issuers allows."
@@ -240,9 +241,9 @@ impl Seen {
     /// it tells neither the URL nor the endpoint's answer.
     pub fn refusal(&self, error: &jwt_verify::Error, tried: &Tried, now: UnixTime) -> Report {
         let remark = match self.state(now) {
-            State::Live => None,
-            State::Missing => Some("The issuer's keys have not been fetched yet."),
-            State::Stale => Some(
+            KeyState::Live => None,
+            KeyState::Missing => Some("The issuer's keys have not been fetched yet."),
+            KeyState::Stale => Some(
                 "The issuer's keys were last fetched longer ago than \"max_stale\" of auth.issuers allows.",
             ),
         };

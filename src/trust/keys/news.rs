@@ -3,12 +3,13 @@
 use std::cell::RefCell;
 use std::num::NonZeroUsize;
 
+use jwks_rules::fetch_state::KeyState;
 use jwt_verify::UnixTime;
 use lru::LruCache;
 use pgrx::pg_sys;
 
 use crate::pg::report;
-use crate::trust::lookup::seen::{self as endpoint, Seen};
+use crate::trust::lookup::seen::Seen;
 use crate::trust::lookup::{Sight, SightState};
 
 /// Number of sources whose last state is kept; more than a server is likely to have, at few bytes
@@ -24,7 +25,7 @@ thread_local! {
 #[derive(Clone, PartialEq, Eq)]
 enum Known {
     Table(SightState),
-    Endpoint(endpoint::State),
+    Endpoint(KeyState),
 }
 
 /// Logs the state of a followed table if it differs from the former one, or if it is the first one
@@ -47,10 +48,10 @@ pub fn tell(sight: &Sight) {
 /// for a moment, and a fetch that fails is logged.
 pub fn tell_of_endpoint(seen: &Seen, now: UnixTime) {
     let state = seen.state(now);
-    if state == endpoint::State::Missing {
+    if state == KeyState::Missing {
         return;
     }
-    let is_first_news = state == endpoint::State::Stale;
+    let is_first_news = state == KeyState::Stale;
     if is_news(&seen.issuer, Known::Endpoint(state), is_first_news) {
         report::log_to_server(&seen.log_line(state));
     }

@@ -6,6 +6,7 @@ pub mod seen;
 
 use std::time::Duration;
 
+use jwks_rules::fetch_state::KeyState;
 use jwt_verify::limits::MAX_KEYS_TRIED;
 use jwt_verify::{AlgorithmSet, Excerpt, Keyring, Policy, Wanted};
 use pgrx::PgMemoryContexts;
@@ -13,7 +14,7 @@ use pgrx::PgMemoryContexts;
 use crate::pg::clock::{self, StatementId};
 use crate::pg::report::Report;
 use crate::pg::row::{NotUtf8, Row};
-use crate::trust::lookup::seen::{self as endpoint, Seen};
+use crate::trust::lookup::seen::Seen;
 use crate::trust::problem::{Finding, Problem};
 use crate::trust::source::fault::Fault;
 use crate::trust::source::open::{NotOpened, OpenSource};
@@ -335,7 +336,7 @@ fn add_keys(
     limit: usize,
 ) {
     let keyring = &mut answer.keyring;
-    let counts = |seen: &Seen| seen.state(StatementId::current().time()) == endpoint::State::Live;
+    let counts = |seen: &Seen| seen.state(StatementId::current().time()) == KeyState::Live;
     let limit = match source.and_then(Attempt::endpoint) {
         Some(seen) if !counts(seen) => 0,
         _ => limit,

@@ -237,7 +237,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::fetch_state::tests::{NOW, at, full};
+    use crate::fetch_state::tests::{NOW, any_row, at, full};
     use crate::fetch_state::{IssuerRow, claim};
     use crate::schedule::{CLAIM, LONGEST, MAX_EARLY, MAX_INTERVAL};
     use crate::wire::Outcome;
@@ -689,50 +689,6 @@ mod tests {
         let row = ended(full(), Reason::Due, stored).row;
         let length = row.note.unwrap().chars().count();
         assert_eq!(length, MAX_STORED_CHARS + "...".len());
-    }
-
-    fn any_time() -> impl Strategy<Value = Option<UnixTime>> {
-        let near = (-8_000_000_000i64..8_000_000_000)
-            .prop_map(|micros| UnixTime::from_micros(NOW.as_micros().saturating_add(micros)));
-        prop_oneof![
-            3 => near.prop_map(Some),
-            1 => any::<i64>().prop_map(UnixTime::from_micros).prop_map(Some),
-            1 => prop_oneof![Just(None), Just(Some(UnixTime::MIN)), Just(Some(UnixTime::MAX))],
-        ]
-    }
-
-    fn any_outcome() -> impl Strategy<Value = Option<FetchOutcome>> {
-        prop_oneof![
-            Just(None),
-            Just(Some(FetchOutcome::Changed)),
-            Just(Some(FetchOutcome::Unchanged)),
-            Just(Some(FetchOutcome::Outdated)),
-            Just(Some(FetchOutcome::Failed)),
-        ]
-    }
-
-    prop_compose! {
-        /// A row as the owner may have written it.
-        fn any_row()(
-            times in proptest::array::uniform6(any_time()),
-            outcome in any_outcome(),
-            failures: i32,
-            seconds in 0..=i32::MAX as u64,
-        ) -> EndpointRow {
-            let [answer_date, last_modified, last_success, last_attempt, next, early] = times;
-            EndpointRow {
-                answer_date,
-                last_modified,
-                last_success,
-                last_attempt,
-                next_attempt: next,
-                unknown_key_after: early,
-                outcome,
-                failures,
-                unknown_key_wait: Duration::from_secs(seconds),
-                ..full()
-            }
-        }
     }
 
     prop_compose! {

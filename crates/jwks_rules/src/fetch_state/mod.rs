@@ -12,15 +12,19 @@
 //! two transactions it fetches. A process that is killed leaves its claim, which counts for
 //! [`CLAIM`](crate::schedule::CLAIM). Time and random numbers are arguments.
 //!
+//! The same row says how long the fetched keys count: [`EndpointRow::key_state`].
+//!
 //! The owner may write the table meanwhile. So `after` takes the row as it is then, and changes
 //! only the columns that the answer decides; it changes nothing if the row is another fetch's by
 //! then.
 
 pub use after::{After, End, Event, after};
 pub use claim::{Claim, IssuerRow, claim};
+pub use validity::KeyState;
 
 mod after;
 mod claim;
+mod validity;
 
 use std::time::Duration;
 
@@ -178,6 +182,8 @@ impl EndpointRow {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::schedule::LONGEST;
 
@@ -211,6 +217,50 @@ mod tests {
             next_attempt: at(-10),
             unknown_key_after: at(-20),
             unknown_key_wait: Duration::from_secs(60),
+        }
+    }
+
+    fn any_time() -> impl Strategy<Value = Option<UnixTime>> {
+        let near = (-8_000_000_000i64..8_000_000_000)
+            .prop_map(|micros| UnixTime::from_micros(NOW.as_micros().saturating_add(micros)));
+        prop_oneof![
+            3 => near.prop_map(Some),
+            1 => any::<i64>().prop_map(UnixTime::from_micros).prop_map(Some),
+            1 => prop_oneof![Just(None), Just(Some(UnixTime::MIN)), Just(Some(UnixTime::MAX))],
+        ]
+    }
+
+    fn any_outcome() -> impl Strategy<Value = Option<FetchOutcome>> {
+        prop_oneof![
+            Just(None),
+            Just(Some(FetchOutcome::Changed)),
+            Just(Some(FetchOutcome::Unchanged)),
+            Just(Some(FetchOutcome::Outdated)),
+            Just(Some(FetchOutcome::Failed)),
+        ]
+    }
+
+    prop_compose! {
+        /// A row as the owner may have written it.
+        pub(super) fn any_row()(
+            times in proptest::array::uniform6(any_time()),
+            outcome in any_outcome(),
+            failures: i32,
+            seconds in 0..=i32::MAX as u64,
+        ) -> EndpointRow {
+            let [answer_date, last_modified, last_success, last_attempt, next, early] = times;
+            EndpointRow {
+                answer_date,
+                last_modified,
+                last_success,
+                last_attempt,
+                next_attempt: next,
+                unknown_key_after: early,
+                outcome,
+                failures,
+                unknown_key_wait: Duration::from_secs(seconds),
+                ..full()
+            }
         }
     }
 
