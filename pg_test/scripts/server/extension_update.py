@@ -49,11 +49,16 @@ class MadeUp:
 def made_up(script):
     """Something of each kind that an update may have to do."""
     made = MadeUp(script)
-    # A column at the end of a table, with its constraint and comments.
-    column = re.search(r",\n( +max_stale interval.*?)\n\);", made.old, re.DOTALL)
-    made.old = made.old.replace(column.group(0), "\n);")
-    made.steps.append(f"ALTER TABLE auth.issuers ADD COLUMN {column.group(1).strip()};\n")
-    made.adds("COMMENT ON COLUMN auth.issuers.max_stale", "COMMENT ON CONSTRAINT max_stale_not_negative")
+    # A column at the end of a table that the library does not read: no version was without those that it reads.
+    column = re.search(r" +(withdrawn_at timestamptz.*),\n", made.old)
+    made.old = made.old.replace(column.group(0), "")
+    made.steps.append(f"ALTER TABLE auth.withdrawn_keys ADD COLUMN {column.group(1)};\n")
+    made.adds("COMMENT ON COLUMN auth.withdrawn_keys.withdrawn_at")
+    # A constraint with its comment.
+    made.adds("COMMENT ON CONSTRAINT max_stale_not_negative")
+    check = re.search(r"\n +CONSTRAINT (max_stale_not_negative CHECK \(.*?\))(?=,?\n)", made.old)
+    made.old = made.old.replace(check.group(0), "")
+    made.steps.insert(-1, f"ALTER TABLE auth.issuers ADD CONSTRAINT {check.group(1)};\n")
     # A function for everyone, one for the owner, and the list of what the owner may grant.
     made.adds("CREATE FUNCTION auth.organization_id()", "COMMENT ON FUNCTION auth.organization_id()")
     made.lists_no_longer(", 'auth.organization_id()'")
@@ -142,8 +147,8 @@ def from_version(checks, cluster, old, present):
     checks.equal(f"{old}: as a new one", differences(objects(owner), objects(fresh)), [])
 
     checks.equal(f"{old}: keys", owner.query("SELECT issuer, kid, thumbprint, name FROM auth.jwks ORDER BY 1, 2"), keys)
-    row = "SELECT audience, leeway, max_stale FROM auth.issuers WHERE issuer = 'https://old.example.com'"
-    checks.equal(f"{old}: issuer", owner.query(row), [["{app}", "00:00:07", "7 days"]])
+    row = "SELECT audience, leeway FROM auth.issuers WHERE issuer = 'https://old.example.com'"
+    checks.equal(f"{old}: issuer", owner.query(row), [["{app}", "00:00:07"]])
     checks.equal(f"{old}: the session at work", at_work.value(WHO), "u1")
     with cluster.session(f"old_{name}") as later:
         later.execute("SELECT auth.jwt_session_init($1)", tokens.token("u2"))
