@@ -211,8 +211,9 @@ def moved_keys(checks, cluster, db, endpoint):
     checks.equal(
         "one without keys",
         [outcome(), owner.value("SELECT jwks_uri FROM auth.endpoints")],
-        ["failed", endpoint.url + "/v2"],
+        ["failed", endpoint.url + "/v3"],
     )
+    checks.equal("its keys are those of before", sign_in(2), None)
 
 
 def clock_set_back(checks, cluster, db, endpoint):
