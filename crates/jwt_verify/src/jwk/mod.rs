@@ -10,7 +10,6 @@ mod rsa;
 
 use std::fmt;
 
-use ::rsa::traits::PublicKeyParts;
 use jsonwebtoken::DecodingKey;
 
 use crate::algorithm::{Algorithm, AlgorithmSet, SignatureLength};
@@ -21,6 +20,8 @@ use crate::limits::MAX_JWK_BYTES;
 
 pub(crate) use binding::Binding;
 pub use error::KeyError;
+#[cfg(any(test, feature = "cross_check", not(feature = "aws_lc_rs")))]
+pub(crate) use rsa::RsaKey;
 use shared_types::Excerpt;
 
 /// An admitted key: on its curve, strong enough, not private, and parsed once into the form that
@@ -48,7 +49,7 @@ pub struct Key {
     )
 )]
 pub(crate) enum Material {
-    Rsa(::rsa::PublicKey, DecodingKey),
+    Rsa(rsa::RsaKey, DecodingKey),
     P256(p256::ecdsa::VerifyingKey, DecodingKey),
     P384(p384::ecdsa::VerifyingKey, DecodingKey),
     // jsonwebtoken does not know ES512.

@@ -5,11 +5,11 @@
 
 use ed25519_dalek::ed25519;
 use p256::ecdsa::signature::Verifier;
-use rsa::{Pkcs1v15Sign, Pss, PublicKey};
+use rsa::{Pkcs1v15Sign, Pss};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
 use crate::algorithm::Algorithm;
-use crate::jwk::{Key, Material};
+use crate::jwk::{Key, Material, RsaKey};
 
 /// Whether `signature` is the key's over `message`; false for HMAC.
 pub(crate) fn is_valid(key: &Key, alg: Algorithm, message: &[u8], signature: &[u8]) -> bool {
@@ -28,12 +28,15 @@ pub(crate) fn is_valid(key: &Key, alg: Algorithm, message: &[u8], signature: &[u
     }
 }
 
-fn is_valid_rsa(key: &PublicKey, alg: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+fn is_valid_rsa(key: &RsaKey, alg: Algorithm, message: &[u8], signature: &[u8]) -> bool {
     let (sha256, sha384, sha512) = (
         || Sha256::digest(message),
         || Sha384::digest(message),
         || Sha512::digest(message),
     );
+    let Some(key) = key.prepared() else {
+        return false;
+    };
     let checked = match alg {
         Algorithm::Rs256 => key.verify(Pkcs1v15Sign::new::<Sha256>(), &sha256(), signature),
         Algorithm::Rs384 => key.verify(Pkcs1v15Sign::new::<Sha384>(), &sha384(), signature),
