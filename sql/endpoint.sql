@@ -28,7 +28,7 @@ CREATE TABLE auth.endpoints (
 COMMENT ON TABLE auth.endpoints IS 'state of fetching, one row for each issuer with a URL';
 COMMENT ON COLUMN auth.endpoints.issuer IS 'issuer of the keys';
 COMMENT ON COLUMN auth.endpoints.url IS 'URL that is fetched';
-COMMENT ON COLUMN auth.endpoints.jwks_uri IS 'URL of the keys, as the discovery document names it';
+COMMENT ON COLUMN auth.endpoints.jwks_uri IS 'URL of the keys, as the last discovery document names it';
 COMMENT ON COLUMN auth.endpoints.etag IS 'ETag of the last new answer';
 COMMENT ON COLUMN auth.endpoints.etag_digest IS 'digest of the keys stored then: the ETag is sent while they are the same';
 COMMENT ON COLUMN auth.endpoints.answer_date IS 'Date of the latest answer';
