@@ -430,3 +430,29 @@ fn a_keyring_can_be_shared() {
     assert_shareable::<Error>();
     assert_shareable::<Verified>();
 }
+
+/// A backend goes on with the keys that it knows while a table is locked, if no rule has changed.
+#[test]
+fn rules_are_the_same_whatever_the_keys() {
+    let ring = |issuers: &[(&str, Policy)]| {
+        let mut keyring = Keyring::new();
+        for (issuer, policy) in issuers {
+            keyring.add_issuer(issuer, policy.clone());
+        }
+        keyring
+    };
+    let (own, other) = (lenient(), Policy::default());
+    assert_ne!(own, other);
+    let one = ring(&[(ISSUER, own.clone())]);
+    let two = ring(&[(ISSUER, own.clone()), ("https://b.example", own.clone())]);
+    let with_key = Ring::with(own.clone()).key(Some("a"), None, Signer::Ed25519);
+    assert!(one.has_rules_of(&with_key.0) && with_key.0.has_rules_of(&one));
+    assert!(two.has_rules_of(&ring(&[
+        ("https://b.example", own.clone()),
+        (ISSUER, own.clone())
+    ])));
+    assert!(!one.has_rules_of(&two) && !two.has_rules_of(&one));
+    assert!(!one.has_rules_of(&ring(&[(ISSUER, other)])));
+    assert!(!one.has_rules_of(&ring(&[("https://b.example", own)])));
+    assert!(!one.has_rules_of(&Keyring::new()) && !Keyring::new().has_rules_of(&one));
+}
