@@ -2,8 +2,11 @@
 
 # The Postgres for install, uninstall and package.
 PG_CONFIG ?= pg_config
-# The major version for the other targets: 15 to 19.
-export PG ?= 15
+# The major version for the other targets: 15 to 19. Without one, scripts/lib.sh chooses.
+ifndef PG
+PG := $(shell bash -c '. scripts/lib.sh && echo $$PG')
+endif
+export PG
 # Crypto stack that checks signatures: aws_lc_rs, or rust_crypto for a build in pure Rust.
 export CRYPTO ?= aws_lc_rs
 
@@ -17,7 +20,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s%s\n", $$1, $$2 }' Makefile
 
 demo: ## builds, starts a private Postgres and shows what the extension does
-	@echo "==> Gets Postgres, compiles the extension and starts it here: some minutes on two cores, once."
+	@echo "==> Gets Postgres, compiles the extension and starts it here: about 2.5 minutes on two cores, once."
 	@scripts/setup pg$(PG)
 	@PROFILE=$(or $(PROFILE),dev) scripts/install
 	@echo

@@ -12,8 +12,18 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 # in setup). Resolved, because the server's user may be able to reach that place and not the clone.
 PGROOT=$(readlink -f "$ROOT/.pg")
 
-# The major version to build for and to test with.
-PG=${PG:-15}
+# Whether packages of Debian can be installed: by root, or by sudo.
+may_install() { command -v apt-get >/dev/null && { [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null; }; }
+
+# The major version to build for and to test with, where none is given: Debian 12's own; and where that cannot be
+# had, as on another distribution or for a user who may install nothing, the one of a Python wheel.
+default_pg() {
+    local codename
+    # shellcheck source=/dev/null
+    codename=$(. /etc/os-release 2>/dev/null && echo "${VERSION_CODENAME-}")
+    if [ -e "$PGROOT/pg15/bin" ] || { [ "$codename" = bookworm ] && may_install; }; then echo 15; else echo 16; fi
+}
+PG=${PG:-$(default_pg)}
 PG_BIN=$PGROOT/pg$PG/bin
 # The crypto stack: aws_lc_rs or rust_crypto.
 CRYPTO=${CRYPTO:-aws_lc_rs}
@@ -42,6 +52,16 @@ as_root() {
         command -v sudo >/dev/null || fail "neither root nor sudo; as root, run: $*"
         sudo "$@"
     fi
+}
+
+# Whether the library libclang is where bindgen looks for it.
+have_libclang() {
+    [ -z "${LIBCLANG_PATH-}" ] && [ "$(uname)" = Linux ] || return 0
+    local folder
+    for folder in /usr/lib* /usr/local/lib* /usr/lib*/*-linux-* /usr/lib*/llvm* /usr/lib*/llvm*/lib*; do
+        if compgen -G "$folder/libclang[.-][s0-9]*" >/dev/null; then return; fi
+    done
+    return 1
 }
 
 # Whether the first version is older than the second one.

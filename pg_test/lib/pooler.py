@@ -27,6 +27,11 @@ GRANT SELECT ON things TO authenticated;
 READ = "SELECT owner FROM things"
 
 
+def is_here():
+    """Whether there is a PgBouncer, of the system's or of scripts/setup."""
+    return bool(shell('PATH="$PATH:/usr/sbin"; command -v pgbouncer || true'))
+
+
 class Pooler:
     """PgBouncer with a socket beside the cluster's, while a `with` lasts; and at a TCP address, if
     one is given."""

@@ -8,6 +8,8 @@ from lib.pg import Checks, Cluster
 
 def main():
     checks = Checks()
+    if not pooler.is_here():
+        checks.skip_all("needs PgBouncer")
     total = 0
     with Cluster("pgbouncer") as cluster:
         db = cluster.create_db("test")
