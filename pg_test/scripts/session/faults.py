@@ -2,6 +2,7 @@
 """Backends are killed, servers crash, statements are cancelled, and the extension is dropped while
 sessions use it: what follows is refused or right, and never an identity that should be gone."""
 
+import itertools
 import os
 import signal
 import time
@@ -84,9 +85,10 @@ def cancelled_while_logging(checks, cluster, db):
         with open(f"/proc/{s.backend}/smaps_rollup") as file:
             return sum(int(line.split()[1]) for line in file if line.startswith("Private"))
 
-    before = memory_after(100)
-    grown = memory_after(400) - before
-    checks.true(f"400 cancels leave less than 3 MiB behind (and not {grown} KiB)", grown < 3072)
+    # A leak grows in every round; the allocator may take a few MiB in one of them.
+    rounds = [memory_after(150) for _ in range(4)]
+    grown = min(later - former for former, later in itertools.pairwise(rounds))
+    checks.true(f"150 cancels leave less than 1 MiB behind (and not {grown} KiB, of {rounds})", grown < 1024)
     s.query("RESET statement_timeout")
     checks.equal("and still verifies", init(s).value(WHO), "u1")
 
