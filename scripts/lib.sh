@@ -15,14 +15,17 @@ PGROOT=$(readlink -f "$ROOT/.pg")
 # Whether packages of Debian can be installed: by root, or by sudo.
 may_install() { command -v apt-get >/dev/null && { [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null; }; }
 
-# The major version to build for and to test with, where none is given: Debian 12's own; and where that cannot be
-# had, as on another distribution or for a user who may install nothing, the one of a Python wheel.
-default_pg() {
+# Whether this is Debian 12, or a distribution based on it.
+is_debian_12() {
     local codename
     # shellcheck source=/dev/null
-    codename=$(. /etc/os-release 2>/dev/null && echo "${VERSION_CODENAME-}")
-    if [ -e "$PGROOT/pg15/bin" ] || { [ "$codename" = bookworm ] && may_install; }; then echo 15; else echo 16; fi
+    codename=$(. /etc/os-release 2>/dev/null && echo "${DEBIAN_CODENAME-${VERSION_CODENAME-}}") || true
+    [ "$codename" = bookworm ]
 }
+
+# The major version to build for and to test with, if none is given: that of Debian 12. On another distribution, or
+# without the right to install packages, it is that of a Python wheel.
+default_pg() { if [ -e "$PGROOT/pg15/bin" ] || { is_debian_12 && may_install; }; then echo 15; else echo 16; fi; }
 PG=${PG:-$(default_pg)}
 PG_BIN=$PGROOT/pg$PG/bin
 # The crypto stack: aws_lc_rs or rust_crypto.

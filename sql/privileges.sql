@@ -61,7 +61,7 @@ COMMENT ON FUNCTION auth.grant_to(regrole, boolean) IS
 
 -- Undoes auth.grant_to(), with its caller's rights too: takes from a role the privileges of these kinds on all objects
 -- of the schema, by its ACLs, so that it needs no list of its own. As REVOKE itself does, it takes those that its
--- caller gave, or the objects' owner if its caller has the rights of that role; other than REVOKE it says if some are left.
+-- caller gave, or the objects' owner if its caller has the rights of that role. Unlike REVOKE, it says if some are left.
 CREATE FUNCTION auth.revoke_from(role regrole) RETURNS void
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp

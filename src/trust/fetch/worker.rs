@@ -168,8 +168,8 @@ fn run() -> Result<(), Report> {
                 Spi::connect_mut(|client| answer::store(client, &claim, &answer))
             });
             if let Err(failure) = stored {
-                // Without this the fetch would count as running, then as due, and nobody would
-                // learn why.
+                // Without this the fetch would count as running, and then as due, and
+                // auth.key_status would not say why.
                 as_owner(|client| answer::not_stored(client, &claim, &failure))?;
             }
         }
@@ -231,7 +231,7 @@ fn fetch(claim: &Claim) -> Answer {
             return Answer::from_json(&answer)
                 .unwrap_or_else(|error| failed(FailureKind::Protocol, error.to_string()));
         }
-        // The library keeps this limit too, but a name that does not resolve may hold it up.
+        // The library has the same limit, but may exceed it while it looks a name up.
         if start.elapsed() >= limits::TIMEOUT {
             return failed(
                 FailureKind::Timeout,

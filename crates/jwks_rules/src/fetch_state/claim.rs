@@ -387,7 +387,7 @@ mod tests {
             claim.end_without_keys(&silent),
             Some(End::failed("no answer"))
         );
-        // A 304 that nobody asked for says nothing about the rows.
+        // A 304 without an If-None-Match says nothing about the rows.
         let unmodified = new(Outcome::NotModified);
         let unasked = claim.end_without_keys(&unmodified).unwrap();
         assert_eq!(unasked.outcome(), FetchOutcome::Failed);
