@@ -3,7 +3,7 @@
 that alternate between the two, and their medians. Writes docs/performance.md and
 docs/performance.svg.
 
-  bench/run.py [PART ...]    parts: scans indexes skew transactions connections instructions keys
+  bench/run.py [PART ...]    parts: scans indexes skew transactions crowd connections instructions keys
                              followed sizes memory verifier
 
 Without parts it runs all of them; `instructions` only where valgrind is. With parts it replaces
@@ -12,6 +12,7 @@ be installed (scripts/install)."""
 
 import contextlib
 import datetime
+import glob
 import json
 import os
 import re
@@ -166,6 +167,13 @@ def scans(cluster, db, results):
         ratio = "" if "constant" in name else f"{ms.ratio(name, base):.2f}×"
         goal = f"≤ {goals[name]}×" if name in goals else ""
         results.row(f"`{name}`", f"`{base}`" if ratio else "", ratio, goal, f"{ms[name]:.0f}")
+    results.section(
+        "Policy decisions per second and core",
+        ("policy", "million rows judged per second"),
+        "The same scans in the unit that authorization servers publish: one backend, one core.",
+    )
+    for name in ("constant", "auth.user_id()", "auth.session() ->> 'sub'", "auth.user_id(), called for each row"):
+        results.row(f"`{name}`", f"{ROWS / ms[name] / 1e3:.0f}")
     drawn = {
         "ours": [name for name in goals if "for each row" not in name] + ["auth.user_id(), called for each row"],
         "each row": ["a C function that returns a text it has, called for each row"],
@@ -300,7 +308,7 @@ def skew(cluster, db, results):
     owner.close()
 
 
-def pgbench(cluster, db, script, clients=1, seconds=3, variables=(), user="authenticated", name="bench"):
+def pgbench(cluster, db, script, clients=1, seconds=3, variables=(), user="authenticated", name="bench", more=()):
     """The output of pgbench."""
     path = f"{cluster.dir}/{name}.pgb"
     with open(path, "w") as file:
@@ -320,6 +328,7 @@ def pgbench(cluster, db, script, clients=1, seconds=3, variables=(), user="authe
         "-T",
         str(seconds),
         *(f"-D{name}={value}" for name, value in variables),
+        *more,
         "-f",
         path,
         db,
@@ -395,6 +404,142 @@ def transactions(cluster, db, results):
             clients, f"{statistics.median(ratios):.2f}×", "≥ 0.97×", *(f"{curves[name][-1]:,.0f}" for name in scripts)
         )
     results.figures["transactions"] = {"across": across, **curves}
+
+
+CROWD_ISSUER = "https://crowd.test.example"
+# The client's own message has the token, or the claims. pgbench cannot choose one of 10,000 texts, so they come from a
+# table, by its index, on both sides.
+CROWD_TRANSACTIONS = {
+    "jwt_session_init": "SELECT auth.jwt_session_init(token, true) FROM tokens WHERE id = :id",
+    "set_config": "SELECT set_config('request.jwt.claims', claims, true) FROM tokens WHERE id = :id",
+}
+CROWD_POLICIES = {
+    "jwt_session_init": "owner = auth.user_id()",
+    "set_config": "owner = (SELECT current_setting('request.jwt.claims', true)::json ->> 'sub')",
+}
+
+
+def crowd(_cluster, _db, results):
+    """The pooled transaction with many users, whose tokens each backend sees now and then."""
+    results.section(
+        "The pooled transaction with many users",
+        ("algorithm", "users", "signature_cache", "connections of each", "rate", "goal", "per second", "known"),
+        "`BEGIN; SELECT auth.jwt_session_init(…, true); SELECT … LIMIT 10; COMMIT`, each time for a user chosen at random, "
+        "whose rows a policy lets through by an index; against the same with `set_config('request.jwt.claims', …, "
+        "true)` and PostgREST's policy, both at the same time. The server loads the library. "
+        "*known*: part of the verifications whose signature another session had checked.",
+    )
+    for size in ("1MB", "0"):
+        settings = {"shared_preload_libraries": "pg_auth_jwt", "pg_auth_jwt.signature_cache": size}
+        with Cluster("bench_crowd", shared_buffers="512MB", autovacuum="off", max_connections=300, **settings) as cluster:
+            for alg in ("EdDSA", "ES256", "RS256"):
+                crowd_of(cluster, alg, size, results)
+
+
+def crowd_of(cluster, alg, size, results):
+    most = 100_000 if alg == "EdDSA" else 10_000
+    db = cluster.create_db(f"crowd_{alg.lower()}")
+    mint = ["cargo", "run", "-q", "--release", "-p", "jwt_verify", "--example", "mint", alg, str(most)]
+    jwks, *lines = subprocess.run(mint, cwd=ROOT, check=True, text=True, stdout=subprocess.PIPE).stdout.splitlines()
+    owner = cluster.session(db, "owner_role")
+    owner.execute("SELECT auth.init($1, issuer => $2)", jwks, CROWD_ISSUER)
+    owner.query("CREATE TABLE tokens (id int, claims text, token text)")
+    owner.copy("COPY tokens FROM STDIN", lines)
+    owner.query("""
+        ALTER TABLE tokens ADD PRIMARY KEY (id);
+        CREATE TABLE notes (owner text, title text);
+        INSERT INTO notes SELECT claims::json ->> 'sub', 'title ' || i FROM tokens, generate_series(1, 10) i;
+        CREATE INDEX ON notes (owner);
+        ALTER TABLE notes ENABLE ROW LEVEL SECURITY;""")
+    root = cluster.session(db, "postgres")
+    for name, policy in CROWD_POLICIES.items():
+        if root.value(f"SELECT count(*) FROM pg_roles WHERE rolname = 'crowd_{name}'") == "0":
+            root.query(f"CREATE ROLE crowd_{name} LOGIN")
+        owner.query(f"CREATE POLICY {name} ON notes TO crowd_{name} USING ({policy})")
+        owner.query(f"GRANT SELECT ON tokens, notes TO crowd_{name}")
+    root.query("VACUUM ANALYZE tokens")
+    root.query("VACUUM ANALYZE notes")
+    for users, clients in CROWDS[size] + ([(most, 8)] if most > 10_000 and size != "0" else []):
+        scripts = {
+            name: f"\\set id random(1, {users})\nBEGIN;\n{call};\nSELECT title FROM notes LIMIT 10;\nCOMMIT;\n"
+            for name, call in CROWD_TRANSACTIONS.items()
+        }
+
+        def measure(seconds, order):
+            """Alternating within the same seconds, so that other load on the machine affects both."""
+            with ThreadPoolExecutor() as pool:
+                runs = {
+                    name: pool.submit(
+                        pgbench, cluster, db, scripts[name], clients, seconds, user=f"crowd_{name}", name=f"crowd_{name}"
+                    )
+                    for name in order
+                }
+            return {name: tps(run.result()) for name, run in runs.items()}
+
+        names = list(scripts)
+        # So many seconds fill the memory.
+        measure(2 + users // 5_000, names)
+        before = verified(owner)
+        rounds = [measure(2, names if turn % 2 else names[::-1]) for turn in range(15)]
+        accepted, known = (now - then for now, then in zip(verified(owner), before))
+        results.row(
+            alg,
+            f"{users:,}",
+            size,
+            clients,
+            f"{statistics.median(one['jwt_session_init'] / one['set_config'] for one in rounds):.2f}×",
+            "≥ 0.9×" if size != "0" and users <= 10_000 else "",
+            f"{statistics.median(one['jwt_session_init'] for one in rounds):,.0f}",
+            f"{100 * known / accepted:.0f} %" if accepted else "",
+        )
+    if alg == "EdDSA" and size != "0":
+        percentiles(cluster, db, results)
+    for session in (root, owner):
+        session.close()
+
+
+def percentiles(cluster, db, results, rate=400, seconds=20):
+    """Of transactions that come at a steady rate, half of what the slower side can do, or less."""
+    results.section(
+        "The latency of that transaction at a given rate",
+        ("how", "per second", "p50, ms", "p99, ms"),
+        "10,000 users, EdDSA, 8 connections of each, both at the same time; from the moment at which a transaction was "
+        "due to its end.",
+    )
+    with ThreadPoolExecutor() as pool:
+        runs = {
+            name: pool.submit(
+                pgbench,
+                cluster,
+                db,
+                f"\\set id random(1, 10000)\nBEGIN;\n{call};\nSELECT title FROM notes LIMIT 10;\nCOMMIT;\n",
+                8,
+                seconds,
+                user=f"crowd_{name}",
+                name=f"crowd_{name}",
+                more=["-R", str(rate), "-l", "--log-prefix", f"{cluster.dir}/log_{name}"],
+            )
+            for name, call in CROWD_TRANSACTIONS.items()
+        }
+        for run in runs.values():
+            run.result()
+    for name in runs:
+        took = []
+        for path in glob.glob(f"{cluster.dir}/log_{name}.*"):
+            with open(path) as file:
+                took += [int(line.split()[2]) / 1e3 for line in file]
+        cuts = statistics.quantiles(took, n=100)
+        results.row(f"`{name}`", f"{len(took) / seconds:,.0f}", f"{cuts[49]:.2f}", f"{cuts[98]:.2f}")
+
+
+# Numbers of users and of connections, by the size of the memory.
+CROWDS = {"1MB": [(1, 8), (10_000, 8), (10_000, 32), (10_000, 64)], "0": [(10_000, 8)]}
+
+
+def verified(session):
+    """Number of tokens that the server's sessions have verified, and of those whose signature was known."""
+    count = "SELECT coalesce(sum(count), 0) FROM auth.stats WHERE scope = 'server' AND issuer IS NOT NULL AND event = '%s'"
+    return [int(session.value(count % event)) for event in ("accepted", "signature_cache_hit")]
 
 
 def instructions(cluster, db, results):
@@ -821,7 +966,7 @@ def verifier(_cluster, _db, results):
         results.row(alg, f"{float(ratio):.2f}×", "≤ 1.2×", f"{int(whole) / 1e3:.1f}", f"{int(bare) / 1e3:.1f}")
 
 
-PARTS = (scans, indexes, skew, transactions, connections, instructions, keys, followed, sizes, memory, verifier)
+PARTS = (scans, indexes, skew, transactions, crowd, connections, instructions, keys, followed, sizes, memory, verifier)
 
 
 def commit():

@@ -67,7 +67,11 @@ extern "C-unwind" fn _PG_init() {
             once::install();
             session::executor::install();
             if settings::is_loaded_by_server() {
-                pg::shared::request([&stats::SHARED, &timetable::TIMETABLE]);
+                pg::shared::request([
+                    &stats::SHARED,
+                    &timetable::TIMETABLE,
+                    &session::signatures::SIGNATURES,
+                ]);
                 trust::fetch::launcher::register();
             }
             // The statement that loads the library came before the hooks.

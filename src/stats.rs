@@ -1,6 +1,5 @@
-//! Counts of tokens accepted and refused, for the view `auth.stats`: this backend's, and if the
-//! server itself loads the library (`shared_preload_libraries`), those of all backends in shared
-//! memory.
+//! Counts of tokens accepted and refused, for the view `auth.stats`: this backend's, and where there
+//! is shared memory, those of all backends.
 //!
 //! There is no lock: a place in the table is claimed once, by compare-and-swap, and then only its
 //! counts change. Nothing is counted per row; once per verification, or use of a token that was
@@ -25,13 +24,15 @@ pub enum Event {
     Refused(SqlState, UnixTime),
     /// A token that was verified before was used again, in another statement.
     CacheHit,
+    /// A token was verified whose signature a session of this server had found good before.
+    SignatureCacheHit,
     /// Found keys became doubtful, because the tables may have changed.
     Reread,
 }
 
 /// The kinds of events: a refusal has one for each SQLSTATE, 28J00 to 28J15.
-const KINDS: usize = 19;
-const FIRST_REFUSAL: usize = 3;
+const KINDS: usize = 20;
+const FIRST_REFUSAL: usize = 4;
 
 impl Event {
     fn kind(self) -> usize {
@@ -39,6 +40,7 @@ impl Event {
             Self::Accepted(_) => 0,
             Self::CacheHit => 1,
             Self::Reread => 2,
+            Self::SignatureCacheHit => 3,
             Self::Refused(SqlState([_, _, _, tens, units]), _) => {
                 let digit = |ch: &u8| usize::from(ch.wrapping_sub(b'0').min(9));
                 let number = digit(tens).saturating_mul(10).saturating_add(digit(units));
@@ -53,7 +55,7 @@ impl Event {
     fn at(self) -> Option<UnixTime> {
         match self {
             Self::Accepted(at) | Self::Refused(_, at) => Some(at),
-            Self::CacheHit | Self::Reread => None,
+            Self::CacheHit | Self::SignatureCacheHit | Self::Reread => None,
         }
     }
 
@@ -63,6 +65,7 @@ impl Event {
             0 => ("accepted", None),
             1 => ("cache_hit", None),
             2 => ("keys_reread", None),
+            3 => ("signature_cache_hit", None),
             kind => (
                 "refused",
                 Some(format!("28J{:02}", kind.saturating_sub(FIRST_REFUSAL))),

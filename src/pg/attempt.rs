@@ -1,4 +1,4 @@
-//! Transactions of a background worker in which an error does not end the worker.
+//! Errors of Postgres that do not end what is going on: transactions of a background worker, and subtransactions.
 
 use std::ffi::c_int;
 use std::fmt;
@@ -78,7 +78,26 @@ pub fn transaction<T>(
         pg_sys::CommitTransactionCommand();
         Ok(value)
     };
-    let outcome = PgTryBuilder::new(AssertUnwindSafe(run))
+    let outcome = caught(run);
+    if outcome.is_err() {
+        // SAFETY: as PostgresMain does it after an error (src/backend/tcop/postgres.c). The error's
+        // state was cleared where it was caught. This gives the role, the locks and SPI's
+        // connection back, and switches to a memory context that outlives the transaction.
+        unsafe { pg_sys::AbortCurrentTransaction() };
+    }
+    outcome
+}
+
+/// Runs `body` in a subtransaction that is rolled back at its end: what it raises, apart from a cancellation, is
+/// returned. `body` must return nothing that ends with the subtransaction.
+#[cfg(not(any(feature = "pg15", feature = "pg16")))]
+pub fn undone<T>(body: impl FnOnce() -> T) -> Result<T, Failure> {
+    caught(|| Ok(sandbox::undone(body)))
+}
+
+/// Runs `body`, and returns what it raises, apart from a cancellation.
+fn caught<T>(body: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    PgTryBuilder::new(AssertUnwindSafe(body))
         .catch_others(|caught| match &caught {
             CaughtError::PostgresError(error)
                 if error.sql_error_code() == PgSqlErrorCode::ERRCODE_QUERY_CANCELED =>
@@ -87,12 +106,5 @@ pub fn transaction<T>(
             }
             _ => Err(Failure::of(&caught)),
         })
-        .execute();
-    if outcome.is_err() {
-        // SAFETY: as PostgresMain does it after an error (src/backend/tcop/postgres.c). The error's
-        // state was cleared where it was caught. This gives the role, the locks and SPI's
-        // connection back, and switches to a memory context that outlives the transaction.
-        unsafe { pg_sys::AbortCurrentTransaction() };
-    }
-    outcome
+        .execute()
 }

@@ -11,7 +11,7 @@ use crate::pg::report::Report;
 use crate::pg::unguarded;
 use crate::pg::uuid;
 use crate::session::refusal::terms;
-use crate::session::{self, advice};
+use crate::session::{self, advice, signatures};
 use crate::settings::{self, Scope};
 use crate::stats;
 use crate::trust::keys;
@@ -89,6 +89,7 @@ sql_function!(
     /// `auth.list_stats()`: the rows of the view `auth.stats`.
     pg_auth_jwt_list_stats,
     |arguments| {
+        signatures::attach();
         let text = |text: &str| encoding::to_server_lossy(text).as_bytes().into_datum();
         arguments.return_rows(stats::lines().iter().map(|line| {
             [
@@ -109,6 +110,7 @@ sql_function!(
     /// `auth.reset_stats() RETURNS void`.
     pg_auth_jwt_reset_stats,
     |_arguments| {
+        signatures::attach();
         stats::reset();
         // As PG_RETURN_VOID.
         Ok(Some(pg_sys::Datum::from(0)))

@@ -15,6 +15,7 @@ pub mod functions;
 mod guarded;
 pub mod identity;
 mod refusal;
+pub mod signatures;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -289,6 +290,7 @@ impl Session {
         now: UnixTime,
         mut tried: Tried,
     ) -> Result<Rc<Identity>, Refusal> {
+        signatures::attach();
         // The bytes may not be UTF-8; invalid ones become a character that no token may contain.
         let text = String::from_utf8_lossy(token);
         let as_of = keys::generation();
@@ -299,7 +301,7 @@ impl Session {
             issuer = found.issuer_for(wanted.issuer).map(str::to_owned);
             found
         };
-        let outcome = jwt_verify::verify_with(&text, find, now);
+        let outcome = signatures::with(|memory| jwt_verify::verify_with(&text, find, memory, now));
         let outcome = outcome.map_err(|error| unless_unread(error, used.as_ref()));
         audit::log(&text, &outcome);
         let event = match &outcome {
@@ -307,6 +309,9 @@ impl Session {
             Err(error) => Event::Refused(sqlstate(error.kind()), now),
         };
         stats::count(issuer.as_deref(), event);
+        if outcome.as_ref().is_ok_and(|verified| verified.from_memory) {
+            stats::count(issuer.as_deref(), Event::SignatureCacheHit);
+        }
         let verified = match outcome {
             Ok(verified) => verified,
             Err(error) => {

@@ -21,7 +21,7 @@ pub mod unverified;
 
 use table::{
     AUDIT_LOG, CACHE_SIZE, EVALUATE_ONCE, FETCH_CA_FILE, FETCH_HOSTS, FETCH_WAIT, REQUIRE_TOKEN,
-    SCOPE, TOKEN, UNVERIFIED_CLAIMS, ValueKind, Visit,
+    SCOPE, SIGNATURE_CACHE, TOKEN, UNVERIFIED_CLAIMS, ValueKind, Visit,
 };
 
 /// The prefix of all settings.
@@ -207,7 +207,7 @@ impl Visit for Define {
             short: setting.short,
             long: setting.long,
             setting: &setting.text,
-            context: setting.context,
+            context: context_of(setting),
             flags: setting.flags,
             check,
             assign,
@@ -216,6 +216,23 @@ impl Visit for Define {
         // SAFETY: the hooks neither panic nor raise, as the heads of their files say.
         unsafe { text::define_keeping(&definition) };
     }
+}
+
+/// Postgres ends a session that defines a setting of the postmaster's, so there the configuration file sets it.
+fn context_of(setting: &table::Setting) -> pg_sys::GucContext::Type {
+    use pg_sys::GucContext::{PGC_POSTMASTER, PGC_SIGHUP};
+    match setting.context {
+        PGC_POSTMASTER if !is_loaded_by_server() => PGC_SIGHUP,
+        context => context,
+    }
+}
+
+/// See [`SIGNATURE_CACHE`], in bytes. If it cannot be read, there is none.
+pub fn signature_cache() -> usize {
+    SIGNATURE_CACHE
+        .value()
+        .and_then(|kibibytes| usize::try_from(kibibytes).ok())
+        .map_or(0, |kibibytes| kibibytes.saturating_mul(1024))
 }
 
 /// See [`SCOPE`]. If it cannot be read, the strictest value.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use pgrx::guc::{GucFlags, GucSetting};
 use pgrx::pg_sys;
-use pgrx::pg_sys::GucContext::{PGC_SIGHUP, PGC_SUSET, PGC_USERSET};
+use pgrx::pg_sys::GucContext::{PGC_POSTMASTER, PGC_SIGHUP, PGC_SUSET, PGC_USERSET};
 
 /// A setting, with the meaning of its present text.
 pub struct Setting {
@@ -42,7 +42,7 @@ pub enum ValueKind {
     Integer {
         least: c_int,
         most: c_int,
-        /// `GUC_UNIT_MS` for a time in milliseconds, else 0.
+        /// `GUC_UNIT_MS` for a time in milliseconds, `GUC_UNIT_KB` for a size in kibibytes, else 0.
         unit: c_int,
         /// The HINT of a refusal.
         available: &'static CStr,
@@ -194,6 +194,24 @@ settings! {
         NONE,
         c"Number of verified tokens that each backend keeps.",
         c"From 0, which turns the cache off, to 1000000.",
+    );
+
+    /// Memory for the signatures that any session of the server has found good, in kibibytes; 1 MB by default: some
+    /// 65,000 signatures, 16 bytes each. Its size is fixed as long as the server runs, if the server loads the
+    /// library.
+    SIGNATURE_CACHE = (
+        c"pg_auth_jwt.signature_cache",
+        ValueKind::Integer {
+            least: 0,
+            most: 1024 * 1024,
+            unit: pg_sys::GUC_UNIT_KB as c_int,
+            available: c"Available values: 0 to 1048576 kB.",
+        },
+        c"1MB",
+        PGC_POSTMASTER,
+        NONE,
+        c"Shared memory for signatures that a session of this server has found good.",
+        c"From 0, which turns it off, to 1 GB.",
     );
 
     /// Verifications that are logged; none by default.

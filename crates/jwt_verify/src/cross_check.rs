@@ -2,7 +2,10 @@
 //!
 //! [`verdicts`] asks the stack that [`verify`](crate::verify) uses and the one that admits keys.
 //! They must agree on every input. The RFCs' test vectors are signed with keys whose private half
-//! the RFCs publish: [`admit_even_published`] and [`add_key_even_published`] accept them.
+//! the RFCs publish: [`admit_even_published`] and [`add_key_even_published`] accept them. [`words`]
+//! gives a memory of signatures any content.
+
+use std::sync::atomic::AtomicU64;
 
 use sha2::digest::Output;
 use sha2::digest::block_api::BlockSizeUser;
@@ -12,6 +15,7 @@ use crate::algorithm::{Algorithm, AlgorithmSet};
 use crate::base64url;
 use crate::jwk::{Key, KeyError, Material, parse_jwk};
 use crate::keyring::Keyring;
+use crate::signature::memory::Bucket;
 use crate::signature::{self, Signature, rust_crypto};
 
 /// As [`Key::from_jwk`], without the rule on keys whose private half is published.
@@ -28,6 +32,11 @@ pub fn add_key_even_published(keyring: &mut Keyring, issuer: &str, key: Key) -> 
     keyring.add_admitted_key(issuer, key)
 }
 
+/// The words of a bucket of a memory of signatures, as they lie there.
+pub fn words(bucket: &Bucket) -> impl Iterator<Item = &AtomicU64> {
+    bucket.words()
+}
+
 /// Number of signatures that this thread has checked: the expensive part of a verification.
 pub fn signature_checks() -> usize {
     signature::CHECKS.with(std::cell::Cell::get)
@@ -40,7 +49,7 @@ pub fn verdicts(key: &Key, alg: Algorithm, message: &[u8], signature: &[u8]) -> 
         encoded: &encoded,
         bytes: signature.len(),
     };
-    let first = signature::is_valid(key, alg, message, encoded);
+    let first = signature::check(key, alg, message, encoded, None).is_some();
     let second = match key.material() {
         Material::Secret { key: secret, .. } => {
             let secret = secret.try_get_as_bytes().unwrap_or_default();

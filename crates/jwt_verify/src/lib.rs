@@ -3,6 +3,7 @@
 //! The crate has no clock, does no I/O and holds no state: the token, the
 //! [`Keyring`] and the time are arguments, and the answer is either
 //! [`Verified`] or the one [`Error`] that says which rule refused the token.
+//! A [`SignatureMemory`], if the caller has one, saves time and changes no answer.
 //!
 //! ```
 //! use jwt_verify::{Keyring, Policy, UnixTime, verify};
@@ -60,6 +61,7 @@ pub use keyring::Keyring;
 pub use numeric_date::NumericDate;
 pub use policy::Policy;
 pub use shared_types::{Excerpt, UnixTime};
+pub use signature::memory::{Bucket, SECRET_BYTES, SignatureMemory};
 pub use unverified_claims::{UnverifiedClaims, unverified_claims};
 pub use verify::{Verified, lacks_only_key, verify, verify_with};
 pub use wanted::Wanted;

@@ -11,7 +11,8 @@ use crate::header::{self, Header};
 use crate::json::Value;
 use crate::keyring::{Issuer, Keyring, Selected};
 use crate::policy::Policy;
-use crate::signature;
+use crate::signature::memory::SignatureMemory;
+use crate::signature::{self, Good};
 use crate::time::UnixTime;
 use crate::token::Token;
 use crate::wanted::Wanted;
@@ -37,6 +38,8 @@ pub struct Verified {
     /// The first later instant at which it no longer does, because the token, its age or its key
     /// expires; [`UnixTime::MAX`] for never.
     pub valid_until: UnixTime,
+    /// Whether its signature was found in the [`SignatureMemory`], and not checked now.
+    pub from_memory: bool,
 }
 
 impl fmt::Debug for Verified {
@@ -59,11 +62,14 @@ impl fmt::Debug for Verified {
 /// JSON), its header, its issuer, its key, its signature, the key's own issuer, its claims. Only
 /// lookups happen before the signature is checked, and no claim is judged.
 pub fn verify(token: &str, keyring: &Keyring, now: UnixTime) -> Result<Verified, Error> {
-    verify_with(token, |_| keyring, now)
+    verify_with(token, |_| keyring, None, now)
 }
 
 /// As [`verify`], with a keyring that is made, or found, for the names in the token. The keyring is
 /// requested once, or not at all if the token's form or header is refused.
+///
+/// A signature that the memory has is not checked again. The verdict is the same with and without
+/// one.
 ///
 /// # Errors
 ///
@@ -71,6 +77,7 @@ pub fn verify(token: &str, keyring: &Keyring, now: UnixTime) -> Result<Verified,
 pub fn verify_with<K: Deref<Target = Keyring>>(
     token: &str,
     keyring: impl FnOnce(Wanted<'_>) -> K,
+    memory: Option<&SignatureMemory<'_>>,
     now: UnixTime,
 ) -> Result<Verified, Error> {
     let token = Token::parse(token)?;
@@ -85,7 +92,7 @@ pub fn verify_with<K: Deref<Target = Keyring>>(
     let issuer = find_issuer(&claims, &keyring)?;
     check_type(&header, issuer.policy())?;
     let selected = select_key(issuer, &header, &claims, now)?;
-    check_signature(&token, &header, &selected)?;
+    let signature = check_signature(&token, &header, &selected, memory)?;
     check_key_issuer(&header, &claims, &selected)?;
     let window = claims.check(issuer.policy(), now)?;
 
@@ -97,6 +104,7 @@ pub fn verify_with<K: Deref<Target = Keyring>>(
         token_id: owned(claims.token_id()),
         valid_from: window.from.max(selected.selected_from),
         valid_until: window.until.min(selected.expires_at),
+        from_memory: signature.was_known,
         claims: token.payload,
     })
 }
@@ -170,18 +178,13 @@ pub(crate) fn check_signature(
     token: &Token<'_>,
     header: &Header<'_>,
     selected: &Selected<'_>,
-) -> Result<(), Error> {
-    let is_valid = signature::is_valid(
-        selected.key,
-        header.alg,
-        token.signed.as_bytes(),
-        token.signature,
-    );
-    if is_valid {
-        return Ok(());
-    }
-    Err(Error::Signature {
-        alg: header.alg,
-        kid: header.kid.map(Excerpt::new),
+    memory: Option<&SignatureMemory<'_>>,
+) -> Result<Good, Error> {
+    let message = token.signed.as_bytes();
+    signature::check(selected.key, header.alg, message, token.signature, memory).ok_or_else(|| {
+        Error::Signature {
+            alg: header.alg,
+            kid: header.kid.map(Excerpt::new),
+        }
     })
 }

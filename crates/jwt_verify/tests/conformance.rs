@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::{env, fs};
 
 use common::cases::{Case, claim, path, read_cases};
+use common::harness::check_memory;
 use common::report;
 use jwt_verify::{ErrorKind, verify};
 
@@ -86,7 +87,9 @@ struct Outcome {
 
 fn outcome_of(case: &Case) -> Outcome {
     let (keyring, refused_keys) = case.keyring();
-    let mut outcome = match verify(&case.token, &keyring, case.now()) {
+    let verdict = verify(&case.token, &keyring, case.now());
+    check_memory(&case.token, &keyring, case.now(), &verdict);
+    let mut outcome = match verdict {
         Ok(verified) => Outcome {
             verdict: "accept",
             reason: "accept".to_owned(),

@@ -150,6 +150,7 @@ fn part_and_whole_agree() {
                             ));
                             Box::new(rows.wanted(wanted))
                         },
+                        None,
                         NOW,
                     );
                     let named = (iss.map(str::to_owned), kid.map(str::to_owned));
@@ -181,7 +182,7 @@ fn not_asked_for_what_is_refused_before() {
         "not a token",
         good.trim_end_matches(|ch| ch != '.'),
     ] {
-        let verdict = verify_with(refused, |_| -> Box<Keyring> { unreachable!() }, NOW);
+        let verdict = verify_with(refused, |_| -> Box<Keyring> { unreachable!() }, None, NOW);
         assert!(verdict.is_err(), "{refused}");
     }
 }

@@ -17,6 +17,7 @@ SETTINGS = [
     "token",
     "scope",
     "cache_size",
+    "signature_cache",
     "audit_log",
     "evaluate_once",
     "require_token",

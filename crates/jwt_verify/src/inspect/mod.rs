@@ -266,8 +266,8 @@ impl Inspection<'_> {
             self.steps.fail("signature", missing);
             return false;
         };
-        match check_signature(self.token, header, selected) {
-            Ok(()) => {
+        match check_signature(self.token, header, selected, None) {
+            Ok(_) => {
                 self.steps.ok("signature", "made with this key");
                 true
             }

@@ -3,6 +3,7 @@
 //! jsonwebtoken gets a key of the right type, an algorithm that the key takes and a signature of
 //! the right length, and answers yes or no. This module checks what jsonwebtoken cannot: ES512.
 
+pub(crate) mod memory;
 #[cfg(any(test, feature = "cross_check", not(feature = "aws_lc_rs")))]
 pub(crate) mod rust_crypto;
 
@@ -16,6 +17,7 @@ use crate::jwk::Key;
 #[cfg(feature = "aws_lc_rs")]
 use crate::jwk::Material;
 use crate::limits::RSA_MAX_BITS;
+use memory::SignatureMemory;
 
 /// A signature as it came, with its length.
 #[derive(Clone, Copy)]
@@ -32,18 +34,44 @@ thread_local! {
     pub(crate) static CHECKS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// Whether `signature` is the key's over `message`. Also false if the key does not take `alg`.
-pub(crate) fn is_valid(
+/// A good signature.
+pub(crate) struct Good {
+    /// Whether it was found in the memory, and not checked now.
+    pub(crate) was_known: bool,
+}
+
+/// `Some` if `signature` is the key's over `message`. `None` also if the key does not take `alg`,
+/// whatever the memory has.
+pub(crate) fn check(
     key: &Key,
     alg: Algorithm,
     message: &[u8],
     signature: Signature<'_>,
-) -> bool {
+    memory: Option<&SignatureMemory<'_>>,
+) -> Option<Good> {
     // The length is part of each algorithm: a shortened or extended signature is wrong.
     let is_of_length = key.material().signature_length(alg) == Some(signature.bytes);
     if !key.algorithms().contains(alg) || !is_of_length {
-        return false;
+        return None;
     }
+    let remembered =
+        memory.and_then(|memory| Some((memory, memory.fingerprint(key, alg, message, signature)?)));
+    if let Some((memory, fingerprint)) = remembered
+        && memory.knows(fingerprint)
+    {
+        return Some(Good { was_known: true });
+    }
+    if !is_valid(key, alg, message, signature) {
+        return None;
+    }
+    if let Some((memory, fingerprint)) = remembered {
+        memory.note(fingerprint);
+    }
+    Some(Good { was_known: false })
+}
+
+/// Whether the provider finds a signature of the right length good, with a key that takes `alg`.
+fn is_valid(key: &Key, alg: Algorithm, message: &[u8], signature: Signature<'_>) -> bool {
     #[cfg(any(test, feature = "cross_check"))]
     CHECKS.with(|checks| checks.set(checks.get().saturating_add(1)));
     match (alg.row().check, key.material().decoding_key()) {

@@ -3,13 +3,14 @@
 //! A fuzz target includes this folder with `#[path]` and calls one function.
 
 use std::sync::LazyLock;
+use std::sync::atomic::Ordering::Relaxed;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jwt_verify::cross_check::verdicts;
+use jwt_verify::cross_check::{verdicts, words};
 use jwt_verify::{
-    Algorithm, Error, Key, Keyring, Policy, UnixTime, Verified, inspect, read_jwks,
-    unverified_claims, verify,
+    Algorithm, Bucket, Error, Key, Keyring, Policy, SECRET_BYTES, SignatureMemory, UnixTime,
+    Verified, inspect, read_jwks, unverified_claims, verify, verify_with,
 };
 use serde_json::{Value, json};
 
@@ -189,10 +190,92 @@ pub fn changed_token(signer: Signer, good: &str, changed: &str) {
     }
 }
 
-/// The verdict of `verify`. Checks that `inspect` agrees, and that the error shows no part of the
-/// token.
+/// Forged tokens, each of the header and payload of one token with the signature of another, and
+/// good ones, for a memory of signatures that has any content: the words of what was noted, whole,
+/// torn and mixed. No forged token is accepted, and each good one is.
+pub fn any_memory(steps: &[[u8; 3]]) {
+    let buckets = [const { Bucket::empty() }; 2];
+    let memory = SignatureMemory::new(&buckets, &SECRET);
+    let words: Vec<_> = buckets.iter().flat_map(words).collect();
+    let word = |index: u8| words[usize::from(index) % words.len()];
+    let with_memory = |token: &str| verify_with(token, |_| &*KEYRING, Some(&memory), NOW);
+    for [step, a, b] in steps {
+        let (a, b) = (*a, *b);
+        match step % 4 {
+            0 => {
+                let (good, _) = &GOOD_AND_FORGED[usize::from(a) % GOOD_AND_FORGED.len()];
+                assert!(with_memory(good).is_ok(), "{good}");
+            }
+            1 => word(a).store(word(b).load(Relaxed), Relaxed),
+            2 => drop(word(a).fetch_xor(word(b).load(Relaxed), Relaxed)),
+            _ => word(a).store(u64::from(b), Relaxed),
+        }
+        for (_, forged) in GOOD_AND_FORGED.iter() {
+            assert!(with_memory(forged).is_err(), "{forged}");
+        }
+    }
+}
+
+/// Two users' tokens by each asymmetric key, and each of them with the other's signature.
+static GOOD_AND_FORGED: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
+    let asymmetric = Signer::ALL
+        .into_iter()
+        .filter(|&signer| signer != Signer::Secret);
+    asymmetric
+        .flat_map(|signer| {
+            let alg = signer.algorithms()[0];
+            let header = json!({"alg": alg, "kid": kid(signer)}).to_string();
+            let token = |sub: &str| {
+                let payload = json!({"iss": ISSUER, "sub": sub}).to_string();
+                signer.token(alg, &header, &payload)
+            };
+            let (alice, bob) = (token("alice"), token("bob"));
+            let forged = |signed: &str, signature: &str| {
+                let (signed, _) = signed.rsplit_once('.').unwrap();
+                let (_, signature) = signature.rsplit_once('.').unwrap();
+                format!("{signed}.{signature}")
+            };
+            let (as_alice, as_bob) = (forged(&alice, &bob), forged(&bob, &alice));
+            [(alice, as_alice), (bob, as_bob)]
+        })
+        .collect()
+});
+
+/// Any bytes: what matters is that nobody knows those of a server.
+pub const SECRET: [u8; SECRET_BYTES] = [0x5a; SECRET_BYTES];
+
+thread_local! {
+    /// So small that its places are overwritten all the time.
+    static BUCKETS: &'static [Bucket] = Vec::leak(vec![Bucket::empty(), Bucket::empty()]);
+    static MEMORY: SignatureMemory<'static> =
+        SignatureMemory::new(BUCKETS.with(|buckets| *buckets), &SECRET);
+}
+
+/// Checks that a memory of signatures changes nothing about a verdict: neither where the signature
+/// has to be checked, nor where it is known.
+pub fn check_memory(
+    token: &str,
+    keyring: &Keyring,
+    now: UnixTime,
+    verdict: &Result<Verified, Error>,
+) {
+    MEMORY.with(|memory| {
+        let outline = |verdict: &Result<Verified, Error>| {
+            let claims = verdict.as_ref().ok().map(|verified| &verified.claims);
+            format!("{verdict:?} {claims:?}")
+        };
+        for _ in 0..2 {
+            let again = verify_with(token, |_| keyring, Some(memory), now);
+            assert_eq!(outline(&again), outline(verdict));
+        }
+    });
+}
+
+/// The verdict of `verify`. Checks that `inspect` agrees, that a memory of signatures changes
+/// nothing, and that the error shows no part of the token.
 pub fn verdict(token: &str, keyring: &Keyring) -> Result<Verified, Error> {
     let verdict = verify(token, keyring, NOW);
+    check_memory(token, keyring, NOW, &verdict);
     let steps = inspect(token, keyring, NOW, &PLACES);
     assert_eq!(
         steps.iter().all(|step| step.ok),
