@@ -29,7 +29,10 @@ CREATE TABLE auth.issuers (
     source jsonb
         CONSTRAINT source_known CHECK (auth.source_is_known(source)),
     max_stale interval DEFAULT '7 days'
-        CONSTRAINT max_stale_not_negative CHECK (max_stale OPERATOR(pg_catalog.>=) '0 s'::pg_catalog.interval)
+        CONSTRAINT max_stale_not_negative CHECK (max_stale OPERATOR(pg_catalog.>=) '0 s'::pg_catalog.interval),
+    bound_tokens text NOT NULL DEFAULT 'refuse'
+        CONSTRAINT bound_tokens_known CHECK (
+            bound_tokens OPERATOR(pg_catalog.=) ANY ('{refuse,accept}'::pg_catalog.text[]))
 );
 COMMENT ON TABLE auth.issuers IS 'issuers whose tokens are accepted, and the rules for these';
 COMMENT ON COLUMN auth.issuers.issuer IS 'exact iss that a token must carry; * accepts any or none';
@@ -43,6 +46,8 @@ COMMENT ON COLUMN auth.issuers.enabled IS 'false: no token of this issuer is acc
 COMMENT ON COLUMN auth.issuers.source IS 'source of the keys, as auth.follow() and auth.follow_url() write it; NULL: auth.init() or SQL';
 COMMENT ON COLUMN auth.issuers.max_stale IS
     'time for which fetched keys are trusted after the last successful fetch; NULL: for ever';
+COMMENT ON COLUMN auth.issuers.bound_tokens IS
+    'whether tokens with cnf, which are bound to a key of their holder, are refused or accepted like bearer tokens';
 COMMENT ON CONSTRAINT issuer_not_empty ON auth.issuers IS 'the row * is for tokens without iss';
 COMMENT ON CONSTRAINT audience_not_empty ON auth.issuers IS 'no empty list, which would accept no token';
 COMMENT ON CONSTRAINT algorithms_known ON auth.issuers IS 'the JWA names that pg_auth_jwt verifies';
@@ -51,6 +56,7 @@ COMMENT ON CONSTRAINT leeway_not_negative ON auth.issuers IS 'a leeway only exte
 COMMENT ON CONSTRAINT max_age_positive ON auth.issuers IS 'no age of zero, which would accept no token';
 COMMENT ON CONSTRAINT source_known ON auth.issuers IS 'as auth.follow() and auth.follow_url() write it';
 COMMENT ON CONSTRAINT max_stale_not_negative ON auth.issuers IS 'a length of time';
+COMMENT ON CONSTRAINT bound_tokens_known ON auth.issuers IS 'refuse or accept';
 COMMENT ON CONSTRAINT token_types_named ON auth.issuers IS 'no NULL elements';
 
 CREATE TABLE auth.jwks (

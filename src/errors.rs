@@ -53,7 +53,7 @@ pub fn message(kind: ErrorKind) -> &'static str {
         ErrorKind::NotYetValid => "token is not valid yet",
         ErrorKind::Issuer => "issuer of the token is refused",
         ErrorKind::Audience => "audience of the token is refused",
-        ErrorKind::Claim => "claim of the token is missing or malformed",
+        ErrorKind::Claim => "claim of the token is refused",
         ErrorKind::UnknownIssuer => "issuer of the token is not known",
     }
 }

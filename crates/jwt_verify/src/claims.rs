@@ -10,7 +10,7 @@ use shared_types::Excerpt;
 use crate::error::{Error, Part};
 use crate::json::{Object, Value};
 use crate::numeric_date::NumericDate;
-use crate::policy::Policy;
+use crate::policy::{BoundTokens, Policy};
 use crate::time::{UnixTime, WideTime};
 
 /// A token's payload.
@@ -64,12 +64,14 @@ pub(crate) enum Topic {
     Iss,
     Aud,
     Sub,
+    Cnf,
+    Status,
     Required,
 }
 
 impl Topic {
     /// All topics, in the order in which `inspect` shows them.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Exp,
         Self::Nbf,
         Self::Iat,
@@ -77,6 +79,8 @@ impl Topic {
         Self::Iss,
         Self::Aud,
         Self::Sub,
+        Self::Cnf,
+        Self::Status,
         Self::Required,
     ];
 
@@ -89,6 +93,8 @@ impl Topic {
             Self::Iss => "iss",
             Self::Aud => "aud",
             Self::Sub => "sub",
+            Self::Cnf => "cnf",
+            Self::Status => "status",
             Self::Required => "required",
         }
     }
@@ -112,7 +118,7 @@ impl Rule {
 
 /// Every rule on the claims, in the order of its errors. `verify` stops at the first rule that is
 /// broken; `inspect` checks all of them.
-const RULES: [Rule; 11] = [
+const RULES: [Rule; 12] = [
     Rule::new(Topic::Required, |claims, policy, _| {
         claims.check_required(policy)?;
         Ok(Window::ALWAYS)
@@ -142,6 +148,10 @@ const RULES: [Rule; 11] = [
     }),
     Rule::new(Topic::Sub, |claims, _, _| {
         claims.subject()?;
+        Ok(Window::ALWAYS)
+    }),
+    Rule::new(Topic::Cnf, |claims, policy, _| {
+        claims.check_binding(policy)?;
         Ok(Window::ALWAYS)
     }),
 ];
@@ -332,6 +342,21 @@ impl<'p> Claims<'p> {
         Err(Error::Audience {
             audience: audience.first().map(|first| Excerpt::new(first)),
         })
+    }
+
+    /// Whether the token is bound to a key of its holder: it has `cnf` (RFC 7800 §3.1), of whatever
+    /// form, because a form that is not understood may be a binding too.
+    pub(crate) fn is_bound(&self) -> bool {
+        self.0.get("cnf").is_some()
+    }
+
+    /// Checks that the token is a bearer token, or that the issuer's bound tokens may be used like
+    /// one: no proof of the holder's key reaches this verifier.
+    fn check_binding(&self, policy: &Policy) -> Result<(), Error> {
+        match self.is_bound() && policy.bound_tokens == BoundTokens::Refuse {
+            true => Err(Error::BoundToken),
+            false => Ok(()),
+        }
     }
 
     /// `jti` (RFC 7519 §4.1.7), if it is a string.

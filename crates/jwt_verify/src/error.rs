@@ -217,6 +217,9 @@ pub enum Error {
         /// The actual type.
         found: &'static str,
     },
+    /// The token is bound to a key of its holder (claim `cnf`, RFC 7800), and the issuer's bound
+    /// tokens are refused.
+    BoundToken,
     /// A date lies after the year 9999, as one does that is written in milliseconds.
     AfterYear9999 {
         /// The claim's name.
@@ -247,7 +250,7 @@ pub enum ErrorKind {
     Issuer,
     /// Audience refused.
     Audience,
-    /// Another claim missing or malformed.
+    /// Another claim missing, malformed or refused.
     Claim,
 }
 
@@ -284,9 +287,10 @@ impl Error {
             Self::AudienceType { .. } | Self::MissingAudience | Self::Audience { .. } => {
                 ErrorKind::Audience
             }
-            Self::MissingClaim { .. } | Self::ClaimType { .. } | Self::AfterYear9999 { .. } => {
-                ErrorKind::Claim
-            }
+            Self::MissingClaim { .. }
+            | Self::ClaimType { .. }
+            | Self::BoundToken
+            | Self::AfterYear9999 { .. } => ErrorKind::Claim,
         }
     }
 }
@@ -415,6 +419,11 @@ impl fmt::Display for Error {
                 expected,
                 found,
             } => write!(f, "claim \"{claim}\" must be {expected}, but is {found}"),
+            Self::BoundToken => write!(
+                f,
+                "token is bound to a key of its holder (claim \"cnf\"), and no proof of that key is \
+                 checked here"
+            ),
             Self::AfterYear9999 { claim, date } => {
                 write!(f, "claim \"{claim}\" is {date}, after the year 9999")
             }

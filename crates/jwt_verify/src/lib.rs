@@ -59,7 +59,7 @@ pub use jwks::{JwksEntry, JwksError, read_jwks};
 pub use key_type::KeyType;
 pub use keyring::Keyring;
 pub use numeric_date::NumericDate;
-pub use policy::Policy;
+pub use policy::{BoundTokens, Policy};
 pub use shared_types::{Excerpt, UnixTime};
 pub use signature::memory::{Bucket, SECRET_BYTES, SignatureMemory};
 pub use unverified_claims::{UnverifiedClaims, unverified_claims};

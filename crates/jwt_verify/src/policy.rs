@@ -28,11 +28,36 @@ pub struct Policy {
     /// `application/` (RFC 7515 §4.1.9). An absent `typ` counts as `JWT`. `None`: not compared, but
     /// a `typ` must be a string.
     pub token_types: Option<Vec<String>>,
+    /// Whether tokens that are bound to a key (claim `cnf`) are accepted.
+    pub bound_tokens: BoundTokens,
+}
+
+/// Treatment of tokens that are bound to a key of their holder (RFC 7800), such as those of DPoP
+/// (RFC 9449) or of mutual TLS (RFC 8705). The proof of that key is part of a request that the
+/// verifier does not see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BoundTokens {
+    /// They are refused.
+    #[default]
+    Refuse,
+    /// They are accepted like bearer tokens, without a proof of the key.
+    Accept,
+}
+
+impl BoundTokens {
+    /// The treatment of this name, `refuse` or `accept`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "refuse" => Some(Self::Refuse),
+            "accept" => Some(Self::Accept),
+            _ => None,
+        }
+    }
 }
 
 impl Default for Policy {
     /// Enabled, any audience, the asymmetric algorithms, `exp` required, 60 seconds of
-    /// leeway, no `max_age`, `typ` `JWT` or `at+jwt`.
+    /// leeway, no `max_age`, `typ` `JWT` or `at+jwt`, no bound tokens.
     fn default() -> Self {
         Self {
             enabled: true,
@@ -42,6 +67,7 @@ impl Default for Policy {
             leeway: Duration::from_secs(60),
             max_age: None,
             token_types: Some(vec!["JWT".to_owned(), "at+jwt".to_owned()]),
+            bound_tokens: BoundTokens::Refuse,
         }
     }
 }

@@ -10,10 +10,10 @@ use common::sign::{
     ISSUER, NOW, NOW_SECONDS, SECOND, Signer, algorithms, encode, keyring_with, lenient, token_of,
     token_with,
 };
-use jwt_verify::{Keyring, Policy, Step, inspect, verify};
+use jwt_verify::{BoundTokens, Keyring, Policy, Step, inspect, verify};
 use serde_json::json;
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 15] = [
     "format",
     "header",
     "issuer",
@@ -26,6 +26,8 @@ const NAMES: [&str; 13] = [
     "iss",
     "aud",
     "sub",
+    "cnf",
+    "status",
     "required",
 ];
 
@@ -695,6 +697,48 @@ fn agrees_with_verify_on_every_vector() {
 }
 
 #[test]
+fn a_binding_and_a_status_list_are_pointed_out() {
+    let bound = with(
+        "cnf",
+        json!({"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}),
+    );
+    let steps = look(&bound);
+    let refused: Vec<_> = steps.iter().filter(|step| !step.ok).collect();
+    assert_eq!(refused.len(), 1);
+    assert_eq!(
+        (refused[0].name, refused[0].detail.as_str()),
+        (
+            "cnf",
+            "token is bound to a key of its holder (claim \"cnf\"), and no proof of that key is \
+             checked here: request a token without DPoP and without a client certificate, or have a \
+             gateway check the proof and set \"bound_tokens\" of the issuer's row in the list of \
+             issuers to \"accept\""
+        )
+    );
+    let accepting = Policy {
+        bound_tokens: BoundTokens::Accept,
+        ..policy()
+    };
+    let keyring = keyring_with(Signer::Ed25519, accepting);
+    let steps = inspect(&bound, &keyring, NOW, &PLACES);
+    assert!(steps.iter().all(|step| step.ok));
+    assert_eq!(
+        detail(&steps, "cnf"),
+        "bound to a key of its holder; accepted without a proof of that key, as the issuer's \
+         \"bound_tokens\" are accepted"
+    );
+
+    let listed = json!({"status_list": {"idx": 7, "uri": "https://auth.example.com/status/1"}});
+    let steps = look(&with("status", listed));
+    assert!(steps.iter().all(|step| step.ok));
+    assert_eq!(
+        detail(&steps, "status"),
+        "not looked up: a token that its issuer has suspended or revoked in a status list is \
+         accepted until it expires"
+    );
+}
+
+#[test]
 fn claims_are_checked_leniently_where_nothing_is_asked() {
     let steps = inspect(
         &token_with(json!({})),
@@ -712,6 +756,8 @@ fn claims_are_checked_leniently_where_nothing_is_asked() {
         ),
         ("sub", "absent"),
         ("max_age", "the issuer sets none"),
+        ("cnf", "absent"),
+        ("status", "absent"),
         ("required", "the issuer requires no claim"),
     ] {
         assert_eq!(detail(&steps, name), text);

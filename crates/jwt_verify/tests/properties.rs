@@ -10,7 +10,7 @@ use common::harness;
 use common::sign::{
     ISSUER, MICRO, NOW, NOW_SECONDS, SECOND, Signer, encode, keyring_with, lenient, token_with,
 };
-use jwt_verify::{Policy, verify};
+use jwt_verify::{BoundTokens, Policy, verify};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -86,7 +86,7 @@ fn objects(names: &'static [&'static str]) -> impl Strategy<Value = String> {
 }
 
 const HEADER: &[&str] = &["alg", "kid", "typ", "crit", "b64", "jwk"];
-const CLAIMS: &[&str] = &["iss", "sub", "aud", "exp", "nbf", "iat", "jti"];
+const CLAIMS: &[&str] = &["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "cnf"];
 const JWK: &[&str] = &[
     "kty", "crv", "x", "y", "n", "e", "k", "kid", "alg", "use", "key_ops", "d",
 ];
@@ -150,14 +150,16 @@ fn policies() -> impl Strategy<Value = Policy> {
         lengths.clone(),
         prop::option::of(lengths),
         prop::option::of(names()),
+        prop::sample::select(vec![BoundTokens::Refuse, BoundTokens::Accept]),
     )
         .prop_map(
-            |(audience, required, leeway, max_age, token_types)| Policy {
+            |(audience, required, leeway, max_age, token_types, bound_tokens)| Policy {
                 audience,
                 required_claims: required.into_iter().map(str::to_owned).collect(),
                 leeway,
                 max_age,
                 token_types,
+                bound_tokens,
                 ..Policy::default()
             },
         )

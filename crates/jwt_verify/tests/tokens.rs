@@ -12,7 +12,8 @@ use common::sign::{
     token_of, token_with,
 };
 use jwt_verify::{
-    Error, ErrorKind, Keyring, Part, Policy, UnixTime, Verified, limits::MAX_TOKEN_BYTES, verify,
+    BoundTokens, Error, ErrorKind, Keyring, Part, Policy, UnixTime, Verified,
+    limits::MAX_TOKEN_BYTES, verify,
 };
 use serde_json::{Value, json};
 
@@ -859,4 +860,62 @@ fn errors_show_neither_token_nor_signature() {
             "{text}"
         );
     }
+}
+
+// ---- A binding
+
+#[test]
+fn a_bound_token_is_refused_unless_the_issuer_accepts_it() {
+    let accept = || Policy {
+        bound_tokens: BoundTokens::Accept,
+        ..lenient()
+    };
+    // DPoP (RFC 9449 §6), mutual TLS (RFC 8705 §3.1), the other methods of RFC 7800, and forms that
+    // no RFC has.
+    for cnf in [
+        json!({"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}),
+        json!({"x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}),
+        json!({"jwk": {"kty": "OKP", "crv": "Ed25519", "x": "AA"}}),
+        json!({"kid": "dfd1aa97-6d8d-4575-a0fe-34b96de2bfad"}),
+        json!({}),
+        json!([]),
+        json!(["jkt"]),
+        json!("jkt"),
+        json!(""),
+        json!(0),
+        json!(false),
+        json!(null),
+    ] {
+        let error = claims_refusal(json!({"cnf": cnf}), lenient());
+        assert_eq!(error, Error::BoundToken, "{cnf}");
+        assert_eq!(error.kind(), ErrorKind::Claim);
+        assert!(claims(json!({"cnf": cnf}), accept()).is_ok(), "{cnf}");
+    }
+    // A name that is written with an escape is the same name.
+    let escaped = format!(r#"{{"iss":"{ISSUER}","c\u006ef":{{}}}}"#);
+    let token = Signer::Ed25519.token("EdDSA", r#"{"alg":"EdDSA","kid":"k"}"#, &escaped);
+    assert_eq!(refusal(&token, lenient()), Error::BoundToken);
+}
+
+#[test]
+fn a_member_of_another_claim_binds_no_token() {
+    for claim in [
+        json!({"act": {"cnf": {"jkt": "x"}}}),
+        json!({"CNF": {"jkt": "x"}}),
+        json!({"cnf ": {"jkt": "x"}}),
+        json!({"jkt": "x"}),
+    ] {
+        assert!(claims(claim.clone(), lenient()).is_ok(), "{claim}");
+    }
+}
+
+#[test]
+fn other_rules_are_reported_before_the_binding() {
+    let error = claims_refusal(json!({"cnf": {}, "exp": 1}), lenient());
+    assert!(matches!(error, Error::Expired { .. }));
+    let token = token_with(json!({"cnf": {}}));
+    let (signed, _) = token.rsplit_once('.').unwrap();
+    let forged = format!("{signed}.{}", encode(&[0; 64]));
+    let error = refusal(&forged, lenient());
+    assert!(matches!(error, Error::Signature { .. }));
 }

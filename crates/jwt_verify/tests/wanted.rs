@@ -216,7 +216,7 @@ fn equal_are_keyrings_that_were_given_the_same() {
             .issuer(ISSUER, true)
             .expired(ISSUER, Some("a"), Signer::Ed25519),
     ];
-    let changes: [fn(&mut Policy); 7] = [
+    let changes: [fn(&mut Policy); 8] = [
         |policy| policy.enabled = false,
         |policy| policy.audience = Some(vec!["a".to_owned()]),
         |policy| policy.algorithms = jwt_verify::AlgorithmSet::ASYMMETRIC,
@@ -224,6 +224,7 @@ fn equal_are_keyrings_that_were_given_the_same() {
         |policy| policy.leeway += SECOND,
         |policy| policy.max_age = Some(SECOND),
         |policy| policy.token_types = Some(Vec::new()),
+        |policy| policy.bound_tokens = jwt_verify::BoundTokens::Accept,
     ];
     for change in changes {
         let mut rows = rows.clone();

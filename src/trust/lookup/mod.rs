@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jwks_rules::fetch_state::KeyState;
 use jwt_verify::limits::MAX_KEYS_TRIED;
-use jwt_verify::{AlgorithmSet, Excerpt, Keyring, Policy, Wanted};
+use jwt_verify::{AlgorithmSet, BoundTokens, Excerpt, Keyring, Policy, Wanted};
 use pgrx::PgMemoryContexts;
 
 use crate::pg::clock::{self, StatementId};
@@ -483,5 +483,10 @@ fn read_policy(row: &Row) -> Result<Policy, NotUtf8> {
             .map_or(defaults.leeway, |i| length(&i)),
         max_age: row.interval("max_age").map(|i| length(&i)),
         token_types: row.strings("token_types")?,
+        // Without the column, or with an unknown value, the stricter of the two.
+        bound_tokens: row
+            .text("bound_tokens")?
+            .and_then(|name| BoundTokens::from_name(&name))
+            .unwrap_or_default(),
     })
 }

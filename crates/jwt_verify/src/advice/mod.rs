@@ -161,6 +161,10 @@ pub fn advice(token: &str, error: &Error, terms: &Terms) -> Option<String> {
         Error::MissingClaim { .. } | Error::MissingIssuer => Some(format!(
             "have the issuer add it, or change what its row in {issuers} asks"
         )),
+        Error::BoundToken => Some(format!(
+            "request a token without DPoP and without a client certificate, or have a gateway check \
+             the proof and set \"bound_tokens\" of the issuer's row in {issuers} to \"accept\""
+        )),
         Error::MissingAlgorithm
         | Error::CriticalExtension
         | Error::UnencodedPayload

@@ -27,7 +27,7 @@ use crate::wanted::Wanted;
 pub struct Step {
     /// `format`, `header`, `issuer`, `key`, `signature`, then a claim's or a
     /// rule's name: `exp`, `nbf`, `iat`, `max_age`, `iss`, `aud`, `sub`,
-    /// `required`.
+    /// `cnf`, `status`, `required`.
     pub name: &'static str,
     /// Whether the token passes it.
     pub ok: bool,
@@ -334,6 +334,15 @@ impl Inspection<'_> {
                 self.terms.issuers
             ),
             Topic::Sub => text(self.claims.subject()),
+            Topic::Cnf if self.claims.is_bound() => {
+                "bound to a key of its holder; accepted without a \
+                proof of that key, as the issuer's \"bound_tokens\" are accepted"
+                    .to_owned()
+            }
+            Topic::Status if self.claims.get("status").is_some() => "not looked up: a token that \
+                its issuer has suspended or revoked in a status list is accepted until it expires"
+                .to_owned(),
+            Topic::Cnf | Topic::Status => "absent".to_owned(),
             Topic::Required if policy.required_claims.is_empty() => {
                 "the issuer requires no claim".to_owned()
             }
