@@ -14,6 +14,7 @@ pub mod row;
 pub mod row_security;
 pub mod sandbox;
 pub mod search;
+pub mod set_local;
 pub mod shared;
 pub mod turns;
 pub mod unguarded;

@@ -47,8 +47,20 @@ pub fn install() {
         PREVIOUS_EXECUTOR_RUN = pg_sys::ExecutorRun_hook;
         pg_sys::ExecutorRun_hook = Some(hooks::executor_run::<BeforeRun>);
         PREVIOUS_PROCESS_UTILITY = pg_sys::ProcessUtility_hook;
-        pg_sys::ProcessUtility_hook = Some(process_utility);
+        pg_sys::ProcessUtility_hook = PROCESS_UTILITY;
         pg_sys::RegisterXactCallback(Some(transaction_ended), std::ptr::null_mut());
+    }
+}
+
+/// Whether another library has a utility hook.
+#[inline]
+pub fn are_others_beside_utility() -> bool {
+    // SAFETY: reads variables of this backend, which is single-threaded.
+    unsafe {
+        let (before_ours, first) = (PREVIOUS_PROCESS_UTILITY, pg_sys::ProcessUtility_hook);
+        before_ours.is_some()
+            || !(first.zip(PROCESS_UTILITY))
+                .is_some_and(|(first, ours)| std::ptr::fn_addr_eq(first, ours))
     }
 }
 
@@ -166,6 +178,9 @@ impl hooks::Runner for BeforeRun {
         unsafe { call.go_on(PREVIOUS_EXECUTOR_RUN) };
     }
 }
+
+/// The one address of [`process_utility`], of which the compiler may make copies.
+static PROCESS_UTILITY: pg_sys::ProcessUtility_hook_type = Some(process_utility);
 
 /// Redacts around a utility statement, such as SET. While it runs, `debug_query_string` is a copy
 /// without secrets: CREATE INDEX, REINDEX and VACUUM pass it to their parallel workers, which show

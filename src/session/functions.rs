@@ -11,7 +11,7 @@ use crate::pg::report::Report;
 use crate::pg::unguarded;
 use crate::pg::uuid;
 use crate::session::refusal::terms;
-use crate::session::{self, advice, signatures};
+use crate::session::{self, advice, citus, signatures};
 use crate::settings::{self, Scope};
 use crate::stats;
 use crate::trust::keys;
@@ -199,5 +199,8 @@ fn set_token(token: &[u8], lifetime: Lifetime) {
             0,
             false,
         );
+        if lifetime == Lifetime::Transaction {
+            citus::pass_on(value.cast());
+        }
     }
 }

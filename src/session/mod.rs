@@ -7,6 +7,7 @@
 mod advice;
 mod audit;
 mod cache;
+mod citus;
 pub mod claim_functions;
 mod errors;
 mod execution;

@@ -25,6 +25,17 @@ unsafe extern "C-unwind" {
         #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17"))] execute_once: bool,
     );
     pub fn standard_ExecutorFinish(query: *mut pg_sys::QueryDesc);
+    /// Calls the hook that is installed, else [`standard_ProcessUtility`].
+    pub fn ProcessUtility(
+        statement: *mut pg_sys::PlannedStmt,
+        text: *const c_char,
+        read_only_tree: bool,
+        context: pg_sys::ProcessUtilityContext::Type,
+        parameters: pg_sys::ParamListInfo,
+        environment: *mut pg_sys::QueryEnvironment,
+        destination: *mut pg_sys::DestReceiver,
+        completion: *mut pg_sys::QueryCompletion,
+    );
     pub fn standard_ProcessUtility(
         statement: *mut pg_sys::PlannedStmt,
         text: *const c_char,

@@ -80,6 +80,17 @@ unsafe extern "C-unwind" {
         level: c_int,
         is_reload: bool,
     ) -> c_int;
+    /// The text of a setting's value; NULL if there is no such setting and `missing_ok`. Raises
+    /// nothing then, unless `restrict_privileged`.
+    pub fn GetConfigOption(
+        name: *const c_char,
+        missing_ok: bool,
+        restrict_privileged: bool,
+    ) -> *const c_char;
+    /// An SQL literal of the text. Raises if memory runs out.
+    pub fn quote_literal_cstr(text: *const c_char) -> *mut c_char;
+    /// A list with a `RawStmt` for each statement. Raises the errors of syntax.
+    pub fn raw_parser(text: *const c_char, mode: pg_sys::RawParseMode::Type) -> *mut pg_sys::List;
     /// Raises if the catalogs cannot be read. The relation stays open until [`RelationClose`], or
     /// until the transaction's end if an error leaves. NULL if no relation has this oid.
     pub fn RelationIdGetRelation(table: pg_sys::Oid) -> pg_sys::Relation;
