@@ -12,9 +12,9 @@ DO $$ BEGIN EXECUTE format('COMMENT ON DATABASE %I IS %L', current_database(), '
 
 -- Nothing is wrong with the README's set-up: neither with keys alone, nor with tables, roles and
 -- FORCE.
-\set load_keys `./doc_sql README.md load_keys`
-\set guard_text `./doc_sql README.md guard_text | sed '/CREATE ROLE/d'`
-\set guard_uuid `./doc_sql README.md guard_uuid`
+\set load_keys `./doc_sql docs/fetching.md load_keys`
+\set guard_text `./doc_sql README.md guard_text`
+\set guard_uuid `./doc_sql docs/concepts.md guard_uuid`
 :lint
 :load_keys
 :lint

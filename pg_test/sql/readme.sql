@@ -1,11 +1,11 @@
 -- The README's statements, unchanged.
-\set load_keys `./doc_sql README.md load_keys`
-\set guard_text `./doc_sql README.md guard_text | sed '/CREATE ROLE/d'`
-\set guard_uuid `./doc_sql README.md guard_uuid`
+\set load_keys `./doc_sql docs/fetching.md load_keys`
+\set guard_text `./doc_sql README.md guard_text`
+\set guard_uuid `./doc_sql docs/concepts.md guard_uuid`
 \set no_rows `./doc_sql docs/troubleshooting.md no_rows`
 \set all_rows `./doc_sql docs/troubleshooting.md all_rows`
-\set follow `./doc_sql README.md follow`
-\set scope `./doc_sql README.md scope | sed 's/DATABASE app /DATABASE :"DBNAME" /'`
+\set follow `./doc_sql README.md issuers | sed -n '/auth.follow(/p'`
+\set scope `./doc_sql docs/troubleshooting.md scope | sed 's/DATABASE app /DATABASE :"DBNAME" /'`
 :load_keys
 SELECT issuer, kid, alg FROM auth.jwks;
 :guard_text

@@ -60,8 +60,7 @@ class Examples:
     def __init__(self, checks, cluster):
         self.checks, self.cluster = checks, cluster
         cluster.create_db("start")
-        guard = block("guard_text", "README.md").split("\n", 1)[1]
-        self.run("start", block("load_keys", "README.md") + guard)
+        self.run("start", block("load_keys", "docs/fetching.md") + block("guard_text", "README.md"))
         self.roles = set(self.all_roles())
 
     def all_roles(self):

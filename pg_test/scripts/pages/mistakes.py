@@ -51,7 +51,7 @@ class App:
     def set_up(cluster, db):
         cluster.create_db(db)
         owner = cluster.session(db, "owner_role")
-        owner.query(doc_sql("README.md", "guard_text").split("\n", 1)[1] + doc_sql("README.md", "guard_uuid"))
+        owner.query(doc_sql("README.md", "guard_text") + doc_sql("docs/concepts.md", "guard_uuid"))
         jwks = owner.value("SELECT doc -> 'jwks' FROM fixture.jose")
         owner.query(f"SELECT auth.init('{jwks}', issuer => '{ISSUER}', audience => '{{my-app}}')")
         owner.query(
@@ -234,9 +234,9 @@ def no_jwks(app):
 
 @mistake("a JWKS that cannot be fetched, by cron", JSON)
 def cron(app):
-    # The README's script, with something in curl's place.
+    # The script of docs/fetching.md, with something in curl's place.
     good = app.owner.value("SELECT doc -> 'jwks' FROM fixture.jose")
-    script = doc_sql("README.md", "load_script")
+    script = doc_sql("docs/fetching.md", "load_script")
     with tempfile.TemporaryDirectory() as folder:
         with open(f"{folder}/curl", "w", opener=lambda name, flags: os.open(name, flags, 0o755)) as file:
             file.write('#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\nprintf %s "$ANSWER" >"$2"\nexit "$STATUS"\n')
