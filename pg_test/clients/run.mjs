@@ -1,13 +1,13 @@
-// Plays one client of docs/clients.md: node run.mjs NAME TOKENS, beside NAME.mjs and errors.mjs, which
-// are blocks of that page. Prints what it saw, as JSON.
+// Plays one client of docs/clients.md: node run.mjs NAME TOKENS, beside NAME.js and errors.js, which
+// tsc makes of blocks of that page. Prints what it saw, as JSON.
 import { inspect } from 'node:util'
 import { sql } from 'drizzle-orm'
 import { sql as kyselySql } from 'kysely'
-import { answer } from './errors.mjs'
-import { pool } from './pool.mjs'
+import { answer } from './errors.js'
+import { pool } from './pool.js'
 
 const [name, tokens] = [process.argv[2], JSON.parse(process.argv[3])]
-const client = await import(`./${name}.mjs`)
+const client = await import(`./${name}.js`)
 
 // A statement on a handle; the handle that is no user's; the end.
 const { run, nobody, end } = {
@@ -46,6 +46,7 @@ for (const [why, token] of Object.entries(tokens.refused)) seen.refused[why] = a
 const failures = {
   'of the application': async () => { throw new Error('of the application') },
   'of a statement': (h) => run(h, 'SELECT 1 / 0'),
+  'a row of another': (h) => run(h, "INSERT INTO notes (owner, body) VALUES ('bob', 'x')"),
   'no token': async (h) => {
     await run(h, 'SET LOCAL pg_auth_jwt.require_token = on')
     await run(h, 'SELECT auth.jwt_session_init(NULL)')

@@ -116,8 +116,37 @@ class AsyncPG:
         self.wait(client.pool.close())
 
 
+class SQLAlchemyAsync(AsyncPG):
+    def __init__(self):
+        self.loop = asyncio.new_event_loop()
+        threading.Thread(target=self.loop.run_forever, daemon=True).start()
+
+    def nobody(self):
+        async def read():
+            async with client.engine.begin() as connection:
+                return (await connection.exec_driver_sql(READ)).all()
+
+        return self.wait(read())
+
+    def run(self, handle, sql, *parameters):
+        async def run():
+            result = await handle.exec_driver_sql(sql.replace("%s", "$1"), parameters or None)
+            return result.all() if result.returns_rows else None
+
+        return self.wait(run())
+
+    def close(self):
+        self.wait(client.engine.dispose())
+
+
 READ = "SELECT body FROM notes"
-way = {"psycopg": Threads, "sqlalchemy": SQLAlchemy, "django": Django, "asyncpg": AsyncPG}[name]()
+way = {
+    "psycopg": Threads,
+    "sqlalchemy": SQLAlchemy,
+    "sqlalchemy_async": SQLAlchemyAsync,
+    "django": Django,
+    "asyncpg": AsyncPG,
+}[name]()
 
 
 def bodies(rows):
@@ -181,6 +210,7 @@ def another_token(handle):
 FAILURES = {
     "of the application": of_the_application,
     "of a statement": lambda handle: way.run(handle, "SELECT 1 / 0"),
+    "a row of another": lambda handle: way.run(handle, "INSERT INTO notes (owner, body) VALUES ('bob', 'x')"),
     "no such function": lambda handle: way.run(handle, "SELECT auth.no_such_function(%s)", given["alice"]),
     "no token": no_token,
     "another token in a query": another_token,

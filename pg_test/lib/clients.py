@@ -19,7 +19,14 @@ REFUSED = {
     "unknown key": [503, "28J03"],
     "unknown issuer": [401, "28J13"],
 }
-FAILED = {"of a statement": [500, "22012"], "no token": [500, "28J11"], "another token in a query": [500, "28J12"]}
+FAILED = {
+    "of a statement": [500, "22012"],
+    "a row of another": [403, "42501"],
+    "no token": [500, "28J11"],
+    "another token in a query": [500, "28J12"],
+}
+# What the log has of the DETAIL.
+DETAILS = {"unknown key": 'no key with "kid" "k1"', "unknown issuer": "https://other.test.example"}
 NOT_REFUSED = {"status": 200, "log": "", "code": None, "cause": None, "leaks": [], "kind": None}
 
 
@@ -49,6 +56,17 @@ def write_blocks(folder, blocks):
     for name, file in blocks.items():
         with open(f"{folder}/{file}", "w") as out:
             out.write(block(name))
+
+
+def compile_types(node, compiler, folder, files):
+    """Makes JavaScript of TypeScript, beside it, if that has no fault. `compiler` is a folder with tsc's package."""
+    tsc = [node, f"{compiler}/node_modules/typescript/bin/tsc"]
+    options = ["--strict", "--noEmitOnError", "--module", "nodenext", "--target", "es2022", "--skipLibCheck"]
+    run = subprocess.run(
+        [*tsc, *options, *files], check=False, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    if run.returncode:
+        raise SystemExit(f"tsc --strict:\n{run.stdout}")
 
 
 def database(cluster):
@@ -118,11 +136,14 @@ def judge(checks, what, seen, leaks, code, kind):
         checks.equal(f"{what}: {why}: where the token is", got["leaks"], leaks)
         if kind:
             checks.equal(f"{what}: {why}: class", got["kind"], kind)
+    for why, words in DETAILS.items():
+        log = (seen["refused"][why] or NOT_REFUSED)["log"]
+        checks.true(f"{what}: {why}: the DETAIL is logged: {log}", words in log)
     for why, wanted in FAILED.items():
         got = seen["failed"][why] or NOT_REFUSED
         checks.equal(f"{what}: {why}", [got["status"], got["log"].split(" ")[0]], wanted)
     for why, got in seen["failed"].items():
-        checks.equal(f"{what}: {why}", (got or NOT_REFUSED)["status"], 500)
+        checks.equal(f"{what}: {why}", (got or NOT_REFUSED)["status"], FAILED.get(why, [500])[0])
         if why == "no such function":
             checks.equal(f"{what}: {why}: where the token is", got["leaks"], leaks)
     checks.equal(

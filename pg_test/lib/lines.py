@@ -23,6 +23,7 @@ def failures(bob):
     return {
         "of the application": ["!"],
         "of a statement": ["SELECT 1 / 0"],
+        "a row of another": ["INSERT INTO notes (owner, body) VALUES ('bob', 'x')"],
         "no such function": ["?"],
         "no token": ["SET LOCAL pg_auth_jwt.require_token = on", "SELECT auth.jwt_session_init(NULL)", READ],
         "another token in a query": [

@@ -1,7 +1,7 @@
-// Plays the Prisma client of docs/clients.md, which is prisma.mjs beside it: see pg_test/lib/lines.py.
+// Plays the Prisma client of docs/clients.md, which is prisma.ts beside it: see pg_test/lib/lines.py.
 import { createInterface } from 'node:readline'
 import { inspect } from 'node:util'
-import { answer, asUser, notes, prisma } from './prisma.mjs'
+import { answer, asUser, notes, prisma } from './prisma.js'
 
 const hex = (text) => Buffer.from(String(text)).toString('hex')
 

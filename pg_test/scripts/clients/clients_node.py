@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The JavaScript of docs/clients.md, with the real packages: each user's rows, the answers to
-errors, and which errors have the token, directly and behind PgBouncer in transaction mode."""
+"""The TypeScript of docs/clients.md, checked by tsc --strict, with the real packages: each user's rows, the answers
+to errors, and which errors have the token, directly and behind PgBouncer in transaction mode."""
 
 import shutil
 
@@ -19,9 +19,9 @@ CLIENTS = {
 def main():
     checks = Checks()
     folder, node = packages.from_npm(checks, "clients_node", "clients")
-    clients.write_blocks(
-        folder, {"js_errors": "errors.mjs", "js_pool": "pool.mjs", **{name: f"{name}.mjs" for name in CLIENTS}}
-    )
+    blocks = {"js_errors": "errors.ts", "js_pool": "pool.ts", **{name: f"{name}.ts" for name in CLIENTS}}
+    clients.write_blocks(folder, blocks)
+    clients.compile_types(node, folder, folder, blocks.values())
     shutil.copy(f"{HERE}/clients/run.mjs", folder)
     with Cluster("clients_node") as cluster:
         db = clients.database(cluster)

@@ -12,7 +12,7 @@ from lib.pg import HERE, Checks, Cluster
 def main():
     checks = Checks()
     folder, node = packages.from_npm(checks, "clients_prisma", "clients/prisma")
-    clients.write_blocks(folder, {"js_errors": "errors.mjs", "prisma_schema": "schema.prisma", "prisma": "prisma.mjs"})
+    clients.write_blocks(folder, {"js_errors": "errors.ts", "prisma_schema": "schema.prisma", "prisma": "prisma.ts"})
     shutil.copy(f"{HERE}/clients/prisma/play.mjs", folder)
     # Making the client needs no engine, but looks for the one that migrations need, and would
     # download it.
@@ -24,6 +24,8 @@ def main():
         env=environ,
         stdout=subprocess.DEVNULL,
     )
+    compiler, _ = packages.from_npm(checks, "clients_node", "clients")
+    clients.compile_types(node, compiler, folder, ["errors.ts", "prisma.ts"])
     with Cluster("clients_prisma") as cluster:
         clients.play_lines(
             checks,

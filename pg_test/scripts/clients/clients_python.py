@@ -13,6 +13,7 @@ CLIENTS = {
     "psycopg": ([], "code", "OperationalError"),
     "asyncpg": ([], "code", "UnknownPostgresError"),
     "sqlalchemy": (["hidden"], "orig", "OperationalError"),
+    "sqlalchemy_async": (["hidden"], "orig", "DBAPIError"),
     "django": ([], "cause", "OperationalError"),
 }
 
