@@ -24,7 +24,7 @@ INSERT INTO keys (broken, jwk) VALUES
     ('nothing, EC', base('EC')),
     ('nothing, OKP', base('OKP')),
     ('use sig, key_ops verify', base('OKP') || '{"use":"sig","key_ops":["verify"]}'),
-    ('kty unknown', base('RSA') || '{"kty":"AKP"}'),
+    ('kty unknown', base('RSA') || '{"kty":"LMS"}'),
     ('kty missing', base('RSA') - 'kty'),
     ('crv unknown', base('EC') || '{"crv":"secp256k1"}'),
     ('crv of another use', base('OKP') || '{"crv":"X25519"}'),

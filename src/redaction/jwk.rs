@@ -13,8 +13,12 @@ use std::ops::Range;
 use super::{Extent, visit};
 use crate::pg::search;
 
-/// The members that are "private" or "secret" in the registry of RFC 7518 §6: of EC, OKP, RSA and oct.
-const SECRET: [&[u8]; 8] = [b"d", b"k", b"p", b"q", b"dp", b"dq", b"qi", b"oth"];
+/// The members that are "private" or "secret" in the registry of RFC 7518 §6: of EC, OKP, RSA, AKP
+/// and oct.
+const SECRET: [&[u8]; 9] = [b"d", b"k", b"p", b"q", b"dp", b"dq", b"qi", b"oth", b"priv"];
+
+/// Characters of the longest name among [`SECRET`].
+const LONGEST_NAME: usize = 4;
 
 /// Maximum distance of a member from its `kty`, in bytes: longer than any JWK in use, even one with
 /// a chain of certificates.
@@ -182,13 +186,14 @@ struct Name<'a> {
 }
 
 impl<'a> Name<'a> {
-    /// The quoted name that ends the text, of at most three characters.
+    /// The quoted name that ends the text, if it is no longer than those of [`SECRET`].
     fn before(text: &'a [u8]) -> Option<Self> {
         let text = trim_space_end(text);
         let quotes = count_end(text, MOST_QUOTES, |byte| byte == b'"');
         let text = drop_end(text, quotes)?;
         let text = drop_end(text, count_end(text, MOST_QUOTES, |byte| byte == b'\\'))?;
-        let length = count_end(text, 4, |byte| byte.is_ascii_lowercase());
+        let longer = LONGEST_NAME.saturating_add(1);
+        let length = count_end(text, longer, |byte| byte.is_ascii_lowercase());
         let name = drop_end(text, length)?;
         // The text before the name may be cut off.
         let is_quoted = name.ends_with(b"\"") || name.ends_with(CUT);
@@ -268,7 +273,9 @@ fn nameless_value(text: &[u8], from: usize, dot: usize) -> Option<Range<usize>> 
     let rest = text.get(dot..)?;
     let is_first = dot == from || text.get(dot.checked_sub(1)?) != Some(&b'.');
     let rest = rest.strip_prefix(CUT).filter(|_| is_first)?;
-    let letters = count_start(rest, 2, |byte| byte.is_ascii_lowercase());
+    let letters = count_start(rest, LONGEST_NAME.saturating_sub(1), |byte| {
+        byte.is_ascii_lowercase()
+    });
     let name = match rest.get(letters) {
         Some(b'"' | b'\\') => letters,
         _ => 0,
@@ -411,7 +418,7 @@ mod tests {
 
     #[test]
     fn hides_each_secret_member_wherever_it_stands() {
-        for name in ["d", "k", "p", "q", "dp", "dq", "qi"] {
+        for name in ["d", "k", "p", "q", "dp", "dq", "qi", "priv"] {
             hides_key_of_statement(&format!(
                 "{{\"kty\":\"X\",\"{name}\":\"{KEY}\",\"x\":\"y\"}}"
             ));
@@ -511,6 +518,8 @@ mod tests {
             "qi\":\"",
             "\\\": \\\"",
             "i\\\":\\\"",
+            "iv\":\"",
+            "riv\": \"",
         ] {
             hides_key(&format!("JSON data, line 1: ...{name}{KEY}\",\"alg\":x"));
             hides_key(&format!("JSON data, line 1: ...{name}{KEY}\"x"));
@@ -543,6 +552,9 @@ mod tests {
         ));
         leaves_alone("Failing row contains (1, {\"d\": \"some words\", \"k\": \"v\", \"more...).");
         leaves_alone("{\"kty\":\"oct\",\"k\":\"\",\"d\":1,\"p\":null,\"q\":[\"a\"],\"oth\":[]}");
+        leaves_alone(&format!(
+            "{{\"kty\":\"AKP\",\"alg\":\"ML-DSA-44\",\"pub\":\"{KEY}\",\"priva\":\"{KEY}\"}}"
+        ));
         leaves_alone("SELECT jwk ->> 'kty', jwk ->> 'k' FROM auth.jwks WHERE \"d\"::text = 'a'");
         leaves_alone(&format!("SELECT 'kty', '{{\"d\":\"{KEY}\"}}'"));
         // Too far away to be of the same key.

@@ -105,7 +105,7 @@ problems! {
         KeyMemberMalformed = "key_member_malformed",
         /// `use` or `key_ops` say that it is for something else.
         KeyNotForSignatures = "key_not_for_signatures",
-        /// A type or curve that is not supported.
+        /// A type or curve that is not supported, or not by this build.
         KeyTypeUnsupported = "key_type_unsupported",
         /// A number or a point that no safe key has.
         KeyUnsafe = "key_unsafe",
@@ -132,12 +132,13 @@ impl From<&KeyError> for Problem {
             | KeyError::RepeatedOperation
             | KeyError::Length { .. } => Self::KeyMemberMalformed,
             KeyError::Use(_) | KeyError::NotForVerifying => Self::KeyNotForSignatures,
-            KeyError::UnsupportedType(_) | KeyError::UnsupportedCurve(_) => {
-                Self::KeyTypeUnsupported
-            }
+            KeyError::UnsupportedType(_)
+            | KeyError::UnsupportedCurve(_)
+            | KeyError::NotInThisBuild { .. } => Self::KeyTypeUnsupported,
             KeyError::NotOnCurve { .. }
             | KeyError::NotCanonical
             | KeyError::SmallOrder
+            | KeyError::ZeroKey
             | KeyError::ModulusTooShort { .. }
             | KeyError::ModulusTooLong { .. }
             | KeyError::ModulusEven

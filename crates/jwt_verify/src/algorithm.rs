@@ -1,4 +1,4 @@
-//! Signature algorithms (RFC 7518 §3.1, RFC 8037 §3.1, RFC 9864 §2.2).
+//! Signature algorithms (RFC 7518 §3.1, RFC 8037 §3.1, RFC 9864 §2.2, RFC 9964 §4).
 
 use std::fmt;
 
@@ -31,6 +31,12 @@ pub enum Algorithm {
     /// Ed25519, under its old name `EdDSA` (RFC 8037 §3.1) or as `Ed25519`
     /// (RFC 9864 §2.2). Ed448 is not supported.
     EdDsa,
+    /// ML-DSA-44, with an empty context and without pre-hashing (RFC 9964 §4, FIPS 204).
+    MlDsa44,
+    /// ML-DSA-65, likewise.
+    MlDsa65,
+    /// ML-DSA-87, likewise.
+    MlDsa87,
     /// HMAC with SHA-256 (RFC 7518 §3.2).
     Hs256,
     /// HMAC with SHA-384 (RFC 7518 §3.2).
@@ -40,7 +46,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Rs256,
         Self::Rs384,
         Self::Rs512,
@@ -51,6 +57,9 @@ impl Algorithm {
         Self::Es384,
         Self::Es512,
         Self::EdDsa,
+        Self::MlDsa44,
+        Self::MlDsa65,
+        Self::MlDsa87,
         Self::Hs256,
         Self::Hs384,
         Self::Hs512,
@@ -67,7 +76,8 @@ impl Algorithm {
             .find(|algorithm| algorithm.name() == name)
     }
 
-    /// The name in the registry of RFC 7518 §7.1; `EdDSA` for Ed25519.
+    /// The name in the registry of RFC 7518 §7.1 (IANA, "JSON Web Signature and Encryption
+    /// Algorithms"); `EdDSA` for Ed25519.
     pub fn name(self) -> &'static str {
         self.row().name
     }
@@ -99,13 +109,17 @@ impl Algorithm {
             // jsonwebtoken does not know ES512.
             Self::Es512 => row("ES512", KeyKind::P521, Bytes(132), Beside),
             Self::EdDsa => row("EdDSA", KeyKind::Ed25519, Bytes(64), Provider(Jwa::EdDSA)),
+            // Nor does it know these.
+            Self::MlDsa44 => row("ML-DSA-44", KeyKind::MlDsa44, Bytes(2_420), Beside),
+            Self::MlDsa65 => row("ML-DSA-65", KeyKind::MlDsa65, Bytes(3_309), Beside),
+            Self::MlDsa87 => row("ML-DSA-87", KeyKind::MlDsa87, Bytes(4_627), Beside),
             Self::Hs256 => row("HS256", KeyKind::Secret, Bytes(32), Provider(Jwa::HS256)),
             Self::Hs384 => row("HS384", KeyKind::Secret, Bytes(48), Provider(Jwa::HS384)),
             Self::Hs512 => row("HS512", KeyKind::Secret, Bytes(64), Provider(Jwa::HS512)),
         }
     }
 
-    const fn bit(self) -> u16 {
+    const fn bit(self) -> u32 {
         1 << self as u16
     }
 }
@@ -120,7 +134,7 @@ pub(crate) struct Row {
     pub(crate) check: Check,
 }
 
-/// Length of a signature (RFC 7518 §3.2 to §3.5, RFC 8032 §5.1.6).
+/// Length of a signature (RFC 7518 §3.2 to §3.5, RFC 8032 §5.1.6, FIPS 204 table 2).
 #[derive(Clone, Copy)]
 pub(crate) enum SignatureLength {
     /// A number of bytes. For an HMAC it is the length of the hash, and the least length of a
@@ -156,7 +170,7 @@ impl fmt::Display for Algorithm {
 
 /// A set of algorithms, such as those that an issuer may use.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct AlgorithmSet(u16);
+pub struct AlgorithmSet(u32);
 
 impl AlgorithmSet {
     /// Every algorithm except the HMAC ones, which an issuer has to name.
@@ -171,6 +185,9 @@ impl AlgorithmSet {
         Algorithm::Es384,
         Algorithm::Es512,
         Algorithm::EdDsa,
+        Algorithm::MlDsa44,
+        Algorithm::MlDsa65,
+        Algorithm::MlDsa87,
     ]);
 
     /// Every algorithm.
@@ -313,6 +330,7 @@ mod tests {
             (&["rs256", "Rs256", "RS256 "][..], "did you mean \"RS256\""),
             (&["eddsa", "EDDSA", "EdDsa"], "did you mean \"EdDSA\""),
             (&["ed25519"], "did you mean \"Ed25519\""),
+            (&["ml-dsa-65", "ML-DSA-65 "], "did you mean \"ML-DSA-65\""),
             (
                 &[
                     "RSA-OAEP",
@@ -332,7 +350,9 @@ mod tests {
                 &[
                     "ES256K",
                     "Ed448",
-                    "ML-DSA-65",
+                    "SLH-DSA-SHA2-128s",
+                    "ML-DSA-66",
+                    "HashML-DSA-65",
                     "ESP256",
                     "HS1",
                     "",

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The type of a key, `kty` (RFC 7518 §6.1, RFC 8037 §2).
+/// The type of a key, `kty` (RFC 7518 §6.1, RFC 8037 §2, RFC 9964 §2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeyType {
     /// An RSA public key (RFC 7518 §6.3).
@@ -11,17 +11,20 @@ pub enum KeyType {
     Ec,
     /// An Ed25519 public key (RFC 8037 §2).
     Okp,
+    /// A public key of the one algorithm that the JWK names: ML-DSA (RFC 9964 §4).
+    Akp,
     /// A shared secret (RFC 7518 §6.4).
     Oct,
 }
 
 impl KeyType {
-    /// The value of `kty`: `RSA`, `EC`, `OKP` or `oct`.
+    /// The value of `kty`: `RSA`, `EC`, `OKP`, `AKP` or `oct`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Rsa => "RSA",
             Self::Ec => "EC",
             Self::Okp => "OKP",
+            Self::Akp => "AKP",
             Self::Oct => "oct",
         }
     }
@@ -33,7 +36,8 @@ impl fmt::Display for KeyType {
     }
 }
 
-/// Kind of key that a signature algorithm takes: narrower than the type, by the curve.
+/// Kind of key that a signature algorithm takes: narrower than the type, by the curve
+/// or by the algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeyKind {
     Rsa,
@@ -41,6 +45,9 @@ pub(crate) enum KeyKind {
     P384,
     P521,
     Ed25519,
+    MlDsa44,
+    MlDsa65,
+    MlDsa87,
     Secret,
 }
 
@@ -50,11 +57,12 @@ impl KeyKind {
             Self::Rsa => KeyType::Rsa,
             Self::P256 | Self::P384 | Self::P521 => KeyType::Ec,
             Self::Ed25519 => KeyType::Okp,
+            Self::MlDsa44 | Self::MlDsa65 | Self::MlDsa87 => KeyType::Akp,
             Self::Secret => KeyType::Oct,
         }
     }
 
-    /// The type or curve, for messages.
+    /// The type, the curve or the algorithm, for messages.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Rsa => "RSA",
@@ -62,6 +70,9 @@ impl KeyKind {
             Self::P384 => "P-384",
             Self::P521 => "P-521",
             Self::Ed25519 => "Ed25519",
+            Self::MlDsa44 => "ML-DSA-44",
+            Self::MlDsa65 => "ML-DSA-65",
+            Self::MlDsa87 => "ML-DSA-87",
             Self::Secret => "oct",
         }
     }

@@ -136,7 +136,7 @@ fn json() {
 #[test]
 fn private_members() {
     for member in ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"] {
-        for signer in [Signer::Rsa, Signer::P256, Signer::Ed25519] {
+        for signer in [Signer::Rsa, Signer::P256, Signer::Ed25519, Signer::MlDsa65] {
             // Whatever its value, and even if the key breaks other rules too.
             for value in [json!("AQAB"), json!(null), json!([])] {
                 let error = refusal(signer, json!({member: value, "use": "enc", "kty": "X"}));
@@ -150,7 +150,7 @@ fn private_members() {
 
 #[test]
 fn types() {
-    for kty in ["rsa", "ec", "OCT", "AKP", "", "RSA "] {
+    for kty in ["rsa", "ec", "OCT", "akp", "LMS", "", "RSA "] {
         let error = admit(&json!({"kty": kty}).to_string()).unwrap_err();
         assert!(matches!(error, KeyError::UnsupportedType(_)), "{kty}");
     }

@@ -52,14 +52,14 @@ pub enum KeyError {
     UnsupportedType(Excerpt),
     /// `crv` is not a curve that this crate knows (RFC 7518 §6.2.1.1).
     UnsupportedCurve(Excerpt),
-    /// A coordinate or an Ed25519 key is not of its curve's length
-    /// (RFC 7518 §6.2.1.2, RFC 8037 §2).
+    /// A coordinate, an Ed25519 key or a key of ML-DSA is not of the length of its curve or
+    /// algorithm (RFC 7518 §6.2.1.2, RFC 8037 §2, RFC 9964 §4).
     Length {
         /// The member's name.
         member: &'static str,
         /// Its length.
         bytes: usize,
-        /// The length that its curve requires.
+        /// The required length.
         expected: usize,
     },
     /// The point is not on its curve (RFC 8725 §3.4).
@@ -71,6 +71,8 @@ pub enum KeyError {
     NotCanonical,
     /// The Ed25519 key is of small order: signatures for it need no secret.
     SmallOrder,
+    /// The ML-DSA key is zero: signatures for it need no secret.
+    ZeroKey,
     /// The RSA modulus is shorter than [`RSA_MIN_BITS`] (RFC 7518 §3.3).
     ModulusTooShort {
         /// Its length.
@@ -94,6 +96,11 @@ pub enum KeyError {
         alg: Algorithm,
         /// The type or curve of the key.
         key: &'static str,
+    },
+    /// The crypto stack of this build does not have the key's algorithm: ML-DSA on RustCrypto.
+    NotInThisBuild {
+        /// The key's algorithm.
+        alg: Algorithm,
     },
     /// A shared secret, and the issuer names no HMAC algorithm that it takes.
     SymmetricNotAllowed,
@@ -155,6 +162,7 @@ impl fmt::Display for KeyError {
             Self::NotOnCurve { curve } => write!(f, "point is not on the curve {curve}"),
             Self::NotCanonical => write!(f, "Ed25519 key is not in its canonical encoding"),
             Self::SmallOrder => write!(f, "Ed25519 key is of small order"),
+            Self::ZeroKey => write!(f, "ML-DSA key is zero"),
             Self::ModulusTooShort { bits } => write!(
                 f,
                 "RSA modulus of {bits} bits is shorter than {RSA_MIN_BITS} bits"
@@ -176,6 +184,10 @@ impl fmt::Display for KeyError {
             Self::AlgorithmMismatch { alg, key } => {
                 write!(f, "algorithm \"{alg}\" is not for a key of type {key}")
             }
+            Self::NotInThisBuild { alg } => write!(
+                f,
+                "algorithm \"{alg}\" is not in this build, which is without aws-lc-rs"
+            ),
             Self::SymmetricNotAllowed => write!(
                 f,
                 "issuer names no HMAC algorithm that this shared secret takes"

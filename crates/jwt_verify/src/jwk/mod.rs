@@ -1,5 +1,6 @@
 //! JSON Web Keys (RFC 7517), read into keys that cannot be bad.
 
+mod akp;
 mod binding;
 mod ec;
 mod error;
@@ -55,6 +56,8 @@ pub(crate) enum Material {
     // jsonwebtoken does not know ES512.
     P521(ec::P521Key),
     Ed25519(ed25519_dalek::VerifyingKey, DecodingKey),
+    // Nor does it know ML-DSA.
+    MlDsa(akp::MlDsaKey),
     Secret { bytes: usize, key: DecodingKey },
 }
 
@@ -69,9 +72,10 @@ impl Key {
     ///
     /// The first rule that the JWK breaks: at most [`MAX_JWK_BYTES`] of JSON
     /// without duplicate members (RFC 7517 §4); no private members; members of
-    /// the type strictly decoded (RFC 7518 §6, RFC 8037 §2); RSA of 2048 to
+    /// the type strictly decoded (RFC 7518 §6, RFC 8037 §2, RFC 9964 §2); RSA of 2048 to
     /// 8192 bits, odd exponent from 3 to 2^32 - 1; the point on its curve;
-    /// Ed25519 canonical and not of small order; `use`, `key_ops` and `alg`
+    /// Ed25519 canonical and not of small order; a key of ML-DSA with its `alg`, and of its length;
+    /// `use`, `key_ops` and `alg`
     /// fit for verifying signatures (RFC 7517 §4.2 to §4.4); `issuer`, which Microsoft Entra ID adds
     /// to say whose tokens the key may sign, a string; not a key whose
     /// private half is published, such as an RFC's example.
@@ -122,6 +126,7 @@ impl Key {
             "RSA" => rsa::admit(jwk)?,
             "EC" => ec::admit(jwk)?,
             "OKP" => okp::admit(jwk)?,
+            "AKP" => akp::admit(jwk)?,
             "oct" => oct::admit(jwk)?,
             other => return Err(KeyError::UnsupportedType(Excerpt::new(other))),
         };
@@ -206,6 +211,7 @@ impl Material {
             Self::P384(..) => KeyKind::P384,
             Self::P521(..) => KeyKind::P521,
             Self::Ed25519(..) => KeyKind::Ed25519,
+            Self::MlDsa(key) => key.kind,
             Self::Secret { .. } => KeyKind::Secret,
         }
     }
@@ -223,6 +229,7 @@ impl Material {
                 | Self::P384(..)
                 | Self::P521(..)
                 | Self::Ed25519(..)
+                | Self::MlDsa(_)
                 | Self::Secret { .. },
             ) => None,
         }
@@ -233,7 +240,7 @@ impl Material {
         match self {
             Self::Rsa(_, key) | Self::P256(_, key) | Self::P384(_, key) => Some(key),
             Self::Ed25519(_, key) | Self::Secret { key, .. } => Some(key),
-            Self::P521(..) => None,
+            Self::P521(..) | Self::MlDsa(_) => None,
         }
     }
 
@@ -286,8 +293,7 @@ pub(crate) fn is_secret(jwk: &str) -> bool {
     })
 }
 
-/// Members that only a private key has (RFC 7518 §6.2.2 and §6.3.2, RFC 8037 §2, and `priv` of
-/// post-quantum keys); `k` is one if `kty` is not `oct`.
+/// Members that only a private key has (RFC 7518 §6.2.2 and §6.3.2, RFC 8037 §2, RFC 9964 §2); `k` is one if `kty` is not `oct`.
 const PRIVATE_MEMBERS: [&str; 9] = ["d", "p", "q", "dp", "dq", "qi", "oth", "priv", "k"];
 
 fn refuse_private_members(jwk: &Object<'_>, kty: Option<&str>) -> Result<(), KeyError> {

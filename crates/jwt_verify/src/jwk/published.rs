@@ -9,7 +9,7 @@
 ///
 /// Keys that admission refuses anyway, such as shorter ones, are left out. The keys themselves are in
 /// `tests/vectors/published_keys.json`.
-const PUBLISHED: [(&str, &str); 43] = [
+const PUBLISHED: [(&str, &str); 46] = [
     (
         "y_x3gCJnL6oKGBBIXScabduwxTVy2Wd2bzRVEUbdUzc",
         "RFC 7515 appendix A.1",
@@ -146,6 +146,18 @@ const PUBLISHED: [(&str, &str); 43] = [
         "uG5zwmkbOsp4CWXAXpcCwS_BBebz0EP871Y1aRTdY9E",
         "RFC 9500 section 2.3",
     ),
+    (
+        "T4xl70S7MT6Zeq6r9V9fPJGVn76wfnXJ21-gyo0Gu6o",
+        "RFC 9964 appendix A",
+    ),
+    (
+        "Suiu29qbfuaBaR4Ats-c6XQBePB_OpAxAwcTR_0KXVM",
+        "RFC 9964 appendix A",
+    ),
+    (
+        "tRn1JNIkgMsABVQBlXeDHxAIcclh-2IX0UdDEzPt5XU",
+        "RFC 9964 appendix A",
+    ),
     ("19J8y7Zprt2-QKLjF2I5pVk0OELX6cY2AfaAv1LC_w8", "jwt.io"),
     ("iTqXXI0zbAnJCKDaobfhkM1f-6rMSpTfyZMRp_2tKI8", "jwt.io"),
     ("xZDfZpry4P9vZPZyG2fNBRj-7Lz5omVdm7tHoCgSNfY", "jwt.io"),
@@ -185,11 +197,17 @@ mod tests {
         serde_json::from_str(include_str!("../../tests/vectors/published_keys.json")).unwrap()
     }
 
+    /// The build on RustCrypto refuses each key of ML-DSA for another reason.
+    fn is_in_this_build(key: &Published) -> bool {
+        cfg!(feature = "aws_lc_rs") || !key.jwk.get().contains("ML-DSA")
+    }
+
     #[test]
     fn each_thumbprint_is_its_keys() {
         let keys = keys();
         assert_eq!(keys.len(), PUBLISHED.len());
-        for (key, (thumbprint, source)) in keys.iter().zip(PUBLISHED) {
+        let keys = keys.iter().zip(PUBLISHED);
+        for (key, (thumbprint, source)) in keys.filter(|(key, _)| is_in_this_build(key)) {
             // Only the table keeps the key out: without it the key would be trusted.
             let admitted = Key::admit_even_published(
                 &crate::jwk::parse_jwk(key.jwk.get()).unwrap(),
@@ -203,7 +221,7 @@ mod tests {
 
     #[test]
     fn no_published_key_is_admitted() {
-        for key in keys() {
+        for key in keys().into_iter().filter(is_in_this_build) {
             let refused = Key::from_jwk(key.jwk.get(), AlgorithmSet::of(&Algorithm::ALL));
             let error = refused.unwrap_err();
             assert!(

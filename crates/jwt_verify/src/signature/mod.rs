@@ -1,7 +1,8 @@
 //! The signature check (RFC 7515 §5.2), by jsonwebtoken's crypto provider.
 //!
 //! jsonwebtoken gets a key of the right type, an algorithm that the key takes and a signature of
-//! the right length, and answers yes or no. This module checks what jsonwebtoken cannot: ES512.
+//! the right length, and answers yes or no. This module checks what jsonwebtoken cannot: ES512 and
+//! ML-DSA.
 
 pub(crate) mod memory;
 #[cfg(any(test, feature = "cross_check", not(feature = "aws_lc_rs")))]
@@ -108,6 +109,7 @@ fn install_provider() {
 fn check_beside(key: &Key, _: Algorithm, message: &[u8], signature: Signature<'_>) -> bool {
     match (key.material(), base64url::decode(signature.encoded)) {
         (Material::P521(key), Ok(signature)) => key.parsed.verify_sig(message, &signature).is_ok(),
+        (Material::MlDsa(key), Ok(signature)) => key.parsed.verify_sig(message, &signature).is_ok(),
         _ => false,
     }
 }

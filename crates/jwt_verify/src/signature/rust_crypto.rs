@@ -24,6 +24,9 @@ pub(crate) fn is_valid(key: &Key, alg: Algorithm, message: &[u8], signature: &[u
             .is_ok_and(|signature| key.checked.verify(message, &signature).is_ok()),
         (Material::Ed25519(key, _), Algorithm::EdDsa) => ed25519::Signature::from_slice(signature)
             .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
+        // The build on RustCrypto admits no such key.
+        #[cfg(all(feature = "aws_lc_rs", feature = "cross_check"))]
+        (Material::MlDsa(key), _) => key.second_opinion(message, signature),
         _ => false,
     }
 }

@@ -114,8 +114,22 @@ pub fn key_even_published(entry: &JwksEntry, algorithms: AlgorithmSet) -> Result
 
 pub fn all_algorithms() -> AlgorithmSet {
     AlgorithmSet::from_names([
-        "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
-        "HS256", "HS384", "HS512",
+        "RS256",
+        "RS384",
+        "RS512",
+        "PS256",
+        "PS384",
+        "PS512",
+        "ES256",
+        "ES384",
+        "ES512",
+        "EdDSA",
+        "ML-DSA-44",
+        "ML-DSA-65",
+        "ML-DSA-87",
+        "HS256",
+        "HS384",
+        "HS512",
     ])
     .unwrap()
 }

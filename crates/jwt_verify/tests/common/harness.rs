@@ -48,6 +48,9 @@ pub fn kid(signer: Signer) -> &'static str {
         Signer::P384 => "p384",
         Signer::P521 => "p521",
         Signer::Rsa => "rsa",
+        Signer::MlDsa44 => "ml-dsa-44",
+        Signer::MlDsa65 => "ml-dsa-65",
+        Signer::MlDsa87 => "ml-dsa-87",
         Signer::Secret => "secret",
     }
 }

@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::Signer as _;
 use jwt_verify::{AlgorithmSet, Keyring, Policy, UnixTime};
+use ml_dsa::{ExpandedSigningKey, MlDsa44, MlDsa65, MlDsa87, MlDsaParams};
 use rsa::traits::PublicKeyParts;
 use rsa::{BoxedUint, Pkcs1v15Sign, PrivateKey, Pss};
 use serde_json::{Value, json};
@@ -30,10 +31,29 @@ pub enum Signer {
     P384,
     P521,
     Rsa,
+    MlDsa44,
+    MlDsa65,
+    MlDsa87,
     Secret,
 }
 
 impl Signer {
+    #[cfg(feature = "aws_lc_rs")]
+    pub const ALL: [Self; 10] = [
+        Self::Ed25519,
+        Self::OtherEd25519,
+        Self::P256,
+        Self::P384,
+        Self::P521,
+        Self::Rsa,
+        Self::MlDsa44,
+        Self::MlDsa65,
+        Self::MlDsa87,
+        Self::Secret,
+    ];
+
+    /// The build on RustCrypto admits no key of ML-DSA.
+    #[cfg(not(feature = "aws_lc_rs"))]
     pub const ALL: [Self; 7] = [
         Self::Ed25519,
         Self::OtherEd25519,
@@ -44,7 +64,7 @@ impl Signer {
         Self::Secret,
     ];
 
-    /// The public JWK, without `kid`, `use` and `alg`.
+    /// The public JWK, without `kid` and `use`, and without `alg` where that is optional.
     pub fn jwk(self) -> Value {
         match self {
             Self::Ed25519 | Self::OtherEd25519 => {
@@ -68,17 +88,25 @@ impl Signer {
                 "n": encode(&RSA.n_bytes()),
                 "e": encode(&RSA.e_bytes()),
             }),
+            Self::MlDsa44 => ml_dsa_jwk::<MlDsa44>("ML-DSA-44"),
+            Self::MlDsa65 => ml_dsa_jwk::<MlDsa65>("ML-DSA-65"),
+            Self::MlDsa87 => ml_dsa_jwk::<MlDsa87>("ML-DSA-87"),
             Self::Secret => json!({"kty": "oct", "k": encode(SECRET)}),
         }
     }
 
     /// The JWK with some members added or replaced.
     pub fn jwk_with(self, members: Value) -> String {
+        self.jwk_with_value(members).to_string()
+    }
+
+    /// The same, not yet as text.
+    pub fn jwk_with_value(self, members: Value) -> Value {
         let mut jwk = self.jwk();
         for (name, value) in members.as_object().unwrap() {
             jwk[name] = value.clone();
         }
-        jwk.to_string()
+        jwk
     }
 
     /// The algorithms that the key takes.
@@ -89,6 +117,9 @@ impl Signer {
             Self::P384 => &["ES384"],
             Self::P521 => &["ES512"],
             Self::Rsa => &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"],
+            Self::MlDsa44 => &["ML-DSA-44"],
+            Self::MlDsa65 => &["ML-DSA-65"],
+            Self::MlDsa87 => &["ML-DSA-87"],
             Self::Secret => &["HS256", "HS384", "HS512"],
         }
     }
@@ -112,6 +143,9 @@ impl Signer {
                 signature.to_bytes().to_vec()
             }
             (Self::Rsa, alg) => sign_rsa(alg, message),
+            (Self::MlDsa44, _) => ml_dsa_sign::<MlDsa44>(message),
+            (Self::MlDsa65, _) => ml_dsa_sign::<MlDsa65>(message),
+            (Self::MlDsa87, _) => ml_dsa_sign::<MlDsa87>(message),
             (Self::Secret, alg) => {
                 let key = jsonwebtoken::EncodingKey::from_secret(SECRET).unwrap();
                 let alg = alg.parse().unwrap();
@@ -167,6 +201,20 @@ fn p521_key() -> p521::ecdsa::SigningKey {
     let mut scalar = [7; 66];
     scalar[0] = 0;
     p521::ecdsa::SigningKey::from_slice(&scalar).unwrap()
+}
+
+fn ml_dsa_key<P: MlDsaParams>() -> ExpandedSigningKey<P> {
+    ExpandedSigningKey::from_seed(&[7; 32].into())
+}
+
+fn ml_dsa_jwk<P: MlDsaParams>(alg: &str) -> Value {
+    let key = ml_dsa_key::<P>().verifying_key().encode();
+    json!({"kty": "AKP", "alg": alg, "pub": encode(&key)})
+}
+
+fn ml_dsa_sign<P: MlDsaParams>(message: &[u8]) -> Vec<u8> {
+    let signature = ml_dsa_key::<P>().sign_deterministic(message, &[]);
+    signature.unwrap().encode().to_vec()
 }
 
 fn ec(curve: &str, point: &[u8]) -> Value {
