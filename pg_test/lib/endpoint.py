@@ -53,8 +53,8 @@ class Authority:
         subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
         os.chmod(pem, 0o644)
 
-    def context(self, *names):
-        """For a server of these names; what looks like an address is one."""
+    def certificate(self, *names):
+        """The files of a certificate and its key, for a server of these names; what looks like an address is one."""
         self.count += 1
         base = f"{self.folder}/{self.count}"
         kinds = ",".join(("IP:" if name.replace(".", "").isdigit() or ":" in name else "DNS:") + name for name in names)
@@ -66,8 +66,11 @@ class Authority:
             f"subjectAltName={kinds}",
             signed_by=("-CA", self.pem, "-CAkey", self.key),
         )
+        return f"{base}.pem", f"{base}.key"
+
+    def context(self, *names):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(f"{base}.pem", f"{base}.key")
+        context.load_cert_chain(*self.certificate(*names))
         return context
 
 
