@@ -439,7 +439,7 @@ def crowd(_cluster, _db, results):
 def crowd_of(cluster, alg, size, results):
     most = 100_000 if alg == "EdDSA" else 10_000
     db = cluster.create_db(f"crowd_{alg.lower()}")
-    mint = ["cargo", "run", "-q", "--release", "-p", "jwt_verify", "--example", "mint", alg, str(most)]
+    mint = ["cargo", "run", "-q", "-p", "jwt_verify", "--example", "mint", alg, str(most)]
     jwks, *lines = subprocess.run(mint, cwd=ROOT, check=True, text=True, stdout=subprocess.PIPE).stdout.splitlines()
     owner = cluster.session(db, "owner_role")
     owner.execute("SELECT auth.init($1, issuer => $2)", jwks, CROWD_ISSUER)

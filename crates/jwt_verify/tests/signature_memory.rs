@@ -236,6 +236,30 @@ fn a_full_memory_costs_checks_and_no_verdict() {
     }
 }
 
+/// As many users as there are places find room, whatever the places had before.
+#[test]
+fn tokens_that_nobody_uses_give_way() {
+    let buckets = buckets(1);
+    let memory = SignatureMemory::new(&buckets, &SECRET);
+    let keyring = keyring_of(Signer::Ed25519);
+    let tokens = |name: &str| -> Vec<_> {
+        (0..4)
+            .map(|user| token(Signer::Ed25519, "EdDSA", &format!("{name} {user}")))
+            .collect()
+    };
+    for former in tokens("former") {
+        assert_eq!(checks(&former, &keyring, &memory), (true, 1));
+    }
+    let present = tokens("present");
+    let round = || -> usize {
+        let checked = present
+            .iter()
+            .map(|token| checks(token, &keyring, &memory).1);
+        checked.sum()
+    };
+    assert!((0..20).any(|_| round() == 0));
+}
+
 #[test]
 fn every_bucket_is_used() {
     let buckets = buckets(16);

@@ -47,8 +47,6 @@ pub const SECRET_BYTES: usize = 32;
 pub struct Bucket([Place; PLACES]);
 
 const PLACES: usize = 4;
-/// The upper two bits of 64 are the number of a place.
-const PLACE_SHIFT: u32 = 62;
 
 // Callers get the size of their memory in buckets of this size.
 const _: () = assert!(size_of::<Bucket>() == 64);
@@ -66,17 +64,17 @@ struct Place {
 pub struct SignatureMemory<'m> {
     buckets: &'m [Bucket],
     secret: hmac_sha256::Key,
+    /// Number of fingerprints that this process has noted in a full bucket.
+    overwritten: AtomicU64,
 }
 
-/// 128 bits to compare, and 128 more that say where.
+/// 128 bits to compare, and 64 more that say where.
 #[derive(Clone, Copy)]
 pub(crate) struct Fingerprint {
     first: u64,
     second: u64,
     /// Selects the bucket.
     bucket: u64,
-    /// Selects the place to overwrite in a full bucket.
-    place: u64,
 }
 
 impl<'m> SignatureMemory<'m> {
@@ -87,6 +85,7 @@ impl<'m> SignatureMemory<'m> {
         Self {
             buckets,
             secret: hmac_sha256::key(secret),
+            overwritten: AtomicU64::new(0),
         }
     }
 
@@ -118,7 +117,6 @@ impl<'m> SignatureMemory<'m> {
             first: words.next()?.max(1),
             second: words.next()?,
             bucket: words.next()?,
-            place: words.next()?,
         })
     }
 
@@ -136,10 +134,14 @@ impl<'m> SignatureMemory<'m> {
         let empty = places
             .iter()
             .find(|place| place.first.load(Ordering::Relaxed) == 0);
-        let any = usize::try_from(fingerprint.place >> PLACE_SHIFT)
-            .ok()
-            .and_then(|index| places.get(index));
-        if let Some(place) = empty.or(any) {
+        // Another place each time. If it were one that the fingerprint selects, two users whose
+        // fingerprints select the same would overwrite each other for ever, beside places of tokens
+        // that nobody uses any more.
+        let next = || {
+            let turn = self.overwritten.fetch_add(1, Ordering::Relaxed);
+            places.get(usize::try_from(turn.checked_rem(PLACES as u64)?).ok()?)
+        };
+        if let Some(place) = empty.or_else(next) {
             place.store(fingerprint);
         }
     }
