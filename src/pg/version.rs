@@ -38,11 +38,13 @@ pub const WARNINGS_OF_TEXTS: &[&CStr] = if cfg!(any(
     &[]
 };
 
-/// `PROCOID` and `RELOID`: enumerations of C have other types in other versions.
+/// `PROCOID`, `RELOID` and `SUBSCRIPTIONRELMAP`: enumerations of C have other types in other versions.
 #[allow(clippy::unnecessary_cast)]
 pub const PROCOID: c_int = pg_sys::SysCacheIdentifier::PROCOID as c_int;
 #[allow(clippy::unnecessary_cast)]
 pub const RELOID: c_int = pg_sys::SysCacheIdentifier::RELOID as c_int;
+#[allow(clippy::unnecessary_cast)]
+pub const SUBSCRIPTIONRELMAP: c_int = pg_sys::SysCacheIdentifier::SUBSCRIPTIONRELMAP as c_int;
 
 /// Gives an InitPlan a name for EXPLAIN. Up to Postgres 18 it is named as the planner names its own
 /// (src/backend/optimizer/plan/subselect.c), by its place among the subplans. Since Postgres 19 the

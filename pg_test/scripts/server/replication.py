@@ -1,14 +1,67 @@
 #!/usr/bin/env python3
-"""Logical replication of the two tables into another database: a key that arrives is known to the
+"""Logical replication of the key tables into another database: a key that arrives is known to the
 sessions there, and a deleted one is refused, just as if it had been written there."""
 
 import sys
 import time
 
-from lib import tokens
+from lib import ed25519, tokens
 from lib.pg import Checks, Cluster
 
 WHO = "SELECT auth.user_id()"
+# An issuer whose keys the publisher fetches.
+FETCHED = "https://fetched.test.example"
+
+
+def wait_for_copies(subscriber):
+    """Until the tables' first copy is done, changes pass by another way."""
+    while subscriber.value("SELECT bool_and(srsubstate = 'r') FROM pg_subscription_rel") != "t":
+        time.sleep(0.05)
+
+
+def fetched_by_the_publisher(checks, publisher, subscriber, arrived):
+    """With auth.endpoints, a subscriber whose pg_auth_jwt.fetch_hosts is empty has no problem but old keys; without
+    it, the keys have no age, so that nobody fetches keys that count there."""
+
+    def said(session):
+        rows = session.query(f"SELECT state, problem, detail, fix FROM auth.key_status WHERE issuer = '{FETCHED}'")
+        return rows[0], session.query(f"SELECT code, fix FROM auth.lint() WHERE object = 'issuer {FETCHED}'")
+
+    publisher.query(f"SELECT auth.follow_url('{FETCHED}', '{FETCHED}/jwks', '{{a}}')")
+    arrived()
+    checks.equal("without auth.endpoints", said(subscriber)[0][1], "hosts_empty")
+    publisher.query("ALTER PUBLICATION keys ADD TABLE auth.endpoints")
+    subscriber.query("ALTER SUBSCRIPTION keys REFRESH PUBLICATION")
+    wait_for_copies(subscriber)
+
+    on_publisher = f"-- on the publisher: SELECT * FROM auth.refresh('{FETCHED}');"
+    (state, problem, detail, fix), found = said(subscriber)
+    checks.equal("not fetched yet", [state, problem, fix], ["missing", "never_fetched", on_publisher])
+    checks.true(f"says where from: {detail}", "publisher fetches" in detail and "Nothing is fetched" not in detail)
+    checks.equal("not fetched yet, auth.lint", found, [["keys_not_fetched", on_publisher]])
+    checks.equal("the publisher says why", said(publisher)[0][1], "hosts_empty")
+
+    publisher.query(
+        ed25519.fetched_row(FETCHED, 1) + ";"
+        "UPDATE auth.endpoints SET last_success = now(), next_attempt = now() - interval '1 hour', failures = 3,"
+        " last_error = 'the endpoint answered with status 500'"
+    )
+    arrived()
+    checks.equal("they count, and all else is the publisher's", said(subscriber), (["live", None, None, None], []))
+    error = subscriber.error("SELECT auth.jwt_session_init($1)", ed25519.token(2, FETCHED, aud="a"))
+    checks.equal("an unknown key", error.code, "28J03")
+    checks.true(f"it comes by way of the publisher: {error.hint}", "publisher" in error.hint)
+    publisher.query("UPDATE auth.endpoints SET last_success = now() - interval '8 days'")
+    arrived()
+    (state, problem, _, fix), found = said(subscriber)
+    checks.equal("too old", [state, problem, fix], ["stale", "stale", on_publisher])
+    checks.equal("too old, auth.lint", found, [["keys_not_fetched", on_publisher]])
+
+    subscriber.query("ALTER SYSTEM SET pg_auth_jwt.fetch_hosts = 'other.test.example'")
+    subscriber.query("SELECT pg_reload_conf()")
+    while not subscriber.value("SHOW pg_auth_jwt.fetch_hosts"):
+        time.sleep(0.05)
+    checks.equal("it fetches for itself, where hosts are listed", said(subscriber)[0][1], "host_not_listed")
 
 
 def main():
@@ -45,9 +98,7 @@ def main():
         reader = cluster.session(there)
         reader.query(f"SET pg_auth_jwt.token = '{tokens.token('u1')}'")
         checks.equal("no issuer yet", reader.code(WHO), "28J13")
-        # Until the tables' first copy is done, changes pass by another way.
-        while root_there.value("SELECT bool_and(srsubstate = 'r') FROM pg_subscription_rel") != "t":
-            time.sleep(0.05)
+        wait_for_copies(root_there)
         owner.query(tokens.setup(0))
         arrived()
         checks.equal("key arrived", reader.value(WHO), "u1")
@@ -93,6 +144,7 @@ def main():
         owner.query("UPDATE auth.jwks SET expires_at = NULL; TRUNCATE auth.jwks")
         arrived()
         checks.equal("truncated", reader.code(WHO), "28J03")
+        fetched_by_the_publisher(checks, root_here, root_there, arrived)
     checks.done("replicated keys count from their arrival")
 
 

@@ -17,7 +17,43 @@ use crate::trust::fetch::timetable;
 use crate::trust::lookup::seen::Seen;
 use crate::trust::problem::{Finding, Problem};
 use crate::trust::schema::SCHEMA;
-use crate::trust::sql;
+use crate::trust::{sql, tables};
+
+/// The server that fetches the keys that this one has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fetcher {
+    /// This one, if nothing hinders it.
+    This,
+    /// The primary of this standby.
+    Primary,
+    /// The publisher of the subscription that brings `auth.endpoints`. A subscriber that lists a
+    /// host fetches for itself.
+    Publisher,
+}
+
+impl Fetcher {
+    fn find() -> Self {
+        if sql::is_standby() {
+            Self::Primary
+        } else if settings::fetch_hosts().trim().is_empty() && tables::endpoints_are_subscribed() {
+            Self::Publisher
+        } else {
+            Self::This
+        }
+    }
+
+    /// A sentence about another server.
+    fn detail(self) -> Option<&'static str> {
+        match self {
+            Self::This => None,
+            Self::Primary => Some("This server is a standby: its primary fetches the keys."),
+            Self::Publisher => Some(
+                "This server gets the keys by a subscription, and fetches none while pg_auth_jwt.fetch_hosts is empty: \
+                 the publisher fetches them.",
+            ),
+        }
+    }
+}
 
 /// Reason why nothing is fetched.
 struct Hindrance {
@@ -132,8 +168,8 @@ impl Seen {
         format!("keys of issuer {issuer} at {url} are {name}{remark}")
     }
 
-    /// The problems. Its code is that of the problem to be solved first; `None` if there are none. A
-    /// standby fetches nothing: of its primary's fetches it only has their effect, the age of the keys.
+    /// The problems. Its code is that of the problem to be solved first; `None` if there are none. Of
+    /// another server's fetches this one only has their effect, the age of the keys.
     pub fn finding(&self, now: UnixTime) -> Option<Finding> {
         let url = self.endpoint.shown();
         let state = match self.state(now) {
@@ -156,11 +192,11 @@ impl Seen {
                 ),
             )),
         };
-        let is_standby = sql::is_standby();
-        let elsewhere = (is_standby && state.is_some())
-            .then(|| "This server is a standby: its primary fetches the keys.".to_owned());
-        let hindrance = self.hindrance().filter(|_| !is_standby);
-        let fetches = !is_standby && hindrance.is_none();
+        let fetcher = Fetcher::find();
+        let elsewhere = fetcher.detail().filter(|_| state.is_some());
+        let is_here = fetcher == Fetcher::This;
+        let hindrance = self.hindrance().filter(|_| is_here);
+        let fetches = is_here && hindrance.is_none();
         let late = (fetches && self.is_overdue(now)).then(|| {
             let (problem, since) = if timetable::has_launcher() {
                 (
@@ -197,7 +233,7 @@ impl Seen {
         let problem = problems.into_iter().flatten().next()?;
         let parts = [
             state.map(|(_, detail)| detail),
-            elsewhere,
+            elsewhere.map(str::to_owned),
             hindrance.as_ref().map(Hindrance::detail),
             late.map(|(_, detail)| detail),
             error,
@@ -207,12 +243,17 @@ impl Seen {
         Some(Finding {
             problem,
             detail: parts.join(" "),
-            fix: self.fix(problem, hindrance.as_ref()),
+            fix: self.fix(problem, hindrance.as_ref(), fetcher),
         })
     }
 
     /// The statement that solves the problem, or says more about it.
-    fn fix(&self, problem: Problem, hindrance: Option<&Hindrance>) -> Option<String> {
+    fn fix(
+        &self,
+        problem: Problem,
+        hindrance: Option<&Hindrance>,
+        fetcher: Fetcher,
+    ) -> Option<String> {
         let issuer = || pgrx::spi::quote_literal::<&str>(&self.issuer);
         match (problem, hindrance) {
             (Problem::HostsUnreadable, _) => Some(hosts::correction()),
@@ -226,14 +267,14 @@ impl Seen {
             )),
             (_, Some(hindrance)) => Some(Addition::of(&hindrance.entry).fix()),
             (Problem::AnswerIncomplete, None) => None,
-            (_, None) if sql::is_standby() => Some(format!(
-                "-- on the primary: SELECT * FROM {SCHEMA}.refresh({});",
-                issuer()
-            )),
-            (_, None) => Some(format!(
-                "SELECT * FROM {SCHEMA}.refresh({}); -- fetches the keys, or says why not",
-                issuer()
-            )),
+            (_, None) => {
+                let refresh = format!("SELECT * FROM {SCHEMA}.refresh({});", issuer());
+                Some(match fetcher {
+                    Fetcher::This => format!("{refresh} -- fetches the keys, or says why not"),
+                    Fetcher::Primary => format!("-- on the primary: {refresh}"),
+                    Fetcher::Publisher => format!("-- on the publisher: {refresh}"),
+                })
+            }
         }
     }
 
@@ -248,6 +289,7 @@ impl Seen {
             ),
         };
         let is_running = self.row.is_running(now) || tried.has_started();
+        let fetcher = Fetcher::find();
         let hint = match tried.obstacle() {
             Some(Obstacle::NoneFree) => Some(
                 "The issuer's keys could not be fetched, because all of max_worker_processes are taken.",
@@ -255,8 +297,11 @@ impl Seen {
             Some(Obstacle::Busy) => Some(
                 "The issuer's keys could not be fetched yet, because other keys were being fetched: try again in a few seconds.",
             ),
-            None if sql::is_standby() => Some(
+            None if fetcher == Fetcher::Primary => Some(
                 "The issuer's keys are fetched by the primary: this standby has them once it has replayed that.",
+            ),
+            None if fetcher == Fetcher::Publisher => Some(
+                "The issuer's keys are fetched by the publisher: this server has them once they have arrived.",
             ),
             None if self.hindrance().is_some() => Some(
                 "The issuer's keys are not fetched on this server; the view auth.key_status says why.",

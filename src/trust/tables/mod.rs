@@ -348,6 +348,28 @@ fn is_called(relation: pg_sys::Oid, schema: pg_sys::Oid, name: &CStr) -> bool {
     }
 }
 
+/// Whether a subscription of this database brings the rows of `auth.endpoints`.
+pub fn endpoints_are_subscribed() -> bool {
+    let Some(endpoints) = find_table(c"endpoints") else {
+        return false;
+    };
+    // SAFETY: a search of a system cache by the first column of its key; the list is released after its
+    // last use.
+    unsafe {
+        let none = pg_sys::Datum::null();
+        let subscriptions = pg_sys::SearchSysCacheList(
+            version::SUBSCRIPTIONRELMAP,
+            1,
+            pg_sys::Datum::from(endpoints),
+            none,
+            none,
+        );
+        let is_subscribed = (*subscriptions).n_members > 0;
+        pg_sys::ReleaseCatCacheList(subscriptions);
+        is_subscribed
+    }
+}
+
 /// Whether the catalog `pg_inherits` has a child of the relation.
 fn has_children(parent: pg_sys::Oid) -> bool {
     // As in src/include/catalog/pg_inherits.h: the catalog, its index by parent, and the column.
