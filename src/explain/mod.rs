@@ -192,7 +192,8 @@ enum Use {
     Checks,
 }
 
-struct Policy {
+/// A policy of row-level security; that of an issuer is `jwt_verify::Policy`.
+struct RowPolicy {
     name: String,
     is_permissive: bool,
     is_for_all: bool,
@@ -252,7 +253,7 @@ fn explain(arguments: &Arguments) -> SqlResult {
         }
         let mut lines = introduction(&facts, command, verified.as_ref().err(), token.is_some());
         let conclusion = conclusion(&facts, &policies, command, verified.is_err(), counted);
-        lines.extend(policies.into_iter().map(Policy::line));
+        lines.extend(policies.into_iter().map(RowPolicy::line));
         lines.push(conclusion);
         Ok(lines)
     })?;
@@ -321,7 +322,7 @@ fn policies(
     relation: pg_sys::Datum,
     facts: &Facts,
     command: Command,
-) -> Result<Vec<Policy>, Report> {
+) -> Result<Vec<RowPolicy>, Report> {
     // SAFETY: as above.
     let relation = unsafe { DatumWithOid::new(relation, pg_sys::OIDOID) };
     let rows = sandbox::with_safe_search_path(|| {
@@ -389,7 +390,7 @@ fn policies(
             of_policy.push((Use::Finds, expression, Some(format!("It is for {of}."))));
         }
         for (usage, (expression, only_call), why_not) in of_policy {
-            policies.push(Policy {
+            policies.push(RowPolicy {
                 name: name.clone(),
                 is_permissive,
                 is_for_all: of.is_none(),
@@ -412,7 +413,7 @@ fn policies(
     Ok(policies)
 }
 
-impl Policy {
+impl RowPolicy {
     fn applies(&self) -> bool {
         self.why_not.is_none()
     }
@@ -496,7 +497,7 @@ struct Counted {
 }
 
 /// Asks for the claims that the policies read, with the session's token.
-fn read_claims(policies: &mut [Policy]) {
+fn read_claims(policies: &mut [RowPolicy]) {
     for policy in policies.iter_mut().filter(|policy| policy.applies()) {
         if let Some(expression) = &policy.expression {
             policy.claims = claims::read(expression, &policy.functions);
@@ -508,7 +509,7 @@ fn read_claims(policies: &mut [Policy]) {
 fn count(
     facts: &Facts,
     table: &Table,
-    policies: &mut [Policy],
+    policies: &mut [RowPolicy],
     command: Command,
 ) -> Option<Counted> {
     if command == Command::Insert || !facts.unguarded.is_empty() || !facts.uncountable.is_empty() {
@@ -560,10 +561,10 @@ fn count(
 }
 
 /// Number of rows of the array that pass all of the policies together, and then each.
-fn query(facts: &Facts, policies: &[Policy], command: Command) -> String {
+fn query(facts: &Facts, policies: &[RowPolicy], command: Command) -> String {
     let mut together = passing(policies, |policy| policy.usage == Use::Finds);
     if matches!(command, Command::Update | Command::Delete) {
-        let reads = passing(policies, Policy::is_for_reading);
+        let reads = passing(policies, RowPolicy::is_for_reading);
         together = format!("({together}) AND ({reads})");
     }
     let mut query = format!("SELECT pg_catalog.count(*) FILTER (WHERE {together})");
@@ -576,7 +577,7 @@ fn query(facts: &Facts, policies: &[Policy], command: Command) -> String {
 }
 
 /// The condition of some policies together: one permissive policy, and each restrictive one.
-fn passing(policies: &[Policy], is_one: impl Fn(&Policy) -> bool) -> String {
+fn passing(policies: &[RowPolicy], is_one: impl Fn(&RowPolicy) -> bool) -> String {
     let expressions = |is_permissive, joined: &str, none: &str| {
         let expressions: Vec<String> = policies
             .iter()
@@ -655,7 +656,7 @@ fn introduction(
 }
 
 /// The reason why nothing passes.
-fn none_permits<'a>(mut policies: impl Iterator<Item = &'a Policy>, wanted: &str) -> String {
+fn none_permits<'a>(mut policies: impl Iterator<Item = &'a RowPolicy>, wanted: &str) -> String {
     if policies.any(|policy| policy.applies() && policy.is_permissive) {
         format!("None: no permissive policy{wanted} that applies has an expression.")
     } else {
@@ -664,7 +665,7 @@ fn none_permits<'a>(mut policies: impl Iterator<Item = &'a Policy>, wanted: &str
 }
 
 /// The policies that a new or changed row must pass.
-fn new_rows(policies: &[Policy]) -> String {
+fn new_rows(policies: &[RowPolicy]) -> String {
     let names = |is_permissive, joined| {
         let names: Vec<&str> = policies
             .iter()
@@ -687,7 +688,7 @@ fn new_rows(policies: &[Policy]) -> String {
 /// The last line: the number of rows that the command finds.
 fn conclusion(
     facts: &Facts,
-    policies: &[Policy],
+    policies: &[RowPolicy],
     command: Command,
     is_refused: bool,
     counted: Option<Counted>,
@@ -699,8 +700,8 @@ fn conclusion(
         Use::Finds
     };
     let reads = matches!(command, Command::Update | Command::Delete);
-    let of_command = |policy: &&Policy| policy.usage == usage;
-    let for_reading = |policy: &&Policy| policy.is_for_reading();
+    let of_command = |policy: &&RowPolicy| policy.usage == usage;
+    let for_reading = |policy: &&RowPolicy| policy.is_for_reading();
     let mut rows = None;
     let detail = if !facts.missing.is_empty() {
         "None: the privilege is missing.".to_owned()
@@ -708,10 +709,10 @@ fn conclusion(
         "All rows: no policy applies.".to_owned()
     } else if is_refused {
         "None: a query that reads a claim ends in the error above.".to_owned()
-    } else if !policies.iter().filter(of_command).any(Policy::permits) {
+    } else if !policies.iter().filter(of_command).any(RowPolicy::permits) {
         rows = (command != Command::Insert).then_some(0);
         none_permits(policies.iter().filter(of_command), "")
-    } else if reads && !policies.iter().filter(for_reading).any(Policy::permits) {
+    } else if reads && !policies.iter().filter(for_reading).any(RowPolicy::permits) {
         rows = Some(0);
         none_permits(policies.iter().filter(for_reading), " for SELECT")
     } else if command == Command::Insert {

@@ -21,7 +21,7 @@ use pgrx::pg_sys;
 use crate::pg::report;
 use crate::trust::fetch::start::Tried;
 use crate::trust::lookup::seen::Seen;
-use crate::trust::lookup::{self, Answer, Sight, SightState};
+use crate::trust::lookup::{self, LookedUp, Sight, SightState};
 use crate::trust::tables::Tables;
 use crate::trust::tables::triggers::Faults;
 use crate::trust::tables::watched;
@@ -115,7 +115,7 @@ struct FoundKeys {
 }
 
 impl Keys {
-    fn new(names: Names, answer: Answer) -> Self {
+    fn new(names: Names, answer: LookedUp) -> Self {
         Self(Rc::new(FoundKeys {
             names,
             keyring: answer.keyring,
@@ -175,7 +175,7 @@ impl Keys {
     /// to be good too long ago, because an idle session may have missed a withdrawal; if a change
     /// was announced since, which may have withdrawn them; or if the issuer's rules or source
     /// changed, whatever the lock.
-    fn go_on(&self, now: UnixTime, answer: &Answer) -> bool {
+    fn go_on(&self, now: UnixTime, answer: &LookedUp) -> bool {
         let place = |sight: &Option<Sight>| {
             let sight = sight.as_ref()?;
             Some((sight.issuer.clone(), sight.source.clone()))
@@ -192,7 +192,7 @@ impl Keys {
         confirmed <= now && now < confirmed.saturating_add(MAX_LOCKED)
     }
 
-    fn are_the_same(&self, answer: &Answer) -> bool {
+    fn are_the_same(&self, answer: &LookedUp) -> bool {
         self.0.keyring == answer.keyring
             && self.0.sight == answer.sight
             && self.0.endpoint == answer.endpoint
@@ -394,13 +394,13 @@ impl Found {
         keys
     }
 
-    fn look_up(&self, names: &Names) -> Answer {
+    fn look_up(&self, names: &Names) -> LookedUp {
         // SAFETY: reads a variable of the backend.
         if unsafe { pg_sys::GetTopTransactionIdIfAny() } != pg_sys::InvalidTransactionId {
             UNCOMMITTED.store(true, Ordering::Relaxed);
         }
         let Some(tables) = self.open() else {
-            return Answer::default();
+            return LookedUp::default();
         };
         let answer = lookup::keyring(&tables, names.wanted());
         self.check_endpoints(&tables);
@@ -424,7 +424,7 @@ impl Found {
     }
 
     /// Tries again for a while if the followed table is locked: most locks are short.
-    fn look_up_patiently(&self, names: &Names) -> Answer {
+    fn look_up_patiently(&self, names: &Names) -> LookedUp {
         let start = Instant::now();
         loop {
             let answer = self.look_up(names);

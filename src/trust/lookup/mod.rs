@@ -37,7 +37,7 @@ const MAX_ADVISED: usize = 1_000;
 
 /// Result of a look-up.
 #[derive(Default)]
-pub struct Answer {
+pub struct LookedUp {
     pub keyring: Keyring,
     /// State of the source, for keys that are followed in a table.
     pub sight: Option<Sight>,
@@ -48,7 +48,7 @@ pub struct Answer {
     pub is_read: bool,
 }
 
-impl Answer {
+impl LookedUp {
     /// Whether the source could not be read.
     pub fn is_locked(&self) -> bool {
         matches!(&self.sight, Some(sight) if sight.state == SightState::Locked)
@@ -160,7 +160,7 @@ impl SightState {
 }
 
 /// Keyring for a token that names these, as [`Wanted`] describes it.
-pub fn keyring(tables: &Tables, wanted: Wanted) -> Answer {
+pub fn keyring(tables: &Tables, wanted: Wanted) -> LookedUp {
     in_a_context(|| {
         with_source(tables, wanted, |look, issuer, source| {
             find(look, issuer, source, wanted)
@@ -170,7 +170,7 @@ pub fn keyring(tables: &Tables, wanted: Wanted) -> Answer {
 
 /// As [`keyring`], with other issuers if the token's is not known, and with other keys of the
 /// issuer if the token's key is not known, as advice for [`jwt_verify::inspect_with`].
-pub fn keyring_for_advice(tables: &Tables, wanted: Wanted) -> Answer {
+pub fn keyring_for_advice(tables: &Tables, wanted: Wanted) -> LookedUp {
     in_a_context(|| {
         with_source(tables, wanted, |look, issuer, source| {
             let mut answer = find(look, issuer, source, wanted);
@@ -311,10 +311,15 @@ pub struct Issuer<'w> {
     pub max_stale: Option<Duration>,
 }
 
-fn find(look: &Look, issuer: Option<&Issuer>, source: Option<&Attempt>, wanted: Wanted) -> Answer {
-    let mut answer = Answer {
+fn find(
+    look: &Look,
+    issuer: Option<&Issuer>,
+    source: Option<&Attempt>,
+    wanted: Wanted,
+) -> LookedUp {
+    let mut answer = LookedUp {
         is_read: issuer.is_some() || look.has_issuers(),
-        ..Answer::default()
+        ..LookedUp::default()
     };
     if let Some(issuer) = issuer {
         answer
@@ -328,7 +333,7 @@ fn find(look: &Look, issuer: Option<&Issuer>, source: Option<&Attempt>, wanted: 
 
 /// Adds at most `limit` keys of the issuer, those with this key id if it is given.
 fn add_keys(
-    answer: &mut Answer,
+    answer: &mut LookedUp,
     look: &Look,
     issuer: &Issuer,
     source: Option<&Attempt>,
