@@ -10,7 +10,7 @@ import tempfile
 import time
 
 from lib import clients, tokens
-from lib.pg import Checks, Cluster, PgError, shell
+from lib.pg import Checks, Cluster, PgError, has_library, shell
 from lib.signer import Signer
 
 PAGE = "docs/from_supabase_postgrest.md"
@@ -64,7 +64,41 @@ DO $$ DECLARE t regclass; BEGIN
 END $$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO anon, authenticated;
 """
-POLICIES = "SELECT tablename, policyname, permissive, roles, cmd, qual, with_check FROM pg_policies ORDER BY 1, 2"
+# What the project has beside that: a schema of its own, an extension, services, and what reads them.
+REST = """
+CREATE SCHEMA extensions; CREATE SCHEMA storage; CREATE SCHEMA realtime; CREATE SCHEMA app;
+CREATE TABLE storage.objects (bucket_id text, name text);
+CREATE TABLE realtime.messages (topic text);
+CREATE TABLE auth.mfa_factors (id uuid PRIMARY KEY, user_id uuid REFERENCES auth.users);
+CREATE FUNCTION storage.track() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';
+CREATE TRIGGER track BEFORE INSERT ON storage.objects FOR EACH ROW EXECUTE FUNCTION storage.track();
+CREATE FUNCTION public.new_user() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN INSERT INTO public.profiles VALUES (new.id, $$new$$); RETURN new; END';
+CREATE TRIGGER on_auth_user_created AFTER INSERT ON auth.users FOR EACH ROW EXECUTE FUNCTION public.new_user();
+CREATE POLICY avatars ON storage.objects TO authenticated USING (bucket_id = 'avatars' AND auth.uid() IS NOT NULL);
+CREATE POLICY topics ON realtime.messages TO authenticated USING (true);
+CREATE FUNCTION app.count_users() RETURNS bigint LANGUAGE sql AS
+    'SELECT count(*) FROM auth.users WHERE auth.uid() = id';
+CREATE FUNCTION app.own_id() RETURNS uuid LANGUAGE sql AS 'SELECT auth.uid()';
+CREATE VIEW app.members AS SELECT id FROM auth.users;
+CREATE TABLE app.orders (id text PRIMARY KEY DEFAULT DEFAULT_ID, user_id uuid REFERENCES auth.users, item text);
+INSERT INTO app.orders (item) VALUES ('book');
+GRANT USAGE ON SCHEMA app TO authenticated; GRANT ALL ON ALL TABLES IN SCHEMA public TO anon, authenticated;
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO anon, authenticated;
+CREATE PUBLICATION supabase_realtime FOR TABLE todos;
+CREATE FUNCTION extensions.watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+"""
+# A superuser's.
+EVENT_TRIGGER = "CREATE EVENT TRIGGER pgrst_ddl_watch ON ddl_command_end EXECUTE FUNCTION extensions.watch()"
+BEFORE = [
+    ["function", "app.count_users() reads auth.users"],
+    ["policy", "avatars on storage.objects"],
+    ["policy", "topics on realtime.messages"],
+    ["trigger", "on_auth_user_created on auth.users calls new_user"],
+    ["view", "app.members reads auth.users"],
+]
+POLICIES = """SELECT tablename, policyname, permissive, roles, cmd, qual, with_check
+                FROM pg_policies WHERE schemaname = 'public' ORDER BY 1, 2"""
 
 
 def claims(sub=ALICE, **changes):
@@ -155,6 +189,18 @@ def move(checks, cluster):
     cluster.client("createdb", "-O", "owner_role", "supabase")
     cluster.session("supabase", "owner_role").query(SUPABASE + TABLES + clients.block("policies", PAGE))
     old = cluster.session("supabase", "owner_role").query(POLICIES)
+    contrib = has_library("pgcrypto")
+    if not contrib:
+        checks.skip("an extension of the project: Postgres has no pgcrypto here")
+    project = cluster.session("supabase", "owner_role")
+    rest = REST.replace("DEFAULT_ID", "extensions.gen_random_bytes(8)::text" if contrib else "'1'")
+    if contrib:
+        rest = rest.replace(
+            "CREATE SCHEMA storage", "CREATE EXTENSION pgcrypto SCHEMA extensions; CREATE SCHEMA storage"
+        )
+    project.query(rest)
+    cluster.session("supabase", "postgres").query(EVENT_TRIGGER)
+    checks.equal("what cannot come along", project.query(clients.block("before", PAGE)), BEFORE)
     environ = {
         **os.environ,
         "PGHOST": cluster.dir,
@@ -169,21 +215,31 @@ def move(checks, cluster):
             wrapper.write(f'#!/bin/sh\necho "$@" >>"{folder}/arguments"\nexec "{shell("echo $PG_BIN")}/psql" "$@"\n')
         os.chmod(f"{folder}/bin/psql", 0o755)
         environ["PATH"] = f"{folder}/bin:{environ['PATH']}"
-        for what, db in {"move": None, "legacy_secret": "app"}.items():
-            run = subprocess.run(
+
+        def script(what, **more):
+            return subprocess.run(
                 ["bash", "-c", clients.block(what, PAGE)],
                 check=False,
                 cwd=folder,
                 text=True,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env={**environ, **({"PGDATABASE": db} if db else {})},
+                env={**environ, **more},
             )
+
+        stopped = script("move")
+        checks.equal("a view stops the script", stopped.returncode, 1)
+        checks.true("which names it", "CREATE VIEW app.members" in stopped.stdout)
+        project.query("DROP VIEW app.members")
+        cluster.client("dropdb", "app")
+        os.remove(f"{folder}/arguments")
+        for what, more in {"move": {}, "legacy_secret": {"PGDATABASE": "app"}}.items():
+            run = script(what, **more)
             checks.equal(f"{what}: exit code", run.returncode, 0)
             checks.true(f"{what}: messages", "ERROR" not in run.stdout or print(run.stdout))
         with open(f"{folder}/arguments") as file:
             arguments = file.read()
-        checks.equal("psql was run by both scripts", arguments.count("ON_ERROR_STOP"), 2)
+        checks.equal("psql was run by both scripts", arguments.count("ON_ERROR_STOP"), 3)
         checks.true(
             "the secret in psql's arguments",
             not any(text in arguments for text in (SECRET, tokens.base64url(SECRET.encode()), "oct")),
@@ -196,6 +252,20 @@ def move(checks, cluster):
         [],
     )
     checks.equal("left over", owner.query(clients.block("left_over", PAGE)), [])
+    found = "SELECT DISTINCT code FROM auth.lint() WHERE object ~ '^issuer' AND level = 'warning' ORDER BY 1"
+    checks.equal("the issuers", owner.query(found), [["audience_not_checked"], ["shared_secret"]])
+    owner.query(clients.block("lint_ignore", PAGE))
+    checks.equal("the issuers, which are meant", owner.query(found), [])
+    checks.equal("a schema of its own", owner.query("SELECT item FROM app.orders"), [["book"]])
+    if contrib:
+        query = "INSERT INTO app.orders (item) VALUES ('pen') RETURNING length(id) > 8"
+        checks.equal("a default of an extension", owner.query(query), [["t"]])
+    checks.equal("a function of auth.uid()", owner.query("SELECT app.own_id()"), [[None]])
+    checks.equal("a function that reads auth.users", owner.code("SELECT app.count_users()"), "42P01")
+    found = "SELECT code FROM auth.lint() WHERE code = 'privilege_beyond_rls'"
+    checks.true("the grants of Supabase are found", owner.query(found))
+    owner.query(clients.block("revoke", PAGE))
+    checks.equal("and taken back in one statement", owner.query(found), [])
     return owner
 
 
