@@ -151,6 +151,18 @@ def main():
         ):
             root.query(f"ALTER TABLE auth.{table} DISABLE TRIGGER {name}")
             checks.equal(f"without {name}", ask("pg_auth_jwt_triggers"), [{"faulty": broken}])
+        lines = {}
+        for verbosity in ("default", "terse"):
+            if verbosity == "terse":
+                root.query(doc("terse_log"))
+            before, stranger = len(cluster.log()), tokens.token("u1", iss="https://stranger.test.example")
+            with cluster.session(db) as session:
+                checks.equal(f"{verbosity}: refused", session.code(INIT, stranger), "28J13")
+            error = cluster.log()[before:].partition("ERROR:  ")[2]
+            lines[verbosity] = ["ERROR", *re.findall(r" (DETAIL|HINT|STATEMENT):  ", error)]
+            checks.true("the token is not in the log", stranger.split(".")[2] not in cluster.log())
+        checks.equal("lines of a refused token", lines["default"], ["ERROR", "DETAIL", "HINT"])
+        checks.equal("in a terse log", lines["terse"], ["ERROR"])
         checks.equal("no more rights than these", monitoring.code("SELECT * FROM auth.jwks"), "42501")
     checks.done("a monitoring role sees what goes wrong")
 

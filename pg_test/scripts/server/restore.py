@@ -6,9 +6,10 @@ import itertools
 import json
 import os
 import subprocess
+import tempfile
 
 from lib import ed25519, tokens
-from lib.pg import Checks, SharedCluster
+from lib.pg import Checks, Cluster, SharedCluster, shell
 
 TABLES = ("issuers", "jwks", "endpoints", "withdrawn_keys")
 FETCHED = "https://fetched.test.example"
@@ -73,8 +74,8 @@ class Restores:
         """The program's exit status, and what it said."""
         environ = {**os.environ, "PGHOST": self.cluster.dir, "PGUSER": "postgres"}
         run = subprocess.run(
-            [f"{self.bin}/{args[0]}", *args[1:]],
-            env=environ,
+            args,
+            env=environ | {"PATH": f"{self.bin}:{os.environ['PATH']}"},
             check=False,
             text=True,
             stdout=subprocess.PIPE,
@@ -137,6 +138,36 @@ class Restores:
             if "--disable-triggers" in options:
                 self.mended(" ".join(options), db)
             self.good(" ".join(options), db, status, said)
+
+    def by_themselves(self):
+        """The key tables alone, as docs/operations.md dumps them."""
+        dump = shell('"$ROOT/pg_test/doc_sql" docs/operations.md key_dump')
+        with tempfile.TemporaryDirectory() as folder:
+            status, said = self.run("sh", "-euc", dump.removesuffix(" app") + f" {self.db}", cwd=folder)
+            self.checks.equal(f"the key tables are dumped: {said}", status, 0)
+            db = self.new(template="template_test")
+            with self.cluster.session(db, "owner_role") as owner:
+                owner.query(tokens.follow(0) + ";DELETE FROM auth.issuers")
+            status, said = self.run("pg_restore", "-e", "--role=owner_role", "-d", db, f"{folder}/keys.dump")
+        self.good("the key tables alone", db, status, said)
+
+    def of_a_whole_server(self):
+        """pg_dumpall, restored by a superuser."""
+        db = self.cluster.create_db("test_restore_app")
+        self.cluster.session(db, "owner_role").query(tokens.setup(0))
+        names = self.cluster.psql("-c", "SELECT datname FROM pg_database WHERE datallowconn", "postgres").split()
+        others = [f"--exclude-database={name}" for name in names if name not in (db, "postgres", "template1")]
+        script = self.cluster.client("pg_dumpall", *others)
+        with Cluster("dumpall", bare=True) as target:
+            target.client("psql", "-Xq", "-o", "/dev/null", "postgres", input=script, stderr=subprocess.DEVNULL)
+            with target.session(db) as user, target.session(db, "owner_role") as owner:
+                code = user.code("SELECT auth.jwt_session_init($1)", tokens.token("u1"))
+                self.checks.equal("pg_dumpall: a token", code, None)
+                manage = f"SELECT auth.init('{tokens.jwks(0, 1)}', '{tokens.ISSUER}')"
+                self.checks.equal("pg_dumpall: the former owner", owner.code(manage), "42501")
+                grant = shell('"$ROOT/pg_test/doc_sql" docs/operations.md grant_back')
+                target.session(db, "postgres").query(grant.replace("app_owner", "owner_role"))
+                self.checks.equal("pg_dumpall: after the grant", owner.value(manage), "2")
 
     def mended(self, name, db):
         """Triggers that the restore has left not ENABLE ALWAYS."""
@@ -201,5 +232,6 @@ class Restores:
 
 checks = Checks()
 restores = Restores(checks, SharedCluster())
-checks.run((restores.in_each_order, restores.in_other_forms, restores.in_parallel))
+checks.run((restores.in_each_order, restores.in_other_forms, restores.in_parallel, restores.by_themselves))
+checks.run((restores.of_a_whole_server,))
 checks.done("dumps restored in each order and form")
