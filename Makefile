@@ -14,7 +14,7 @@ export CRYPTO ?= aws_lc_rs
 export PGRX_HOME := $(CURDIR)/.pg/pgrx
 export PATH := $(CURDIR)/.pg/tools/bin:$(PATH)
 
-.PHONY: help demo demo-stop test test-all interop soak bench fuzz fuzz-plans mutants lint install uninstall package test-packages clean
+.PHONY: help demo demo-stop test test-all interop soak bench fuzz fuzz-plans mutants lint docs install uninstall package test-packages clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s%s\n", $$1, $$2 }' Makefile
@@ -67,6 +67,11 @@ fuzz-plans: ## random statements, evaluated once and for each row, for SECONDS=6
 mutants: ## changes the verifier and the rules of fetching, a mutant at a time, and tells which no test notices
 	@scripts/setup pg$(PG) mutants
 	@scripts/mutants $(T)
+
+docs: ## makes a book of the documentation, with a search: target/docs/book/index.html
+	@scripts/setup '' docs
+	@scripts/book.py .pg/tools/mdbook/bin/mdbook target/docs
+	@echo "==> target/docs/book/index.html"
 
 lint: ## checks the formatting, the Rust, the shell and the Python
 	@scripts/setup pg$(PG) lint
