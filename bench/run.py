@@ -4,7 +4,7 @@ that alternate between the two, and their medians. Writes docs/performance.md an
 docs/performance.svg.
 
   bench/run.py [PART ...]    parts: scans indexes skew transactions crowd connections instructions keys
-                             followed sizes memory verifier
+                             followed revocation sizes memory verifier
 
 Without parts it runs all of them; `instructions` only where valgrind is. With parts it replaces
 their tables, each with its date and commit, and leaves the others as they are. The extension must
@@ -25,8 +25,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import plot
 from instructions import Counting
+from lib import ed25519, tokens
 from lib import skew as skewed
-from lib import tokens
 from lib.pg import Cluster
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -906,6 +906,92 @@ def connections_among_keys(cluster, results, title, columns, in_words, name, tok
         session.close()
 
 
+REVOKED = "https://revoked.test.example"
+
+
+def revocation(cluster, _db, results):
+    """Rows of auth.revocations, each number of them in a database of its own, and revocations beside readers."""
+    rows = (0, 10, 100_000)
+    name = lambda count: f"revoked_{count}"
+    token = ed25519.token(1, REVOKED, sub=ALICE, aud="app", sid="mine", jti="mine", iat=int(time.time()))
+    with contextlib.closing(cluster.session("postgres", "postgres")) as root:
+        root.query("""CREATE ROLE of_revocation LOGIN IN ROLE authenticated;
+                      ALTER ROLE of_revocation SET session_preload_libraries = 'pg_auth_jwt'""")
+    for count in rows:
+        db = cluster.create_db(name(count))
+        create_posts(cluster, db)
+        with contextlib.closing(cluster.session(db, "postgres")) as session:
+            session.query(f"""
+                SELECT auth.init('{ed25519.jwks(1)}', '{REVOKED}', '{{app}}');
+                INSERT INTO auth.revocations (issuer, kind, value, issued_before, expires_at)
+                    SELECT '{REVOKED}', (ARRAY['jti', 'sub', 'sid'])[1 + i % 3], 'other' || i, 'infinity', '2100-01-01'
+                      FROM generate_series(1, {count}) i;
+                CREATE TABLE others (LIKE auth.revocations INCLUDING ALL)""")
+            session.query("VACUUM ANALYZE auth.revocations")
+
+    def verify(count):
+        with contextlib.closing(cluster.session(name(count), "postgres")) as session:
+            return verifications(session, token, 2_000)
+
+    us = Rounds(verify, rows, 25)
+    results.section(
+        "A verification among revocations (EdDSA, cache off)", ("revocations", "ratio", "against 10", "goal", "µs")
+    )
+    for count in rows:
+        against = f"{us.ratio(count, 10):.2f}×" if count > 10 else ""
+        goal = "≤ 1.2× of 10" if count > 10 else ""
+        results.row(f"{count:,}", f"{us.ratio(count, 0):.2f}×", against, goal, f"{us[count]:.1f}")
+
+    script = "\\set id random(1, 1000)\nBEGIN;\nSELECT auth.jwt_session_init(:token, true);\n" + ROW.format(id=":id")
+    script += ";\nCOMMIT;\n"
+    columns = "issuer, kind, value, issued_before, expires_at"
+    values = f"'{REVOKED}', 'jti', :i || 'x', 'infinity', '2100-01-01'"
+    writers = {
+        "inserts into another table": f"INSERT INTO others ({columns}) VALUES ({values}) ON CONFLICT DO NOTHING",
+        "revocations": f"SELECT auth.revoke('{REVOKED}', jti => :i || 'x', expires_at => '2100-01-01')",
+    }
+
+    def both(one, other, clients):
+        """The rates of two cases, measured at the same time."""
+        with ThreadPoolExecutor() as pool:
+            runs = [
+                pool.submit(
+                    pgbench,
+                    cluster,
+                    name(count),
+                    script,
+                    clients,
+                    2,
+                    (("token", token),),
+                    "of_revocation",
+                    f"read{place}",
+                )
+                for place, (count, _) in enumerate((one, other))
+            ]
+            for place, (count, writer) in enumerate((one, other)):
+                if writer:
+                    text = f"\\set i random(1, 1000000000)\n{writers[writer]};\n"
+                    more = ("-R", "100")
+                    pool.submit(pgbench, cluster, name(count), text, 1, 2, (), "postgres", f"write{place}", more=more)
+            return [tps(run.result()) for run in runs]
+
+    results.section(
+        "The pooled transaction among revocations, with a token seen before",
+        ("revocations", "beside it, 100 a second", "connections", "rate", "goal"),
+        "Against a database without revocations, or with as many inserts into another table; both at the same time.",
+    )
+    for count, writer in ((10, None), (100_000, None), (0, "revocations"), (100_000, "revocations")):
+        for clients in (1, 8):
+            base = (0, None) if not writer else (10, "inserts into another table")
+            ratios = []
+            for turn in range(15):
+                pair = [(count, writer), base]
+                rates = both(*(pair if turn % 2 else reversed(pair)), clients)
+                mine, others = rates if turn % 2 else reversed(rates)
+                ratios.append(mine / others)
+            results.row(f"{count:,}", writer or "", clients, f"{statistics.median(ratios):.2f}×", "≥ 0.95×")
+
+
 def sizes(cluster, db, results):
     """The length of the token."""
     admin = cluster.session(db, "postgres")
@@ -966,7 +1052,21 @@ def verifier(_cluster, _db, results):
         results.row(alg, f"{float(ratio):.2f}×", "≤ 1.2×", f"{int(whole) / 1e3:.1f}", f"{int(bare) / 1e3:.1f}")
 
 
-PARTS = (scans, indexes, skew, transactions, crowd, connections, instructions, keys, followed, sizes, memory, verifier)
+PARTS = (
+    scans,
+    indexes,
+    skew,
+    transactions,
+    crowd,
+    connections,
+    instructions,
+    keys,
+    followed,
+    revocation,
+    sizes,
+    memory,
+    verifier,
+)
 
 
 def commit():

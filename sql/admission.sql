@@ -31,7 +31,7 @@ COMMENT ON FUNCTION auth.endpoint_changed() IS
 -- For everyone, as pg_trigger is.
 CREATE FUNCTION auth.list_triggers()
     RETURNS TABLE (table_name text, trigger_name text, trigger_oid oid, needs text, state text, detail text, fix text)
-    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 14
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 16
     AS 'MODULE_PATHNAME', 'pg_auth_jwt_list_triggers';
 COMMENT ON FUNCTION auth.list_triggers() IS
     'triggers that the key tables need, with their state and the statement that repairs each';

@@ -867,6 +867,21 @@ claim_function_replaced AS (
      WHERE p.oid IS NULL OR NOT s.is_ours OR NOT s.is_member OR p.provolatile = 'i'
         OR NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.oid = p.proowner AND r.rolsuper)
 ),
+revocation_privilege AS (
+    SELECT 'error', 'revocation_privilege', 'pg_authid'::regclass, r.oid, format('role %I', r.rolname),
+           format('It may %s, and so sign out all users, or take a revocation back.', string_agg(p.what, ' and ' ORDER BY p.what)),
+           string_agg(format('REVOKE %s FROM %s;', p.privilege, r.grantees), ' ' ORDER BY p.what) || ' -- and from the roles that it is a member of'
+      FROM (SELECT o.*, CASE o.oid WHEN 0 THEN 'PUBLIC' ELSE format('%I, PUBLIC', o.rolname) END AS grantees FROM app_roles AS o WHERE NOT o.rolsuper) AS r,
+           LATERAL (
+               SELECT format('call auth.%s()', f.proname), format('EXECUTE ON FUNCTION auth.%I', f.proname)
+                 FROM pg_proc AS f WHERE f.oid IN (SELECT u.oid FROM our_functions AS u) AND f.proname IN ('revoke', 'unrevoke')
+                  AND has_function_privilege(r.oid, f.oid, 'EXECUTE')
+               UNION ALL
+               SELECT 'write auth.revocations', 'INSERT, UPDATE, DELETE, TRUNCATE ON auth.revocations'
+                WHERE has_table_privilege(r.oid, 'auth.revocations', 'INSERT, UPDATE, DELETE, TRUNCATE, TRIGGER')
+                   OR has_any_column_privilege(r.oid, 'auth.revocations', 'INSERT, UPDATE')) AS p (what, privilege)
+     GROUP BY r.oid, r.rolname
+),
 -- Triggers that keep withdrawn keys from coming back, and those that delete an issuer's keys with it, need to
 -- fire for changes by hand, and not for replicated ones.
 key_triggers AS (
@@ -1001,6 +1016,37 @@ shared_secret AS (
                || ' -- once it signs with an asymmetric key'
       FROM keys AS k WHERE k.secrets > 0
 ),
+-- 9. Revocations.
+revocation_of_no_issuer AS (
+    SELECT 'warning', 'revocation_of_no_issuer', NULL::regclass, NULL::oid, format('issuer %s', r.issuer),
+           format('auth.revocations has %s row%s for it, and auth.issuers none, so no token can match.', count(*), CASE count(*) WHEN 1 THEN '' ELSE 's' END),
+           format('DELETE FROM auth.revocations WHERE issuer = %L; -- or correct the name', r.issuer)
+      FROM auth.revocations AS r
+     WHERE r.issuer <> '*' AND NOT EXISTS (SELECT FROM auth.issuers AS i WHERE i.issuer IN (r.issuer, '*'))
+     GROUP BY r.issuer
+),
+-- Not those of all future tokens too, which are meant to stay.
+revocations_kept AS (
+    SELECT 'info', 'revocations_kept', NULL::regclass, NULL::oid, format('issuer %s', r.issuer),
+           format('%s revocation%s by %s without expires_at, so they are kept for ever, although their tokens expire.', count(*),
+               CASE count(*) WHEN 1 THEN '' ELSE 's' END, r.kind),
+           format('UPDATE auth.revocations SET expires_at = revoked_at + interval ''1 day'' WHERE issuer = %L AND kind = %L AND expires_at IS NULL;'
+               || ' -- with the longest life of such a token, or session', r.issuer, r.kind)
+      FROM auth.revocations AS r
+     WHERE r.expires_at IS NULL AND (r.kind IN ('jti', 'sid', 'token') OR r.issued_before <> 'infinity')
+     GROUP BY r.issuer, r.kind
+),
+revocation_ends_early AS (
+    SELECT 'warning', 'revocation_ends_early', NULL::regclass, NULL::oid, format('issuer %s', i.issuer),
+           format('%s revocation%s by %s would end before the tokens, which count for %s (max_age).', count(*),
+               CASE count(*) WHEN 1 THEN '' ELSE 's' END, r.kind, i.max_age),
+           format('UPDATE auth.revocations SET expires_at = least(issued_before, revoked_at) + interval %L WHERE issuer = %L AND kind = %L'
+               || ' AND expires_at < least(issued_before, revoked_at) + interval %1$L;', i.max_age + i.leeway, i.issuer, r.kind)
+      FROM issuers AS i JOIN auth.revocations AS r ON r.issuer = i.issuer
+     WHERE (r.kind IN ('jti', 'sid') OR (r.kind IN ('sub', 'issuer') AND r.issued_before <> 'infinity'))
+       AND r.expires_at < least(r.issued_before, r.revoked_at) + i.max_age + i.leeway
+     GROUP BY i.issuer, i.max_age, i.leeway, r.kind
+),
 findings (level, code, classid, objid, object, detail, fix) AS (
     TABLE rls_disabled UNION ALL TABLE table_without_rls UNION ALL TABLE partition_without_rls
     UNION ALL TABLE no_policy UNION ALL TABLE no_policy_for_command UNION ALL TABLE privilege_beyond_rls
@@ -1013,13 +1059,14 @@ findings (level, code, classid, objid, object, detail, fix) AS (
     UNION ALL TABLE view_bypasses_rls UNION ALL TABLE materialized_view
     UNION ALL TABLE definer_search_path UNION ALL TABLE definer_bypasses_rls
     UNION ALL TABLE key_privilege UNION ALL TABLE secret_privilege UNION ALL TABLE key_schema_privilege
-    UNION ALL TABLE claim_function_replaced UNION ALL TABLE key_triggers
+    UNION ALL TABLE claim_function_replaced UNION ALL TABLE key_triggers UNION ALL TABLE revocation_privilege
     UNION ALL TABLE audience_not_checked UNION ALL TABLE any_issuer UNION ALL TABLE tokens_never_expire
     UNION ALL TABLE development_issuer
     UNION ALL TABLE no_keys UNION ALL TABLE keys_expire UNION ALL TABLE shared_secret
     UNION ALL TABLE source_is_out UNION ALL TABLE source_problem
+    UNION ALL TABLE revocation_of_no_issuer UNION ALL TABLE revocations_kept UNION ALL TABLE revocation_ends_early
 ),
--- 9. Findings that the owners ignore on purpose.
+-- 10. Findings that the owners ignore on purpose.
 database_comment AS (
     SELECT coalesce(shobj_description(d.oid, 'pg_database'), '') AS text FROM pg_database AS d WHERE d.datname = current_database()
 )

@@ -38,6 +38,7 @@ pub fn sqlstate(kind: ErrorKind) -> SqlState {
         ErrorKind::Issuer => b"28J07",
         ErrorKind::Audience => b"28J08",
         ErrorKind::Claim => b"28J09",
+        ErrorKind::Revoked => b"28J10",
         ErrorKind::UnknownIssuer => b"28J13",
     })
 }
@@ -54,6 +55,7 @@ pub fn message(kind: ErrorKind) -> &'static str {
         ErrorKind::Issuer => "issuer of the token is refused",
         ErrorKind::Audience => "audience of the token is refused",
         ErrorKind::Claim => "claim of the token is refused",
+        ErrorKind::Revoked => "token is revoked",
         ErrorKind::UnknownIssuer => "issuer of the token is not known",
     }
 }

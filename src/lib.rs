@@ -93,7 +93,12 @@ pgrx::extension_sql_file!(
     name = "tables",
     requires = ["admission"]
 );
-pgrx::extension_sql_file!("../sql/init.sql", name = "init", requires = ["tables"]);
+pgrx::extension_sql_file!(
+    "../sql/revocation.sql",
+    name = "revocation",
+    requires = ["tables"]
+);
+pgrx::extension_sql_file!("../sql/init.sql", name = "init", requires = ["revocation"]);
 pgrx::extension_sql_file!("../sql/follow.sql", name = "follow", requires = ["init"]);
 pgrx::extension_sql_file!(
     "../sql/endpoint.sql",

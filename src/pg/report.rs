@@ -27,6 +27,7 @@ impl SqlState {
     pub const INVALID_PARAMETER_VALUE: Self = Self(b"22023");
     pub const UNTRANSLATABLE_CHARACTER: Self = Self(b"22P05");
     pub const FOREIGN_KEY_VIOLATION: Self = Self(b"23503");
+    pub const CHECK_VIOLATION: Self = Self(b"23514");
     pub const READ_ONLY_SQL_TRANSACTION: Self = Self(b"25006");
     pub const TRIGGER_PROTOCOL_VIOLATED: Self = Self(b"39P01");
     pub const SERIALIZATION_FAILURE: Self = Self(b"40001");

@@ -3,14 +3,18 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use jwt_verify::UnixTime;
+use jwt_verify::{Revocable, UnixTime};
 use lru::LruCache;
 
+use crate::errors::sqlstate;
+use crate::session::audit;
 use crate::session::identity::Identity;
+use crate::session::refusal::{Refusal, RefusedToken};
 use crate::settings;
 use crate::stats::{self, Event};
 use crate::trust::fetch::start::Tried;
 use crate::trust::keys::{self, Generation, Keys};
+use crate::trust::revocation;
 
 /// The last verified tokens, at most `pg_auth_jwt.cache_size`. The key is the whole token.
 pub struct Cache(RefCell<LruCache<Rc<[u8]>, Remembered>>);
@@ -22,6 +26,10 @@ pub struct Remembered {
     pub keys: Keys,
     /// Time at which the tables were last known to hold the same.
     pub as_of: Generation,
+    /// The claims by which it can be revoked.
+    pub revocable: Revocable,
+    /// Time at which it was last known not to be revoked.
+    pub cleared_in: revocation::Generation,
 }
 
 impl Cache {
@@ -30,18 +38,33 @@ impl Cache {
     }
 
     /// The identity that the present keys gave a token earlier, if it is valid now.
-    pub fn get(&self, token: &[u8], now: UnixTime, tried: &mut Tried) -> Option<Rc<Identity>> {
+    ///
+    /// # Errors
+    ///
+    /// If the token is revoked, or that cannot be known. It stays here, so that to refuse it again
+    /// costs no signature.
+    pub fn get(
+        &self,
+        token: &[u8],
+        now: UnixTime,
+        tried: &mut Tried,
+    ) -> Result<Option<Rc<Identity>>, Refusal> {
         if settings::cache_size() == 0 {
             self.0.borrow_mut().clear();
         }
-        let (identity, keys, as_of) = {
+        let (identity, mut keys, as_of, cleared_in) = {
             let mut verified = self.0.borrow_mut();
-            let known = verified.get(token)?;
             // An expired token goes through the whole check again, which reports the reason.
-            if !known.identity.is_valid_at(now) {
-                return None;
-            }
-            (Rc::clone(&known.identity), known.keys.clone(), known.as_of)
+            let known = verified.get(token);
+            let Some(known) = known.filter(|known| known.identity.is_valid_at(now)) else {
+                return Ok(None);
+            };
+            (
+                Rc::clone(&known.identity),
+                known.keys.clone(),
+                known.as_of,
+                known.cleared_in,
+            )
         };
         let generation = keys::generation();
         if as_of != generation || keys.are_due(now) {
@@ -50,17 +73,48 @@ impl Cache {
             let mut verified = self.0.borrow_mut();
             let Some(renewed) = renewed else {
                 verified.pop(token);
-                return None;
+                return Ok(None);
             };
+            keys = renewed;
             if let Some(known) = verified.get_mut(token) {
-                known.keys = renewed;
+                known.keys = keys.clone();
                 known.as_of = generation;
             }
         } else {
             keys.confirm(now);
         }
+        if cleared_in != revocation::generation() {
+            self.clear(token, keys, now)?;
+        }
         stats::count(None, Event::CacheHit);
-        Some(identity)
+        Ok(Some(identity))
+    }
+
+    /// Notes that a token is not revoked.
+    ///
+    /// # Errors
+    ///
+    /// If it is, or that cannot be known.
+    fn clear(&self, token: &[u8], keys: Keys, now: UnixTime) -> Result<(), Refusal> {
+        let revocable = match self.0.borrow_mut().get_mut(token) {
+            Some(known) => known.revocable.clone(),
+            None => return Ok(()),
+        };
+        let generation = revocation::generation();
+        let issuer = revocable.issuer.as_deref();
+        let text = String::from_utf8_lossy(token);
+        let leeway = keys.leeway(issuer).unwrap_or_default();
+        if let Some(revoked) = revocation::find(&revocable, &text, leeway, now)? {
+            let error = revoked.error;
+            audit::log_refusal(&text, &error);
+            let event = Event::Refused(sqlstate(error.kind()), now);
+            stats::count(keys.issuer_for(issuer), event);
+            return Err(RefusedToken::new(error, Some(keys), Tried::default(), now).into());
+        }
+        if let Some(known) = self.0.borrow_mut().get_mut(token) {
+            known.cleared_in = generation;
+        }
+        Ok(())
     }
 
     /// Keeps a token in place of the one that was used least recently.

@@ -1,6 +1,7 @@
 //! SQL functions that take a token, and those of the statistics.
 
 use jwt_verify::limits::MAX_TOKEN_BYTES;
+use jwt_verify::{Excerpt, Revocable, RevokedBy, Step, UnixTime, Wanted};
 use pgrx::prelude::*;
 
 use crate::errors::token_too_long;
@@ -15,6 +16,7 @@ use crate::session::{self, advice, citus, signatures};
 use crate::settings::{self, Scope};
 use crate::stats;
 use crate::trust::keys;
+use crate::trust::revocation;
 
 sql_function!(
     /// `auth.jwt_session_init(token text, is_local boolean) RETURNS void`: verifies the token
@@ -73,6 +75,7 @@ sql_function!(
             *terms(keys)
         });
         remark_on_subject(&text, &mut steps);
+        steps.extend(look_for_revocation(&text, now));
         arguments.return_rows(steps.into_iter().map(|step| {
             [
                 step.name.into_datum(),
@@ -116,6 +119,42 @@ sql_function!(
         Ok(Some(pg_sys::Datum::from(0)))
     }
 );
+
+/// The last step: whether a token of good form is revoked.
+fn look_for_revocation(token: &str, now: UnixTime) -> Option<Step> {
+    let revocable = Revocable::of_unverified(token).ok()?;
+    let issuer = revocable.issuer.as_deref();
+    let wanted = Wanted {
+        issuer,
+        key_id: None,
+    };
+    let leeway = keys::find_for_advice(wanted).leeway(issuer);
+    let (ok, detail) = match revocation::find(&revocable, token, leeway.unwrap_or_default(), now) {
+        Ok(None) => {
+            let names = revocable.names().filter(|(by, _)| *by != RevokedBy::Issuer);
+            let names = names.map(|(by, name)| format!("{} {}, ", by.name(), Excerpt::new(name)));
+            let names: String = names.collect();
+            (
+                true,
+                format!("no revocation is for its {names}issuer, or the token itself"),
+            )
+        }
+        Ok(Some(revoked)) => {
+            let reason = revoked.reason.as_deref().map(Excerpt::new);
+            let reason = reason.map_or_else(String::new, |reason| format!("; reason: {reason}"));
+            (false, format!("{}{reason}", revoked.error))
+        }
+        Err(_) => (
+            false,
+            "table auth.revocations cannot be read, so no token is accepted".to_owned(),
+        ),
+    };
+    Some(Step {
+        name: "revoked",
+        ok,
+        detail,
+    })
+}
 
 /// Adds the effect of an accepted `sub` on `auth.uid()`, which the verifier does not know.
 fn remark_on_subject(token: &str, steps: &mut [jwt_verify::Step]) {

@@ -34,6 +34,7 @@ use crate::settings;
 use crate::stats::{self, Event};
 use crate::trust::fetch::start::Tried;
 use crate::trust::keys::{self, Keys};
+use crate::trust::revocation;
 
 /// The state of this backend's session.
 struct Session {
@@ -216,7 +217,9 @@ impl Session {
                 Resolution::Unresolved => false,
                 Resolution::Anonymous => true,
                 Resolution::Verified => {
-                    !keys::are_stale() && self.statement.get() == StatementId::current()
+                    !keys::are_stale()
+                        && !revocation::are_doubtful()
+                        && self.statement.get() == StatementId::current()
                 }
             }
     }
@@ -238,11 +241,12 @@ impl Session {
         let now = self.statement.get().time();
         let mut tried = Tried::default();
         let known = settings::token::with(|token| {
-            self.verified
-                .get(token, now, &mut tried)
-                .ok_or_else(|| token.to_vec())
+            let known = self.verified.get(token, now, &mut tried);
+            known
+                .map_err(|refusal| refusal.report(token))
+                .map(|known| known.ok_or_else(|| token.to_vec()))
         })?;
-        let identity = match known {
+        let identity = match known? {
             Ok(identity) => identity,
             Err(token) => self
                 .verify_anew(&token, now, tried)
@@ -272,19 +276,23 @@ impl Session {
             stats::count(None, Event::Reread);
             keys::renew();
         }
+        if revocation::are_doubtful() {
+            self.state.set(Resolution::Unresolved);
+            revocation::renew();
+        }
     }
 
     /// The identity of a token at the statement's time: remembered, or verified now.
     fn identity_of(&self, token: &[u8]) -> Result<Rc<Identity>, Refusal> {
         let now = self.statement.get().time();
         let mut tried = Tried::default();
-        match self.verified.get(token, now, &mut tried) {
+        match self.verified.get(token, now, &mut tried)? {
             Some(identity) => Ok(identity),
             None => self.verify_anew(token, now, tried),
         }
     }
 
-    /// The identity of a token under the present keys.
+    /// The identity of a token under the present keys and revocations.
     fn verify_anew(
         &self,
         token: &[u8],
@@ -304,6 +312,20 @@ impl Session {
         };
         let outcome = signatures::with(|memory| jwt_verify::verify_with(&text, find, memory, now));
         let outcome = outcome.map_err(|error| unless_unread(error, used.as_ref()));
+        let cleared_in = revocation::generation();
+        let outcome = match outcome {
+            Ok(verified) => {
+                let revocable = &verified.revocable;
+                let keys = used.as_ref();
+                let leeway = keys.and_then(|keys| keys.leeway(revocable.issuer.as_deref()));
+                let leeway = leeway.unwrap_or_default();
+                match revocation::find(revocable, &text, leeway, now)? {
+                    None => Ok(verified),
+                    Some(revoked) => Err(revoked.error),
+                }
+            }
+            Err(error) => Err(error),
+        };
         audit::log(&text, &outcome);
         let event = match &outcome {
             Ok(_) => Event::Accepted(now),
@@ -328,6 +350,8 @@ impl Session {
                 identity: Rc::clone(&identity),
                 keys,
                 as_of,
+                revocable: verified.revocable,
+                cleared_in,
             });
         }
         Ok(identity)

@@ -10,6 +10,7 @@ use crate::json::JsonError;
 use crate::limits::{MAX_KEYS_TRIED, MAX_TOKEN_BYTES};
 use crate::numeric_date::NumericDate;
 use crate::policy::DEFAULT_TOKEN_TYPE;
+use crate::revoked_by::RevokedBy;
 use crate::time::{Roughly, UnixTime};
 
 /// One of the three parts of a token (RFC 7515 §7.1).
@@ -220,6 +221,17 @@ pub enum Error {
     /// The token is bound to a key of its holder (claim `cnf`, RFC 7800), and the issuer's bound
     /// tokens are refused.
     BoundToken,
+    /// The token is revoked.
+    Revoked {
+        /// The tokens that the revocation is for.
+        by: RevokedBy,
+        /// Those issued before this time; [`UnixTime::MAX`] for all.
+        issued_before: UnixTime,
+        /// The claim `iat`.
+        issued_at: Option<NumericDate>,
+        /// The issuer's leeway, which is added to that time.
+        leeway: Duration,
+    },
     /// A date lies after the year 9999, as one does that is written in milliseconds.
     AfterYear9999 {
         /// The claim's name.
@@ -252,6 +264,8 @@ pub enum ErrorKind {
     Audience,
     /// Another claim missing, malformed or refused.
     Claim,
+    /// Revoked.
+    Revoked,
 }
 
 impl Error {
@@ -291,6 +305,7 @@ impl Error {
             | Self::ClaimType { .. }
             | Self::BoundToken
             | Self::AfterYear9999 { .. } => ErrorKind::Claim,
+            Self::Revoked { .. } => ErrorKind::Revoked,
         }
     }
 }
@@ -424,6 +439,43 @@ impl fmt::Display for Error {
                 "token is bound to a key of its holder (claim \"cnf\"), and no proof of that key is \
                  checked here"
             ),
+            Self::Revoked {
+                by,
+                issued_before,
+                issued_at,
+                leeway,
+            } => {
+                let which = match by {
+                    RevokedBy::Issuer => "tokens of this issuer are revoked",
+                    RevokedBy::TokenId => "tokens with this \"jti\" are revoked",
+                    RevokedBy::Subject => "tokens with this \"sub\" are revoked",
+                    RevokedBy::Session => {
+                        "tokens of this session (claim \"sid\" or \"session_id\") are revoked"
+                    }
+                    RevokedBy::Token => "this very token is revoked",
+                };
+                match (*issued_before, issued_at) {
+                    (UnixTime::MAX, _) => write!(f, "{which}"),
+                    (before, None) => write!(
+                        f,
+                        "{which} if they were issued before {before}, and this one has no claim \
+                         \"iat\" that says when"
+                    ),
+                    (before, Some(iat)) => {
+                        write!(
+                            f,
+                            "{which} if they were issued before {before}, and this one was issued \
+                             at {iat} (claim \"iat\")"
+                        )?;
+                        match *leeway {
+                            Duration::ZERO => Ok(()),
+                            leeway => {
+                                write!(f, ", by a clock that may be {} ahead", Roughly(leeway))
+                            }
+                        }
+                    }
+                }
+            }
             Self::AfterYear9999 { claim, date } => {
                 write!(f, "claim \"{claim}\" is {date}, after the year 9999")
             }

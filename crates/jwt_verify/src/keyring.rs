@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use shared_types::Excerpt;
 
@@ -184,6 +185,11 @@ impl Keyring {
         let exact = iss.and_then(|iss| self.issuers.get_key_value(iss));
         let row = exact.or_else(|| self.issuers.get_key_value(ANY_ISSUER));
         row.map(|(name, _)| name.as_ref())
+    }
+
+    /// The leeway for a token with this `iss`.
+    pub fn leeway(&self, iss: Option<&str>) -> Option<Duration> {
+        Some(self.issuer(iss).ok()?.policy.leeway)
     }
 
     /// Whether there is a row of this very name.

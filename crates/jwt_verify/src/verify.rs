@@ -11,6 +11,7 @@ use crate::header::{self, Header};
 use crate::json::Value;
 use crate::keyring::{Issuer, Keyring, Selected};
 use crate::policy::Policy;
+use crate::revocation::Revocable;
 use crate::signature::memory::SignatureMemory;
 use crate::signature::{self, Good};
 use crate::time::UnixTime;
@@ -31,6 +32,8 @@ pub struct Verified {
     pub issuer: Option<String>,
     /// `kid` of the token's header.
     pub key_id: Option<String>,
+    /// The claims by which it can be revoked.
+    pub revocable: Revocable,
     /// `jti`, if it is a string.
     pub token_id: Option<String>,
     /// The first instant at which the same keyring accepts the same token.
@@ -102,6 +105,7 @@ pub fn verify_with<K: Deref<Target = Keyring>>(
         issuer: owned(claims.issuer()?),
         key_id: owned(header.kid),
         token_id: owned(claims.token_id()),
+        revocable: Revocable::of(&claims)?,
         valid_from: window.from.max(selected.selected_from),
         valid_until: window.until.min(selected.expires_at),
         from_memory: signature.was_known,

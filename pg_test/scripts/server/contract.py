@@ -83,6 +83,14 @@ def frozen(checks, cluster, db):
         "CREATE TRIGGER b AFTER INSERT ON frozen.jwks FOR EACH ROW EXECUTE FUNCTION frozen.keys_changed();"
         f"INSERT INTO frozen.jwks (issuer, jwk) VALUES ('{tokens.ISSUER}', '{json.dumps(tokens.jwk(2))}')"
     )
+    root.query(
+        "CREATE TABLE frozen.revocations (LIKE auth.revocations INCLUDING DEFAULTS);"
+        "CREATE TRIGGER a AFTER INSERT ON frozen.revocations FOR EACH ROW EXECUTE FUNCTION frozen.revocations_changed()"
+    )
+    unknown = f"INSERT INTO frozen.revocations (issuer, kind) VALUES ('{tokens.ISSUER}', 'x')"
+    checks.equal("revocations are checked", root.code(unknown), "23514")
+    checks.equal("revoke", root.code(f"SELECT frozen.revoke('{tokens.ISSUER}', sub => 'mallory')"), None)
+    checks.equal("unrevoke", root.value(f"SELECT frozen.unrevoke('{tokens.ISSUER}', sub => 'mallory')"), "t")
     checks.equal("triggers", root.value("SELECT kid || ' ' || length(thumbprint) FROM frozen.jwks"), "k2 43")
     for setting in SETTINGS:
         checks.equal(setting, root.code(f"SHOW pg_auth_jwt.{setting}"), None)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Logical replication of the key tables into another database: a key that arrives is known to the
-sessions there, and a deleted one is refused, just as if it had been written there."""
+"""Logical replication of the tables of issuers, keys and revocations into another database: a key that arrives is
+known to the sessions there, and a deleted one or a revoked token is refused, just as if it had been written there."""
 
 import sys
 import time
@@ -75,7 +75,7 @@ def main():
         table = tokens.follow().replace("INSERT INTO public.followed_keys VALUES ;", "")
         for db in (here, there):
             cluster.session(db, "owner_role").query(table.partition("INSERT INTO auth.issuers")[0])
-        root_here.query("CREATE PUBLICATION keys FOR TABLE auth.issuers, auth.jwks, followed_keys")
+        root_here.query("CREATE PUBLICATION keys FOR TABLE auth.issuers, auth.jwks, auth.revocations, followed_keys")
         root_here.query("SELECT pg_create_logical_replication_slot('keys', 'pgoutput')")
         root_there.query(
             f"CREATE SUBSCRIPTION keys CONNECTION 'host={cluster.dir} dbname={here} user=postgres' "
@@ -110,6 +110,18 @@ def main():
         owner.query(f"SELECT auth.init('{tokens.jwks(0)}', issuer => '{tokens.ISSUER}')")
         arrived()
         checks.equal("key given back", reader.value(WHO), "u1")
+        owner.query(f"SELECT auth.revoke('{tokens.ISSUER}', sub => 'u1', issued_before => 'infinity')")
+        arrived()
+        checks.equal("revoked", reader.code(WHO), "28J10")
+        owner.query("UPDATE auth.revocations SET value = 'u2'")
+        arrived()
+        checks.equal("another user is revoked", reader.value(WHO), "u1")
+        owner.query("UPDATE auth.revocations SET value = 'u1'")
+        arrived()
+        checks.equal("revoked again", reader.code(WHO), "28J10")
+        owner.query(f"SELECT auth.unrevoke('{tokens.ISSUER}', sub => 'u1')")
+        arrived()
+        checks.equal("revocation taken back", reader.value(WHO), "u1")
         owner.query("UPDATE auth.issuers SET enabled = false")
         arrived()
         checks.equal("issuer disabled", reader.code(WHO), "28J03")

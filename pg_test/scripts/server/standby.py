@@ -161,6 +161,16 @@ def main():
         checks.equal("key given back", readers[0].value(WHO), "u1")
         checks.equal("key left out by auth.init", readers[3].code(WHO), "28J03")
 
+        owner.query(f"SELECT auth.revoke('{tokens.ISSUER}', sub => 'u3', issued_before => 'infinity')")
+        catch_up()
+        checks.equal("revoked", readers[2].code("SELECT owner FROM things"), "28J10")
+        checks.equal("another user is not", readers[0].value(WHO), "u1")
+        error = asking.error(f"SELECT auth.revoke('{tokens.ISSUER}', sub => 'u1')")
+        checks.equal("revoking is for the primary", (error.code, "primary" in error.hint), ("25006", True))
+        owner.query(f"SELECT auth.unrevoke('{tokens.ISSUER}', sub => 'u3')")
+        catch_up()
+        checks.equal("revocation taken back", readers[2].query("SELECT owner FROM things"), [["u3"]])
+
         owner.query("UPDATE auth.issuers SET enabled = false")
         catch_up()
         checks.equal("issuer disabled", readers[0].code(WHO), "28J03")
@@ -186,6 +196,10 @@ def main():
             promoted.value(f"SELECT problem FROM auth.key_status WHERE issuer = '{FETCHED}'"),
             "hosts_empty",
         )
+        promoted.query(f"SELECT auth.revoke('{tokens.ISSUER}', sub => 'u1', issued_before => 'infinity')")
+        checks.equal("revoked on the promoted one", readers[0].code(WHO), "28J10")
+        promoted.query("TRUNCATE auth.revocations")
+        checks.equal("and taken back", readers[0].value(WHO), "u1")
         promoted.query("DELETE FROM auth.jwks")
         checks.equal("withdrawn on the promoted one", readers[0].code(WHO), "28J03")
         checks.equal("followed on the promoted one", following[1].value(WHO), "u2")

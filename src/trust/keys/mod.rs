@@ -22,6 +22,7 @@ use crate::pg::report;
 use crate::trust::fetch::start::Tried;
 use crate::trust::lookup::seen::Seen;
 use crate::trust::lookup::{self, LookedUp, Sight, SightState};
+use crate::trust::revocation;
 use crate::trust::tables::Tables;
 use crate::trust::tables::triggers::Faults;
 use crate::trust::tables::watched;
@@ -264,6 +265,7 @@ pub fn register_invalidation_callbacks() {
 unsafe extern "C-unwind" fn relation_changed(_arg: pg_sys::Datum, relation: pg_sys::Oid) {
     let oid = relation.to_u32();
     // Oid 0 means that every relation may have changed.
+    revocation::relation_changed(oid);
     let is_watched = oid == 0 || watched::contain(relation);
     if is_watched {
         watched::count_change();
@@ -276,6 +278,7 @@ unsafe extern "C-unwind" fn relation_changed(_arg: pg_sys::Datum, relation: pg_s
 
 /// As above.
 unsafe extern "C-unwind" fn naming_changed(_: pg_sys::Datum, _: c_int, _: u32) {
+    revocation::table_changed();
     STALE.store(true, Ordering::Relaxed);
 }
 
@@ -284,6 +287,7 @@ unsafe extern "C-unwind" fn transaction_ended(event: pg_sys::XactEvent::Type, _:
     // A prepared transaction is not committed yet either.
     let is_undone = matches!(event, XACT_EVENT_ABORT | XACT_EVENT_PREPARE);
     if is_undone || event == XACT_EVENT_COMMIT {
+        revocation::transaction_ended(is_undone);
         let was_uncommitted = UNCOMMITTED.swap(false, Ordering::Relaxed);
         if was_uncommitted && is_undone {
             STALE.store(true, Ordering::Relaxed);
@@ -297,9 +301,11 @@ unsafe extern "C-unwind" fn subtransaction_ended(
     _: pg_sys::SubTransactionId,
     _: *mut c_void,
 ) {
-    if event == pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB && UNCOMMITTED.load(Ordering::Relaxed)
-    {
-        STALE.store(true, Ordering::Relaxed);
+    if event == pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB {
+        revocation::part_was_undone();
+        if UNCOMMITTED.load(Ordering::Relaxed) {
+            STALE.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -315,6 +321,7 @@ pub fn accept_invalidations() {
     if UNANNOUNCED.load(Ordering::Relaxed) {
         STALE.store(true, Ordering::Relaxed);
     }
+    revocation::accept_statement();
     // SAFETY: Postgres itself calls it whenever it locks a relation, which a function may do.
     unsafe { pg_sys::AcceptInvalidationMessages() }
 }
@@ -455,6 +462,7 @@ impl Found {
             STALE.store(true, Ordering::Relaxed);
             return None;
         };
+        revocation::table_is(tables.revocations());
         let [issuers, jwks] = tables.oids();
         if [issuers.to_u32(), jwks.to_u32()]
             != [

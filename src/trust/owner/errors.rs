@@ -1,6 +1,6 @@
 //! Errors, warnings and notices of the functions that the owner calls.
 
-use jwt_verify::{Excerpt, JwksError};
+use jwt_verify::{Excerpt, JwksError, RevokedBy};
 
 use crate::errors::{invalid, notice, reasons_in_lines, sentence};
 use crate::pg::report::{Report, SqlState};
@@ -248,4 +248,66 @@ pub fn not_all_rows(table: &str, limit: usize) -> Report {
         format!("table {table} has more than {limit} rows"),
     )
     .detail("The others count as keys, but were not looked at and are not counted.")
+}
+
+/// A revocation for an issuer without a row: no token would match it.
+pub fn no_issuer_to_revoke(issuer: &str) -> Report {
+    Report::new(
+        SqlState::FOREIGN_KEY_VIOLATION,
+        format!("auth.issuers has no issuer {}", Excerpt::new(issuer)),
+    )
+    .detail(
+        "The issuer of a revocation is the iss of the tokens, to the letter; nothing was revoked.",
+    )
+    .hint("SELECT issuer FROM auth.issuers lists the known ones; * stands for any.")
+}
+
+/// A claim to select tokens by that is NULL, and no other one.
+pub fn selector_is_null(by: RevokedBy) -> Report {
+    Report::new(
+        SqlState::NULL_VALUE_NOT_ALLOWED,
+        format!("{} must not be null", by.name()),
+    )
+    .detail("Nothing else says which tokens are meant.")
+    .hint("For all tokens of the issuer, leave jti, sub, sid and token out.")
+}
+
+/// The same with an empty text.
+pub fn selector_is_empty(by: RevokedBy) -> Report {
+    invalid(
+        format!("{} must not be empty", by.name()),
+        None,
+        Some("For all tokens of the issuer, leave jti, sub, sid and token out."),
+    )
+}
+
+/// More than one claim to select tokens by.
+pub fn several_selectors() -> Report {
+    invalid(
+        "only one of jti, sub, sid and token can be given".to_owned(),
+        Some("A revocation names tokens by one of them.".to_owned()),
+        Some("Call the function once for each."),
+    )
+}
+
+/// A claim that is longer than a revocation can hold.
+pub fn value_too_long(by: RevokedBy, limit: usize) -> Report {
+    invalid(
+        format!("{} is longer than {limit} bytes", by.name()),
+        None,
+        Some("Revoke such a token by itself: token => ..."),
+    )
+}
+
+/// A token that another issuer has issued.
+pub fn token_of_another_issuer(issuer: &str, iss: Option<&str>) -> Report {
+    let iss = match iss {
+        Some(iss) => format!("Its claim \"iss\" is {}", Excerpt::new(iss)),
+        None => "It has no claim \"iss\"".to_owned(),
+    };
+    invalid(
+        format!("token is not of issuer {}", Excerpt::new(issuer)),
+        Some(format!("{iss}; nothing was revoked.")),
+        None,
+    )
 }

@@ -24,8 +24,8 @@ sql_function!(
 
 /// Keys and state of fetching without an issuer count for nothing. Those of the new name are left
 /// over from another time, and are deleted. Keys that were withdrawn under either name stay
-/// withdrawn.
-const RENAMES: [&str; 6] = [
+/// withdrawn, and revoked tokens revoked: the revocations of the new name may be older than its row.
+const RENAMES: [&str; 7] = [
     in_schema!("DELETE FROM @extschema@.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $2"),
     in_schema!(
         "UPDATE @extschema@.jwks AS k SET issuer = $2 WHERE k.issuer OPERATOR(pg_catalog.=) $1"
@@ -42,8 +42,19 @@ const RENAMES: [&str; 6] = [
     in_schema!(
         "DELETE FROM @extschema@.withdrawn_keys AS w WHERE w.issuer OPERATOR(pg_catalog.=) $1"
     ),
+    // The old name keeps them: tokens that carry it may be accepted again, by its next row or by "*".
+    in_schema!(
+        "INSERT INTO @extschema@.revocations AS o \
+         (issuer, kind, value, issued_before, expires_at, reason, revoked_at) \
+         SELECT $2, r.kind, r.value, r.issued_before, r.expires_at, r.reason, r.revoked_at \
+         FROM @extschema@.revocations AS r WHERE r.issuer OPERATOR(pg_catalog.=) $1 \
+         ON CONFLICT (issuer, kind, value, issued_before) DO UPDATE SET expires_at = \
+         CASE WHEN o.expires_at IS NULL OR excluded.expires_at IS NULL THEN NULL \
+         ELSE GREATEST(o.expires_at, excluded.expires_at) END"
+    ),
 ];
 
+/// Revocations stay: the issuer may be added again while their tokens have not expired.
 const DELETIONS: [&str; 3] = [
     in_schema!("DELETE FROM @extschema@.jwks AS k WHERE k.issuer OPERATOR(pg_catalog.=) $1"),
     in_schema!("DELETE FROM @extschema@.endpoints AS e WHERE e.issuer OPERATOR(pg_catalog.=) $1"),

@@ -160,3 +160,28 @@ pub fn table_was_altered() -> Report {
     )
     .detail("A column is missing, or of another type.")
 }
+
+/// A revocation of a kind that does not exist.
+pub fn kind_of_revocation(kind: &str) -> Report {
+    Report::new(
+        SqlState::CHECK_VIOLATION,
+        format!("kind {} of a revocation is not known", Excerpt::new(kind)),
+    )
+    .hint("It is jti, sub, sid, token or issuer.")
+}
+
+/// A revocation with a value that no token of its kind has. The value may be a token, so it is not
+/// shown.
+pub fn value_of_revocation(kind: &str) -> Report {
+    let rule = match kind {
+        "issuer" => "It is empty for all tokens of the issuer.",
+        "token" => "It is the SHA-256 of the token's header and payload, in 64 hexadecimal digits.",
+        _ => "It must not be empty.",
+    };
+    Report::new(
+        SqlState::CHECK_VIOLATION,
+        format!("value of a revocation of kind {kind} is not acceptable"),
+    )
+    .detail(rule)
+    .hint("auth.revoke() writes it.")
+}

@@ -88,9 +88,7 @@ pub unsafe fn plan(relation: pg_sys::Relation, columns: &Columns, names: &[Name]
     }
     // SAFETY: as the caller promises.
     unsafe {
-        let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
-        let is_small = pg_sys::RelationGetNumberOfBlocksInFork(relation, fork) <= SMALL_TABLE_PAGES;
-        let best = if wanted.is_empty() || is_small {
+        let best = if wanted.is_empty() || pages(relation) <= SMALL_TABLE_PAGES {
             None
         } else {
             best(relation, &wanted)
@@ -124,6 +122,67 @@ pub unsafe fn plan(relation: pg_sys::Relation, columns: &Columns, names: &[Name]
             .collect();
         Some(Path { index, keys })
     }
+}
+
+/// Number of pages of the table.
+///
+/// # Safety
+///
+/// The relation must be open.
+pub unsafe fn pages(relation: pg_sys::Relation) -> u32 {
+    let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
+    // SAFETY: as the caller promises.
+    unsafe { pg_sys::RelationGetNumberOfBlocksInFork(relation, fork) }
+}
+
+/// The index that has these columns, of type `text`, as its leading ones, in this order, and compares
+/// them byte by byte.
+///
+/// # Safety
+///
+/// As for [`plan`].
+pub unsafe fn of_columns(
+    relation: pg_sys::Relation,
+    columns: &Columns,
+    names: &[&str],
+) -> Option<LockedIndex> {
+    let conditions = names.iter().map(|name| {
+        let number = columns.number(name)? as pg_sys::AttrNumber;
+        (columns.type_of(name)? == pg_sys::TEXTOID).then_some(Condition {
+            column: number,
+            value: pg_sys::Datum::from(0),
+            equals: pg_sys::F_TEXTEQ,
+            family: pg_sys::TEXT_BTREE_FAM_OID,
+        })
+    });
+    let conditions: Vec<_> = conditions.collect::<Option<_>>()?;
+    // SAFETY: as the caller promises.
+    let (index, collations) = unsafe { best(relation, &conditions) }?;
+    let is_whole = collations.len() == conditions.len();
+    let is_bytewise = collations.iter().all(|oid| *oid == pg_sys::C_COLLATION_OID);
+    (is_whole && is_bytewise).then_some(index)
+}
+
+/// A scan key: that the column, of type `text`, equals a value byte by byte. `None`: no row does, as
+/// the server's encoding lacks a character of it.
+pub fn equals(columns: &Columns, column: &str, value: &str) -> Option<pg_sys::ScanKeyData> {
+    let number = columns.number(column)? as pg_sys::AttrNumber;
+    let value = encoding::to_datum(value)?;
+    let mut key = pg_sys::ScanKeyData::default();
+    // SAFETY: the value is a text, as the function's arguments are.
+    unsafe {
+        pg_sys::ScanKeyEntryInitialize(
+            &raw mut key,
+            0,
+            number,
+            pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
+            pg_sys::InvalidOid,
+            pg_sys::C_COLLATION_OID,
+            pg_sys::Oid::from(pg_sys::F_TEXTEQ),
+            value,
+        );
+    }
+    Some(key)
 }
 
 /// The value of this type that Postgres writes as `name`, with the type's function for `=` and its

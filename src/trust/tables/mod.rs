@@ -4,6 +4,7 @@
 
 pub mod endpoints;
 pub mod index;
+pub mod revocations;
 pub mod stored;
 pub mod triggers;
 pub mod watched;
@@ -19,7 +20,7 @@ use crate::pg::encoding;
 use crate::pg::row::{Columns, Row};
 use crate::pg::version;
 use crate::trust::schema::in_schema;
-use crate::trust::tables::index::Name;
+use crate::trust::tables::index::{LockedIndex, Name, Path};
 use crate::trust::tables::triggers::{Faults, FoundTrigger, Watched};
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
@@ -55,6 +56,8 @@ pub const KEY_COLUMNS: [(&str, pg_sys::Oid); 6] = [
 pub struct Tables {
     issuers: Table,
     jwks: Table,
+    /// The oid of `auth.revocations`, if both were looked up by their names.
+    revocations: Option<pg_sys::Oid>,
     /// `auth.endpoints`, once it was needed; `None` inside if there is none.
     endpoints: OnceCell<Option<Table>>,
 }
@@ -63,21 +66,21 @@ impl Tables {
     /// Opens the tables that the extension owns: those in a schema of the same name that another
     /// role made are not used. `None` if there are none (any more).
     pub fn open() -> Option<Self> {
-        let mut found = find()?;
+        let mut found = FoundTables::find()?;
         for _ in 0..MAX_ATTEMPTS {
             // As RangeVarGetRelidExtended in src/backend/catalog/namespace.c: during the wait for a
             // lock, the table may be dropped, renamed or removed from the extension. Once it is
             // locked this is impossible, so it is looked up again if any invalidation was processed
             // meanwhile.
             let before = invalidations();
-            let opened = Table::open(found.0).zip(Table::open(found.1));
+            let opened = Table::open(found.issuers).zip(Table::open(found.jwks));
             let still = if opened.is_some() && invalidations() == before {
                 found
             } else {
-                find()?
+                FoundTables::find()?
             };
             if let Some((issuers, jwks)) = opened.filter(|_| still == found) {
-                return Some(Self::of(issuers, jwks));
+                return Some(Self::of(issuers, jwks, found.revocations));
             }
             found = still;
         }
@@ -87,6 +90,11 @@ impl Tables {
     /// The tables' oids, as invalidations name them.
     pub fn oids(&self) -> [pg_sys::Oid; 2] {
         [self.issuers.oid(), self.jwks.oid()]
+    }
+
+    /// The oid of `auth.revocations`, as it was found beside them by name.
+    pub fn revocations(&self) -> Option<pg_sys::Oid> {
+        self.revocations
     }
 
     /// The problems with the triggers that announce changes to other backends.
@@ -112,13 +120,14 @@ impl Tables {
     /// longer exists.
     pub fn reopen([issuers, jwks]: [pg_sys::Oid; 2]) -> Option<Self> {
         let (issuers, jwks) = Table::open(issuers).zip(Table::open(jwks))?;
-        Some(Self::of(issuers, jwks))
+        Some(Self::of(issuers, jwks, None))
     }
 
-    fn of(issuers: Table, jwks: Table) -> Self {
+    fn of(issuers: Table, jwks: Table, revocations: Option<pg_sys::Oid>) -> Self {
         Self {
             issuers,
             jwks,
+            revocations,
             endpoints: OnceCell::new(),
         }
     }
@@ -220,9 +229,26 @@ pub fn invalidations() -> u64 {
 
 /// The oids of `auth.issuers` and `auth.jwks`, if both exist and belong to the extension.
 pub fn find() -> Option<(pg_sys::Oid, pg_sys::Oid)> {
-    let (extension, schema) = Extension::find().zip(schema())?;
-    let issuers = extension.table(schema, c"issuers")?;
-    Some((issuers, extension.table(schema, c"jwks")?))
+    FoundTables::find().map(|found| (found.issuers, found.jwks))
+}
+
+/// The oids of the tables that a verification reads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct FoundTables {
+    issuers: pg_sys::Oid,
+    jwks: pg_sys::Oid,
+    revocations: Option<pg_sys::Oid>,
+}
+
+impl FoundTables {
+    fn find() -> Option<Self> {
+        let (extension, schema) = Extension::find().zip(schema())?;
+        Some(Self {
+            issuers: extension.table(schema, c"issuers")?,
+            jwks: extension.table(schema, c"jwks")?,
+            revocations: extension.table(schema, c"revocations"),
+        })
+    }
 }
 
 /// All required triggers of the extension's tables, as they are.
@@ -524,39 +550,72 @@ impl Table {
         snapshot: pg_sys::Snapshot,
         mut see: impl FnMut(&Row),
     ) {
+        // SAFETY: as the caller promises.
+        let Some(Path { index, mut keys }) = (unsafe { index::plan(self.0, columns, names) })
+        else {
+            return;
+        };
+        let index = index.as_ref();
+        let mut seen: usize = 0;
+        let see_wanted = |row: &Row| {
+            // Compares the characters, in addition to the comparison of the scan.
+            let is_wanted = names.iter().all(|(column, wanted)| {
+                // No character takes more than 4 bytes in any encoding.
+                let limit = wanted.len().saturating_mul(4);
+                matches!(row.name(column, limit), Ok(Some(text)) if text == *wanted)
+            });
+            if is_wanted {
+                seen = seen.saturating_add(1);
+                see(row);
+            }
+            seen < limit
+        };
+        if limit > 0 {
+            // SAFETY: as the caller promises; the index and the keys are of this table.
+            unsafe { self.scan_by(columns, index, &mut keys, snapshot, |_| true, see_wanted) }
+        }
+    }
+
+    /// Calls `see` with the rows that these keys find, by this index if there is one, until it returns
+    /// false: those of the tuples that `may_be_wanted`, which is there to be cheap.
+    ///
+    /// # Safety
+    ///
+    /// The relation must be an ordinary table, `columns`, the index and the keys its own, the keys'
+    /// columns those that the index begins with, and `snapshot` registered.
+    unsafe fn scan_by(
+        &self,
+        columns: &Columns,
+        index: Option<&LockedIndex>,
+        keys: &mut [pg_sys::ScanKeyData],
+        snapshot: pg_sys::Snapshot,
+        may_be_wanted: impl Fn(pg_sys::HeapTuple) -> bool,
+        mut see: impl FnMut(&Row) -> bool,
+    ) {
         let relation = self.0;
         // SAFETY: the relation is open and locked, and the snapshot registered, as the caller
         // promises; each tuple is read before the next one is fetched. The scan keys outlive the
         // scan.
         unsafe {
-            let Some(mut path) = index::plan(relation, columns, names) else {
-                return;
-            };
-            let index = path.index.as_ref().map(index::LockedIndex::oid);
+            let index = index.map(LockedIndex::oid);
             let scan = pg_sys::systable_beginscan(
                 relation,
                 index.unwrap_or(pg_sys::InvalidOid),
                 index.is_some(),
                 snapshot,
-                path.keys.len() as i32,
-                path.keys.as_mut_ptr(),
+                keys.len() as i32,
+                keys.as_mut_ptr(),
             );
-            let mut seen: usize = 0;
-            while seen < limit {
+            loop {
                 let tuple = pg_sys::systable_getnext(scan);
                 if tuple.is_null() {
                     break;
                 }
-                let row = Row::new(columns, (*relation).rd_att, tuple);
-                // Compares the characters, in addition to the comparison of the scan.
-                let is_wanted = names.iter().all(|(column, wanted)| {
-                    // No character takes more than 4 bytes in any encoding.
-                    let limit = wanted.len().saturating_mul(4);
-                    matches!(row.name(column, limit), Ok(Some(text)) if text == *wanted)
-                });
-                if is_wanted {
-                    seen = seen.saturating_add(1);
-                    see(&row);
+                if !may_be_wanted(tuple) {
+                    continue;
+                }
+                if !see(&Row::new(columns, (*relation).rd_att, tuple)) {
+                    break;
                 }
             }
             pg_sys::systable_endscan(scan);

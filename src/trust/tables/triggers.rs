@@ -120,6 +120,11 @@ const DELETE_WITHDRAWN: Function = Function {
     symbol: c"pg_auth_jwt_delete_withdrawn",
     effect: "a key that is written into auth.withdrawn_keys counts until it is fetched again",
 };
+const REVOCATIONS_CHANGED: Function = Function {
+    name: "revocations_changed",
+    symbol: c"pg_auth_jwt_revocations_changed",
+    effect: "revocations are not announced",
+};
 
 /// The extension's tables that have triggers.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -128,14 +133,16 @@ pub enum Watched {
     Jwks,
     Endpoints,
     WithdrawnKeys,
+    Revocations,
 }
 
 impl Watched {
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Issuers,
         Self::Jwks,
         Self::Endpoints,
         Self::WithdrawnKeys,
+        Self::Revocations,
     ];
 
     /// Its name in the schema `auth`.
@@ -145,6 +152,7 @@ impl Watched {
             Self::Jwks => c"jwks",
             Self::Endpoints => c"endpoints",
             Self::WithdrawnKeys => c"withdrawn_keys",
+            Self::Revocations => c"revocations",
         }
     }
 
@@ -155,6 +163,7 @@ impl Watched {
             Self::Jwks => in_schema!("@extschema@.jwks"),
             Self::Endpoints => in_schema!("@extschema@.endpoints"),
             Self::WithdrawnKeys => in_schema!("@extschema@.withdrawn_keys"),
+            Self::Revocations => in_schema!("@extschema@.revocations"),
         }
     }
 
@@ -164,6 +173,7 @@ impl Watched {
             Self::Jwks => &JWKS,
             Self::Endpoints => &ENDPOINTS,
             Self::WithdrawnKeys => &WITHDRAWN_KEYS,
+            Self::Revocations => &REVOCATIONS,
         }
     }
 }
@@ -192,7 +202,7 @@ const fn origin(name: &'static str, fires: Fires, function: Function) -> Needed 
     }
 }
 
-// The triggers that sql/tables.sql and sql/endpoint.sql create; the test `triggers` compares both.
+// The triggers that sql/tables.sql, sql/endpoint.sql and sql/revocation.sql create; the test `triggers` compares both.
 const ISSUERS: [Needed; 5] = [
     always("issuers_changed", AFTER_CHANGE, KEYS_CHANGED),
     always("issuers_truncated", AFTER_TRUNCATE, KEYS_CHANGED),
@@ -213,6 +223,10 @@ const ENDPOINTS: [Needed; 3] = [
     always("endpoints_truncated", AFTER_TRUNCATE, ENDPOINT_CHANGED),
 ];
 const WITHDRAWN_KEYS: [Needed; 1] = [origin("withdrawn_noted", AFTER_WRITE, DELETE_WITHDRAWN)];
+const REVOCATIONS: [Needed; 2] = [
+    always("revocations_changed", AFTER_CHANGE, REVOCATIONS_CHANGED),
+    always("revocations_truncated", AFTER_TRUNCATE, REVOCATIONS_CHANGED),
+];
 
 /// The triggers on a followed table, which [`statements`] create.
 const SOURCE: [Needed; 2] = [
@@ -324,16 +338,25 @@ impl Faults {
                 details.push(format!("{noun} {names} on {table} {verb} {state}."));
             }
         }
+        let are_revocations = |trigger: &FoundTrigger| trigger.table == Watched::Revocations;
+        let (message, consequence) = if self.0.iter().all(are_revocations) {
+            (
+                "revocations of pg_auth_jwt may go unnoticed",
+                "looks for revocations of its token in every statement",
+            )
+        } else {
+            (
+                "changes to the keys of pg_auth_jwt may go unnoticed",
+                "reads its keys again in every statement",
+            )
+        };
         let repairs: Vec<_> = self.0.iter().filter_map(FoundTrigger::repair).collect();
-        Report::new(
-            SqlState::WARNING,
-            "changes to the keys of pg_auth_jwt may go unnoticed",
-        )
-        .detail(format!(
-            "{} Until this is repaired, this session reads its keys again in every statement.",
-            details.join(" ")
-        ))
-        .hint(format!("Run: {}", repairs.join(" ")))
+        Report::new(SqlState::WARNING, message)
+            .detail(format!(
+                "{} Until this is repaired, this session {consequence}.",
+                details.join(" ")
+            ))
+            .hint(format!("Run: {}", repairs.join(" ")))
     }
 }
 

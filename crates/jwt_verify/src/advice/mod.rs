@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::algorithm::unsupported_advice;
 use crate::error::Error;
 use crate::numeric_date::NumericDate;
+use crate::revoked_by::RevokedBy;
 
 mod form;
 
@@ -165,6 +166,12 @@ pub fn advice(token: &str, error: &Error, terms: &Terms) -> Option<String> {
             "request a token without DPoP and without a client certificate, or have a gateway check \
              the proof and set \"bound_tokens\" of the issuer's row in {issuers} to \"accept\""
         )),
+        Error::Revoked { by, issued_at, .. } => match (by, issued_at) {
+            (RevokedBy::Subject | RevokedBy::Issuer, None) => {
+                fixed("sign in again, at an issuer that puts \"iat\" into its tokens")
+            }
+            _ => fixed("sign in again"),
+        },
         Error::MissingAlgorithm
         | Error::CriticalExtension
         | Error::UnencodedPayload

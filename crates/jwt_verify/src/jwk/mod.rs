@@ -377,7 +377,7 @@ fn thumbprint(members: &ThumbprintMembers) -> Box<str> {
 
 /// SHA-256 by the stack that checks signatures, which already knows the processor's instructions.
 /// Asking again takes 15 µs in a virtual machine, whose host answers.
-fn sha256(bytes: &[u8]) -> impl AsRef<[u8]> + use<> {
+pub(crate) fn sha256(bytes: &[u8]) -> impl AsRef<[u8]> + use<> {
     #[cfg(feature = "aws_lc_rs")]
     return aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
     #[cfg(not(feature = "aws_lc_rs"))]
