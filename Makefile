@@ -50,7 +50,7 @@ bench: ## measures, and writes docs/performance.md
 	@scripts/install
 	@bench/run.py $(T)
 
-soak: ## what takes minutes: poolers, freshness, connections, memory, worst cases, plans, endpoints
+soak: ## what takes minutes: poolers, crowds, freshness, connections, memory, worst cases, plans, endpoints
 	@scripts/setup pg$(PG) test
 	@scripts/install
 	@pg_test/soak $(T)

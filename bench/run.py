@@ -406,7 +406,6 @@ def transactions(cluster, db, results):
     results.figures["transactions"] = {"across": across, **curves}
 
 
-CROWD_ISSUER = "https://crowd.test.example"
 # The client's own message has the token, or the claims. pgbench cannot choose one of 10,000 texts, so they come from a
 # table, by its index, on both sides.
 CROWD_TRANSACTIONS = {
@@ -441,10 +440,9 @@ def crowd(_cluster, _db, results):
 def crowd_of(cluster, alg, size, results):
     most = 100_000 if alg == "EdDSA" else 10_000
     db = cluster.create_db(f"crowd_{alg.lower()}")
-    mint = ["cargo", "run", "-q", "-p", "jwt_verify", "--example", "mint", alg, str(most)]
-    jwks, *lines = subprocess.run(mint, cwd=ROOT, check=True, text=True, stdout=subprocess.PIPE).stdout.splitlines()
+    jwks, lines = minted.mint(alg, most)
     owner = cluster.session(db, "owner_role")
-    owner.execute("SELECT auth.init($1, issuer => $2)", jwks, CROWD_ISSUER)
+    owner.execute("SELECT auth.init($1, issuer => $2)", jwks, minted.ISSUER)
     owner.query("CREATE TABLE tokens (id int, claims text, token text)")
     owner.copy("COPY tokens FROM STDIN", lines)
     owner.query("""

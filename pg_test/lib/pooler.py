@@ -16,13 +16,16 @@ from .pg import Session, shell
 USERS = 50
 ROWS = 3
 
-SCHEMA = f"""
+TABLE = """
 CREATE TABLE things (owner text, n int);
-INSERT INTO things SELECT 'u' || u, n FROM generate_series(0, {USERS - 1}) u, generate_series(1, {ROWS}) n;
+CREATE INDEX ON things (owner);
 ALTER TABLE things ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON things TO authenticated USING (owner = auth.user_id());
 GRANT SELECT ON things TO authenticated;
 """
+SCHEMA = (
+    TABLE + f"INSERT INTO things SELECT 'u' || u, n FROM generate_series(0, {USERS - 1}) u, generate_series(1, {ROWS}) n;"
+)
 
 READ = "SELECT owner FROM things"
 
@@ -90,10 +93,12 @@ class Client(threading.Thread):
 
     `is_local` is what it passes to auth.jwt_session_init: "true", "false", or None for nothing.
     With "false" it relies on pg_auth_jwt.scope or on the pooler's DISCARD ALL between two clients.
+    `crowd` has pairs of user and token; without it, tokens are made for the users of SCHEMA.
     """
 
-    def __init__(self, host, dbname, until, is_local, whole_session):
+    def __init__(self, host, dbname, until, is_local, whole_session, crowd=None):
         super().__init__()
+        self.crowd = crowd
         self.where, self.until = (dbname, "authenticated", host, 6432), until
         self.is_local = f", {is_local}" if is_local else ""
         # This client lets its token outlive the transaction.
@@ -128,10 +133,16 @@ class Client(threading.Thread):
         if rows != [[owner]] * (ROWS if owner else 0):
             self.crossings.append(f"{what}: as {owner} read {rows}")
 
+    def someone(self):
+        """A user, and a token of theirs."""
+        if self.crowd:
+            return self.random.choice(self.crowd)
+        user = f"u{self.random.randrange(USERS)}"
+        return user, tokens.token(user)
+
     def begin(self, s):
         """Begins a transaction as some user, and reads as this user."""
-        user = f"u{self.random.randrange(USERS)}"
-        token = tokens.token(user)
+        user, token = self.someone()
         if self.random.random() < 0.3:
             # As a pipelining driver does.
             s.send(
@@ -162,8 +173,8 @@ class Client(threading.Thread):
     def rolled_back(self, s):
         user = self.begin(s)
         s.query("SAVEPOINT a")
-        other = f"u{self.random.randrange(USERS)}"
-        s.execute(f"SELECT auth.jwt_session_init($1{self.is_local})", tokens.token(other))
+        other, token = self.someone()
+        s.execute(f"SELECT auth.jwt_session_init($1{self.is_local})", token)
         self.check("in the savepoint", s.query(READ), other)
         s.query("ROLLBACK TO a")
         self.check("after the savepoint", s.query(READ), user)
@@ -204,11 +215,11 @@ class Client(threading.Thread):
             self.crossings.append(f"{sql}: {got} instead of {code}")
 
 
-def play(cluster, dbname, mode, clients, servers, seconds, is_local=None):
+def play(cluster, dbname, mode, clients, servers, seconds, is_local=None, crowd=None):
     """Runs the clients, and returns the counts and the crossings."""
     with Pooler(cluster, dbname, mode, servers) as pooler:
         until = time.time() + seconds
-        threads = [Client(pooler.dir, dbname, until, is_local, mode == "session") for _ in range(clients)]
+        threads = [Client(pooler.dir, dbname, until, is_local, mode == "session", crowd) for _ in range(clients)]
         for thread in threads:
             thread.start()
         for thread in threads:
