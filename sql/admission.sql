@@ -76,3 +76,8 @@ CREATE FUNCTION auth.algorithms_are_known(algorithms text[]) RETURNS boolean
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
     AS 'MODULE_PATHNAME', 'pg_auth_jwt_algorithms_are_known';
 COMMENT ON FUNCTION auth.algorithms_are_known(text[]) IS 'whether pg_auth_jwt verifies signatures of all of these';
+
+CREATE FUNCTION auth.claim_path_is_valid(claim text) RETURNS boolean
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'pg_auth_jwt_claim_path_is_valid';
+COMMENT ON FUNCTION auth.claim_path_is_valid(text) IS 'whether the text is a name of a claim, or a path to one';

@@ -910,6 +910,34 @@ tokens_never_expire AS (
            format('UPDATE auth.issuers SET required_claims = ''{exp}'' WHERE issuer = %L;', i.issuer)
       FROM issuers AS i WHERE NOT 'exp' = ANY (i.required_claims) AND i.max_age IS NULL
 ),
+-- The roles that auth.login() may give.
+login_incomplete AS (
+    SELECT 'warning', 'login_incomplete', NULL::regclass, NULL::oid, format('issuer %s', i.issuer),
+           CASE WHEN i.role_claim IS NULL THEN 'Its allowed_roles lists roles, but no role_claim says where a token names one'
+                ELSE 'Its role_claim says where a token names a role, but allowed_roles allows none' END
+               || ', so auth.login() refuses each of its tokens.',
+           CASE WHEN i.role_claim IS NULL THEN format('UPDATE auth.issuers SET role_claim = ''role'' WHERE issuer = %L; -- with the name of the claim', i.issuer)
+                ELSE format('UPDATE auth.issuers SET allowed_roles = ''{authenticated}'' WHERE issuer = %L; -- with the roles', i.issuer) END
+      FROM issuers AS i WHERE (i.role_claim IS NULL) <> (coalesce(cardinality(i.allowed_roles), 0) = 0)
+),
+login_roles AS (
+    SELECT i.issuer, n.name, r.rolname, r.rolsuper, r.rolbypassrls, r.rolreplication,
+           format('UPDATE auth.issuers SET allowed_roles = array_remove(allowed_roles, %L) WHERE issuer = %L;', n.name, i.issuer) AS fix
+      FROM issuers AS i, unnest(i.allowed_roles) AS n (name) LEFT JOIN pg_roles AS r ON r.rolname::text = n.name
+     WHERE i.role_claim IS NOT NULL
+),
+login_role_missing AS (
+    SELECT 'warning', 'login_role_missing', NULL::regclass, NULL::oid, format('issuer %s', l.issuer),
+           format('Its tokens may name role %I, which does not exist: whoever creates a role of this name gives it to them.', l.name), l.fix
+      FROM login_roles AS l WHERE l.rolname IS NULL
+),
+login_role_exempt AS (
+    SELECT 'error', 'login_role_exempt', NULL::regclass, NULL::oid, format('issuer %s', l.issuer),
+           format('Its tokens may name role %I, which %s.', l.name,
+               CASE WHEN l.rolsuper THEN 'is a superuser' WHEN l.rolbypassrls THEN 'has BYPASSRLS: no policy restricts it'
+                    ELSE 'has REPLICATION: it may read the whole server' END), l.fix
+      FROM login_roles AS l WHERE l.rolsuper OR l.rolbypassrls OR l.rolreplication
+),
 -- No real issuer can have a name that ends in .invalid (RFC 6761 section 6.4); the one of
 -- examples/dev-issuer has. A dump takes it along from a database for development to another.
 development_issuer AS (
@@ -1061,6 +1089,7 @@ findings (level, code, classid, objid, object, detail, fix) AS (
     UNION ALL TABLE key_privilege UNION ALL TABLE secret_privilege UNION ALL TABLE key_schema_privilege
     UNION ALL TABLE claim_function_replaced UNION ALL TABLE key_triggers UNION ALL TABLE revocation_privilege
     UNION ALL TABLE audience_not_checked UNION ALL TABLE any_issuer UNION ALL TABLE tokens_never_expire
+    UNION ALL TABLE login_incomplete UNION ALL TABLE login_role_missing UNION ALL TABLE login_role_exempt
     UNION ALL TABLE development_issuer
     UNION ALL TABLE no_keys UNION ALL TABLE keys_expire UNION ALL TABLE shared_secret
     UNION ALL TABLE source_is_out UNION ALL TABLE source_problem

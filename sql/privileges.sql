@@ -157,10 +157,11 @@ COMMENT ON FUNCTION auth.revoke_from(regrole) IS
 DO $$
 DECLARE
     everyones CONSTANT pg_catalog.regprocedure[] := ARRAY[
-        'auth.jwt_session_init(text, boolean)', 'auth.jwt_session_init(varchar)', 'auth.session()', 'auth.jwt()', 'auth.user_id()',
+        'auth.jwt_session_init(text, boolean)', 'auth.jwt_session_init(varchar)', 'auth.login(text)',
+        'auth.session()', 'auth.jwt()', 'auth.user_id()',
         'auth.uid()', 'auth.role()', 'auth.email()', 'auth.organization()', 'auth.organization_id()',
         'auth.init()', 'auth.list_triggers()', 'auth.source_is_known(jsonb)',
-        'auth.algorithms_are_known(text[])'];
+        'auth.algorithms_are_known(text[])', 'auth.claim_path_is_valid(text)'];
     granted record;
     f pg_catalog.regprocedure;
 BEGIN

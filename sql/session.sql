@@ -16,6 +16,13 @@ CREATE FUNCTION auth.jwt_session_init(jwt varchar)
 COMMENT ON FUNCTION auth.jwt_session_init(varchar) IS
     'as jwt_session_init(text, boolean) with is_local NULL; for callers that name the argument jwt, as pg_session_jwt does';
 
+CREATE FUNCTION auth.login(token text)
+    RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'pg_auth_jwt_login';
+COMMENT ON FUNCTION auth.login(text) IS
+    'verifies a token, and sets it and the role that it names until the end of the transaction';
+
 CREATE FUNCTION auth.verify(token text) RETURNS jsonb
     LANGUAGE c STABLE STRICT PARALLEL SAFE
     AS 'MODULE_PATHNAME', 'pg_auth_jwt_verify';

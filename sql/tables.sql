@@ -32,7 +32,12 @@ CREATE TABLE auth.issuers (
         CONSTRAINT max_stale_not_negative CHECK (max_stale OPERATOR(pg_catalog.>=) '0 s'::pg_catalog.interval),
     bound_tokens text NOT NULL DEFAULT 'refuse'
         CONSTRAINT bound_tokens_known CHECK (
-            bound_tokens OPERATOR(pg_catalog.=) ANY ('{refuse,accept}'::pg_catalog.text[]))
+            bound_tokens OPERATOR(pg_catalog.=) ANY ('{refuse,accept}'::pg_catalog.text[])),
+    role_claim text
+        CONSTRAINT role_claim_valid CHECK (auth.claim_path_is_valid(role_claim)),
+    allowed_roles text[]
+        CONSTRAINT allowed_roles_named CHECK (
+            pg_catalog.array_position(allowed_roles, NULL) IS NULL)
 );
 COMMENT ON TABLE auth.issuers IS 'issuers whose tokens are accepted, and the rules for these';
 COMMENT ON COLUMN auth.issuers.issuer IS 'exact iss that a token must carry; * accepts any or none';
@@ -48,6 +53,9 @@ COMMENT ON COLUMN auth.issuers.max_stale IS
     'time for which fetched keys are trusted after the last successful fetch; NULL: for ever';
 COMMENT ON COLUMN auth.issuers.bound_tokens IS
     'whether tokens with cnf, which are bound to a key of their holder, are refused or accepted like bearer tokens';
+COMMENT ON COLUMN auth.issuers.role_claim IS
+    'claim that names the role for auth.login(): a name, or a path as {realm_access,roles,0}; NULL: no login';
+COMMENT ON COLUMN auth.issuers.allowed_roles IS 'roles that the claim may name; NULL: none';
 COMMENT ON CONSTRAINT issuer_not_empty ON auth.issuers IS 'the row * is for tokens without iss';
 COMMENT ON CONSTRAINT audience_not_empty ON auth.issuers IS 'no empty list, which would accept no token';
 COMMENT ON CONSTRAINT algorithms_known ON auth.issuers IS 'the JWA names that pg_auth_jwt verifies';
@@ -57,6 +65,8 @@ COMMENT ON CONSTRAINT max_age_positive ON auth.issuers IS 'no age of zero, which
 COMMENT ON CONSTRAINT source_known ON auth.issuers IS 'as auth.follow() and auth.follow_url() write it';
 COMMENT ON CONSTRAINT max_stale_not_negative ON auth.issuers IS 'a length of time';
 COMMENT ON CONSTRAINT bound_tokens_known ON auth.issuers IS 'refuse or accept';
+COMMENT ON CONSTRAINT role_claim_valid ON auth.issuers IS 'a name, or an array literal of names without NULL';
+COMMENT ON CONSTRAINT allowed_roles_named ON auth.issuers IS 'no NULL elements';
 COMMENT ON CONSTRAINT token_types_named ON auth.issuers IS 'no NULL elements';
 
 CREATE TABLE auth.jwks (

@@ -39,12 +39,12 @@ class Pooler:
     """PgBouncer with a socket beside the cluster's, while a `with` lasts; and at a TCP address, if
     one is given."""
 
-    def __init__(self, cluster, dbname, mode, servers, address=""):
+    def __init__(self, cluster, dbname, mode, servers, address="", users=("authenticated",)):
         self.dir = f"{cluster.dir}/pooler"
         os.makedirs(self.dir, exist_ok=True)
         self.pidfile = f"{self.dir}/pid"
-        with open(f"{self.dir}/users", "w") as users:
-            users.write('"authenticated" ""\n')
+        with open(f"{self.dir}/users", "w") as file:
+            file.write("".join(f'"{user}" ""\n' for user in users))
         with open(f"{self.dir}/ini", "w") as ini:
             ini.write(f"""
 [databases]

@@ -291,6 +291,20 @@ UPDATE auth.jwks SET expires_at = '2020-01-01' WHERE issuer <> '*';
 SELECT level, code, object FROM auth.lint();
 UPDATE auth.jwks SET expires_at = now() + interval '1 year' WHERE issuer <> '*';
 :lint
+-- The roles of auth.login(): lists without a claim, claims without a list, roles that are missing or too strong.
+\set logins 'SELECT level, code, object, detail, fix FROM auth.lint() WHERE code ~ ''^login'';'
+UPDATE auth.issuers SET role_claim = 'role' WHERE issuer <> '*';
+:logins
+UPDATE auth.issuers SET allowed_roles = '{}' WHERE issuer <> '*';
+:logins
+UPDATE auth.issuers SET role_claim = NULL, allowed_roles = '{authenticated}' WHERE issuer <> '*';
+:logins
+UPDATE auth.issuers SET role_claim = '{a,b}', allowed_roles = '{authenticated,missing,"od''d",postgres}' WHERE issuer <> '*';
+:logins
+UPDATE auth.issuers SET allowed_roles = '{authenticated}' WHERE issuer <> '*';
+:logins
+UPDATE auth.issuers SET role_claim = NULL, allowed_roles = NULL WHERE issuer <> '*';
+:logins
 -- Keys that are followed: live is fine; polled, missing and writable are not.
 CREATE TABLE jwks (id text PRIMARY KEY, "publicKey" text NOT NULL, "expiresAt" timestamptz);
 SELECT auth.follow('public.jwks', issuer => 'https://followed', audience => '{a}');

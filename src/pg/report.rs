@@ -29,6 +29,7 @@ impl SqlState {
     pub const FOREIGN_KEY_VIOLATION: Self = Self(b"23503");
     pub const CHECK_VIOLATION: Self = Self(b"23514");
     pub const READ_ONLY_SQL_TRANSACTION: Self = Self(b"25006");
+    pub const NO_ACTIVE_SQL_TRANSACTION: Self = Self(b"25P01");
     pub const TRIGGER_PROTOCOL_VIOLATED: Self = Self(b"39P01");
     pub const SERIALIZATION_FAILURE: Self = Self(b"40001");
     pub const INSUFFICIENT_PRIVILEGE: Self = Self(b"42501");

@@ -1,6 +1,6 @@
 //! Errors, warnings and notices of the session.
 
-use jwt_verify::ErrorKind;
+use jwt_verify::{ErrorKind, Excerpt};
 
 use crate::errors::{message, sqlstate};
 use crate::pg::report::{Report, SqlState};
@@ -119,4 +119,83 @@ pub fn unverified_claims_set(name: &str) -> Report {
             "Pass the user's token to auth.jwt_session_init(), in the same transaction. Or reset \
              that setting for requests without a user.",
         )
+}
+
+/// `auth.login` outside of a transaction block, where token and role would be gone with the statement.
+pub fn login_outside_block() -> Report {
+    Report::new(
+        SqlState::NO_ACTIVE_SQL_TRANSACTION,
+        "auth.login can only be used in transaction blocks",
+    )
+    .detail("Token and role last until the end of the transaction.")
+    .hint("Send BEGIN first, then auth.login() and the queries, then COMMIT.")
+}
+
+/// A refusal of `auth.login`.
+fn login_refused(detail: String) -> Report {
+    Report::new(
+        SqlState::INSUFFICIENT_PRIVILEGE,
+        "login by token is refused",
+    )
+    .detail(detail)
+}
+
+/// The issuer's row gives no role.
+pub fn no_login() -> Report {
+    login_refused("The row of the token's issuer in auth.issuers gives its tokens no role.".to_owned())
+        .hint(
+            "Set its \"role_claim\" to the claim that names the role, and \"allowed_roles\" to the roles \
+             that it may name.",
+        )
+}
+
+/// The token lacks the claim that names its role.
+pub fn no_role_claim(path: &[String]) -> Report {
+    let path: Vec<String> = path
+        .iter()
+        .map(|part| Excerpt::new(part).to_string())
+        .collect();
+    login_refused(format!(
+        "The token has no string in the claim {} that names its role.",
+        path.join(" -> ")
+    ))
+    .hint("Have the issuer add it, or change \"role_claim\" of its row in auth.issuers.")
+}
+
+/// The issuer's row does not allow the role.
+pub fn role_not_allowed(role: &str) -> Report {
+    login_refused(format!(
+        "The row of the token's issuer in auth.issuers does not allow role {}.",
+        Excerpt::new(role)
+    ))
+    .hint("\"allowed_roles\" of that row lists the roles that its tokens may name.")
+}
+
+/// There is no such role.
+pub fn role_missing(role: &str) -> Report {
+    login_refused(format!("Role {} does not exist.", Excerpt::new(role)))
+        .hint("Create it, or take it out of \"allowed_roles\" of the issuer's row in auth.issuers.")
+}
+
+/// Another token is set while a role is from the claims of a former one.
+pub fn already_logged_in() -> Report {
+    Report::new(
+        SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+        "transaction is logged in by another token",
+    )
+    .detail("auth.login() has set the role of this transaction, by the claims of that token.")
+    .hint("End the transaction first, or call auth.login() with the other token.")
+}
+
+/// The role is not the one that `auth.login` has set with the token.
+pub fn other_role() -> Report {
+    Report::new(
+        SqlState::INSUFFICIENT_PRIVILEGE,
+        "session token is for another role than the present one",
+    )
+    .detail("auth.login() has set it together with a role, and the role was changed since.")
+    .hint(
+        "Leave the role to auth.login(): no SET ROLE or RESET ROLE until the end of the transaction, \
+         and no function with a SET clause for \"role\".",
+    )
 }

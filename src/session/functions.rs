@@ -4,7 +4,7 @@ use jwt_verify::limits::MAX_TOKEN_BYTES;
 use jwt_verify::{Excerpt, Revocable, RevokedBy, Step, UnixTime, Wanted};
 use pgrx::prelude::*;
 
-use crate::errors::token_too_long;
+use crate::errors::{argument_is_null, token_too_long};
 use crate::pg::clock::StatementId;
 use crate::pg::encoding;
 use crate::pg::function::{Arguments, TooLong, sql_function};
@@ -12,7 +12,7 @@ use crate::pg::report::Report;
 use crate::pg::unguarded;
 use crate::pg::uuid;
 use crate::session::refusal::terms;
-use crate::session::{self, advice, citus, signatures};
+use crate::session::{self, advice, citus, errors, login, signatures};
 use crate::settings::{self, Scope};
 use crate::stats;
 use crate::trust::keys;
@@ -27,10 +27,14 @@ sql_function!(
         settings::check()?;
         let token = token(&arguments, 0)?.unwrap_or_default();
         if !token.is_empty() {
+            // The role came from the other token's claims.
+            if settings::token::role().is_some() {
+                return Err(errors::already_logged_in());
+            }
             session::verify_patiently(token)?;
         }
         let lifetime = Lifetime::of(arguments.boolean(1), || arguments.call_is_whole_statement());
-        set_token(token, lifetime);
+        set_token(token, "", lifetime);
         if !token.is_empty() {
             advice::on_role();
             if lifetime == Lifetime::SessionByDefault {
@@ -38,6 +42,23 @@ sql_function!(
             }
         }
         // As PG_RETURN_VOID.
+        Ok(Some(pg_sys::Datum::from(0)))
+    }
+);
+
+sql_function!(
+    /// `auth.login(token text) RETURNS void`: verifies the token, and makes it the transaction's,
+    /// together with the role that it names.
+    pg_auth_jwt_login,
+    |arguments| {
+        settings::check()?;
+        if !unguarded::IsInTransactionBlock(true) {
+            return Err(errors::login_outside_block());
+        }
+        let token = token(&arguments, 0)?.ok_or_else(|| argument_is_null("token"))?;
+        let suffix = login::set_role(token)?;
+        set_token(token, suffix.as_str(), Lifetime::Transaction);
+        advice::on_role();
         Ok(Some(pg_sys::Datum::from(0)))
     }
 );
@@ -213,8 +234,8 @@ impl Lifetime {
     }
 }
 
-/// Sets `pg_auth_jwt.token` as SET or SET LOCAL does.
-fn set_token(token: &[u8], lifetime: Lifetime) {
+/// Sets `pg_auth_jwt.token` as SET or SET LOCAL does, with the suffix of a role if it is bound to one.
+fn set_token(token: &[u8], suffix: &str, lifetime: Lifetime) {
     let action = if lifetime == Lifetime::Transaction {
         pg_sys::GucAction::GUC_ACTION_LOCAL
     } else {
@@ -225,9 +246,11 @@ fn set_token(token: &[u8], lifetime: Lifetime) {
     // for an ordinary role too (src/backend/utils/misc/guc.c). Nothing needs a drop up to the SQL
     // function's own frame.
     unsafe {
-        let value = unguarded::palloc(token.len().saturating_add(1)).cast::<u8>();
+        let length = token.len().saturating_add(suffix.len());
+        let value = unguarded::palloc(length.saturating_add(1)).cast::<u8>();
         std::ptr::copy_nonoverlapping(token.as_ptr(), value, token.len());
-        value.add(token.len()).write(0);
+        std::ptr::copy_nonoverlapping(suffix.as_ptr(), value.add(token.len()), suffix.len());
+        value.add(length).write(0);
         unguarded::set_config_option(
             settings::table::TOKEN.name.as_ptr(),
             value.cast(),
@@ -239,6 +262,8 @@ fn set_token(token: &[u8], lifetime: Lifetime) {
             false,
         );
         if lifetime == Lifetime::Transaction {
+            // Roles have other oids there.
+            value.add(token.len()).write(0);
             citus::pass_on(value.cast());
         }
     }

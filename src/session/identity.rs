@@ -5,10 +5,11 @@
 //! call makes a scan under comparable extensions many times slower.)
 
 use std::cell::OnceCell;
+use std::ffi::CString;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 
-use jwt_verify::{UnixTime, Verified};
+use jwt_verify::{UnixTime, Verified, Wanted};
 use pgrx::{PgSqlErrorCode, pg_sys};
 
 use crate::errors::not_in_server_encoding;
@@ -20,6 +21,8 @@ use crate::pg::uuid;
 /// The identity that a token gives its session.
 pub struct Identity {
     token: Rc<[u8]>,
+    issuer: Option<Box<str>>,
+    key_id: Option<Box<str>>,
     valid_from: UnixTime,
     valid_until: UnixTime,
     claims: DatumImage,
@@ -42,6 +45,8 @@ impl Identity {
         let subject = verified.subject.as_deref();
         Ok(Self {
             token: token.into(),
+            issuer: verified.issuer.as_deref().map(Box::from),
+            key_id: verified.key_id.as_deref().map(Box::from),
             valid_from: verified.valid_from,
             valid_until: verified.valid_until,
             claims: claims_image(&verified.claims)?,
@@ -59,6 +64,14 @@ impl Identity {
     /// The token itself.
     pub fn token(&self) -> &Rc<[u8]> {
         &self.token
+    }
+
+    /// The names by which its key was found.
+    pub fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            issuer: self.issuer.as_deref(),
+            key_id: self.key_id.as_deref(),
+        }
     }
 
     /// Whether the token, which the present keys verify, is valid at that time.
@@ -160,7 +173,7 @@ impl DatumImage {
     }
 
     /// The characters of a `text`.
-    fn text_bytes(&self) -> &[u8] {
+    pub fn text_bytes(&self) -> &[u8] {
         self.0.get(pg_sys::VARHDRSZ..).unwrap_or_default()
     }
 
@@ -174,6 +187,44 @@ impl DatumImage {
         self.operator(pg_sys::jsonb_object_field_text, name)
     }
 
+    /// The string at a path, a `text`; `None` if there is none, or something else.
+    pub fn string_at(&self, path: &[CString]) -> Option<Self> {
+        let (last, parents) = path.split_last()?;
+        let mut parent = None;
+        for part in parents {
+            parent = Some(parent.as_ref().unwrap_or(self).child(part)?);
+        }
+        let parent = parent.as_ref().unwrap_or(self);
+        let is_string = parent.child(last)?.json_type() == "string";
+        is_string.then(|| parent.child_text(last)).flatten()
+    }
+
+    /// The member of an object, or the element of an array at a position that is not negative.
+    fn child(&self, part: &std::ffi::CStr) -> Option<Self> {
+        match self.position(part) {
+            Some(position) => self.element(pg_sys::jsonb_array_element, position?),
+            None => self.member(part),
+        }
+    }
+
+    /// The same as text, as `->>` returns it.
+    fn child_text(&self, part: &std::ffi::CStr) -> Option<Self> {
+        match self.position(part) {
+            Some(position) => self.element(pg_sys::jsonb_array_element_text, position?),
+            None => self.member_text(part),
+        }
+    }
+
+    /// If this is an array: the position in it that `part` names, if it names one.
+    fn position(&self, part: &std::ffi::CStr) -> Option<Option<i32>> {
+        let position = || {
+            let text = part.to_str().ok()?;
+            let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+            text.parse().ok().filter(|_| is_number)
+        };
+        (self.json_type() == "array").then(position)
+    }
+
     fn operator(
         &self,
         function: unsafe fn(pg_sys::FunctionCallInfo) -> pg_sys::Datum,
@@ -185,6 +236,21 @@ impl DatumImage {
             pgrx::direct_function_call_as_datum(
                 function,
                 &[Some(self.to_datum()), Some(name.to_datum())],
+            )
+            .map(|datum| Self::from_varlena(datum))
+        }
+    }
+
+    fn element(
+        &self,
+        function: unsafe fn(pg_sys::FunctionCallInfo) -> pg_sys::Datum,
+        position: i32,
+    ) -> Option<Self> {
+        // SAFETY: both functions take (jsonb, integer) and return NULL or a varlena.
+        unsafe {
+            pgrx::direct_function_call_as_datum(
+                function,
+                &[Some(self.to_datum()), Some(pg_sys::Datum::from(position))],
             )
             .map(|datum| Self::from_varlena(datum))
         }

@@ -15,6 +15,7 @@ pub mod executor;
 pub mod functions;
 mod guarded;
 pub mod identity;
+mod login;
 mod refusal;
 pub mod signatures;
 
@@ -27,6 +28,7 @@ use pgrx::pg_sys;
 use crate::errors::sqlstate;
 use crate::pg::clock::StatementId;
 use crate::pg::report::Report;
+use crate::pg::unguarded;
 use crate::session::cache::{Cache, Remembered};
 use crate::session::identity::Identity;
 use crate::session::refusal::{Refusal, RefusedToken};
@@ -44,6 +46,8 @@ struct Session {
     current: RefCell<Option<Rc<Identity>>>,
     /// Whether `current` can be relied on.
     state: Cell<Resolution>,
+    /// The role to which `auth.login` has bound the setting's present value; 0 for none.
+    role: Cell<pg_sys::Oid>,
     /// Counts how often `current` was determined: the same number means the same identity.
     serial: Cell<u64>,
     verified: Cache,
@@ -65,6 +69,7 @@ thread_local! {
         statement: Cell::new(StatementId::NEVER),
         current: const { RefCell::new(None) },
         state: Cell::new(Resolution::Unresolved),
+        role: Cell::new(pg_sys::InvalidOid),
         serial: const { Cell::new(0) },
         verified: Cache::new(),
     };
@@ -147,6 +152,20 @@ fn attempt(token: &[u8]) -> Result<Rc<Identity>, Refusal> {
     })
 }
 
+/// The identity of a good token, and the roles that its issuer's tokens give.
+///
+/// # Errors
+///
+/// As for [`verify_patiently`].
+pub fn verify_for_login(token: &[u8]) -> Result<(Rc<Identity>, Keys), Report> {
+    let identity = verify_patiently(token)?;
+    let keys = SESSION.with(|session| {
+        let now = session.statement.get().time();
+        keys::find(identity.wanted(), now, &mut Tried::default())
+    });
+    Ok((identity, keys))
+}
+
 /// Makes the keys current for this statement, with the changes that other backends have committed.
 pub fn synchronize() {
     SESSION.with(Session::synchronize);
@@ -220,8 +239,17 @@ impl Session {
                     !keys::are_stale()
                         && !revocation::are_doubtful()
                         && self.statement.get() == StatementId::current()
+                        && self.has_its_role()
                 }
             }
+    }
+
+    /// Whether the role of `SET ROLE` is the one that `auth.login` has set with the token, if it has
+    /// set one. A SECURITY DEFINER function does not change that role.
+    #[inline]
+    fn has_its_role(&self) -> bool {
+        let role = self.role.get();
+        role == pg_sys::InvalidOid || role == unguarded::GetOuterUserId()
     }
 
     /// Determines the identity again.
@@ -232,6 +260,11 @@ impl Session {
         self.serial.set(self.serial.get().wrapping_add(1));
         settings::token::clear_assigned();
         settings::check()?;
+        self.role
+            .set(settings::token::role().unwrap_or(pg_sys::InvalidOid));
+        if !self.has_its_role() {
+            return Err(errors::other_role());
+        }
         // Without a token no keys are needed, so a new connection reads none.
         if settings::token::with(<[u8]>::is_empty)? {
             self.state.set(Resolution::Anonymous);

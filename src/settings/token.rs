@@ -1,4 +1,5 @@
-//! Hooks and reader of the setting that holds the session's token.
+//! Hooks and reader of the setting that holds the session's token. After a token that `auth.login` has
+//! set stands a space, and the oid of the role that it belongs to.
 //!
 //! The hooks run outside of pgrx's guard. They change their argument and an atomic, or read the variable:
 //! they cannot panic or raise.
@@ -72,6 +73,11 @@ pub fn clear_assigned() {
     ASSIGNED.store(false, Ordering::Relaxed);
 }
 
+/// The role to which `auth.login` has bound the token; `None` if nothing has.
+pub fn role() -> Option<pg_sys::Oid> {
+    split(value()).1
+}
+
 /// Calls `look` with the token, which is empty if there is none.
 ///
 /// The token is borrowed, so `look` must call nothing that could assign the setting.
@@ -82,19 +88,84 @@ pub fn clear_assigned() {
 /// statement, and if Rust cannot allocate memory it ends the process, and Postgres then restarts
 /// all its processes.
 pub fn with<T>(look: impl FnOnce(&[u8]) -> T) -> Result<T, Report> {
-    // SAFETY: Postgres keeps the variable pointing to NULL or to a NUL-terminated string, which
-    // lives until the next assignment.
-    let token = unsafe {
+    let (token, _) = split(value());
+    if token.len() > jwt_verify::limits::MAX_TOKEN_BYTES {
+        return Err(token_too_long(token.len()));
+    }
+    Ok(look(token))
+}
+
+/// The setting's value, which lives until the next assignment.
+fn value<'a>() -> &'a [u8] {
+    // SAFETY: Postgres keeps the variable pointing to NULL or to a NUL-terminated string. No caller
+    // keeps the value while the setting may be assigned.
+    unsafe {
         let value = *TOKEN.text.as_ptr();
         if value.is_null() {
-            c""
+            b""
         } else {
-            CStr::from_ptr(value)
+            CStr::from_ptr(value).to_bytes()
         }
-    };
-    let bytes = token.count_bytes();
-    if bytes > jwt_verify::limits::MAX_TOKEN_BYTES {
-        return Err(token_too_long(bytes));
     }
-    Ok(look(token.to_bytes()))
+}
+
+/// Digits of the longest oid.
+const OID_DIGITS: usize = 10;
+
+/// A value's token, and the role after it. Whoever writes a role there by hand only narrows the use of
+/// their own token.
+fn split(value: &[u8]) -> (&[u8], Option<pg_sys::Oid>) {
+    let role = || {
+        let from = value.len().checked_sub(OID_DIGITS.saturating_add(1))?;
+        let space = value.get(from..)?.iter().rposition(|byte| *byte == b' ')?;
+        let (token, oid) = value.split_at_checked(from.saturating_add(space))?;
+        let oid = std::str::from_utf8(oid.get(1..)?).ok()?;
+        let is_oid = oid.bytes().all(|byte| byte.is_ascii_digit());
+        let oid = oid.parse().ok().filter(|oid| is_oid && *oid != 0)?;
+        Some((token, Some(pg_sys::Oid::from_u32(oid))))
+    };
+    role().unwrap_or((value, None))
+}
+
+/// What stands after the token of a role, from the space on.
+pub fn suffix(role: pg_sys::Oid) -> String {
+    format!(" {}", role.to_u32())
+}
+
+#[cfg(test)]
+mod tests {
+    use pgrx::pg_sys;
+
+    use super::{split, suffix};
+
+    #[test]
+    fn a_role_stands_after_the_token() {
+        let token = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJhIn0.c2ln";
+        for oid in [1, 10, 16_384, u32::MAX] {
+            let role = pg_sys::Oid::from_u32(oid);
+            let value = format!("{token}{}", suffix(role));
+            assert_eq!(split(value.as_bytes()), (token.as_bytes(), Some(role)));
+        }
+    }
+
+    #[test]
+    fn anything_else_is_a_part_of_the_token() {
+        for text in [
+            "",
+            " ",
+            "1",
+            " 1",
+            "a.b.c",
+            "a.b.1234567890",
+            "eyJ.eyJ.sig ",
+            "eyJ.eyJ.sig 0",
+            "eyJ.eyJ.sig +1",
+            "eyJ.eyJ.sig 4294967296",
+            "eyJ.eyJ.sig 1 ",
+            "eyJ.eyJ.sig x1",
+            "eyJ.eyJ.sig 01234567890",
+        ] {
+            assert_eq!(split(text.as_bytes()), (text.as_bytes(), None), "{text}");
+        }
+    }
 }

@@ -2,10 +2,12 @@
 //!
 //! Imports go from the first room to the last: [`owner`] has the functions that the extension's owner
 //! calls, [`keys`] what a backend has read and how it learns that this is stale, [`revocation`] whether a
-//! token is revoked, [`fetch`] the fetching of keys behind a URL, [`lookup`] the reasons why a key does or does not count, [`store`] the checks
-//! on writing, [`source`] what `auth.issuers.source` may say, [`tables`] the rows, [`problem`] the codes of
+//! token is revoked, [`fetch`] the fetching of keys behind a URL, [`lookup`] the reasons why a key does or
+//! does not count, [`store`] the checks on writing, [`source`] what `auth.issuers.source` may say,
+//! [`tables`] the rows, [`claim_path`] the place of a claim, [`problem`] the codes of
 //! what can be wrong with keys, [`schema`] the name of the schema, and [`sql`] helpers for SPI.
 
+mod claim_path;
 pub mod fetch;
 pub mod keys;
 mod lookup;

@@ -67,6 +67,8 @@ unsafe extern "C-unwind" {
     pub safe fn InLocalUserIdChange() -> bool;
     /// Only reads a static (src/backend/utils/init/miscinit.c): cannot raise.
     pub safe fn GetSessionUserId() -> pg_sys::Oid;
+    /// Only reads a static (src/backend/utils/init/miscinit.c): cannot raise.
+    pub safe fn GetOuterUserId() -> pg_sys::Oid;
     /// Raises if the catalogs cannot be read.
     pub fn superuser_arg(role: pg_sys::Oid) -> bool;
     /// Raises if the value is refused and `level` is 0 or an error's.

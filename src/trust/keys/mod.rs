@@ -20,6 +20,7 @@ use pgrx::pg_sys;
 
 use crate::pg::report;
 use crate::trust::fetch::start::Tried;
+pub use crate::trust::lookup::Login;
 use crate::trust::lookup::seen::Seen;
 use crate::trust::lookup::{self, LookedUp, Sight, SightState};
 use crate::trust::revocation;
@@ -105,6 +106,8 @@ struct FoundKeys {
     sight: Option<Sight>,
     /// State of fetching, for keys that are fetched.
     endpoint: Option<Seen>,
+    /// The roles that the issuer's tokens give.
+    login: Option<Login>,
     /// Whether the tables could be read.
     is_read: bool,
     /// Time from which on they must be looked up again, even without an announced change.
@@ -122,6 +125,7 @@ impl Keys {
             keyring: answer.keyring,
             sight: answer.sight,
             endpoint: answer.endpoint,
+            login: answer.login,
             is_read: answer.is_read,
             due: Cell::new(UnixTime::MAX),
             confirmed: Cell::new(UnixTime::MIN),
@@ -154,6 +158,11 @@ impl Keys {
         self.0.endpoint.as_ref()
     }
 
+    /// The roles that the issuer's tokens give to `auth.login`.
+    pub fn login(&self) -> Option<&Login> {
+        self.0.login.as_ref()
+    }
+
     /// Whether the tables could be read; else nothing is known of any issuer.
     pub fn are_read(&self) -> bool {
         self.0.is_read
@@ -183,6 +192,7 @@ impl Keys {
         };
         if self.0.changes.get() != watched::changes()
             || !self.0.keyring.has_rules_of(&answer.keyring)
+            || self.0.login != answer.login
             || place(&self.0.sight) != place(&answer.sight)
         {
             return false;
@@ -197,6 +207,7 @@ impl Keys {
         self.0.keyring == answer.keyring
             && self.0.sight == answer.sight
             && self.0.endpoint == answer.endpoint
+            && self.0.login == answer.login
             && self.0.is_read == answer.is_read
     }
 }

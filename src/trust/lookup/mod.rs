@@ -14,6 +14,7 @@ use pgrx::PgMemoryContexts;
 use crate::pg::clock::{self, StatementId};
 use crate::pg::report::Report;
 use crate::pg::row::{NotUtf8, Row};
+use crate::trust::claim_path::ClaimPath;
 use crate::trust::lookup::seen::Seen;
 use crate::trust::problem::{Finding, Problem};
 use crate::trust::source::fault::Fault;
@@ -43,6 +44,8 @@ pub struct LookedUp {
     pub sight: Option<Sight>,
     /// State of fetching, for keys that are fetched.
     pub endpoint: Option<Seen>,
+    /// The roles that its tokens give to `auth.login`.
+    pub login: Option<Login>,
     /// Whether the tables could be read. If they are missing or altered, or do not stop changing, a
     /// missing issuer means nothing.
     pub is_read: bool,
@@ -53,6 +56,15 @@ impl LookedUp {
     pub fn is_locked(&self) -> bool {
         matches!(&self.sight, Some(sight) if sight.state == SightState::Locked)
     }
+}
+
+/// The roles that an issuer's tokens give.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// The claim that names the role.
+    pub claim: ClaimPath,
+    /// The roles that it may name.
+    pub roles: Vec<String>,
 }
 
 /// State in which a followed table was found.
@@ -309,6 +321,8 @@ pub struct Issuer<'w> {
     pub origin: Origin,
     /// Time for which fetched keys count after the last success; `None`: for ever.
     pub max_stale: Option<Duration>,
+    /// The roles that its tokens give to `auth.login`; `None`: none.
+    pub login: Option<Login>,
 }
 
 fn find(
@@ -325,6 +339,7 @@ fn find(
         answer
             .keyring
             .add_issuer(issuer.name, issuer.policy.clone());
+        answer.login.clone_from(&issuer.login);
         let limit = MAX_KEYS_TRIED.saturating_add(1);
         add_keys(&mut answer, look, issuer, source, wanted.key_id, limit);
     }
@@ -413,17 +428,27 @@ pub fn issuer<'w>(look: &Look, name: &'w str) -> Option<Issuer<'w>> {
     look.issuers(&[("issuer", name)], 2, |row| {
         let origin = origin(row);
         let max_stale = origin.endpoint().and_then(|_| max_stale(row));
-        found.push((policy(row), origin, max_stale));
+        found.push((policy(row), origin, max_stale, login(row)));
     });
     // Two are possible if the primary key was dropped: then neither is used.
     let is_only = found.len() == 1;
-    let (mut policy, origin, max_stale) = found.pop()?;
+    let (mut policy, origin, max_stale, login) = found.pop()?;
     policy.enabled &= is_only;
     Some(Issuer {
         name,
         policy,
         origin,
         max_stale,
+        login,
+    })
+}
+
+/// The roles that the tokens of a row of `auth.issuers` give. Without the columns, or with something
+/// in them that cannot be read, they give none.
+fn login(row: &Row) -> Option<Login> {
+    Some(Login {
+        claim: ClaimPath::parse(&row.text("role_claim").ok()??)?,
+        roles: row.strings("allowed_roles").ok()??,
     })
 }
 
