@@ -137,6 +137,17 @@ def main():
             "25006",
         )
 
+        # Logging in writes nothing either.
+        owner.query("UPDATE auth.issuers SET role_claim = 'role', allowed_roles = '{authenticated}'")
+        catch_up()
+        asking.query("BEGIN")
+        login = asking.code("SELECT auth.login($1)", tokens.token("u2", key=1, role="authenticated"))
+        checks.equal(
+            "login", [login, asking.value("SELECT current_user"), asking.value(WHO)], [None, "authenticated", "u2"]
+        )
+        asking.query("ROLLBACK")
+        checks.equal("ends", [asking.value("SELECT current_user"), asking.value(WHO)], ["owner_role", None])
+
         if int(owner.value("SHOW server_version_num")) >= 190000:
             waits_for_replay(checks, owner, standby_cluster.session(db))
 

@@ -149,6 +149,10 @@ def refusals(checks, place):
     s.query("COMMIT")
     place.root.query("REVOKE boss FROM authenticator")
     checks.equal("revoked", place.refused(s, token(role="boss")), "42501")
+    if int(s.value("SHOW server_version_num")) >= 160000:
+        place.root.query("GRANT boss TO authenticator WITH INHERIT TRUE, SET FALSE")
+        checks.equal("granted without SET", place.refused(s, token(role="boss")), "42501")
+        place.root.query("REVOKE boss FROM authenticator")
     for name, bad, code in (
         ("expired", tokens.token("u1", -1, role="editor"), "28J05"),
         ("forged", token()[:-4] + "AAAA", "28J04"),
