@@ -3,11 +3,13 @@
 page's query uses; what the page warns of; and that auth.lint finds nothing."""
 
 import json
+import os
 import re
+import subprocess
 
 from lib import explained, tokens
 from lib.clients import block
-from lib.pg import ROOT, Checks, PgError, SharedCluster
+from lib.pg import ROOT, Checks, PgError, SharedCluster, shell
 
 PAGE = "docs/policies.md"
 with open(f"{ROOT}/{PAGE}") as page:
@@ -39,6 +41,9 @@ FILL = {
     "soft_delete": """INSERT INTO notices (owner, body, deleted_at)
                         SELECT 'u' || i % {users} + 1, CASE WHEN i % 7 = 0 THEN 'old' ELSE 'n' || i END,
                                CASE WHEN i % 2 = 0 THEN now() - interval '1 day' END FROM {rows}""",
+    "search": """INSERT INTO articles (tenant_id, title)
+                   SELECT 'u' || i % {users} + 1, 'Title ' || i / {users} FROM {rows}""",
+    "partitions": "INSERT INTO events (tenant_id, body) SELECT 'u' || i % {users} + 1, 'e' || i FROM {rows}",
     "administrators": "INSERT INTO orders (owner, item) SELECT 'u' || i % {users} + 1, 'o' || i FROM {rows}",
 }
 
@@ -374,6 +379,94 @@ def administrators(case):
     case.check("deletes", 100, "u5", "DELETE FROM orders")
 
 
+def search(case):
+    case.check_plan("x", tenant_id="u5")
+    case.check("finds its own", ["1"], "x", "SELECT count(*) FROM articles WHERE title_key = 'title 5'", tenant_id="u5")
+    # An index that begins with the tenant, on an expression that is not leakproof.
+    case.owner.query("CREATE INDEX articles_by_lower ON articles (tenant_id, lower(title)); ANALYZE articles")
+    lower = "SELECT id FROM articles WHERE lower(title) = 'title 5'"
+    plan = "".join(case.as_user("x", f"EXPLAIN (COSTS OFF) {lower}", tenant_id="u5"))
+    case.checks.true("search: lower() is a filter", "Filter: (lower(title) = 'title 5'::text)" in plan)
+    leaking = ["index_not_leakproof", "index public.articles_by_lower"]
+    found = case.owner.query("SELECT code, object FROM auth.lint() WHERE object ~ 'articles'")
+    case.checks.equal("search: auth.lint", found, [leaking])
+    case.owner.query("DROP INDEX articles_by_lower")
+    words = "SELECT string_agg(DISTINCT tenant_id, ',') FROM search_articles('title 5')"
+    case.check("by words", ["u5"], "x", words, tenant_id="u5")
+    case.check("by words, without a tenant", [None], "x", words)
+    case.check("by words, anonymous", [None], None, words)
+    case.owner.query("VACUUM articles")  # moves what was inserted into the index
+    plan = case.owner.query("EXPLAIN SELECT * FROM articles WHERE words @@ websearch_to_tsquery('simple', 'nowhere')")
+    case.checks.true("search: what the function's index serves", "articles_by_word" in str(plan))
+    changed = ("UPDATE articles SET title = 'NEW' WHERE title_key = 'title 5'", "TABLE search_articles('new')")
+    case.check("changes", 1, "x", changed[0], tenant_id="u5")
+    found = "SELECT count(*) FROM search_articles('new')"
+    case.check("finds what was changed", ["1"], "x", changed[0], found, tenant_id="u5")
+    # A temporary table of the caller's, where the function's search_path does not end in pg_temp.
+    case.owner.query(
+        "CREATE FUNCTION titles() RETURNS bigint LANGUAGE sql SECURITY DEFINER SET search_path = public"
+        " AS 'SELECT count(*) FROM articles'"
+    )
+    temporary = ("CREATE TEMP TABLE articles (x int)", "GRANT ALL ON articles TO PUBLIC", "SELECT titles()")
+    case.check("a temporary table takes its place", ["0"], "x", *temporary, tenant_id="u5")
+    case.owner.query("ALTER FUNCTION titles() SET search_path = public, pg_temp")
+    case.check("behind pg_temp it does not", [str(ROWS)], "x", *temporary, tenant_id="u5")
+    case.owner.query("DROP FUNCTION titles()")
+
+
+def partitions(case):
+    case.check_plan("x", tenant_id="u5")
+    case.check("rows", ["100"], "x", "SELECT count(*) FROM events", tenant_id="u5")
+    case.check("adds", ["u5"], "x", "INSERT INTO events (body) VALUES ('new') RETURNING tenant_id", tenant_id="u5")
+    case.check("a partition by its name", "42501", "x", "SELECT count(*) FROM events_even", tenant_id="u5")
+    case.owner.query("GRANT SELECT ON events_even TO authenticated")
+    case.check("which is granted", ["t"], "x", "SELECT count(*) > 100 FROM events_even", tenant_id="u5")
+    found = case.owner.query("SELECT code FROM auth.lint() WHERE object ~ 'events'")
+    case.checks.equal("partitions: auth.lint", found, [["partition_without_rls"]])
+    case.owner.query("REVOKE SELECT ON events_even FROM authenticated")
+
+
+def past_policies(checks, cluster, owner, user, db):
+    """COPY and NOTIFY."""
+    token = tokens.token("x", tenant_id="u5")
+    user.query("BEGIN")
+    user.execute("SELECT auth.jwt_session_init($1)", token)
+    user.query("CREATE TEMP TABLE copied ON COMMIT DROP AS SELECT * FROM projects")
+    checks.equal("COPY FROM", user.code("COPY projects (name) FROM stdin"), "0A000")
+    user.query("ROLLBACK")
+    sql = f"BEGIN; SELECT auth.jwt_session_init('{token}'); COPY projects (tenant_id) TO stdout; COMMIT;"
+    lines = cluster.client("psql", "-XAtq", "-U", "authenticated", db, input=sql).split()
+    checks.equal("COPY TO", (len(lines), set(lines)), (100, {"u5"}))
+    listens = f"LISTEN projects;\n\\! psql -XAtq -U owner_role -c \"NOTIFY projects, 'of u6'\" {db}\nSELECT 1;\n"
+    path = f"{shell('echo $PG_BIN')}:{os.environ['PATH']}"
+    environ = {**os.environ, "PATH": path, "PGHOST": cluster.dir, "PGUSER": "authenticated"}
+    heard = subprocess.run(["psql", "-X", db], env=environ, input=listens, check=True, text=True, capture_output=True)
+    checks.true(f"NOTIFY: {heard.stdout}", '"projects" with payload "of u6"' in heard.stdout)
+
+
+def nearest(checks, owner, user):
+    owner.query(block("nearest", PAGE))
+    owner.query(
+        "INSERT INTO chunks (tenant_id, embedding) SELECT 'other', ARRAY[random(), random(), random()] FROM"
+        " generate_series(1, 3000); INSERT INTO chunks (tenant_id, embedding) SELECT 'u5', ARRAY[9, 9, 9 + i]"
+        " FROM generate_series(1, 20) i; ANALYZE chunks"
+    )
+
+    def found(*before):
+        user.query("BEGIN; SET LOCAL enable_seqscan = off")
+        user.execute("SELECT auth.jwt_session_init($1)", tokens.token("x", tenant_id="u5"))
+        for statement in before:
+            user.query(statement)
+        rows = user.query(block("nearest_query", PAGE).replace("[1,2,3]", "[0,0,0]"))
+        user.query("ROLLBACK")
+        return len(rows)
+
+    checks.equal("nearest: sorted by the tenant's index", found(), 10)
+    owner.query("DROP INDEX chunks_by_tenant")
+    checks.equal("nearest: rows of others fill the scan", found(), 0)
+    checks.equal("nearest: the scan goes on", found(block("nearest_scan", PAGE)), 10)
+
+
 def least_values(checks, owner, user):
     """The values that the page has for other types are the least ones, and an index serves them."""
     for least, kind in re.findall(r"`('[^`]+'::(\w+))`", TEXT):
@@ -394,7 +487,7 @@ def least_values(checks, owner, user):
         owner.query("DROP TABLE other")
 
 
-CASES = (invitations, tenants, roles, permissions, members, shares, soft_delete, administrators)
+CASES = (invitations, tenants, roles, permissions, members, shares, soft_delete, administrators, search, partitions)
 
 
 def main():
@@ -407,6 +500,12 @@ def main():
     for case in CASES:
         case(Case(checks, owner, user, case.__name__))
     least_values(checks, owner, user)
+    past_policies(checks, cluster, owner, user, db)
+    if owner.value("SELECT count(*) FROM pg_available_extensions WHERE name = 'vector'") == "1":
+        cluster.psql("-d", db, "-c", "CREATE EXTENSION vector")
+        nearest(checks, owner, user)
+    elif explained.version(owner) == 16:
+        checks.skip("needs pgvector, which the wheel of Postgres 16 has")
     checks.equal(
         "auth.lint",
         [
@@ -426,7 +525,7 @@ def main():
 
     checks.equal(
         "every block of the page",
-        {name for name in BLOCKS if not name.endswith("_explain")},
+        {name for name in BLOCKS if not name.endswith("_explain") and not name.startswith("nearest")},
         {case.__name__ + end for case in CASES for end in ("", "_query")},
     )
     checks.done(f"{len(CASES)} cases, as docs/policies.md has them")
