@@ -30,6 +30,14 @@ api.get('/claims', async (c) => {
   return c.json(rows[0].claims)
 })
 
+// The condition by which the database shows notes, from its catalog.
+api.get('/policy', async (c) => {
+  const { rows } = await asUser(c.var.token, (tx) => tx.execute(sql`
+    SELECT policyname AS name, qual AS condition FROM pg_policies
+     WHERE schemaname = 'public' AND tablename = 'notes' AND cmd = 'SELECT'`))
+  return c.json(rows)
+})
+
 api.get('/notes', async (c) => {
   const tenant = c.req.query('tenant')
   const rows = await asUser(c.var.token, (tx) => tx.select().from(notes)

@@ -96,6 +96,17 @@ try {
   await page.goto(url)
   await form('Sign up').waitFor()
   await findBarriers()
+  for (const name of ['Alice', 'Bob']) {
+    await button(`Try as ${name}`).click()
+    await message(`You are ${name}.`)
+    seen[`tried${name}`] = await texts('#list p')
+    seen.policy = await texts('#policy-name, #policy')
+    await button('Sign out').click()
+    await message('You are signed out.')
+  }
+  // Forgets their tokens.
+  await page.reload()
+  await form('Sign up').waitFor()
   await signUp('Alice')
   await createTenant('Acme')
   await write('Order more paper')

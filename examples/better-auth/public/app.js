@@ -109,6 +109,12 @@ async function showNotes() {
   $('#none').hidden = notes.length > 0
 }
 
+async function showPolicy() {
+  const [policy] = await api('/policy')
+  $('#policy-name').textContent = policy.name
+  $('#policy').textContent = policy.condition
+}
+
 function claimText(name, value) {
   if (name === 'exp' || name === 'iat') return `${value} (${new Date(value * 1000).toLocaleTimeString()})`
   if (name === 'tenant_id') return `${value} (${tenantName(value)})`
@@ -120,7 +126,7 @@ async function show() {
   const session = await auth('/get-session')
   const before = state.user?.id
   state.user = session?.user ?? null
-  $('#signed-out').hidden = state.user !== null
+  $('#try').hidden = $('#signed-out').hidden = state.user !== null
   for (const id of ['#who', '#tenants', '#token']) $(id).hidden = state.user === null
   if (state.user) {
     state.tenants = await auth('/organization/list')
@@ -133,7 +139,7 @@ async function show() {
     $('#switch select').replaceChildren(...state.tenants.map(({ id, name }) => new Option(name, id, false, id === tenant)))
     $('#claims').replaceChildren(...Object.entries(state.claims)
       .flatMap(([name, value]) => [element('dt', name), element('dd', claimText(name, value))]))
-    await showNotes()
+    await Promise.all([showNotes(), showPolicy()])
   } else {
     state.token = state.claims = null
     $('#notes').hidden = true
@@ -234,6 +240,13 @@ onSubmit('#compare', async ({ id }) => {
   $('#answers tbody').replaceChildren(...rows)
   $('#answers').hidden = false
 })
+for (const name of ['Alice', 'Bob']) {
+  $(`#try-${name.toLowerCase()}`).addEventListener('click', () => attempt(async () => {
+    await auth('/sign-in/email', { email: `${name.toLowerCase()}@example.com`, password: `the password of ${name}` })
+    await show()
+    say(`You are ${name}.`)
+  }))
+}
 $('#sign-out').addEventListener('click', () => attempt(async () => {
   await auth('/sign-out', {})
   await show()

@@ -66,6 +66,8 @@ class Application:
             "PORT": str(self.port),
             "BETTER_AUTH_SECRET": SECRET,
             "NODE_ENV": "test",
+            # As with a package: a Postgres that has the extension.
+            "PG_CONFIG": shell('echo "$PG_BIN/pg_config"'),
             "PATH": shell("echo $PATH"),
         }
         self.tokens = []
@@ -349,6 +351,9 @@ class Test:
         )
         self.equal("signing out, from another site", self.alice.post("/sign-out", {}, **foreign)[0], 403)
         self.true("still signed in", self.alice.claims()["tenant_id"])
+        local = {"Origin": self.app.url.replace("127.0.0.1", "localhost")}
+        sign_in = {"email": "alice@example.com", "password": "the password of Alice"}
+        self.equal("from localhost, as people type it", self.alice.post("/sign-in/email", sign_in, **local)[0], 200)
         self.equal(
             "the API by the cookie alone", self.app.request("GET", "/api/notes", Cookie=self.alice.cookie).status, 401
         )
@@ -476,6 +481,12 @@ class Test:
             "barriers": [],
             "refusedBefore": [],
             "requests": [self.app.url],
+            "triedAlice": [shared, private],
+            "triedBob": ["Ask for the budget"],
+            "policy": [
+                "crud-authenticated-policy-select",
+                "((tenant_id = (auth.session() ->> 'tenant_id'::text)) AND ((author = auth.user_id()) OR shared))",
+            ],
             "alice": [shared, private],
             "otherTenant": [],
             "switched": [shared, private],
