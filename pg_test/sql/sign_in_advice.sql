@@ -47,6 +47,42 @@ CREATE ROLE member_of_owner LOGIN IN ROLE owner_role;
 ALTER TABLE "my posts" FORCE ROW LEVEL SECURITY;
 \c - owner_role
 :local
+-- Also the owner of a single table, behind many of others and of its own that are forced.
+\c - postgres
+CREATE ROLE late_owner LOGIN;
+GRANT CREATE ON SCHEMA public TO late_owner;
+DO $$ BEGIN
+    FOR n IN 1..33 LOOP
+        EXECUTE format('CREATE TABLE t%1$s (); CREATE POLICY own ON t%1$s', n);
+        EXECUTE format('ALTER TABLE t%1$s ENABLE ROW LEVEL SECURITY', n);
+    END LOOP;
+END $$;
+CREATE TABLE forced ();
+ALTER TABLE forced OWNER TO late_owner, ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY own ON forced;
+\c - late_owner
+:local
+CREATE TABLE late ();
+CREATE POLICY own ON late;
+:local
+\c - late_owner
+ALTER TABLE late ENABLE ROW LEVEL SECURITY;
+:local
+-- A catalog with many tables is not read as a whole, but by the first 32 tables with policies.
+\c - postgres
+DO $$ BEGIN FOR n IN 1..9 LOOP UPDATE pg_catalog.pg_class SET reltuples = reltuples; END LOOP; END $$;
+SELECT pg_relation_size('pg_catalog.pg_class') > 32 * 8192;
+\c - late_owner
+:local
+\c - postgres
+ALTER TABLE t1 OWNER TO late_owner;
+\c - late_owner
+:local
+\c - postgres
+DO $$ BEGIN FOR n IN 1..33 LOOP EXECUTE 'DROP TABLE t' || n; END LOOP; END $$;
+DROP OWNED BY late_owner;
+DROP ROLE late_owner;
+
 -- A superuser, and a role with BYPASSRLS; both also without any policy.
 DROP POLICY own ON "my posts";
 \c - postgres
