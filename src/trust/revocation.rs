@@ -48,7 +48,10 @@ thread_local! {
         State {
             generation: Cell::new(Generation(0)),
             empty_in: Cell::new(None),
-            kinds: RefCell::new((None, Vec::new())),
+            kinds: RefCell::new(KnownKinds {
+                as_of: None,
+                of_issuers: Vec::new(),
+            }),
             warned_of: RefCell::new(Faults::none()),
         }
     };
@@ -62,10 +65,16 @@ struct State {
     generation: Cell<Generation>,
     /// Time at which the table was last found to be empty.
     empty_in: Cell<Option<Generation>>,
-    /// The kinds of revocations of the issuers whose tokens were looked at in that generation.
-    kinds: RefCell<(Option<Generation>, Vec<(Box<str>, Kinds)>)>,
+    /// The kinds of revocations of the issuers whose tokens were looked at.
+    kinds: RefCell<KnownKinds>,
     /// The last warning in this session.
     warned_of: RefCell<Faults>,
+}
+
+/// The kinds of revocations of some issuers, at one time.
+struct KnownKinds {
+    as_of: Option<Generation>,
+    of_issuers: Vec<(Box<str>, Kinds)>,
 }
 
 /// The revocation that refuses a token.
@@ -203,15 +212,16 @@ impl State {
     /// The kinds of which the issuer may have revocations, at that time.
     fn kinds(&self, rows: &Rows, issuer: &str, generation: Generation) -> Kinds {
         let mut known = self.kinds.borrow_mut();
-        if known.0 != Some(generation) || known.1.len() >= MAX_ISSUERS {
-            known.0 = Some(generation);
-            known.1.clear();
+        if known.as_of != Some(generation) || known.of_issuers.len() >= MAX_ISSUERS {
+            known.as_of = Some(generation);
+            known.of_issuers.clear();
         }
-        if let Some((_, kinds)) = known.1.iter().find(|(name, _)| **name == *issuer) {
+        let mut of_issuers = known.of_issuers.iter();
+        if let Some((_, kinds)) = of_issuers.find(|(name, _)| **name == *issuer) {
             return *kinds;
         }
         let kinds = rows.kinds(issuer);
-        known.1.push((issuer.into(), kinds));
+        known.of_issuers.push((issuer.into(), kinds));
         kinds
     }
 
