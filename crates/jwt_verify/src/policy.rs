@@ -116,6 +116,8 @@ mod tests {
             "jwt ",
             "text/jwt",
             "application/application/jwt",
+            // As long as the prefix and the type.
+            "applicationsjwt",
         ] {
             assert!(!policy.accepts_type(Some(typ)), "{typ}");
         }
@@ -130,5 +132,14 @@ mod tests {
             ..Policy::default()
         };
         assert!(any.accepts_type(Some("whatever")));
+    }
+
+    #[test]
+    fn bound_tokens_are_refused_or_accepted_by_name() {
+        assert_eq!(BoundTokens::from_name("refuse"), Some(BoundTokens::Refuse));
+        assert_eq!(BoundTokens::from_name("accept"), Some(BoundTokens::Accept));
+        for name in ["", "Accept", "accept ", "yes"] {
+            assert_eq!(BoundTokens::from_name(name), None, "{name}");
+        }
     }
 }

@@ -763,3 +763,27 @@ fn claims_are_checked_leniently_where_nothing_is_asked() {
         assert_eq!(detail(&steps, name), text);
     }
 }
+
+/// A row of a token's own name is told from the row for any, also for a token that calls itself `*`.
+#[test]
+fn tells_an_issuers_own_row_from_the_row_for_any() {
+    let row_of = |names: &[&str], iss: Option<&str>| {
+        let mut keyring = Keyring::new();
+        for name in names {
+            keyring.add_issuer(name, lenient());
+        }
+        let claims = iss.map_or(json!({}), |iss| json!({"iss": iss}));
+        let header = json!({"alg": "EdDSA"}).to_string();
+        let token = Signer::Ed25519.token("EdDSA", &header, &claims.to_string());
+        let steps = inspect(&token, &keyring, NOW, &PLACES);
+        let step = steps.iter().find(|step| step.name == "issuer").unwrap();
+        assert!(step.ok, "{step:?}");
+        step.detail.contains("is known")
+    };
+    assert!(row_of(&[ISSUER], Some(ISSUER)));
+    assert!(row_of(&[ISSUER, "*"], Some(ISSUER)));
+    assert!(!row_of(&["*"], Some(ISSUER)));
+    assert!(!row_of(&[ISSUER, "*"], Some("https://other.example")));
+    assert!(!row_of(&["*"], Some("*")));
+    assert!(!row_of(&["*"], None));
+}

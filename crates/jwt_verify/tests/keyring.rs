@@ -456,3 +456,16 @@ fn rules_are_the_same_whatever_the_keys() {
     assert!(!one.has_rules_of(&ring(&[("https://b.example", own)])));
     assert!(!one.has_rules_of(&Keyring::new()) && !Keyring::new().has_rules_of(&one));
 }
+
+#[test]
+fn a_token_is_asked_about_the_row_of_its_issuer_or_else_the_row_for_any() {
+    let named = Ring::new().0;
+    assert_eq!(named.issuer_for(Some(ISSUER)), Some(ISSUER));
+    assert_eq!(named.issuer_for(Some("https://other.example")), None);
+    assert_eq!(named.issuer_for(None), None);
+    let mut both = named;
+    both.add_issuer("*", lenient());
+    assert_eq!(both.issuer_for(Some(ISSUER)), Some(ISSUER));
+    assert_eq!(both.issuer_for(Some("https://other.example")), Some("*"));
+    assert_eq!(both.issuer_for(None), Some("*"));
+}

@@ -42,6 +42,23 @@ CALLS = {
     "algorithms_are_known": (
         "SELECT auth.algorithms_are_known('{RS256,EdDSA}'), auth.algorithms_are_known('{RS256,none}')"
     ),
+    "claim_path_is_valid": "SELECT auth.claim_path_is_valid('{a,b}'), auth.claim_path_is_valid('{a')",
+    "login": f"UPDATE auth.issuers SET role_claim = 'sub', allowed_roles = '{{u1}}'; SELECT auth.login('{TOKEN}')",
+    "revoke": (
+        f"SELECT auth.revoke('{tokens.ISSUER}', sub => 'u9'); SELECT kind, value, issued_before = pg_catalog.now() "
+        "FROM auth.revocations"
+    ),
+    "unrevoke": (
+        f"SELECT auth.revoke('{tokens.ISSUER}', jti => 'j'); SELECT auth.unrevoke('{tokens.ISSUER}', jti => 'j'); "
+        "SELECT count(*) FROM auth.revocations"
+    ),
+    "list_revocations": (
+        f"SELECT auth.revoke('{tokens.ISSUER}', token => '{TOKEN}'); SELECT kind, state FROM auth.list_revocations()"
+    ),
+    "revocations_changed": (
+        f"INSERT INTO auth.revocations (issuer, kind, value) VALUES ('{tokens.ISSUER}', 'sub', 'u1'); "
+        f"SELECT auth.verify('{TOKEN}')"
+    ),
     "grant_to": (
         "SELECT auth.grant_to('authenticated'); "
         "SELECT pg_catalog.has_table_privilege('authenticated', 'auth.jwks', 'DELETE'),"
