@@ -209,7 +209,14 @@ mod hmac_sha256 {
         #[cfg(feature = "aws_lc_rs")]
         return Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret);
         #[cfg(not(feature = "aws_lc_rs"))]
-        return hmac::KeyInit::new(&(*secret).into());
+        {
+            // A key of a whole block: the secret, with the zeros that HMAC adds to a shorter one.
+            let mut block = [0; 64];
+            for (to, from) in block.iter_mut().zip(secret) {
+                *to = *from;
+            }
+            hmac::KeyInit::new(&block.into())
+        }
     }
 
     /// The HMAC of the parts, each after its length.
