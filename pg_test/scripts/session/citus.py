@@ -137,10 +137,13 @@ def is_passed_on(place):
     session.query("SET pg_auth_jwt.scope = transaction; BEGIN")
     session.execute("SELECT auth.jwt_session_init($1, false)", token)
     place.is_seen(session, "by the setting", token)
-    session.query("COMMIT; SET standard_conforming_strings = off; BEGIN")
-    session.execute("SELECT auth.jwt_session_init($1)", token)
-    place.is_seen(session, "with backslashes in strings", token)
     session.query("COMMIT")
+    # Postgres 19 has no other way to write strings any more.
+    if session.code("SET standard_conforming_strings = off") != "0A000":
+        session.query("BEGIN")
+        session.execute("SELECT auth.jwt_session_init($1)", token)
+        place.is_seen(session, "with backslashes in strings", token)
+        session.query("COMMIT")
     session.close()
 
 
