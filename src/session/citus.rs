@@ -12,7 +12,7 @@ use crate::pg::unguarded;
 use crate::redaction;
 use crate::settings::table::TOKEN;
 
-/// Makes the transaction's token known to Citus, if Citus wants to know. The token is set already.
+/// Makes the transaction's token known to Citus, if Citus wants to know. It is set by that, too.
 ///
 /// # Safety
 ///

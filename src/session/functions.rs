@@ -249,6 +249,12 @@ fn set_token(token: &[u8], suffix: &str, lifetime: Lifetime) {
         let length = token.len().saturating_add(suffix.len());
         let value = unguarded::palloc(length.saturating_add(1)).cast::<u8>();
         std::ptr::copy_nonoverlapping(token.as_ptr(), value, token.len());
+        if lifetime == Lifetime::Transaction {
+            // Without the role, which has another oid there. That statement sets the token here as
+            // well, so it comes before the one that counts.
+            value.add(token.len()).write(0);
+            citus::pass_on(value.cast());
+        }
         std::ptr::copy_nonoverlapping(suffix.as_ptr(), value.add(token.len()), suffix.len());
         value.add(length).write(0);
         unguarded::set_config_option(
@@ -261,10 +267,5 @@ fn set_token(token: &[u8], suffix: &str, lifetime: Lifetime) {
             0,
             false,
         );
-        if lifetime == Lifetime::Transaction {
-            // Roles have other oids there.
-            value.add(token.len()).write(0);
-            citus::pass_on(value.cast());
-        }
     }
 }

@@ -72,14 +72,14 @@ class Place:
     def equal(self, what, got, wanted):
         self.checks.equal(f"{self.what}: {what}", got, wanted)
 
-    def session(self, propagates="local"):
-        session = self.cluster.session(self.db)
+    def session(self, propagates="local", user="authenticated"):
+        session = self.cluster.session(self.db, user)
         if propagates:
             session.query(f"SET citus.propagate_set_commands = {propagates}")
         return session
 
-    def token(self, sub):
-        token = tokens.token(sub)
+    def token(self, sub, **claims):
+        token = tokens.token(sub, **claims)
         self.tokens.append(token)
         return token
 
@@ -188,6 +188,25 @@ def fails_with_the_hook(place):
     session.close()
 
 
+def keeps_the_role(place):
+    """auth.login passes the token on, and not the role. The two stay together here."""
+    place.cluster.session(place.db, "owner_role").query(
+        "UPDATE auth.issuers SET role_claim = 'role', allowed_roles = '{editor}'"
+    )
+    session = place.session(user="authenticator")
+    token = place.token("u1", role="editor")
+    session.query("BEGIN")
+    session.execute("SELECT auth.login($1)", token)
+    place.equal("login: the role", session.value("SELECT current_user::text"), "editor")
+    place.is_seen(session, "login", token)
+    session.query("SAVEPOINT before")
+    place.equal("another token", session.code("SELECT auth.jwt_session_init($1)", place.token("u2")), "55000")
+    session.query("ROLLBACK TO before")
+    place.equal("login: the user", session.value("SELECT auth.user_id()"), "u1")
+    session.query("COMMIT")
+    session.close()
+
+
 def is_nowhere_else(place):
     place.root.query("DO $$ BEGIN EXECUTE 'SET LOCAL application_name = control'; END $$")
     log = place.cluster.log()
@@ -217,12 +236,14 @@ def main():
     }
     with Cluster("citus", **LOGGED) as cluster:
         library = compile_hook(cluster)
+        roles = "CREATE ROLE editor; CREATE ROLE authenticator LOGIN NOINHERIT; GRANT editor TO authenticator"
+        cluster.session("postgres", "postgres").query(roles)
         for what, order in orders.items():
             conf = ", ".join(f"'{name}'" for name in order).format(hook=library)
             cluster.session("postgres", "postgres").query(f"ALTER SYSTEM SET shared_preload_libraries = {conf}")
             cluster.control("restart")
             place = Place(checks, cluster, library, what)
-            checks.run([is_passed_on, is_not_passed_on, fails_with_the_hook, is_nowhere_else], place)
+            checks.run([is_passed_on, is_not_passed_on, fails_with_the_hook, keeps_the_role, is_nowhere_else], place)
             place.root.close()
             for db in (place.db, place.worker):
                 cluster.session("postgres", "postgres").query(f"DROP DATABASE {db}")
