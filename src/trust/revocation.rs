@@ -14,6 +14,7 @@ use pgrx::pg_sys;
 
 use crate::pg::report::{self, Report, SqlState};
 use crate::trust::lookup::{ANY_ISSUER, in_a_context};
+use crate::trust::tables;
 use crate::trust::tables::revocations::{self, Kinds, Name, Revocations, Rows};
 use crate::trust::tables::triggers::Faults;
 
@@ -28,6 +29,9 @@ static DOUBTFUL: AtomicBool = AtomicBool::new(true);
 
 /// Set when the table itself may have changed.
 static ALTERED: AtomicBool = AtomicBool::new(true);
+
+/// Set once it is known, for the present table, how its changes are announced.
+static IS_LEARNT: AtomicBool = AtomicBool::new(false);
 
 /// Set if [`TABLE`] was looked up since then.
 static IS_NAMED: AtomicBool = AtomicBool::new(false);
@@ -228,9 +232,17 @@ impl State {
     /// Opens the table, and learns how its changes are announced.
     fn open(&self) -> Result<Revocations, Report> {
         for _ in 0..MAX_ATTEMPTS {
-            let is_new = ALTERED.swap(false, Ordering::Relaxed);
-            if is_new && !IS_NAMED.load(Ordering::Relaxed) {
-                table_is(revocations::find());
+            // Not the flag alone: an error may end this at any point, such as the wait for the lock,
+            // and then the next call has everything still to learn.
+            if ALTERED.swap(false, Ordering::Relaxed) {
+                IS_LEARNT.store(false, Ordering::Relaxed);
+            }
+            if !IS_NAMED.load(Ordering::Relaxed) {
+                let before = tables::invalidations();
+                let found = revocations::find();
+                table_is(found);
+                // The table may have become another one during the look-up.
+                IS_NAMED.store(tables::invalidations() == before, Ordering::Relaxed);
             }
             // During the wait for the lock it may be dropped, renamed or replaced, which sets the
             // flag again.
@@ -241,10 +253,11 @@ impl State {
             let Some(table) = table.filter(Revocations::is_readable) else {
                 break;
             };
-            if is_new {
+            if !IS_LEARNT.load(Ordering::Relaxed) {
                 ANNOUNCER.store(table.announcer().to_u32(), Ordering::Relaxed);
                 let faults = table.trigger_faults();
                 UNANNOUNCED.store(!faults.is_empty(), Ordering::Relaxed);
+                IS_LEARNT.store(true, Ordering::Relaxed);
                 self.warn_of(faults);
             }
             return Ok(table);
