@@ -25,7 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import plot
 from instructions import Counting
-from lib import ed25519, tokens
+from lib import ed25519, minted, tokens
 from lib import skew as skewed
 from lib.pg import Cluster
 
@@ -423,14 +423,16 @@ def crowd(_cluster, _db, results):
     results.section(
         "The pooled transaction with many users",
         ("algorithm", "users", "signature_cache", "connections of each", "rate", "goal", "per second", "known"),
-        "`BEGIN; SELECT auth.jwt_session_init(…, true); SELECT … LIMIT 10; COMMIT`, each time for a user chosen at random, "
-        "whose rows a policy lets through by an index; against the same with `set_config('request.jwt.claims', …, "
+        "`BEGIN; SELECT auth.jwt_session_init(…, true); SELECT … LIMIT 10; COMMIT`, each time for a user chosen at "
+        "random, whose rows a policy lets through by an index; against the same with `set_config('request.jwt.claims', …, "
         "true)` and PostgREST's policy, both at the same time. The server loads the library. "
         "*known*: part of the verifications whose signature another session had checked.",
     )
     for size in ("0", "1MB"):
         settings = {"shared_preload_libraries": "pg_auth_jwt", "pg_auth_jwt.signature_cache": size}
-        with Cluster("bench_crowd", shared_buffers="512MB", autovacuum="off", max_connections=300, **settings) as cluster:
+        with Cluster(
+            "bench_crowd", shared_buffers="512MB", autovacuum="off", max_connections=300, **settings
+        ) as cluster:
             for alg in ("EdDSA", "ES256", "RS256"):
                 crowd_of(cluster, alg, size, results)
             if size != "0":
@@ -470,7 +472,14 @@ def crowd_of(cluster, alg, size, results):
             with ThreadPoolExecutor() as pool:
                 runs = {
                     name: pool.submit(
-                        pgbench, cluster, db, scripts[name], clients, seconds, user=f"crowd_{name}", name=f"crowd_{name}"
+                        pgbench,
+                        cluster,
+                        db,
+                        scripts[name],
+                        clients,
+                        seconds,
+                        user=f"crowd_{name}",
+                        name=f"crowd_{name}",
                     )
                     for name in order
                 }
@@ -536,7 +545,9 @@ CROWDS = {"1MB": [(1, 8), (10_000, 8), (10_000, 32), (10_000, 64)], "0": [(10_00
 
 def verified(session):
     """Number of tokens that the server's sessions have verified, and of those whose signature was known."""
-    count = "SELECT coalesce(sum(count), 0) FROM auth.stats WHERE scope = 'server' AND issuer IS NOT NULL AND event = '%s'"
+    count = (
+        "SELECT coalesce(sum(count), 0) FROM auth.stats WHERE scope = 'server' AND issuer IS NOT NULL AND event = '%s'"
+    )
     return [int(session.value(count % event)) for event in ("accepted", "signature_cache_hit")]
 
 

@@ -24,7 +24,8 @@ CREATE POLICY own ON things TO authenticated USING (owner = auth.user_id());
 GRANT SELECT ON things TO authenticated;
 """
 SCHEMA = (
-    TABLE + f"INSERT INTO things SELECT 'u' || u, n FROM generate_series(0, {USERS - 1}) u, generate_series(1, {ROWS}) n;"
+    TABLE
+    + f"INSERT INTO things SELECT 'u' || u, n FROM generate_series(0, {USERS - 1}) u, generate_series(1, {ROWS}) n;"
 )
 
 READ = "SELECT owner FROM things"

@@ -59,7 +59,9 @@ def known_by_all(checks, cluster, name):
         before = session.value(EVENTS % "signature_cache_hit")
         for _ in range(3):
             session.execute(INIT, alice)
-        checks.equal(f"{name}: not asked for what the session has", session.value(EVENTS % "signature_cache_hit"), before)
+        checks.equal(
+            f"{name}: not asked for what the session has", session.value(EVENTS % "signature_cache_hit"), before
+        )
 
 
 def rules_hold(checks, cluster, name):
@@ -78,7 +80,9 @@ def rules_hold(checks, cluster, name):
         owner.query(change)
         checks.equal(f"{name}: {change}", Newcomer(cluster, db, good).code, code)
         owner.query(f"UPDATE auth.issuers SET {undo} {issuer}")
-        checks.equal(f"{name}: undone", vars(Newcomer(cluster, db, good)), {"code": None, "known": True, "accepted": True})
+        checks.equal(
+            f"{name}: undone", vars(Newcomer(cluster, db, good)), {"code": None, "known": True, "accepted": True}
+        )
     brief = token("brief", seconds=2)
     Newcomer(cluster, db, brief)
     owner.query(f"UPDATE auth.issuers SET leeway = '0 s' {issuer}")
@@ -91,7 +95,9 @@ def rules_hold(checks, cluster, name):
     checks.equal(f"{name}: no key any more", Newcomer(cluster, db, good).code, "28J03")
     # Another key under the key id of the one that signed.
     other = {**ed25519.key(5).jwk(), "kid": ed25519.key(0).kid}
-    owner.execute("INSERT INTO auth.jwks (issuer, kid, jwk) VALUES ($1, $2, $3)", ISSUER, other["kid"], json.dumps(other))
+    owner.execute(
+        "INSERT INTO auth.jwks (issuer, kid, jwk) VALUES ($1, $2, $3)", ISSUER, other["kid"], json.dumps(other)
+    )
     checks.equal(f"{name}: another key under its name", Newcomer(cluster, db, good).code, "28J04")
 
 
