@@ -424,7 +424,8 @@ def crowd(_cluster, _db, results):
         "The pooled transaction with many users",
         ("algorithm", "users", "signature_cache", "connections of each", "rate", "goal", "per second", "known"),
         "`BEGIN; SELECT auth.jwt_session_init(…, true); SELECT … LIMIT 10; COMMIT`, each time for a user chosen at "
-        "random, whose rows a policy lets through by an index; against the same with `set_config('request.jwt.claims', …, "
+        "random, whose rows a policy lets through by an index; against the same with "
+        "`set_config('request.jwt.claims', …, "
         "true)` and PostgREST's policy, both at the same time. The server loads the library. "
         "*known*: part of the verifications whose signature another session had checked.",
     )
