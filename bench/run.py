@@ -1000,6 +1000,44 @@ def revocation(cluster, _db, results):
                 mine, others = rates if turn % 2 else reversed(rates)
                 ratios.append(mine / others)
             results.row(f"{count:,}", writer or "", clients, f"{statistics.median(ratios):.2f}×", "≥ 0.95×")
+    followed_sessions(cluster, results, token)
+
+
+def followed_sessions(cluster, results, token):
+    """What each statement of a user costs more if the issuer's sessions are followed."""
+    sizes = (None, 10, 100_000)
+    name = lambda count: f"sessions_{count}"
+    for count in sizes:
+        with contextlib.closing(cluster.session(cluster.create_db(name(count)), "owner_role")) as session:
+            session.query(f"SELECT auth.init('{ed25519.jwks(1)}', '{REVOKED}', '{{app}}')")
+            if count:
+                session.query(f"""
+                    CREATE TABLE session (id text PRIMARY KEY, "expiresAt" timestamptz NOT NULL);
+                    INSERT INTO session SELECT CASE i WHEN 1 THEN 'mine' ELSE md5(i::text) END, '2100-01-01'
+                        FROM generate_series(1, {count}) i;
+                    SELECT auth.follow_sessions('session', '{REVOKED}')""")
+                session.query("VACUUM ANALYZE session")
+
+    def statement(count, times=3_000):
+        """Microseconds of one, of so many that are sent at once."""
+        with contextlib.closing(cluster.session(name(count))) as session:
+            session.query(f"SET pg_auth_jwt.token = '{token}'")
+            session.query("SELECT auth.user_id()")
+            session.send(session.parse("SELECT auth.user_id()", "who"), session.SYNC)
+            session.receive()
+            one = (session.bind(name="who"), session.run(), session.SYNC)
+            began = time.perf_counter()
+            for _ in range(times // 100):
+                session.send(*one * 100)
+                for _ in range(100):
+                    session.receive()
+            return (time.perf_counter() - began) * 1e6 / times
+
+    us = Rounds(statement, sizes, 25)
+    results.section("A statement that asks for the user, with followed sessions", ("sessions", "µs more", "goal", "µs"))
+    for count in sizes:
+        more = f"{us.difference(count, None):.1f}" if count else ""
+        results.row(f"{count:,}" if count else "not followed", more, "≤ 5" if count else "", f"{us[count]:.1f}")
 
 
 def sizes(cluster, db, results):

@@ -41,3 +41,34 @@ COMMENT ON COLUMN auth.key_status.last_success IS 'time of the last successful f
 COMMENT ON COLUMN auth.key_status.last_attempt IS 'time of the last fetch, for a URL';
 COMMENT ON COLUMN auth.key_status.failures IS 'number of failed fetches since the last success, for a URL';
 COMMENT ON COLUMN auth.key_status.next_attempt IS 'time of the next fetch, for a URL';
+
+CREATE FUNCTION auth.follow_sessions(source regclass, issuer text, claim text DEFAULT 'sid', columns jsonb DEFAULT NULL)
+    RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pg_auth_jwt_follow_sessions';
+COMMENT ON FUNCTION auth.follow_sessions(regclass, text, text, jsonb) IS
+    'has tokens of the issuer count only while the session that the claim names is in the issuer''s own table of sessions';
+
+CREATE FUNCTION auth.unfollow_sessions(issuer text) RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pg_auth_jwt_unfollow_sessions';
+COMMENT ON FUNCTION auth.unfollow_sessions(text) IS
+    'ends auth.follow_sessions(): tokens count until they expire; false if the issuer''s sessions were not followed';
+
+CREATE FUNCTION auth.list_session_sources()
+    RETURNS TABLE (issuer text, source text, claim text, state text, has_index boolean, detail text, fix text)
+    LANGUAGE c VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'pg_auth_jwt_list_session_sources';
+COMMENT ON FUNCTION auth.list_session_sources() IS 'rows of the view auth.session_status';
+
+CREATE VIEW auth.session_status AS SELECT * FROM auth.list_session_sources();
+COMMENT ON VIEW auth.session_status IS 'followed tables of sessions, and whether they can be read';
+COMMENT ON COLUMN auth.session_status.issuer IS 'name of the issuer in auth.issuers';
+COMMENT ON COLUMN auth.session_status.source IS 'table of its sessions';
+COMMENT ON COLUMN auth.session_status.claim IS 'claim that names a session';
+COMMENT ON COLUMN auth.session_status.state IS 'live; locked: the table is locked now; missing: no token of the issuer is accepted';
+COMMENT ON COLUMN auth.session_status.has_index IS 'whether a session is found by an index; NULL if the table cannot be read';
+COMMENT ON COLUMN auth.session_status.detail IS 'problem, as a sentence; NULL: none';
+COMMENT ON COLUMN auth.session_status.fix IS 'statement that follows the table again, where there is a problem';

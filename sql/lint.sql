@@ -1075,6 +1075,17 @@ revocation_ends_early AS (
        AND r.expires_at < least(r.issued_before, r.revoked_at) + i.max_age + i.leeway
      GROUP BY i.issuer, i.max_age, i.leeway, r.kind
 ),
+-- 10. Followed sessions.
+sessions_missing AS (
+    SELECT 'error', 'sessions_missing', NULL::regclass, NULL::oid, format('issuer %s', s.issuer),
+           s.detail || ' Each of its tokens is refused.', s.fix || ' -- once the table is one that can be followed'
+      FROM auth.session_status AS s WHERE s.state = 'missing'
+),
+sessions_without_index AS (
+    SELECT 'warning', 'sessions_without_index', NULL::regclass, NULL::oid, format('issuer %s', s.issuer), s.detail,
+           format('CREATE INDEX ON %s (id); -- the column of the session''s id', s.source)
+      FROM auth.session_status AS s WHERE s.has_index = false
+),
 findings (level, code, classid, objid, object, detail, fix) AS (
     TABLE rls_disabled UNION ALL TABLE table_without_rls UNION ALL TABLE partition_without_rls
     UNION ALL TABLE no_policy UNION ALL TABLE no_policy_for_command UNION ALL TABLE privilege_beyond_rls
@@ -1094,8 +1105,9 @@ findings (level, code, classid, objid, object, detail, fix) AS (
     UNION ALL TABLE no_keys UNION ALL TABLE keys_expire UNION ALL TABLE shared_secret
     UNION ALL TABLE source_is_out UNION ALL TABLE source_problem
     UNION ALL TABLE revocation_of_no_issuer UNION ALL TABLE revocations_kept UNION ALL TABLE revocation_ends_early
+    UNION ALL TABLE sessions_missing UNION ALL TABLE sessions_without_index
 ),
--- 10. Findings that the owners ignore on purpose.
+-- 11. Findings that the owners ignore on purpose.
 database_comment AS (
     SELECT coalesce(shobj_description(d.oid, 'pg_database'), '') AS text FROM pg_database AS d WHERE d.datname = current_database()
 )

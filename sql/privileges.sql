@@ -12,12 +12,13 @@ CREATE FUNCTION auth.grant_to(role regrole, with_grant_option boolean DEFAULT fa
     AS $function$
 DECLARE
     tables CONSTANT pg_catalog.regclass[] := '{auth.issuers,auth.jwks,auth.endpoints,auth.withdrawn_keys,auth.revocations}';
-    views CONSTANT pg_catalog.regclass[] := '{auth.key_status,auth.revocation_status,auth.stats}';
+    views CONSTANT pg_catalog.regclass[] := '{auth.key_status,auth.revocation_status,auth.session_status,auth.stats}';
     functions pg_catalog.regprocedure[] := ARRAY[
         'auth.init(jsonb, text, text[])', 'auth.follow(regclass, text, text[], interval, jsonb)', 'auth.unfollow(text)',
         'auth.follow_url(text, text, text[])', 'auth.refresh(text)',
         'auth.revoke(text, text, text, text, text, timestamptz, timestamptz, text)', 'auth.unrevoke(text, text, text, text, text)',
-        'auth.list_revocations()', 'auth.list_keys()', 'auth.keys_changed()',
+        'auth.list_revocations()', 'auth.follow_sessions(regclass, text, text, jsonb)',
+        'auth.unfollow_sessions(text)', 'auth.list_session_sources()', 'auth.list_keys()', 'auth.keys_changed()',
         'auth.verify(text)', 'auth.inspect(text)', 'auth.lint()', 'auth.explain_access(regclass, text, text, name)',
         'auth.list_stats()', 'auth.reset_stats()'];
     grantee pg_catalog.name;

@@ -37,7 +37,8 @@ CREATE TABLE auth.issuers (
         CONSTRAINT role_claim_valid CHECK (auth.claim_path_is_valid(role_claim)),
     allowed_roles text[]
         CONSTRAINT allowed_roles_named CHECK (
-            pg_catalog.array_position(allowed_roles, NULL) IS NULL)
+            pg_catalog.array_position(allowed_roles, NULL) IS NULL),
+    sessions jsonb
 );
 COMMENT ON TABLE auth.issuers IS 'issuers whose tokens are accepted, and the rules for these';
 COMMENT ON COLUMN auth.issuers.issuer IS 'exact iss that a token must carry; * accepts any or none';
@@ -56,6 +57,8 @@ COMMENT ON COLUMN auth.issuers.bound_tokens IS
 COMMENT ON COLUMN auth.issuers.role_claim IS
     'claim that names the role for auth.login(): a name, or a path as {realm_access,roles,0}; NULL: no login';
 COMMENT ON COLUMN auth.issuers.allowed_roles IS 'roles that the claim may name; NULL: none';
+COMMENT ON COLUMN auth.issuers.sessions IS
+    'table of the issuer''s sessions, as auth.follow_sessions() writes it: a token counts while its session is there; NULL: not looked at';
 COMMENT ON CONSTRAINT issuer_not_empty ON auth.issuers IS 'the row * is for tokens without iss';
 COMMENT ON CONSTRAINT audience_not_empty ON auth.issuers IS 'no empty list, which would accept no token';
 COMMENT ON CONSTRAINT algorithms_known ON auth.issuers IS 'the JWA names that pg_auth_jwt verifies';

@@ -5,6 +5,7 @@
 //   adapter      "kysely" (default) or "drizzle"
 //   options      for betterAuth(), beside what stands here
 //   jwt          for the plugin jwt()
+//   sid          true: its tokens name their session, as docs/revocation.md has it
 //   migrate      true: makes the tables first
 //   oauth        for the plugin oauthProvider(), if it is to be an OpenID provider too
 //
@@ -28,6 +29,10 @@ const pool = new pg.Pool(config.database)
 const adapters = {
   kysely: () => ({ db: new Kysely({ dialect: new PostgresDialect({ pool }) }), type: 'postgres' }),
   drizzle: () => drizzleAdapter(drizzle(pool, { schema }), { provider: 'pg', schema }),
+}
+if (config.sid) {
+  const definePayload = ({ user, session }) => ({ ...user, sid: session.id })
+  config.jwt = { ...config.jwt, jwt: { ...config.jwt?.jwt, definePayload } }
 }
 const options = {
   secret: 'a secret of at least 32 characters, for tests',

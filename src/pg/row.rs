@@ -147,6 +147,11 @@ impl<'a> Row<'a> {
         unsafe { self.get(column, pg_sys::BOOLOID) }
     }
 
+    /// Whether there is a column of this name, of any type.
+    pub fn has_column(&self, column: &str) -> bool {
+        self.columns.has(column)
+    }
+
     /// Whether there is a column of this name and type.
     pub fn has(&self, column: &str, type_id: pg_sys::Oid) -> bool {
         self.columns.index(column, type_id).is_some()

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use jwt_verify::{Revocable, UnixTime};
+use jwt_verify::{Error, Revocable, UnixTime};
 use lru::LruCache;
 
 use crate::errors::sqlstate;
@@ -14,7 +14,7 @@ use crate::settings;
 use crate::stats::{self, Event};
 use crate::trust::fetch::start::Tried;
 use crate::trust::keys::{self, Generation, Keys};
-use crate::trust::revocation;
+use crate::trust::{revocation, sessions};
 
 /// The last verified tokens, at most `pg_auth_jwt.cache_size`. The key is the whole token.
 pub struct Cache(RefCell<LruCache<Rc<[u8]>, Remembered>>);
@@ -30,6 +30,8 @@ pub struct Remembered {
     pub revocable: Revocable,
     /// Time at which it was last known not to be revoked.
     pub cleared_in: revocation::Generation,
+    /// The session that it names, if its issuer's sessions are followed.
+    pub session_id: Option<Rc<str>>,
 }
 
 impl Cache {
@@ -52,7 +54,7 @@ impl Cache {
         if settings::cache_size() == 0 {
             self.0.borrow_mut().clear();
         }
-        let (identity, mut keys, as_of, cleared_in) = {
+        let (identity, mut keys, as_of, cleared_in, session_id) = {
             let mut verified = self.0.borrow_mut();
             // An expired token goes through the whole check again, which reports the reason.
             let known = verified.get(token);
@@ -64,6 +66,7 @@ impl Cache {
                 known.keys.clone(),
                 known.as_of,
                 known.cleared_in,
+                known.session_id.clone(),
             )
         };
         let generation = keys::generation();
@@ -84,7 +87,12 @@ impl Cache {
             keys.confirm(now);
         }
         if cleared_in != revocation::generation() {
-            self.clear(token, keys, now)?;
+            self.clear(token, &keys, now)?;
+        }
+        if let Some(sessions) = keys.sessions()
+            && let Some(error) = sessions::check(sessions, session_id.as_deref(), now)?
+        {
+            return Err(refuse(token, error, &keys, now));
         }
         stats::count(None, Event::CacheHit);
         Ok(Some(identity))
@@ -95,7 +103,7 @@ impl Cache {
     /// # Errors
     ///
     /// If it is, or that cannot be known.
-    fn clear(&self, token: &[u8], keys: Keys, now: UnixTime) -> Result<(), Refusal> {
+    fn clear(&self, token: &[u8], keys: &Keys, now: UnixTime) -> Result<(), Refusal> {
         let revocable = match self.0.borrow_mut().get_mut(token) {
             Some(known) => known.revocable.clone(),
             None => return Ok(()),
@@ -105,11 +113,7 @@ impl Cache {
         let text = String::from_utf8_lossy(token);
         let leeway = keys.leeway(issuer).unwrap_or_default();
         if let Some(revoked) = revocation::find(&revocable, &text, leeway, now)? {
-            let error = revoked.error;
-            audit::log_refusal(&text, &error);
-            let event = Event::Refused(sqlstate(error.kind()), now);
-            stats::count(keys.issuer_for(issuer), event);
-            return Err(RefusedToken::new(error, Some(keys), Tried::default(), now).into());
+            return Err(refuse(token, revoked.error, keys, now));
         }
         if let Some(known) = self.0.borrow_mut().get_mut(token) {
             known.cleared_in = generation;
@@ -129,4 +133,14 @@ impl Cache {
             verified.put(token, remembered);
         }
     }
+}
+
+/// Refuses a token that was verified before.
+fn refuse(token: &[u8], error: Error, keys: &Keys, now: UnixTime) -> Refusal {
+    let text = String::from_utf8_lossy(token);
+    audit::log_refusal(&text, &error);
+    let issuer = jwt_verify::unverified_claims(&text).issuer;
+    let event = Event::Refused(sqlstate(error.kind()), now);
+    stats::count(keys.issuer_for(issuer.as_deref()), event);
+    RefusedToken::new(error, Some(keys.clone()), Tried::default(), now).into()
 }

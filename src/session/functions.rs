@@ -16,7 +16,7 @@ use crate::session::{self, advice, citus, errors, login, signatures};
 use crate::settings::{self, Scope};
 use crate::stats;
 use crate::trust::keys;
-use crate::trust::revocation;
+use crate::trust::{revocation, sessions};
 
 sql_function!(
     /// `auth.jwt_session_init(token text, is_local boolean) RETURNS void`: verifies the token
@@ -97,6 +97,7 @@ sql_function!(
         });
         remark_on_subject(&text, &mut steps);
         steps.extend(look_for_revocation(&text, now));
+        steps.extend(look_for_session(&text, now));
         arguments.return_rows(steps.into_iter().map(|step| {
             [
                 step.name.into_datum(),
@@ -172,6 +173,32 @@ fn look_for_revocation(token: &str, now: UnixTime) -> Option<Step> {
     };
     Some(Step {
         name: "revoked",
+        ok,
+        detail,
+    })
+}
+
+/// A step for an issuer whose sessions are followed: whether the token's is still there.
+fn look_for_session(token: &str, now: UnixTime) -> Option<Step> {
+    let issuer = jwt_verify::unverified_claims(token).issuer;
+    let wanted = Wanted {
+        issuer: issuer.as_deref(),
+        key_id: None,
+    };
+    let keys = keys::find_for_advice(wanted);
+    let sessions = keys.sessions()?;
+    let claims = jwt_verify::unverified_payload(token)?;
+    let id = sessions::named_in(Some(sessions), &claims);
+    let (ok, detail) = match sessions::check(sessions, id.as_deref(), now) {
+        Ok(None) => (true, "its session is among those of the issuer".to_owned()),
+        Ok(Some(error)) => (false, error.to_string()),
+        Err(_) => (
+            false,
+            "the issuer's sessions cannot be read, so no token of it is accepted".to_owned(),
+        ),
+    };
+    Some(Step {
+        name: "session",
         ok,
         detail,
     })

@@ -22,7 +22,7 @@ pub mod signatures;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use jwt_verify::{UnixTime, Wanted};
+use jwt_verify::{Revocable, UnixTime, Wanted};
 use pgrx::pg_sys;
 
 use crate::errors::sqlstate;
@@ -36,7 +36,7 @@ use crate::settings;
 use crate::stats::{self, Event};
 use crate::trust::fetch::start::Tried;
 use crate::trust::keys::{self, Keys};
-use crate::trust::revocation;
+use crate::trust::{revocation, sessions};
 
 /// The state of this backend's session.
 struct Session {
@@ -227,6 +227,24 @@ fn unless_unread(error: jwt_verify::Error, keys: Option<&Keys>) -> jwt_verify::E
     }
 }
 
+/// The error if a good token was ended before its time.
+fn ended(
+    token: &str,
+    revocable: &Revocable,
+    session_id: Option<&str>,
+    keys: &Keys,
+    now: UnixTime,
+) -> Result<Option<jwt_verify::Error>, Report> {
+    let leeway = keys.leeway(revocable.issuer.as_deref());
+    if let Some(revoked) = revocation::find(revocable, token, leeway.unwrap_or_default(), now)? {
+        return Ok(Some(revoked.error));
+    }
+    match keys.sessions() {
+        Some(sessions) => sessions::check(sessions, session_id, now),
+        None => Ok(None),
+    }
+}
+
 impl Session {
     /// Whether `current` is still the answer. Called for each row: a few loads and compares.
     #[inline]
@@ -346,15 +364,17 @@ impl Session {
         let outcome = signatures::with(|memory| jwt_verify::verify_with(&text, find, memory, now));
         let outcome = outcome.map_err(|error| unless_unread(error, used.as_ref()));
         let cleared_in = revocation::generation();
+        let mut session_id = None;
         let outcome = match outcome {
             Ok(verified) => {
-                let revocable = &verified.revocable;
-                let keys = used.as_ref();
-                let leeway = keys.and_then(|keys| keys.leeway(revocable.issuer.as_deref()));
-                let leeway = leeway.unwrap_or_default();
-                match revocation::find(revocable, &text, leeway, now)? {
+                let sessions = used.as_ref().and_then(Keys::sessions);
+                session_id = sessions::named_in(sessions, &verified.claims);
+                let ended = used.as_ref().map(|keys| {
+                    ended(&text, &verified.revocable, session_id.as_deref(), keys, now)
+                });
+                match ended.transpose()?.flatten() {
                     None => Ok(verified),
-                    Some(revoked) => Err(revoked.error),
+                    Some(error) => Err(error),
                 }
             }
             Err(error) => Err(error),
@@ -385,6 +405,7 @@ impl Session {
                 as_of,
                 revocable: verified.revocable,
                 cleared_in,
+                session_id: session_id.map(Rc::from),
             });
         }
         Ok(identity)

@@ -232,6 +232,13 @@ pub enum Error {
         /// The issuer's leeway, which is added to that time.
         leeway: Duration,
     },
+    /// The session that the token names has ended at its issuer.
+    SessionEnded {
+        /// The claim that names the session.
+        claim: Excerpt,
+        /// When it ended; `None` if the issuer does not know it any more.
+        ended: Option<UnixTime>,
+    },
     /// A date lies after the year 9999, as one does that is written in milliseconds.
     AfterYear9999 {
         /// The claim's name.
@@ -305,7 +312,7 @@ impl Error {
             | Self::ClaimType { .. }
             | Self::BoundToken
             | Self::AfterYear9999 { .. } => ErrorKind::Claim,
-            Self::Revoked { .. } => ErrorKind::Revoked,
+            Self::Revoked { .. } | Self::SessionEnded { .. } => ErrorKind::Revoked,
         }
     }
 }
@@ -476,6 +483,13 @@ impl fmt::Display for Error {
                     }
                 }
             }
+            Self::SessionEnded { claim, ended } => match ended {
+                Some(ended) => write!(f, "session of the token (claim {claim}) ended at {ended}"),
+                None => write!(
+                    f,
+                    "session of the token (claim {claim}) is not among the issuer's sessions any more"
+                ),
+            },
             Self::AfterYear9999 { claim, date } => {
                 write!(f, "claim \"{claim}\" is {date}, after the year 9999")
             }

@@ -64,7 +64,7 @@ pub use revocation::{Revocable, digest};
 pub use revoked_by::RevokedBy;
 pub use shared_types::{Excerpt, UnixTime};
 pub use signature::memory::{Bucket, SECRET_BYTES, SignatureMemory};
-pub use unverified_claims::{UnverifiedClaims, unverified_claims};
+pub use unverified_claims::{UnverifiedClaims, unverified_claims, unverified_payload};
 pub use verify::{Verified, lacks_only_key, verify, verify_with};
 pub use wanted::Wanted;
 

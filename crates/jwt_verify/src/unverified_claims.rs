@@ -41,6 +41,11 @@ pub fn unverified_claims(token: &str) -> UnverifiedClaims {
     }
 }
 
+/// The payload of such a token as JSON; `None` if it has not the form of a token.
+pub fn unverified_payload(token: &str) -> Option<String> {
+    Some(Token::parse(token).ok()?.payload)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -374,6 +374,34 @@ class Test:
             site.owner.execute("SELECT auth.unfollow($1)", BASE)
             site.equal("not followed", site.verdict(alice.token()), "28J03")
 
+    def sessions(self):
+        """Signing out ends the token with the session, in each of the ways that Better Auth has."""
+        for adapter, ends in EXPIRES.items():
+            site = Site(self, f"sessions_{adapter}", adapter=adapter, app={"sid": True})
+            site.follow()
+            site.app_role.query(f"GRANT SELECT (id, {ends}) ON session TO owner_role")
+            site.owner.query(f"SELECT auth.follow_sessions('public.session', '{BASE}')")
+            with site.app() as app:
+                alice, bob = app.sign_up("alice"), app.sign_up("bob")
+                devices = [alice, *(app.sign_in("alice") for _ in range(3))]
+                tokens = [user.token() for user in devices]
+                readers = [site.session() for _ in devices]
+                for reader, token in zip(readers, tokens):
+                    reader.query(f"SET pg_auth_jwt.token = '{token}'")
+                who = "SELECT auth.user_id()"
+                site.equal("signed in", [reader.value(who) for reader in readers], [alice.id] * 4)
+                app.request("/sign-out", {}, cookie=devices[0].cookie)
+                codes = [reader.code(who) for reader in readers]
+                site.equal("one device signs out", codes, ["28J10", None, None, None])
+                site.equal("its token, elsewhere", site.verdict(tokens[0]), "28J10")
+                app.request("/revoke-other-sessions", {}, cookie=devices[1].cookie)
+                codes = [reader.code(who) for reader in readers]
+                site.equal("and the others by one of them", codes, ["28J10", None, "28J10", "28J10"])
+                app.request("/revoke-sessions", {}, cookie=devices[1].cookie)
+                site.equal("all of them", readers[1].code(who), "28J10")
+                site.equal("another user's", site.verdict(bob.token()), bob.id)
+                site.equal("signed in again", site.verdict(app.sign_in("alice").token()), alice.id)
+
     def claims(self):
         """They are the user's row: also what users say of themselves, unless it is kept from
         them."""
@@ -523,6 +551,7 @@ with Cluster("better_auth", max_connections=200) as cluster:
             test.expiry,
             test.rotation,
             test.others,
+            test.sessions,
             test.claims,
             test.published,
             test.turned_on,

@@ -74,6 +74,15 @@ def better_auth(checks, cluster):
     )
 
 
+def followed_sessions(checks, cluster):
+    page = Page(checks, cluster, "followed")
+    page.owner.query("""
+        CREATE TABLE session (id text PRIMARY KEY, "expiresAt" timestamptz NOT NULL);
+        INSERT INTO session SELECT s, now() + interval '7 days' FROM unnest('{s1,s2}'::text[]) AS s""")
+    page.owner.query(recipe("follow"))
+    page.ends("DELETE FROM session WHERE id = 's1'", [token(sid="s1")], [token(sid="s2")])
+
+
 def back_channel(checks, cluster):
     page = Page(checks, cluster, "back_channel")
     page.ends(
@@ -138,6 +147,7 @@ def each_block_is_tested(checks, cluster):
 PARTS = (
     one_session,
     better_auth,
+    followed_sessions,
     back_channel,
     not_before,
     everywhere,

@@ -91,6 +91,11 @@ def frozen(checks, cluster, db):
     checks.equal("revocations are checked", root.code(unknown), "23514")
     checks.equal("revoke", root.code(f"SELECT frozen.revoke('{tokens.ISSUER}', sub => 'mallory')"), None)
     checks.equal("unrevoke", root.value(f"SELECT frozen.unrevoke('{tokens.ISSUER}', sub => 'mallory')"), "t")
+    s.query("CREATE TABLE frozen_sessions (id text PRIMARY KEY)")
+    sessions = f"SELECT frozen.follow_sessions('frozen_sessions', '{tokens.ISSUER}')"
+    checks.equal("follow_sessions", s.code(sessions), None)
+    checks.equal("session sources", s.value("SELECT state FROM frozen.list_session_sources()"), "live")
+    checks.equal("unfollow_sessions", s.value(f"SELECT frozen.unfollow_sessions('{tokens.ISSUER}')"), "t")
     checks.equal("triggers", root.value("SELECT kid || ' ' || length(thumbprint) FROM frozen.jwks"), "k2 43")
     for setting in SETTINGS:
         checks.equal(setting, root.code(f"SHOW pg_auth_jwt.{setting}"), None)

@@ -182,6 +182,21 @@ def main():
         catch_up()
         checks.equal("revocation taken back", readers[2].query("SELECT owner FROM things"), [["u3"]])
 
+        owner.query(
+            "CREATE TABLE session (id text PRIMARY KEY); INSERT INTO session VALUES ('s1');"
+            f"SELECT auth.follow_sessions('session', '{tokens.ISSUER}')"
+        )
+        catch_up()
+        checks.equal("it names no session", readers[0].code(WHO), "28J09")
+        readers[2].query(f"SELECT auth.jwt_session_init('{tokens.token('u3', key=2, sid='s1')}')")
+        checks.equal("its session is there", readers[2].query("SELECT owner FROM things"), [["u3"]])
+        owner.query("DELETE FROM session")
+        catch_up()
+        checks.equal("its session has ended", readers[2].code("SELECT owner FROM things"), "28J10")
+        owner.query(f"SELECT auth.unfollow_sessions('{tokens.ISSUER}')")
+        catch_up()
+        checks.equal("sessions are not followed", readers[2].query("SELECT owner FROM things"), [["u3"]])
+
         owner.query("UPDATE auth.issuers SET enabled = false")
         catch_up()
         checks.equal("issuer disabled", readers[0].code(WHO), "28J03")

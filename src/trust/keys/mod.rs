@@ -24,6 +24,7 @@ pub use crate::trust::lookup::Login;
 use crate::trust::lookup::seen::Seen;
 use crate::trust::lookup::{self, LookedUp, Sight, SightState};
 use crate::trust::revocation;
+use crate::trust::source::sessions::Sessions;
 use crate::trust::tables::Tables;
 use crate::trust::tables::triggers::Faults;
 use crate::trust::tables::watched;
@@ -108,6 +109,8 @@ struct FoundKeys {
     endpoint: Option<Seen>,
     /// The roles that the issuer's tokens give.
     login: Option<Login>,
+    /// The sessions that the issuer's row follows.
+    sessions: Option<Sessions>,
     /// Whether the tables could be read.
     is_read: bool,
     /// Time from which on they must be looked up again, even without an announced change.
@@ -126,6 +129,7 @@ impl Keys {
             sight: answer.sight,
             endpoint: answer.endpoint,
             login: answer.login,
+            sessions: answer.sessions,
             is_read: answer.is_read,
             due: Cell::new(UnixTime::MAX),
             confirmed: Cell::new(UnixTime::MIN),
@@ -163,6 +167,11 @@ impl Keys {
         self.0.login.as_ref()
     }
 
+    /// The sessions that the issuer's row follows.
+    pub fn sessions(&self) -> Option<&Sessions> {
+        self.0.sessions.as_ref()
+    }
+
     /// Whether the tables could be read; else nothing is known of any issuer.
     pub fn are_read(&self) -> bool {
         self.0.is_read
@@ -194,6 +203,7 @@ impl Keys {
             || !self.0.keyring.has_rules_of(&answer.keyring)
             || self.0.login != answer.login
             || place(&self.0.sight) != place(&answer.sight)
+            || self.0.sessions != answer.sessions
         {
             return false;
         }
@@ -208,6 +218,7 @@ impl Keys {
             && self.0.sight == answer.sight
             && self.0.endpoint == answer.endpoint
             && self.0.login == answer.login
+            && self.0.sessions == answer.sessions
             && self.0.is_read == answer.is_read
     }
 }
@@ -362,7 +373,8 @@ pub fn find(wanted: Wanted, now: UnixTime, tried: &mut Tried) -> Keys {
 /// These keys, if the tables have not changed since they were found.
 pub fn renewed(keys: &Keys, now: UnixTime, tried: &mut Tried) -> Option<Keys> {
     let found = FOUND.with(|found| found.find(keys.0.names.clone(), now, tried));
-    let are_the_same = Rc::ptr_eq(&found.0, &keys.0) || found.0.keyring == keys.0.keyring;
+    let are_the_same = Rc::ptr_eq(&found.0, &keys.0)
+        || found.0.keyring == keys.0.keyring && found.0.sessions == keys.0.sessions;
     are_the_same.then_some(found)
 }
 

@@ -20,6 +20,7 @@ use crate::trust::problem::{Finding, Problem};
 use crate::trust::source::fault::Fault;
 use crate::trust::source::open::{NotOpened, OpenSource};
 use crate::trust::source::origin::Origin;
+use crate::trust::source::sessions::Sessions;
 use crate::trust::source::table::Source;
 use crate::trust::sql::length;
 use crate::trust::tables::stored::{OddRow, StoredKey};
@@ -46,6 +47,8 @@ pub struct LookedUp {
     pub endpoint: Option<Seen>,
     /// The roles that its tokens give to `auth.login`.
     pub login: Option<Login>,
+    /// The sessions that the issuer's row follows.
+    pub sessions: Option<Sessions>,
     /// Whether the tables could be read. If they are missing or altered, or do not stop changing, a
     /// missing issuer means nothing.
     pub is_read: bool,
@@ -319,6 +322,7 @@ pub struct Issuer<'w> {
     pub name: &'w str,
     pub policy: Policy,
     pub origin: Origin,
+    pub sessions: Option<Sessions>,
     /// Time for which fetched keys count after the last success; `None`: for ever.
     pub max_stale: Option<Duration>,
     /// The roles that its tokens give to `auth.login`; `None`: none.
@@ -336,6 +340,7 @@ fn find(
         ..LookedUp::default()
     };
     if let Some(issuer) = issuer {
+        answer.sessions = issuer.sessions.clone();
         answer
             .keyring
             .add_issuer(issuer.name, issuer.policy.clone());
@@ -428,16 +433,17 @@ pub fn issuer<'w>(look: &Look, name: &'w str) -> Option<Issuer<'w>> {
     look.issuers(&[("issuer", name)], 2, |row| {
         let origin = origin(row);
         let max_stale = origin.endpoint().and_then(|_| max_stale(row));
-        found.push((policy(row), origin, max_stale, login(row)));
+        found.push((policy(row), origin, max_stale, login(row), sessions(row)));
     });
     // Two are possible if the primary key was dropped: then neither is used.
     let is_only = found.len() == 1;
-    let (mut policy, origin, max_stale, login) = found.pop()?;
+    let (mut policy, origin, max_stale, login, sessions) = found.pop()?;
     policy.enabled &= is_only;
     Some(Issuer {
         name,
         policy,
         origin,
+        sessions,
         max_stale,
         login,
     })
@@ -459,6 +465,23 @@ fn origin(row: &Row) -> Origin {
         Ok(json) => Origin::of(json.as_deref()),
         Err(NotUtf8) => Origin::Unreadable,
     }
+}
+
+/// The sessions that a row of `auth.issuers` follows. A table of a version without the column follows
+/// none.
+fn sessions(row: &Row) -> Option<Sessions> {
+    if row.has_column("sessions") && !row.has("sessions", pgrx::pg_sys::JSONBOID) {
+        return Some(Sessions { source: None });
+    }
+    match row.json("sessions") {
+        Ok(json) => json.as_deref().map(Sessions::of),
+        Err(NotUtf8) => Some(Sessions { source: None }),
+    }
+}
+
+/// The sessions that the issuer of exactly this name follows.
+pub fn sessions_of(tables: &Tables, name: &str) -> Option<Sessions> {
+    in_a_context(|| tables.look(|look| issuer(look, name)?.sessions))
 }
 
 /// Time for which the issuer's keys are trusted after the last fetch; `None`: for ever. If the

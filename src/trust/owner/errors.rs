@@ -311,3 +311,35 @@ pub fn token_of_another_issuer(issuer: &str, iss: Option<&str>) -> Report {
         None,
     )
 }
+
+/// An argument `claim` that names no claim.
+pub fn claim_not_acceptable(claim: &str) -> Report {
+    invalid(
+        format!("claim {} is not acceptable", Excerpt::new(claim)),
+        None,
+        Some("Name a claim, or the path of one inside of another: '{app_metadata,session_id}'."),
+    )
+}
+
+/// An issuer without a row, whose sessions are to be followed.
+pub fn no_issuer_of_sessions(issuer: &str) -> Report {
+    Report::new(
+        SqlState::FOREIGN_KEY_VIOLATION,
+        format!("auth.issuers has no issuer {}", Excerpt::new(issuer)),
+    )
+    .hint("Add its keys first, with auth.follow(), auth.follow_url() or auth.init().")
+}
+
+/// A table of sessions that must be scanned for each one.
+pub fn no_index_on_sessions(table: &str, column: &str) -> Report {
+    Report::new(
+        SqlState::WARNING,
+        format!(
+            "column {} of {} has no index",
+            Excerpt::new(column),
+            Excerpt::new(table)
+        ),
+    )
+    .detail("Each statement of a user of this issuer reads the whole table.")
+    .hint("Create a btree index that begins with this column.")
+}

@@ -148,7 +148,7 @@ fn choices(arguments: &Arguments) -> Result<Choices, Report> {
     };
     let known = || MEMBERS.map(|member| member.name).join(", ");
     match serde_json::from_str(&json) {
-        Ok(serde_json::Value::Object(members)) => table::choices(&members)
+        Ok(serde_json::Value::Object(members)) => table::choices(&members, &MEMBERS)
             .map_err(|member| errors::columns_not_acceptable(Some(&member), &known())),
         _ => Err(errors::columns_not_acceptable(None, &known())),
     }
@@ -162,7 +162,7 @@ fn examine(oid: pg_sys::Oid, grace: Duration, choices: Choices) -> Result<Source
     let owner = open::check_kind(&table).map_err(refuse)?;
     open::check_public(&table).map_err(refuse)?;
     let columns = table.columns();
-    let mapped = open::resolve(&columns, &choices).map_err(refuse)?;
+    let mapped = open::resolve(&columns, &MEMBERS, &choices).map_err(refuse)?;
     // SAFETY: reads a variable of the backend.
     let caller = unsafe { pg_sys::GetUserId() };
     for role in [Some(caller), tables::extension_owner()] {

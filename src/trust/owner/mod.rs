@@ -3,6 +3,7 @@
 
 mod errors;
 mod follow;
+mod follow_sessions;
 mod follow_url;
 mod init;
 mod revoke;

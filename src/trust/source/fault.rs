@@ -116,6 +116,11 @@ impl Fault {
 
     /// The problem, as a sentence about the source where there is one.
     pub fn detail(&self, source: Option<&Source>) -> String {
+        self.detail_by("auth.follow()", source)
+    }
+
+    /// The same for a table that this function follows.
+    pub fn detail_by(&self, function: &str, source: Option<&Source>) -> String {
         let name = source.map_or_else(
             || "the table".to_owned(),
             |source| format!("table {}", source.qualified_name()),
@@ -152,7 +157,7 @@ impl Fault {
                 };
                 format!(
                     "{name} belongs to role \"{owner}\", and was followed as that of {which}; if that is \
-                     meant, run auth.follow() once more"
+                     meant, run {function} once more"
                 )
             }
             Self::PublicMayWrite => format!("PUBLIC may write to {name}"),

@@ -6,4 +6,5 @@ pub mod fault;
 pub mod kind;
 pub mod open;
 pub mod origin;
+pub mod sessions;
 pub mod table;

@@ -17,7 +17,7 @@ use crate::pg::version;
 use crate::trust::schema::SCHEMA;
 use crate::trust::source::fault::Fault;
 use crate::trust::source::table::{
-    ALG, CREATED_AT, Choice, Choices, EXPIRES_AT, KID, MEMBERS, Mapped, PUBLIC_KEY, Presence,
+    ALG, CREATED_AT, Choice, EXPIRES_AT, KID, MEMBERS, Mapped, Member, PUBLIC_KEY, Presence,
     REVOKED_AT, Source,
 };
 use crate::trust::tables::index::Name;
@@ -102,7 +102,7 @@ impl Source {
 
     /// Whether it is the role that owned the table when it was followed: the same role, even if
     /// renamed; a role of the same name if the same one is not known here.
-    fn is_owner(&self, role: pg_sys::Oid) -> bool {
+    pub fn is_owner(&self, role: pg_sys::Oid) -> bool {
         match self.known_owner() {
             Some(known) => known == role,
             None => role_name(role).as_ref() == Some(&self.owner),
@@ -126,7 +126,7 @@ impl Source {
         }
         check_public(&table)?;
         let columns = table.columns();
-        let mapped = resolve(&columns, &self.columns)?;
+        let mapped = resolve(&columns, &MEMBERS, &self.columns)?;
         let reader = tables::extension_owner().unwrap_or(pg_sys::InvalidOid);
         check_readable(&table, &columns, &mapped, reader)?;
         Ok(OpenSource {
@@ -209,7 +209,7 @@ pub fn check_public(table: &Table) -> Result<(), Fault> {
 pub fn check_readable(
     table: &Table,
     columns: &Columns,
-    mapped: &Mapped,
+    mapped: &[Option<String>],
     role: pg_sys::Oid,
 ) -> Result<(), Fault> {
     let select = pg_sys::ACL_SELECT as pg_sys::AclMode;
@@ -250,9 +250,13 @@ fn may_use_schema(table: &Table, role: pg_sys::Oid) -> bool {
 }
 
 /// The column of each member.
-pub fn resolve(columns: &Columns, choices: &Choices) -> Result<Mapped, Fault> {
-    let mut mapped: Mapped = Default::default();
-    for ((member, choice), place) in MEMBERS.iter().zip(choices).zip(&mut mapped) {
+pub fn resolve<const N: usize>(
+    columns: &Columns,
+    members: &[Member; N],
+    choices: &[Choice; N],
+) -> Result<[Option<String>; N], Fault> {
+    let mut mapped = [const { None }; N];
+    for ((member, choice), place) in members.iter().zip(choices).zip(&mut mapped) {
         let column = match choice {
             Choice::Named(column) if columns.has(column) => Some(column.clone()),
             Choice::Named(_) if member.presence == Presence::Informative => None,

@@ -129,6 +129,18 @@ pub struct Source {
 }
 
 impl Source {
+    /// A table of this name, of which no column is read as a key.
+    pub fn of_name(schema: String, table: String, owner: String, owner_id: Option<String>) -> Self {
+        Self {
+            schema,
+            table,
+            owner,
+            owner_id,
+            grace: Duration::ZERO,
+            columns: std::array::from_fn(|_| Choice::NotUsed),
+        }
+    }
+
     /// From the column's JSON; `None` if it is not what [`to_json`](Self::to_json) writes.
     pub fn from_json(json: &str) -> Option<Self> {
         let mut members = Kind::members(json)?;
@@ -142,7 +154,7 @@ impl Source {
         let (schema, table, owner) = (text("schema")?, text("table")?, text("owner")?);
         let owner_id = text("owner_id");
         let grace = Duration::from_secs(members.remove("grace")?.as_u64()?);
-        let columns = choices(members.remove("columns")?.as_object()?).ok()?;
+        let columns = choices(members.remove("columns")?.as_object()?, &MEMBERS).ok()?;
         members.is_empty().then_some(Self {
             schema,
             table,
@@ -162,7 +174,10 @@ impl Source {
             ("table", text(&self.table)),
             ("owner", text(&self.owner)),
             ("grace", Value::from(self.grace.as_secs())),
-            ("columns", Value::from(self.columns_json())),
+            (
+                "columns",
+                Value::from(columns_json(&MEMBERS, &self.columns)),
+            ),
         ];
         Kind::Table.with(members.into_iter().chain(owner_id))
     }
@@ -184,25 +199,10 @@ impl Source {
             Choice::Named(column) => member.defaults.contains(&column.as_str()),
         };
         if !MEMBERS.iter().zip(&self.columns).all(is_default) {
-            let columns = Value::from(self.columns_json()).to_string();
+            let columns = Value::from(columns_json(&MEMBERS, &self.columns)).to_string();
             arguments.push(format!("columns => {}", literal(&columns)));
         }
         format!("SELECT {SCHEMA}.follow({});", arguments.join(", "))
-    }
-
-    /// The object `columns`.
-    fn columns_json(&self) -> Map<String, Value> {
-        let mut columns = Map::new();
-        for (member, choice) in MEMBERS.iter().zip(&self.columns) {
-            match choice {
-                Choice::ByDefault => continue,
-                Choice::NotUsed => columns.insert(member.name.to_owned(), Value::Null),
-                Choice::Named(column) => {
-                    columns.insert(member.name.to_owned(), Value::from(column.as_str()))
-                }
-            };
-        }
-        columns
     }
 
     /// The table's schema and name.
@@ -218,15 +218,33 @@ impl Source {
     }
 }
 
-/// The object `columns` that `auth.follow` takes and stores.
+/// The object `columns`, as it is stored.
+pub fn columns_json(members: &[Member], choices: &[Choice]) -> Map<String, Value> {
+    let mut columns = Map::new();
+    for (member, choice) in members.iter().zip(choices) {
+        match choice {
+            Choice::ByDefault => continue,
+            Choice::NotUsed => columns.insert(member.name.to_owned(), Value::Null),
+            Choice::Named(column) => {
+                columns.insert(member.name.to_owned(), Value::from(column.as_str()))
+            }
+        };
+    }
+    columns
+}
+
+/// The object `columns` that `auth.follow` and `auth.follow_sessions` take and store.
 ///
 /// # Errors
 ///
 /// The name of the first member that is unknown, or neither a string nor null.
-pub fn choices(members: &Map<String, Value>) -> Result<Choices, String> {
+pub fn choices<const N: usize>(
+    given: &Map<String, Value>,
+    members: &[Member; N],
+) -> Result<[Choice; N], String> {
     let mut choices = std::array::from_fn(|_| Choice::ByDefault);
-    for (name, value) in members {
-        let place = MEMBERS.iter().position(|member| member.name == name);
+    for (name, value) in given {
+        let place = members.iter().position(|member| member.name == name);
         let choice = match value {
             Value::String(column) => Choice::Named(column.clone()),
             Value::Null => Choice::NotUsed,

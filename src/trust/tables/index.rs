@@ -163,6 +163,29 @@ pub unsafe fn of_columns(
     (is_whole && is_bytewise).then_some(index)
 }
 
+/// Whether a usable index begins with this column, of one of
+/// [`NAME_TYPES`](crate::pg::row::NAME_TYPES).
+///
+/// # Safety
+///
+/// As for [`plan`].
+pub unsafe fn begins_with(relation: pg_sys::Relation, columns: &Columns, column: &str) -> bool {
+    let family = match columns.type_of(column) {
+        Some(pg_sys::TEXTOID | pg_sys::VARCHAROID) => pg_sys::TEXT_BTREE_FAM_OID,
+        Some(pg_sys::UUIDOID) => UUID_BTREE_FAMILY,
+        Some(_) => pg_sys::INTEGER_BTREE_FAM_OID,
+        None => return false,
+    };
+    let condition = Condition {
+        column: columns.number(column).unwrap_or_default() as pg_sys::AttrNumber,
+        value: pg_sys::Datum::from(0),
+        equals: 0,
+        family,
+    };
+    // SAFETY: as the caller promises.
+    unsafe { best(relation, &[condition]) }.is_some()
+}
+
 /// A scan key: that the column, of type `text`, equals a value byte by byte. `None`: no row does, as
 /// the server's encoding lacks a character of it.
 pub fn equals(columns: &Columns, column: &str, value: &str) -> Option<pg_sys::ScanKeyData> {

@@ -537,6 +537,32 @@ impl Table {
         }
     }
 
+    /// Whether an index begins with this column, so that its rows are found by it.
+    pub fn has_index(&self, columns: &Columns, column: &str) -> bool {
+        // SAFETY: the relation is open, and the columns are its own.
+        unsafe { index::begins_with(self.0, columns, column) }
+    }
+
+    /// Calls `see` with at most `limit` rows whose columns equal these texts now.
+    ///
+    /// # Safety
+    ///
+    /// The relation must be an ordinary table, and `columns` its own.
+    pub unsafe fn rows_now(
+        &self,
+        columns: &Columns,
+        names: &[Name],
+        limit: usize,
+        see: impl FnMut(&Row),
+    ) {
+        // SAFETY: as for the key tables, in `Tables::look`.
+        unsafe {
+            let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetCatalogSnapshot(self.oid()));
+            self.scan(columns, names, limit, snapshot, see);
+            pg_sys::UnregisterSnapshot(snapshot);
+        }
+    }
+
     /// Calls `see` with at most `limit` rows whose columns equal these texts.
     ///
     /// # Safety

@@ -172,6 +172,7 @@ pub fn advice(token: &str, error: &Error, terms: &Terms) -> Option<String> {
             }
             _ => fixed("sign in again"),
         },
+        Error::SessionEnded { .. } => fixed("sign in again"),
         Error::MissingAlgorithm
         | Error::CriticalExtension
         | Error::UnencodedPayload
