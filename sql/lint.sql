@@ -874,7 +874,7 @@ revocation_privilege AS (
       FROM (SELECT o.*, CASE o.oid WHEN 0 THEN 'PUBLIC' ELSE format('%I, PUBLIC', o.rolname) END AS grantees FROM app_roles AS o WHERE NOT o.rolsuper) AS r,
            LATERAL (
                SELECT format('call auth.%s()', f.proname), format('EXECUTE ON FUNCTION auth.%I', f.proname)
-                 FROM pg_proc AS f WHERE f.oid IN (SELECT u.oid FROM our_functions AS u) AND f.proname IN ('revoke', 'unrevoke')
+                 FROM pg_proc AS f WHERE f.oid IN (SELECT u.oid FROM our_functions AS u) AND f.proname IN ('revoke', 'revoke_issuer', 'unrevoke', 'unrevoke_issuer')
                   AND has_function_privilege(r.oid, f.oid, 'EXECUTE')
                UNION ALL
                SELECT 'write auth.revocations', 'INSERT, UPDATE, DELETE, TRUNCATE ON auth.revocations'

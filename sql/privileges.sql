@@ -17,6 +17,7 @@ DECLARE
         'auth.init(jsonb, text, text[])', 'auth.follow(regclass, text, text[], interval, jsonb)', 'auth.unfollow(text)',
         'auth.follow_url(text, text, text[])', 'auth.refresh(text)',
         'auth.revoke(text, text, text, text, text, timestamptz, timestamptz, text)', 'auth.unrevoke(text, text, text, text, text)',
+        'auth.revoke_issuer(text, timestamptz, timestamptz, text)', 'auth.unrevoke_issuer(text)',
         'auth.list_revocations()', 'auth.follow_sessions(regclass, text, text, jsonb)',
         'auth.unfollow_sessions(text)', 'auth.list_session_sources()', 'auth.list_keys()', 'auth.keys_changed()',
         'auth.verify(text)', 'auth.inspect(text)', 'auth.lint()', 'auth.explain_access(regclass, text, text, name)',

@@ -47,26 +47,44 @@ ALTER TABLE auth.revocations ENABLE ALWAYS TRIGGER revocations_truncated;
 SELECT pg_catalog.pg_extension_config_dump('auth.revocations', '');
 
 -- SECURITY DEFINER: a role that may revoke tokens needs no right on any table, so a support desk can sign people out
--- and cannot add a key. The default * stands for any token, and a NULL is refused where nothing else selects tokens:
--- revoke(issuer, sub => NULL) must not sign everyone out.
+-- and cannot add a key. All tokens of an issuer have functions of their own: no value of revoke(issuer, sub => ...), be
+-- it NULL or what a user has chosen as a name, signs everyone out.
 CREATE FUNCTION auth.revoke(
-        issuer text, jti text DEFAULT '*', sub text DEFAULT '*', sid text DEFAULT '*', token text DEFAULT '*',
+        issuer text, jti text DEFAULT NULL, sub text DEFAULT NULL, sid text DEFAULT NULL, token text DEFAULT NULL,
         issued_before timestamptz DEFAULT NULL, expires_at timestamptz DEFAULT NULL, reason text DEFAULT NULL)
     RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pg_auth_jwt_revoke';
 COMMENT ON FUNCTION auth.revoke(text, text, text, text, text, timestamptz, timestamptz, text) IS
-    'refuses tokens from the next statement of every session on: those of one jti, sub or sid, one token, or all of the issuer';
+    'refuses tokens from the next statement of every session on: those of one jti, sub or sid, or one token';
+
+CREATE FUNCTION auth.revoke_issuer(
+        issuer text, issued_before timestamptz DEFAULT NULL, expires_at timestamptz DEFAULT NULL,
+        reason text DEFAULT NULL)
+    RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pg_auth_jwt_revoke_issuer';
+COMMENT ON FUNCTION auth.revoke_issuer(text, timestamptz, timestamptz, text) IS
+    'refuses all tokens that the issuer has issued so far, from the next statement of every session on';
 
 CREATE FUNCTION auth.unrevoke(
-        issuer text, jti text DEFAULT '*', sub text DEFAULT '*', sid text DEFAULT '*', token text DEFAULT '*')
+        issuer text, jti text DEFAULT NULL, sub text DEFAULT NULL, sid text DEFAULT NULL, token text DEFAULT NULL)
     RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pg_auth_jwt_unrevoke';
 COMMENT ON FUNCTION auth.unrevoke(text, text, text, text, text) IS
-    'deletes the revocations that auth.revoke() stored for this jti, sub, sid, token or issuer; false if there was none';
+    'deletes the revocations that auth.revoke() stored for this jti, sub, sid or token; false if there was none';
+
+CREATE FUNCTION auth.unrevoke_issuer(issuer text)
+    RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pg_auth_jwt_unrevoke_issuer';
+COMMENT ON FUNCTION auth.unrevoke_issuer(text) IS
+    'deletes the revocations that auth.revoke_issuer() stored; false if there was none';
 
 -- A function, because a view would pin the columns of the tables. SECURITY DEFINER, so that who may look at the
 -- revocations needs no right on auth.issuers.

@@ -48,7 +48,7 @@ SELECT auth.revoke('https://hs.example', jti => '42'), auth.revoke('https://hs.e
 SELECT verdict('{"jti":42}'), verdict('{"sid":-7}'), verdict('{"jti":42.5}');
 SELECT auth.unrevoke('https://hs.example', jti => 'one'), auth.unrevoke('https://hs.example', sub => 'two'), auth.unrevoke('https://hs.example', sid => 'three');
 SELECT verdict('{"jti":"one"}'), verdict('{"sub":"two"}'), verdict('{"sid":"three"}');
-SELECT auth.unrevoke('https://hs.example', jti => 'one'), auth.unrevoke('https://unknown.example'), auth.unrevoke('https://hs.example');
+SELECT auth.unrevoke('https://hs.example', jti => 'one'), auth.unrevoke_issuer('https://unknown.example'), auth.unrevoke_issuer('https://hs.example');
 SELECT auth.unrevoke('https://hs.example', jti => '42'), auth.unrevoke('https://hs.example', sid => '-7');
 
 -- One token, by its signed part: it needs no jti. The token itself is stored nowhere.
@@ -81,9 +81,9 @@ SELECT auth.unrevoke(:'issuer', token => twin(:'alice'));
 SELECT auth.verify(:'alice') ->> 'email';
 
 -- All tokens of the issuer; * stands for every issuer.
-SELECT auth.revoke('https://hs.example');
+SELECT auth.revoke_issuer('https://hs.example');
 SELECT verdict('{"sub":"x","iat":1}'), verdict('{"iss":"https://other.example","sub":"x","iat":1}');
-SELECT auth.unrevoke('https://hs.example');
+SELECT auth.unrevoke_issuer('https://hs.example');
 SELECT auth.revoke('*', sub => 'x');
 SELECT verdict('{"sub":"x","iat":1}'), verdict('{"iss":"https://other.example","sub":"x","iat":1}'), verdict('{"sub":"y","iat":1}');
 SELECT auth.unrevoke('*', sub => 'x');
@@ -207,7 +207,14 @@ SELECT auth.jwt_session_init(NULL);
 SELECT auth.revoke('https://hs.example', sub => NULL);
 \echo :LAST_ERROR_SQLSTATE
 SELECT auth.revoke('https://hs.example', jti => NULL, sub => NULL, sid => NULL, token => NULL);
-SELECT auth.revoke(NULL);
+SELECT auth.revoke('https://hs.example'), auth.unrevoke('https://hs.example');
+SELECT auth.revoke(NULL, sub => 'a');
+SELECT auth.revoke_issuer(NULL);
+-- A user may have any name, also one that stands for all tokens elsewhere.
+SELECT auth.revoke('https://hs.example', sub => '*', issued_before => 'infinity');
+SELECT kind, value FROM auth.revocations;
+SELECT verdict('{"sub":"*"}'), verdict('{"sub":"anyone"}');
+SELECT auth.unrevoke('https://hs.example', sub => '*');
 SELECT auth.revoke('https://hs.example', sub => '');
 \echo :LAST_ERROR_SQLSTATE
 SELECT auth.revoke('https://hs.example', sub => 'a', jti => 'b');

@@ -132,7 +132,8 @@ def support(checks, cluster):
         with cluster.session(page.db, "support") as desk:
             page.ends(recipe("everywhere"), [token()], [token("bob")], desk)
             checks.equal("sees no table", desk.code("SELECT FROM auth.revocations"), "42501")
-            checks.equal("takes nothing back", desk.code("SELECT auth.unrevoke($1)", ISSUER), "42501")
+            checks.equal("takes nothing back", desk.code("SELECT auth.unrevoke($1, sub => 'alice')", ISSUER), "42501")
+            checks.equal("not everyone's", desk.code("SELECT auth.revoke_issuer($1)", ISSUER), "42501")
         page.owner.query("REVOKE EXECUTE ON FUNCTION auth.revoke FROM support")
     finally:
         root.query("DROP ROLE support")

@@ -55,12 +55,31 @@ CALLS = {
         f"SELECT auth.revoke('{tokens.ISSUER}', jti => 'j'); SELECT auth.unrevoke('{tokens.ISSUER}', jti => 'j'); "
         "SELECT count(*) FROM auth.revocations"
     ),
+    "revoke_issuer": f"SELECT auth.revoke_issuer('{tokens.ISSUER}'); SELECT kind, value FROM auth.revocations",
+    "unrevoke_issuer": (
+        f"SELECT auth.revoke_issuer('{tokens.ISSUER}'); SELECT auth.unrevoke_issuer('{tokens.ISSUER}')"
+    ),
     "list_revocations": (
         f"SELECT auth.revoke('{tokens.ISSUER}', token => '{TOKEN}'); SELECT kind, state FROM auth.list_revocations()"
     ),
     "revocations_changed": (
         f"INSERT INTO auth.revocations (issuer, kind, value) VALUES ('{tokens.ISSUER}', 'sub', 'u1'); "
         "SELECT kind, value FROM auth.revocations"
+    ),
+    "follow_sessions": (
+        "CREATE TABLE public.sessions (id text PRIMARY KEY, expires_at timestamptz); "
+        f"SELECT auth.follow_sessions('public.sessions', '{tokens.ISSUER}', 'sid'); "
+        "SELECT sessions - 'owner_id' FROM auth.issuers WHERE sessions IS NOT NULL"
+    ),
+    "unfollow_sessions": (
+        "CREATE TABLE public.sessions (id text PRIMARY KEY, expires_at timestamptz); "
+        f"SELECT auth.follow_sessions('public.sessions', '{tokens.ISSUER}'); "
+        f"SELECT auth.unfollow_sessions('{tokens.ISSUER}'); SELECT count(sessions) FROM auth.issuers"
+    ),
+    "list_session_sources": (
+        "CREATE TABLE public.sessions (id text PRIMARY KEY, expires_at timestamptz); "
+        f"SELECT auth.follow_sessions('public.sessions', '{tokens.ISSUER}'); "
+        "SELECT issuer, claim, state, has_index FROM auth.list_session_sources()"
     ),
     "grant_to": (
         "SELECT auth.grant_to('authenticated'); "

@@ -262,22 +262,26 @@ pub fn no_issuer_to_revoke(issuer: &str) -> Report {
     .hint("SELECT issuer FROM auth.issuers lists the known ones; * stands for any.")
 }
 
-/// A claim to select tokens by that is NULL, and no other one.
-pub fn selector_is_null(by: RevokedBy) -> Report {
+/// No claim to select tokens by: a variable without a value must not stand for all tokens.
+pub fn no_selector() -> Report {
     Report::new(
         SqlState::NULL_VALUE_NOT_ALLOWED,
-        format!("{} must not be null", by.name()),
+        "one of jti, sub, sid and token must be given",
     )
-    .detail("Nothing else says which tokens are meant.")
-    .hint("For all tokens of the issuer, leave jti, sub, sid and token out.")
+    .detail("NULL selects nothing.")
+    .hint(ALL_TOKENS)
 }
 
-/// The same with an empty text.
+/// What to call for all tokens of an issuer.
+const ALL_TOKENS: &str =
+    "For all tokens of the issuer there are auth.revoke_issuer() and auth.unrevoke_issuer().";
+
+/// An empty claim.
 pub fn selector_is_empty(by: RevokedBy) -> Report {
     invalid(
         format!("{} must not be empty", by.name()),
         None,
-        Some("For all tokens of the issuer, leave jti, sub, sid and token out."),
+        Some(ALL_TOKENS),
     )
 }
 

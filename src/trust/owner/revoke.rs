@@ -1,4 +1,4 @@
-//! `auth.revoke`, which refuses tokens before their time, and `auth.unrevoke`.
+//! `auth.revoke` and `auth.revoke_issuer`, which refuse tokens before their time, and what takes that back.
 
 use std::time::Duration;
 
@@ -23,14 +23,23 @@ const MAX_VALUE_BYTES: usize = 1_024;
 /// Maximum number of rows that have run out which one call deletes.
 const MAX_DELETED: i32 = 100;
 
-/// The value of an argument that selects nothing.
-const ANY: &str = "*";
-
 sql_function!(
     /// `auth.revoke(issuer text, jti text, sub text, sid text, token text, issued_before timestamptz,
     /// expires_at timestamptz, reason text) RETURNS void`.
     pg_auth_jwt_revoke,
-    |arguments| revoke(&arguments)
+    |arguments| {
+        check_can_write("auth.revoke()")?;
+        revoke(&Selector::of(&arguments)?, &Terms::of(&arguments, 5)?)
+    }
+);
+
+sql_function!(
+    /// `auth.revoke_issuer(issuer text, issued_before timestamptz, expires_at timestamptz, reason text) RETURNS void`.
+    pg_auth_jwt_revoke_issuer,
+    |arguments| {
+        check_can_write("auth.revoke_issuer()")?;
+        revoke(&Selector::of_issuer(&arguments)?, &Terms::of(&arguments, 1)?)
+    }
 );
 
 sql_function!(
@@ -38,19 +47,54 @@ sql_function!(
     pg_auth_jwt_unrevoke,
     |arguments| {
         check_can_write("auth.unrevoke()")?;
-        let selector = Selector::of(&arguments)?;
-        let statement = in_schema!(
-            "DELETE FROM @extschema@.revocations AS r WHERE r.issuer OPERATOR(pg_catalog.=) $1 \
-             AND r.kind OPERATOR(pg_catalog.=) $2 AND r.value OPERATOR(pg_catalog.=) $3"
-        );
-        let deleted = Spi::connect_mut(|client| {
-            let names = selector.arguments()?;
-            let deleted = client.update(statement, None, &names);
-            Ok::<_, Report>(deleted.map_err(tables_unreadable)?.len())
-        })?;
-        Ok((deleted > 0).into_datum())
+        unrevoke(&Selector::of(&arguments)?)
     }
 );
+
+sql_function!(
+    /// `auth.unrevoke_issuer(issuer text) RETURNS boolean`.
+    pg_auth_jwt_unrevoke_issuer,
+    |arguments| {
+        check_can_write("auth.unrevoke_issuer()")?;
+        unrevoke(&Selector::of_issuer(&arguments)?)
+    }
+);
+
+fn unrevoke(selector: &Selector) -> SqlResult {
+    let statement = in_schema!(
+        "DELETE FROM @extschema@.revocations AS r WHERE r.issuer OPERATOR(pg_catalog.=) $1 \
+         AND r.kind OPERATOR(pg_catalog.=) $2 AND r.value OPERATOR(pg_catalog.=) $3"
+    );
+    let deleted = Spi::connect_mut(|client| {
+        let names = selector.arguments()?;
+        let deleted = client.update(statement, None, &names);
+        Ok::<_, Report>(deleted.map_err(tables_unreadable)?.len())
+    })?;
+    Ok((deleted > 0).into_datum())
+}
+
+/// The time and the reason of a revocation, as they were given.
+struct Terms {
+    issued_before: Option<UnixTime>,
+    expires_at: Option<UnixTime>,
+    reason: Option<String>,
+}
+
+impl Terms {
+    /// From the three arguments that begin with this one.
+    fn of(arguments: &Arguments, first: usize) -> Result<Self, Report> {
+        let instant = |n| {
+            let datum = arguments.datum(n);
+            // The datum of a timestamptz is the number of microseconds.
+            datum.map(|datum| clock::from_postgres(datum.value() as i64))
+        };
+        Ok(Self {
+            issued_before: instant(first),
+            expires_at: instant(first.saturating_add(1)),
+            reason: arguments.text(first.saturating_add(2))?,
+        })
+    }
+}
 
 /// The tokens that a call is for.
 struct Selector {
@@ -62,13 +106,20 @@ struct Selector {
 }
 
 impl Selector {
+    /// All tokens of the issuer that the first argument names.
+    fn of_issuer(arguments: &Arguments) -> Result<Self, Report> {
+        Ok(Self {
+            issuer: issuer(arguments)?,
+            by: RevokedBy::Issuer,
+            value: String::new(),
+            expires: None,
+        })
+    }
+
     /// From the first five arguments.
     fn of(arguments: &Arguments) -> Result<Self, Report> {
-        let issuer = arguments
-            .text(0)?
-            .ok_or_else(|| argument_is_null("issuer"))?;
+        let issuer = issuer(arguments)?;
         let mut selected = None;
-        let mut null = None;
         for (n, by) in [
             (1, RevokedBy::TokenId),
             (2, RevokedBy::Subject),
@@ -82,13 +133,9 @@ impl Selector {
                     _ => errors::value_too_long(by, MAX_VALUE_BYTES),
                 })?;
             if value.is_none() {
-                null = Some(by);
                 continue;
             }
             let value = arguments.text(n)?.unwrap_or_default();
-            if value == ANY {
-                continue;
-            }
             if value.is_empty() {
                 return Err(errors::selector_is_empty(by));
             }
@@ -96,18 +143,7 @@ impl Selector {
                 return Err(errors::several_selectors());
             }
         }
-        let Some((by, value)) = selected else {
-            // A variable without a value must not stand for all tokens.
-            return match null {
-                Some(by) => Err(errors::selector_is_null(by)),
-                None => Ok(Self {
-                    issuer,
-                    by: RevokedBy::Issuer,
-                    value: String::new(),
-                    expires: None,
-                }),
-            };
-        };
+        let (by, value) = selected.ok_or_else(errors::no_selector)?;
         if by == RevokedBy::Token {
             return Self::of_token(issuer, &value);
         }
@@ -149,6 +185,10 @@ impl Selector {
     }
 }
 
+fn issuer(arguments: &Arguments) -> Result<String, Report> {
+    arguments.text(0)?.ok_or_else(|| argument_is_null("issuer"))
+}
+
 fn check_can_write(function: &str) -> Result<(), Report> {
     if sql::is_standby() {
         return Err(on_standby(function));
@@ -160,26 +200,18 @@ fn check_can_write(function: &str) -> Result<(), Report> {
     Ok(())
 }
 
-fn revoke(arguments: &Arguments) -> SqlResult {
-    check_can_write("auth.revoke()")?;
-    let selector = Selector::of(arguments)?;
+fn revoke(selector: &Selector, terms: &Terms) -> SqlResult {
     // The clock, and not the start of the transaction: tokens may have been issued since.
     let now = sql::now();
-    let instant = |n| {
-        let datum = arguments.datum(n);
-        // The datum of a timestamptz is the number of microseconds.
-        datum.map(|datum| clock::from_postgres(datum.value() as i64))
-    };
-    let issued_before = instant(5).unwrap_or(match selector.by {
+    let issued_before = terms.issued_before.unwrap_or(match selector.by {
         RevokedBy::Subject | RevokedBy::Issuer => now,
         // Ids are not given again. So iat does not matter, which may come from a clock that is ahead.
         RevokedBy::TokenId | RevokedBy::Session | RevokedBy::Token => UnixTime::MAX,
     });
-    let reason = arguments.text(7)?;
     Spi::connect_mut(|client| {
         let known_end = selector.end(client, issued_before, now)?;
         // A revocation that would run out before its tokens is of no use.
-        let expires_at = match (instant(6), known_end) {
+        let expires_at = match (terms.expires_at, known_end) {
             (Some(given), Some(known)) => Some(given.max(known)),
             (given, known) => given.or(known),
         };
@@ -190,7 +222,7 @@ fn revoke(arguments: &Arguments) -> SqlResult {
             Ok::<_, Report>(values)
         };
         let mut values = of_tokens()?;
-        values.push(text_argument(reason.as_deref())?);
+        values.push(text_argument(terms.reason.as_deref())?);
         values.push(time_argument(Some(now)));
         run(
             client,
