@@ -869,7 +869,7 @@ claim_function_replaced AS (
 ),
 revocation_privilege AS (
     SELECT 'error', 'revocation_privilege', 'pg_authid'::regclass, r.oid, format('role %I', r.rolname),
-           format('It may %s, and so sign out all users, or take a revocation back.', string_agg(p.what, ' and ' ORDER BY p.what)),
+           format('It may %s, and so sign out all users, or take a revocation back.', string_agg(p.what, ', ' ORDER BY p.what)),
            string_agg(format('REVOKE %s FROM %s;', p.privilege, r.grantees), ' ' ORDER BY p.what) || ' -- and from the roles that it is a member of'
       FROM (SELECT o.*, CASE o.oid WHEN 0 THEN 'PUBLIC' ELSE format('%I, PUBLIC', o.rolname) END AS grantees FROM app_roles AS o WHERE NOT o.rolsuper) AS r,
            LATERAL (
