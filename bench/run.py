@@ -490,7 +490,7 @@ def crowd_of(cluster, alg, size, results):
         # So many seconds fill the memory.
         measure(2 + users // 5_000, names)
         before = verified(owner)
-        rounds = [measure(2, names if turn % 2 else names[::-1]) for turn in range(15)]
+        rounds = [measure(2, names if turn % 2 else names[::-1]) for turn in range(ROUNDS)]
         accepted, known = (now - then for now, then in zip(verified(owner), before))
         results.row(
             alg,
