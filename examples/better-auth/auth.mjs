@@ -18,7 +18,7 @@ export const options = {
   appName: 'Notes',
   baseURL: process.env.BASE_URL,
   secret: process.env.BETTER_AUTH_SECRET,
-  // What people type for 127.0.0.1. The tokens name the baseURL in either case.
+  // People type localhost for 127.0.0.1. The tokens name the baseURL in either case.
   trustedOrigins: [process.env.BASE_URL.replace('//127.0.0.1:', '//localhost:')],
   database: pool,
   emailAndPassword: { enabled: true },

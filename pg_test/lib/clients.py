@@ -25,7 +25,7 @@ FAILED = {
     "no token": [500, "28J11"],
     "another token in a query": [500, "28J12"],
 }
-# What the log has of the DETAIL.
+# The log's part of the DETAIL.
 DETAILS = {"unknown key": 'no key with "kid" "k1"', "unknown issuer": "https://other.test.example"}
 NOT_REFUSED = {"status": 200, "log": "", "code": None, "cause": None, "leaks": [], "kind": None}
 

@@ -63,7 +63,7 @@ impl<T: Sync, E: Sync> Area<T, E> {
         }
     }
 
-    /// Where the array begins.
+    /// Distance of the array from the part's beginning, in bytes.
     const OFFSET: usize = size_of::<T>().next_multiple_of(align_of::<E>());
 }
 

@@ -127,7 +127,7 @@ fn split(value: &[u8]) -> (&[u8], Option<pg_sys::Oid>) {
     role().unwrap_or((value, None))
 }
 
-/// What stands after the token of a role, from the space on.
+/// Text after the token of a role, from the space on.
 pub fn suffix(role: pg_sys::Oid) -> String {
     format!(" {}", role.to_u32())
 }

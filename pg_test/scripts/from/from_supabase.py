@@ -64,7 +64,7 @@ DO $$ DECLARE t regclass; BEGIN
 END $$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO anon, authenticated;
 """
-# What the project has beside that: a schema of its own, an extension, services, and what reads them.
+# The project beside that: a schema of its own, an extension, services, and what reads them.
 REST = """
 CREATE SCHEMA extensions; CREATE SCHEMA storage; CREATE SCHEMA realtime; CREATE SCHEMA app;
 CREATE TABLE storage.objects (bucket_id text, name text);

@@ -11,16 +11,16 @@ from lib import tokens
 from lib.clients import block
 from lib.pg import HERE, ROOT, Checks, Cluster
 
-# Of the language that needs neither: output, figures, settings of another program.
+# Languages of blocks that need neither: output, figures, settings of another program.
 TEXT = {"", "text", "ini"}
 # Their blocks are examples of one form, which lint_examples runs.
 BY_FORM = {"docs/lint.md"}
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.M | re.S)
 MARK = re.compile(r"<!-- (test|not run): (.+?) -->\n+\Z")
 PSQL = ["-XAtq", "-v", "ON_ERROR_STOP=1"]
-# What a superuser runs, by a word in it.
+# Statements of a superuser, by a word in them.
 SUPERUSER = re.compile(r"superuser|ALTER SYSTEM|LOAD ")
-# What is not rolled back.
+# Changes that are not rolled back.
 OWN_TRANSACTION = re.compile(r"ALTER SYSTEM|BEGIN;|COMMIT;")
 BETTER_AUTH = """CREATE TABLE jwks (id text PRIMARY KEY, "publicKey" text NOT NULL, "privateKey" text NOT NULL,
     "createdAt" timestamptz NOT NULL, "expiresAt" timestamptz);"""

@@ -272,7 +272,7 @@ pub fn no_selector() -> Report {
     .hint(ALL_TOKENS)
 }
 
-/// What to call for all tokens of an issuer.
+/// Functions to call for all tokens of an issuer.
 const ALL_TOKENS: &str =
     "For all tokens of the issuer there are auth.revoke_issuer() and auth.unrevoke_issuer().";
 
