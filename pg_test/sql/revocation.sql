@@ -281,7 +281,7 @@ RESET pg_auth_jwt.cache_size;
 SELECT auth.unrevoke('https://other.example', sid => 's1');
 SELECT auth.user_id();
 
--- What cannot be read refuses every token, and what is not announced is looked for in every statement.
+-- A table that cannot be read refuses every token. Changes that are not announced are looked for in every statement.
 ALTER TABLE auth.revocations RENAME COLUMN value TO other;
 SELECT auth.user_id();
 \echo :LAST_ERROR_SQLSTATE

@@ -86,8 +86,8 @@ impl Cache {
         } else {
             keys.confirm(now);
         }
-        if cleared_in != revocation::generation() {
-            self.clear(token, &keys, now)?;
+        if cleared_in != revocation::generation() && !self.clear(token, &keys, now)? {
+            return Ok(None);
         }
         if let Some(sessions) = keys.sessions()
             && let Some(error) = sessions::check(sessions, session_id.as_deref(), now)?
@@ -98,15 +98,15 @@ impl Cache {
         Ok(Some(identity))
     }
 
-    /// Notes that a token is not revoked.
+    /// Notes that a token is not revoked; false if it is not here any more.
     ///
     /// # Errors
     ///
     /// If it is, or that cannot be known.
-    fn clear(&self, token: &[u8], keys: &Keys, now: UnixTime) -> Result<(), Refusal> {
+    fn clear(&self, token: &[u8], keys: &Keys, now: UnixTime) -> Result<bool, Refusal> {
         let revocable = match self.0.borrow_mut().get_mut(token) {
             Some(known) => known.revocable.clone(),
-            None => return Ok(()),
+            None => return Ok(false),
         };
         let generation = revocation::generation();
         let issuer = revocable.issuer.as_deref();
@@ -118,7 +118,7 @@ impl Cache {
         if let Some(known) = self.0.borrow_mut().get_mut(token) {
             known.cleared_in = generation;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Keeps a token in place of the one that was used least recently.
