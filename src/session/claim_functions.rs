@@ -26,7 +26,7 @@ macro_rules! claim_functions {
 
 claim_functions! {
     /// `auth.session()`, `auth.jwt()`: all claims, a `jsonb`.
-    pg_auth_jwt_session => |identity| Some(identity.claims());
+    pg_auth_jwt_session => Identity::claims;
     /// `auth.user_id()`: `sub`, a `text`.
     pg_auth_jwt_user_id => Identity::user_id;
     /// `auth.uid()`: `sub`, a `uuid`.

@@ -11,6 +11,7 @@ use crate::pg::function::{Arguments, TooLong, sql_function};
 use crate::pg::report::Report;
 use crate::pg::unguarded;
 use crate::pg::uuid;
+use crate::session::identity::DatumImage;
 use crate::session::refusal::terms;
 use crate::session::{self, advice, citus, errors, login, signatures};
 use crate::settings::{self, Scope};
@@ -69,7 +70,7 @@ sql_function!(
     |arguments| {
         let Some(token) = token(&arguments, 0)? else { return Ok(None) };
         let identity = session::verify(token)?;
-        Ok(Some(identity.claims().to_datum()))
+        Ok(identity.claims().map(DatumImage::to_datum))
     }
 );
 

@@ -5,7 +5,7 @@
 //! call makes a scan under comparable extensions many times slower.)
 
 use std::cell::OnceCell;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 
@@ -25,7 +25,9 @@ pub struct Identity {
     key_id: Option<Box<str>>,
     valid_from: UnixTime,
     valid_until: UnixTime,
-    claims: DatumImage,
+    /// The payload's JSON text.
+    payload: CString,
+    claims: OnceCell<Option<DatumImage>>,
     user_id: Option<DatumImage>,
     uid: Option<DatumImage>,
     role: OnceCell<Option<DatumImage>>,
@@ -35,21 +37,29 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Identity from a token and the result of its verification. Prepares the answers that nearly
-    /// every policy uses; the others are made at first use.
+    /// Identity from a token and the result of its verification. Prepares `sub`, which nearly every
+    /// policy uses; the other answers are made at first use. Where many users share a connection,
+    /// most tokens are verified for one transaction, and making a `jsonb` takes longer than reading
+    /// the token.
     ///
     /// # Errors
     ///
     /// If the server's encoding lacks a character of the claims.
     pub fn new(token: &[u8], verified: &Verified) -> Result<Self, Report> {
         let subject = verified.subject.as_deref();
+        let payload = encoding::to_server(&verified.claims).ok_or_else(not_in_server_encoding)?;
+        let claims = OnceCell::new();
+        if !encoding::server_is_utf8() {
+            let _ = claims.set(Some(claims_to_encode(&payload)?));
+        }
         Ok(Self {
             token: token.into(),
             issuer: verified.issuer.as_deref().map(Box::from),
             key_id: verified.key_id.as_deref().map(Box::from),
             valid_from: verified.valid_from,
             valid_until: verified.valid_until,
-            claims: claims_image(&verified.claims)?,
+            payload,
+            claims,
             user_id: subject.map(text_image).transpose()?,
             uid: subject
                 .and_then(uuid::parse)
@@ -79,9 +89,11 @@ impl Identity {
         self.valid_from <= now && now < self.valid_until
     }
 
-    /// All claims, a `jsonb`.
-    pub fn claims(&self) -> &DatumImage {
-        &self.claims
+    /// All claims, a `jsonb`. There always are some.
+    pub fn claims(&self) -> Option<&DatumImage> {
+        self.claims
+            .get_or_init(|| claims_image(&self.payload))
+            .as_ref()
     }
 
     /// `sub`, a `text`.
@@ -97,14 +109,14 @@ impl Identity {
     /// `role`, a `text`.
     pub fn role(&self) -> Option<&DatumImage> {
         self.role
-            .get_or_init(|| self.claims.member_text(c"role"))
+            .get_or_init(|| self.claims()?.member_text(c"role"))
             .as_ref()
     }
 
     /// `email`, a `text`.
     pub fn email(&self) -> Option<&DatumImage> {
         self.email
-            .get_or_init(|| self.claims.member_text(c"email"))
+            .get_or_init(|| self.claims()?.member_text(c"email"))
             .as_ref()
     }
 
@@ -112,7 +124,7 @@ impl Identity {
     pub fn organization(&self) -> Option<&DatumImage> {
         self.organization
             .get_or_init(|| {
-                self.claims
+                self.claims()?
                     .member(c"o")
                     .filter(|o| o.json_type() == "object")
             })
@@ -178,12 +190,12 @@ impl DatumImage {
     }
 
     /// The member of that name of a `jsonb` object, as `->` returns it.
-    fn member(&self, name: &std::ffi::CStr) -> Option<Self> {
+    fn member(&self, name: &CStr) -> Option<Self> {
         self.operator(pg_sys::jsonb_object_field, name)
     }
 
     /// The member of that name of a `jsonb` object, as `->>` returns it.
-    fn member_text(&self, name: &std::ffi::CStr) -> Option<Self> {
+    fn member_text(&self, name: &CStr) -> Option<Self> {
         self.operator(pg_sys::jsonb_object_field_text, name)
     }
 
@@ -200,7 +212,7 @@ impl DatumImage {
     }
 
     /// The member of an object, or the element of an array at a position that is not negative.
-    fn child(&self, part: &std::ffi::CStr) -> Option<Self> {
+    fn child(&self, part: &CStr) -> Option<Self> {
         match self.position(part) {
             Some(position) => self.element(pg_sys::jsonb_array_element, position?),
             None => self.member(part),
@@ -208,7 +220,7 @@ impl DatumImage {
     }
 
     /// The same as text, as `->>` returns it.
-    fn child_text(&self, part: &std::ffi::CStr) -> Option<Self> {
+    fn child_text(&self, part: &CStr) -> Option<Self> {
         match self.position(part) {
             Some(position) => self.element(pg_sys::jsonb_array_element_text, position?),
             None => self.member_text(part),
@@ -216,7 +228,7 @@ impl DatumImage {
     }
 
     /// If this is an array: the position in it that `part` names, if it names one.
-    fn position(&self, part: &std::ffi::CStr) -> Option<Option<i32>> {
+    fn position(&self, part: &CStr) -> Option<Option<i32>> {
         let position = || {
             let text = part.to_str().ok()?;
             let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
@@ -228,7 +240,7 @@ impl DatumImage {
     fn operator(
         &self,
         function: unsafe fn(pg_sys::FunctionCallInfo) -> pg_sys::Datum,
-        name: &std::ffi::CStr,
+        name: &CStr,
     ) -> Option<Self> {
         let name = varlena_image(name.to_bytes());
         // SAFETY: both functions take (jsonb, text) and return NULL or a varlena.
@@ -300,25 +312,24 @@ fn text_image(utf8: &str) -> Result<DatumImage, Report> {
 }
 
 /// Has Postgres parse the payload as it was signed, so that `jsonb` keeps the JSON's values, and
-/// numbers to their last digit.
-fn claims_image(json: &str) -> Result<DatumImage, Report> {
-    let json = encoding::to_server(json).ok_or_else(not_in_server_encoding)?;
-    // SAFETY: jsonb_in takes a NUL-terminated string and returns a jsonb. The verifier has already
-    // refused everything that jsonb_in would refuse (U+0000, lone surrogates, numbers beyond
-    // numeric, depth).
-    let parse = || unsafe {
-        let argument = Some(pg_sys::Datum::from(json.as_ptr()));
+/// numbers to their last digit. Raises nothing for it in a server of UTF-8: the verifier has already
+/// refused everything else that `jsonb_in` would refuse (U+0000, lone surrogates, numbers beyond
+/// `numeric`, depth).
+fn claims_image(payload: &CStr) -> Option<DatumImage> {
+    // SAFETY: jsonb_in takes a NUL-terminated string and returns a jsonb.
+    unsafe {
+        let argument = Some(pg_sys::Datum::from(payload.as_ptr()));
         let datum = pgrx::direct_function_call_as_datum(pg_sys::jsonb_in, &[argument]);
         datum.map(|datum| DatumImage::from_varlena(datum))
-    };
-    let image = if encoding::server_is_utf8() {
-        parse()
-    } else {
-        // Only jsonb_in finds escapes (\u) of characters that the encoding lacks.
-        pgrx::PgTryBuilder::new(AssertUnwindSafe(parse))
-            .catch_when(PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER, |_| None)
-            .catch_when(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED, |_| None)
-            .execute()
-    };
+    }
+}
+
+/// As [`claims_image`], in a server of another encoding: only `jsonb_in` finds escapes (`\u`) of
+/// characters that it lacks.
+fn claims_to_encode(payload: &CStr) -> Result<DatumImage, Report> {
+    let image = pgrx::PgTryBuilder::new(AssertUnwindSafe(|| claims_image(payload)))
+        .catch_when(PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER, |_| None)
+        .catch_when(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED, |_| None)
+        .execute();
     image.ok_or_else(not_in_server_encoding)
 }

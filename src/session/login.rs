@@ -81,7 +81,7 @@ fn role_name(identity: &Identity, login: &Login) -> Result<CString, Report> {
         .map(|part| encoding::to_server(part))
         .collect();
     let claimed = path
-        .and_then(|path| identity.claims().string_at(&path))
+        .and_then(|path| identity.claims()?.string_at(&path))
         .ok_or_else(|| errors::no_role_claim(login.claim.parts()))?;
     let claimed = claimed.text_bytes();
     let allowed = (login.roles.iter())

@@ -19,6 +19,7 @@ mod login;
 mod refusal;
 pub mod signatures;
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -352,7 +353,10 @@ impl Session {
     ) -> Result<Rc<Identity>, Refusal> {
         signatures::attach();
         // The bytes may not be UTF-8; invalid ones become a character that no token may contain.
-        let text = String::from_utf8_lossy(token);
+        let text = match str::from_utf8(token) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => String::from_utf8_lossy(token),
+        };
         let as_of = keys::generation();
         let mut used = None;
         let mut issuer = None;
