@@ -56,7 +56,7 @@ soak: ## what takes minutes: poolers, crowds, freshness, connections, memory, wo
 	@pg_test/soak $(T)
 
 fuzz: ## runs each fuzz target for SECONDS=60
-	@scripts/setup
+	@scripts/setup '' fuzz
 	@scripts/fuzz $(or $(SECONDS),60) $(T)
 
 fuzz-plans: ## random statements, evaluated once and for each row, for SECONDS=60
@@ -92,6 +92,7 @@ test-packages: ## builds the packages of a release for Postgres 15 and tries the
 
 clean: ## removes all that was built and downloaded
 	@[ ! -e .pg ] || examples/better-auth/run stop
-	@for d in .pg/cluster/*/data; do [ ! -e $$d ] || scripts/cluster stop $$(basename $$(dirname $$d)); done
+	@for d in .pg/cluster/*/data .pg/c[0-9]*/*/data; do [ ! -e $$d ] || \
+		CLUSTERS=$$(basename $${d%/*/data}) scripts/cluster stop $$(basename $${d%/data}); done
 	rm -rf "$$(readlink -f .pg)" .pg examples/better-auth/node_modules
 	cargo clean
