@@ -109,9 +109,10 @@ choose_toolchain() {
     fi
 }
 
-# A cluster's folder, which is also the folder of its socket, and closed to everyone else.
-cluster_dir() { printf '%s\n' "$PGROOT/cluster/$1"; }
+# A cluster's folder, which is also the folder of its socket, and closed to everyone else. CLUSTERS names the folder of
+# all, so that tests of two versions can run at the same time.
+cluster_dir() { printf '%s\n' "$PGROOT/${CLUSTERS:-cluster}/$1"; }
 make_cluster_dir() {
-    mkdir -p "$PGROOT/cluster"
+    mkdir -p "$PGROOT/${CLUSTERS:-cluster}"
     install -d -m 700 -o "$PG_USER" "$(cluster_dir "$1")"
 }

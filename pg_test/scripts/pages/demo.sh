@@ -5,7 +5,7 @@
 cd "$ROOT"
 
 expected=examples/demo/expected.txt
-actual=$PGROOT/pg_test/results/demo.out
+actual=$PGROOT/pg_test/$PG/results/demo.out
 trap 'scripts/cluster stop test_demo' EXIT
 
 readme=examples/demo/README.md
