@@ -5,17 +5,14 @@
 //! that is refused for the wrong reason fails. After an intended change, `UPDATE_EXPECTED=1 cargo
 //! test -p jwt_verify` writes the file again; review its diff.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-mod common;
-
 use std::collections::BTreeMap;
 use std::{env, fs};
 
-use common::cases::{Case, claim, path, read_cases};
-use common::harness::check_memory;
-use common::report;
 use jwt_verify::{ErrorKind, verify};
+
+use crate::common::cases::{Case, claim, path, read_cases};
+use crate::common::harness::check_memory;
+use crate::common::report;
 
 /// A key of the set signed these, but by another scheme than the header states, or it is not the
 /// key that the header names. Here the signature itself is wrong. All others marked `sig_ok` must

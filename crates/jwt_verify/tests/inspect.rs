@@ -1,17 +1,14 @@
 //! The texts for people who have to find out why a login fails.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+use jwt_verify::{BoundTokens, Keyring, Policy, Step, inspect, verify};
+use serde_json::json;
 
-mod common;
-
-use common::PLACES;
-use common::cases::read_cases;
-use common::sign::{
+use crate::common::PLACES;
+use crate::common::cases::read_cases;
+use crate::common::sign::{
     ISSUER, NOW, NOW_SECONDS, SECOND, Signer, algorithms, encode, keyring_with, lenient, token_of,
     token_with,
 };
-use jwt_verify::{BoundTokens, Keyring, Policy, Step, inspect, verify};
-use serde_json::json;
 
 const NAMES: [&str; 15] = [
     "format",

@@ -5,15 +5,10 @@
 //! library must be in [`INTENDED`], with its reason and the number of cases; any other difference
 //! fails. interop/run writes the data again.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-mod common;
-
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 use std::time::Duration;
 
-use common::report;
 use jwt_verify::{AlgorithmSet, Error, ErrorKind, Keyring, Policy, UnixTime, read_jwks, verify};
 use serde::Deserialize;
 use serde_json::Value;
@@ -61,6 +56,8 @@ enum We {
     Refuse(ErrorKind),
 }
 use We::{Accept, Refuse};
+
+use crate::common::report;
 
 struct Difference {
     we: We,

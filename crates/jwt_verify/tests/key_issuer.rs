@@ -1,17 +1,14 @@
 //! Keys that state whose tokens they may sign, as Microsoft Entra ID's do.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-mod common;
-
-use common::PLACES;
-use common::cases::all_algorithms;
-use common::sign::{NOW, Signer, lenient};
 use jwt_verify::{
     Error, ErrorKind, Key, KeyError, Keyring, Policy, Verified, advice, inspect, lacks_only_key,
     read_jwks, verify,
 };
 use serde_json::{Value, json};
+
+use crate::common::PLACES;
+use crate::common::cases::all_algorithms;
+use crate::common::sign::{NOW, Signer, lenient};
 
 const OURS: &str = "https://login.microsoftonline.com/aaaabbbb-0000-cccc-1111-dddd2222eeee/v2.0";
 const TENANT: &str = "aaaabbbb-0000-cccc-1111-dddd2222eeee";

@@ -1,14 +1,13 @@
 //! The key that a token is checked with.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-mod common;
-
-use common::cases::all_algorithms;
-use common::sign::{ISSUER, MICRO, NOW, SECOND, Signer, algorithms, encode, lenient, token_with};
 use jwt_verify::limits::MAX_KEYS_TRIED;
 use jwt_verify::{Error, ErrorKind, Keyring, Policy, UnixTime, Verified, verify};
 use serde_json::json;
+
+use crate::common::cases::all_algorithms;
+use crate::common::sign::{
+    ISSUER, MICRO, NOW, SECOND, Signer, algorithms, encode, lenient, token_with,
+};
 
 /// A keyring of [`ISSUER`] without keys.
 struct Ring(Keyring);

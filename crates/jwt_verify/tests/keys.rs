@@ -1,17 +1,14 @@
 //! Each rule on keys: an admitted key, then the same key with one thing wrong.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-mod common;
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use common::cases::all_algorithms;
-use common::sign::{Signer, algorithms, encode};
 use jwt_verify::cross_check::admit_even_published;
 use jwt_verify::limits::{MAX_JWK_BYTES, MAX_JWKS_BYTES, MAX_JWKS_KEYS};
 use jwt_verify::{AlgorithmSet, Excerpt, JwksError, Key, KeyError, KeyType, read_jwks};
 use serde_json::{Value, json};
+
+use crate::common::cases::all_algorithms;
+use crate::common::sign::{Signer, algorithms, encode};
 
 fn admit(jwk: &str) -> Result<Key, KeyError> {
     Key::from_jwk(jwk, all_algorithms())

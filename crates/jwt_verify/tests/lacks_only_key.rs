@@ -1,12 +1,9 @@
 //! Tokens that another key could make acceptable: only those may have keys fetched again.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-mod common;
-
-use common::sign::{ISSUER, NOW, NOW_SECONDS, Signer};
 use jwt_verify::{Error, Keyring, Policy, lacks_only_key, verify};
 use serde_json::{Value, json};
+
+use crate::common::sign::{ISSUER, NOW, NOW_SECONDS, Signer};
 
 /// The issuer, without a key.
 fn keyring(policy: Policy) -> Keyring {

@@ -1,14 +1,11 @@
 //! ML-DSA (RFC 9964): Wycheproof's signatures, the RFC's examples, and the rules on its keys.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-mod common;
-
-use common::cases::{all_algorithms, read};
-use common::sign::{Signer, encode};
 use jwt_verify::{Key, KeyError};
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+use crate::common::cases::{all_algorithms, read};
+use crate::common::sign::{Signer, encode};
 
 const SIGNERS: [(Signer, &str, usize); 3] = [
     (Signer::MlDsa44, "ML-DSA-44", 1_312),
@@ -40,9 +37,9 @@ mod with_aws_lc {
     use jwt_verify::cross_check::{admit_even_published, verdicts};
     use jwt_verify::{Algorithm, Error, Keyring, Policy, verify};
 
-    use super::common::report;
-    use super::common::sign::{ISSUER, NOW, keyring_with, lenient};
     use super::*;
+    use crate::common::report;
+    use crate::common::sign::{ISSUER, NOW, keyring_with, lenient};
 
     #[derive(Deserialize)]
     struct Group {
@@ -237,7 +234,7 @@ mod with_aws_lc {
         }
         // The default algorithms of an issuer have them, and a list without them has not.
         let only = Policy {
-            algorithms: super::common::sign::algorithms(&["ES256"]),
+            algorithms: crate::common::sign::algorithms(&["ES256"]),
             ..lenient()
         };
         let token =

@@ -1,20 +1,17 @@
 //! Properties of any input; the bodies are in `common/harness.rs`.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-mod common;
-
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
-use common::harness;
-use common::sign::{
-    ISSUER, MICRO, NOW, NOW_SECONDS, SECOND, Signer, encode, keyring_with, lenient, token_with,
-};
 use jwt_verify::{BoundTokens, Policy, verify};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::time::Duration;
+
+use crate::common::harness;
+use crate::common::sign::{
+    ISSUER, MICRO, NOW, NOW_SECONDS, SECOND, Signer, encode, keyring_with, lenient, token_with,
+};
 
 fn config(cases: u32) -> ProptestConfig {
     // In a debug build RustCrypto takes up to half a second for a signature.

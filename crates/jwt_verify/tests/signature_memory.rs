@@ -1,15 +1,8 @@
 //! A memory of signatures: what it spares, and that it changes no verdict.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-mod common;
-
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 
-use common::cases::all_algorithms;
-use common::harness::{SECRET, any_memory};
-use common::sign::{ISSUER, NOW, NOW_SECONDS, SECOND, Signer, algorithms, lenient};
 use jwt_verify::cross_check::{signature_checks, words};
 use jwt_verify::{
     Bucket, ErrorKind, Keyring, Policy, SignatureMemory, UnixTime, verify, verify_with,
@@ -17,6 +10,10 @@ use jwt_verify::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::json;
+
+use crate::common::cases::all_algorithms;
+use crate::common::harness::{SECRET, any_memory};
+use crate::common::sign::{ISSUER, NOW, NOW_SECONDS, SECOND, Signer, algorithms, lenient};
 
 /// Every key, each with an algorithm of its own.
 fn algorithms_of_all() -> impl Iterator<Item = (Signer, &'static str)> {

@@ -1,19 +1,16 @@
 //! The signature check alone, by both stacks: they must agree with Wycheproof
 //! and with each other, on every vector.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-mod common;
-
 use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use common::cases::{Case, all_algorithms, key_even_published, read, read_cases};
-use common::report;
 use jwt_verify::cross_check::{admit_even_published, verdicts};
 use jwt_verify::{Algorithm, read_jwks};
 use serde::Deserialize;
+
+use crate::common::cases::{Case, all_algorithms, key_even_published, read, read_cases};
+use crate::common::report;
 
 #[derive(Deserialize)]
 struct Vector {

@@ -1,21 +1,18 @@
 //! Each rule on tokens, which must refuse for its own reason: an accepted token, then the same with
 //! one thing wrong.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-mod common;
-
 use std::time::Duration;
 
-use common::sign::{
-    ISSUER, MICRO, NOW, NOW_SECONDS, SECOND, Signer, algorithms, encode, keyring_with, lenient,
-    token_of, token_with,
-};
 use jwt_verify::{
     BoundTokens, Error, ErrorKind, Keyring, Part, Policy, UnixTime, Verified,
     limits::MAX_TOKEN_BYTES, verify,
 };
 use serde_json::{Value, json};
+
+use crate::common::sign::{
+    ISSUER, MICRO, NOW, NOW_SECONDS, SECOND, Signer, algorithms, encode, keyring_with, lenient,
+    token_of, token_with,
+};
 
 fn check(token: &str, policy: Policy) -> Result<Verified, Error> {
     verify(token, &keyring_with(Signer::Ed25519, policy), NOW)
@@ -366,7 +363,7 @@ fn issuers() {
 
 #[test]
 fn every_algorithm() {
-    let all = common::cases::all_algorithms();
+    let all = crate::common::cases::all_algorithms();
     for signer in Signer::ALL {
         for alg in signer.algorithms() {
             let policy = Policy {

@@ -1,17 +1,14 @@
 //! A keyring with only what the token names gives the same verdict as the complete keyring.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-mod common;
-
-use common::PLACES;
-use common::cases::all_algorithms;
-use common::sign::{ISSUER, NOW, SECOND, Signer, lenient};
 use jwt_verify::limits::MAX_KEYS_TRIED;
 use jwt_verify::{
     Keyring, Policy, Step, UnixTime, Wanted, inspect, inspect_with, verify, verify_with,
 };
 use serde_json::json;
+
+use crate::common::PLACES;
+use crate::common::cases::all_algorithms;
+use crate::common::sign::{ISSUER, NOW, SECOND, Signer, lenient};
 
 /// The content of a keyring.
 #[derive(Clone, Default)]
