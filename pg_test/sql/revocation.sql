@@ -43,9 +43,13 @@ SELECT verdict(c) FROM unnest('{"{\"jti\":\"one\"}","{\"sub\":\"two\",\"iat\":1}
     "{\"sid\":\"x\",\"session_id\":\"three\"}"}'::jsonb[]) AS c;
 SELECT verdict(c) FROM unnest('{"{\"jti\":\"two\"}","{\"sub\":\"three\"}","{\"sid\":\"one\"}","{\"jti\":\"One\"}","{\"jti\":\"one \"}",
     "{\"iss\":\"https://other.example\",\"jti\":\"one\"}","{}"}'::jsonb[]) AS c;
--- A claim that is a number has the name that it is written with.
+-- A claim that is a number has the name that it is written with, also if no float and no integer of 64 bits has its digits.
 SELECT auth.revoke('https://hs.example', jti => '42'), auth.revoke('https://hs.example', sid => '-7');
 SELECT verdict('{"jti":42}'), verdict('{"sid":-7}'), verdict('{"jti":42.5}');
+SELECT auth.revoke('https://hs.example', jti => '42.50'), auth.revoke('https://hs.example', jti => '340282366920938463463374607431768211455');
+SELECT verdict('{"jti":42.50}'), verdict('{"jti":42.5}'), verdict('{"jti":"42.50"}'),
+       verdict('{"jti":340282366920938463463374607431768211455}'), verdict('{"jti":340282366920938463463374607431768211454}');
+SELECT auth.unrevoke('https://hs.example', jti => '42.50'), auth.unrevoke('https://hs.example', jti => '340282366920938463463374607431768211455');
 SELECT auth.unrevoke('https://hs.example', jti => 'one'), auth.unrevoke('https://hs.example', sub => 'two'), auth.unrevoke('https://hs.example', sid => 'three');
 SELECT verdict('{"jti":"one"}'), verdict('{"sub":"two"}'), verdict('{"sid":"three"}');
 SELECT auth.unrevoke('https://hs.example', jti => 'one'), auth.unrevoke_issuer('https://unknown.example'), auth.unrevoke_issuer('https://hs.example');

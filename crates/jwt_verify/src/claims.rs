@@ -8,13 +8,16 @@ use std::borrow::Cow;
 use shared_types::Excerpt;
 
 use crate::error::{Error, Part};
-use crate::json::{Object, Value};
+use crate::json::{self, Object, Value};
 use crate::numeric_date::NumericDate;
 use crate::policy::{BoundTokens, Policy};
 use crate::time::{UnixTime, WideTime};
 
 /// A token's payload.
-pub(crate) struct Claims<'p>(Object<'p>);
+pub(crate) struct Claims<'p> {
+    members: Object<'p>,
+    text: &'p str,
+}
 
 /// The times between which the claims allow the token to be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,11 +165,11 @@ impl<'p> Claims<'p> {
             part: Part::Payload,
             error,
         });
-        parsed.map(Self)
+        parsed.map(|members| Self { members, text })
     }
 
     pub(crate) fn get(&self, claim: &str) -> Option<&Value<'p>> {
-        self.0.get(claim)
+        self.members.get(claim)
     }
 
     /// Every rule, in the order of [`RULES`].
@@ -194,7 +197,7 @@ impl<'p> Claims<'p> {
         for claim in &policy.required_claims {
             // If a rule on the claim requires a type, null is of the wrong type, and that rule
             // reports it.
-            let is_there = match self.0.get(claim) {
+            let is_there = match self.members.get(claim) {
                 None => false,
                 Some(Value::Null) => is_registered(claim),
                 Some(_) => true,
@@ -214,7 +217,7 @@ impl<'p> Claims<'p> {
 
     /// A NumericDate (RFC 7519 §2): any JSON number.
     pub(crate) fn date(&self, claim: &'static str) -> Result<Option<NumericDate>, Error> {
-        match self.0.get(claim) {
+        match self.members.get(claim) {
             None => Ok(None),
             Some(Value::Unsigned(seconds)) => Ok(Some(NumericDate::from_integer(*seconds))),
             Some(Value::Signed(seconds)) => Ok(Some(NumericDate::from_integer(*seconds))),
@@ -291,7 +294,7 @@ impl<'p> Claims<'p> {
 
     /// `iss` (RFC 7519 §4.1.1).
     pub(crate) fn issuer(&self) -> Result<Option<&str>, Error> {
-        match self.0.get("iss") {
+        match self.members.get("iss") {
             None => Ok(None),
             Some(Value::String(issuer)) => Ok(Some(issuer)),
             Some(other) => Err(Error::IssuerType {
@@ -302,7 +305,7 @@ impl<'p> Claims<'p> {
 
     /// `sub` (RFC 7519 §4.1.2).
     pub(crate) fn subject(&self) -> Result<Option<&str>, Error> {
-        match self.0.get("sub") {
+        match self.members.get("sub") {
             None => Ok(None),
             Some(Value::String(subject)) => Ok(Some(subject)),
             Some(other) => Err(Error::ClaimType {
@@ -315,7 +318,7 @@ impl<'p> Claims<'p> {
 
     /// `aud` (RFC 7519 §4.1.3): a string or an array of strings.
     pub(crate) fn audience(&self) -> Result<Option<&[Cow<'p, str>]>, Error> {
-        match self.0.get("aud") {
+        match self.members.get("aud") {
             None => Ok(None),
             Some(Value::Strings(audience)) => Ok(Some(audience)),
             Some(Value::String(audience)) => Ok(Some(std::slice::from_ref(audience))),
@@ -347,7 +350,7 @@ impl<'p> Claims<'p> {
     /// Whether the token is bound to a key of its holder: it has `cnf` (RFC 7800 §3.1), of whatever
     /// form, because a form that is not understood may be a binding too.
     pub(crate) fn is_bound(&self) -> bool {
-        self.0.get("cnf").is_some()
+        self.members.get("cnf").is_some()
     }
 
     /// Checks that the token is a bearer token, or that the issuer's bound tokens may be used like
@@ -359,9 +362,21 @@ impl<'p> Claims<'p> {
         }
     }
 
+    /// A claim that names something: a string, or a number as the token writes it, because some
+    /// libraries sign ids so. A sender cannot choose the type, so a revocation of `7` is for both.
+    pub(crate) fn name(&self, claim: &str) -> Option<String> {
+        match self.members.get(claim)? {
+            Value::String(text) => Some(text.to_string()),
+            Value::Unsigned(number) => Some(number.to_string()),
+            Value::Signed(number) => Some(number.to_string()),
+            Value::Float(_) => json::member_text(self.text, claim).map(str::to_owned),
+            Value::Null | Value::Bool(_) | Value::Strings(_) | Value::Array | Value::Object => None,
+        }
+    }
+
     /// `jti` (RFC 7519 §4.1.7), if it is a string.
     pub(crate) fn token_id(&self) -> Option<&str> {
-        self.0.get("jti")?.as_str()
+        self.members.get("jti")?.as_str()
     }
 }
 

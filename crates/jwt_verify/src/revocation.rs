@@ -9,7 +9,6 @@ use std::time::Duration;
 use crate::claims::Claims;
 use crate::error::Error;
 use crate::header;
-use crate::json::Value;
 use crate::jwk::sha256;
 use crate::numeric_date::NumericDate;
 use crate::revoked_by::RevokedBy;
@@ -36,9 +35,9 @@ impl Revocable {
     pub(crate) fn of(claims: &Claims<'_>) -> Result<Self, Error> {
         Ok(Self {
             issuer: claims.issuer()?.map(str::to_owned),
-            token_id: text(claims.get("jti")),
-            subject: text(claims.get("sub")),
-            sessions: SESSION_CLAIMS.map(|claim| text(claims.get(claim))),
+            token_id: claims.name("jti"),
+            subject: claims.name("sub"),
+            sessions: SESSION_CLAIMS.map(|claim| claims.name(claim)),
             issued_at: claims.date("iat")?,
             expires: claims.date("exp")?,
         })
@@ -98,22 +97,6 @@ impl Revocable {
     }
 }
 
-/// A claim that names something: a string, or an integer, as some libraries sign ids. A sender
-/// cannot choose the type, so a revocation of `7` is for both.
-fn text(value: Option<&Value<'_>>) -> Option<String> {
-    match value? {
-        Value::String(text) => Some(text.to_string()),
-        Value::Unsigned(number) => Some(number.to_string()),
-        Value::Signed(number) => Some(number.to_string()),
-        Value::Null
-        | Value::Bool(_)
-        | Value::Float(_)
-        | Value::Strings(_)
-        | Value::Array
-        | Value::Object => None,
-    }
-}
-
 /// The name of one token: SHA-256 over the text that its signature covers, in hexadecimal. Not over
 /// the signature, because an ECDSA signature (r, s) is as good as (r, -s).
 pub fn digest(token: &str) -> String {
@@ -163,9 +146,32 @@ mod tests {
         let one = r#"{"sid":"a","session_id":"a"}"#;
         assert_eq!(names(one).len(), 2, "one session, and the issuer");
         assert_eq!(names(r#"{"sub":7,"jti":-7}"#)[0], ("jti", "-7".to_owned()));
-        for odd in [r#"{"jti":null,"sid":true,"session_id":[],"sub":1.5}"#, "{}"] {
+        for odd in [r#"{"jti":null,"sid":true,"session_id":[],"sub":{}}"#, "{}"] {
             assert_eq!(names(odd), [("issuer", String::new())]);
         }
+    }
+
+    #[test]
+    fn a_number_is_a_name_as_it_is_written() {
+        for number in [
+            "0",
+            "-0",
+            "18446744073709551615",
+            "18446744073709551616",
+            "-9223372036854775809",
+            "340282366920938463463374607431768211455",
+            "1.50",
+            "1e2",
+            "1E+2",
+        ] {
+            for claim in ["jti", "sid", "session_id"] {
+                let payload = format!(r#"{{"x":[1.5],"{claim}" : {number} }}"#);
+                assert_eq!(names(&payload)[0].1, number, "{claim}");
+            }
+        }
+        // A float has the same value as many an integer, and is not each of them.
+        let rounded = names(r#"{"jti":12345678901234567890123}"#);
+        assert_ne!(rounded, names(r#"{"jti":12345678901234567890124}"#));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::fmt;
 use serde::de::DeserializeSeed;
 use serde_json::error::Category;
 
-use self::visitor::{KeySetSeed, State, TopSeed};
+use self::visitor::{KeySetSeed, MemberSeed, State, TopSeed};
 use crate::limits::MAX_JSON_DEPTH;
 use shared_types::Excerpt;
 
@@ -153,6 +153,16 @@ impl<'a> Object<'a> {
         let (_, value) = self.members.get(found.ok()?)?;
         Some(value)
     }
+}
+
+/// The value of a member at the top as it is written in `text`, which [`Object::parse`] has accepted.
+pub(crate) fn member_text<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let mut state = State::default();
+    let seed = MemberSeed {
+        state: &mut state,
+        name,
+    };
+    parse_document(text, seed).ok().flatten()
 }
 
 /// The relevant members of a JWK Set (RFC 7517 §5). Each key is still text.
@@ -343,6 +353,19 @@ mod tests {
         let object = Object::parse(text, &[]).unwrap();
         assert_eq!(object.get("a"), Some(&Value::Object));
         assert_eq!(object.get("b"), Some(&Value::Float(1.5)));
+    }
+
+    #[test]
+    fn a_member_as_it_is_written() {
+        let text = r#"{"n" : 1.50E+2 ,"\u0061":"\u0041","o":{"n":1,"x":[{}]},"e":-0}"#;
+        assert!(Object::parse(text, &[]).is_ok());
+        assert_eq!(member_text(text, "n"), Some("1.50E+2"));
+        assert_eq!(member_text(text, "a"), Some(r#""\u0041""#));
+        assert_eq!(member_text(text, "o"), Some(r#"{"n":1,"x":[{}]}"#));
+        assert_eq!(member_text(text, "e"), Some("-0"));
+        assert_eq!(member_text(text, "x"), None);
+        let deep = format!("{{\"a\":{},\"n\":7}}", nested(127));
+        assert_eq!(member_text(&deep, "n"), Some("7"));
     }
 
     #[test]

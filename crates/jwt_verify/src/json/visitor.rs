@@ -281,6 +281,39 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 }
 
+/// Reads the outermost object for the text of one member's value.
+pub(super) struct MemberSeed<'s> {
+    pub(super) state: &'s mut State,
+    pub(super) name: &'s str,
+}
+
+impl<'de> DeserializeSeed<'de> for MemberSeed<'_> {
+    type Value = Option<&'de str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for MemberSeed<'_> {
+    type Value = Option<&'de str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(name) = map.next_key_seed(NameSeed(self.state))? {
+            let RawText(value) = map.next_value()?;
+            if name == self.name {
+                found = Some(value);
+            }
+        }
+        Ok(found)
+    }
+}
+
 /// Reads the outermost object of a JWK Set.
 pub(super) struct KeySetSeed<'s> {
     pub(super) state: &'s mut State,
