@@ -136,6 +136,12 @@ SELECT auth.revoke('https://hs.example', sub => 'm', issued_before => '2100-01-0
        auth.revoke('https://hs.example', sub => 'banned', issued_before => 'infinity');
 SELECT value, expires_at FROM auth.revocations WHERE value IN ('m', 'k', 'l', 'banned') ORDER BY 1;
 UPDATE auth.issuers SET max_age = NULL WHERE issuer = 'https://hs.example';
+-- One that has ended before it begins is warned of; not of a token that has expired by itself, nor during the leeway.
+SELECT auth.revoke('https://hs.example', sid => 'past', expires_at => '2020-01-01 12:00:00 UTC');
+SELECT auth.revoke_issuer('*', expires_at => '2020-01-01 12:00:00 UTC'), auth.revoke('https://hs.example', sub => 'past', expires_at => '-infinity');
+SELECT auth.revoke('https://hs.example', sid => 'past', expires_at => now() - interval '30 s'),
+       auth.revoke_issuer('*', expires_at => now() - interval '30 s'),
+       auth.revoke('https://hs.example', token => hs256('{"exp":1577880000}'), expires_at => '2020-01-01 12:00:00 UTC');
 
 -- Rows that have run out are deleted by the next call, a hundred at a time, after another day.
 DELETE FROM auth.revocations;

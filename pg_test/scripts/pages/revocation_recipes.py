@@ -72,6 +72,10 @@ def better_auth(checks, cluster):
         page.owner.value("SELECT bool_and(expires_at > now() + interval '6 days') FROM auth.revocations"),
         "t",
     )
+    page.owner.query("INSERT INTO session VALUES ('old', now() - interval '1 day', 'old', 'alice')")
+    issuer.query("DELETE FROM session")
+    checks.equal("nothing is said of a session that has run out", issuer.warnings(), [])
+    checks.equal("nor kept", page.owner.value("SELECT count(*) FROM auth.revocations WHERE value = 'old'"), "0")
 
 
 def followed_sessions(checks, cluster):

@@ -1,6 +1,6 @@
 //! Errors, warnings and notices of the functions that the owner calls.
 
-use jwt_verify::{Excerpt, JwksError, RevokedBy};
+use jwt_verify::{Excerpt, JwksError, RevokedBy, UnixTime};
 
 use crate::errors::{invalid, notice, reasons_in_lines, sentence};
 use crate::pg::report::{Report, SqlState};
@@ -301,6 +301,18 @@ pub fn value_too_long(by: RevokedBy, limit: usize) -> Report {
         None,
         Some("Revoke such a token by itself: token => ..."),
     )
+}
+
+/// A revocation whose end is past; a WARNING.
+pub fn revocation_has_ended(end: UnixTime) -> Report {
+    Report::new(SqlState::WARNING, "revocation has ended already")
+        .detail(format!(
+            "Its expires_at, {end}, is past, so that it refuses no token."
+        ))
+        .hint(
+            "Pass the time at which the last of these tokens expires, or NULL for a revocation \
+             without end.",
+        )
 }
 
 /// A token that another issuer has issued.

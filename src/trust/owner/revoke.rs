@@ -10,7 +10,7 @@ use pgrx::spi::SpiClient;
 use crate::errors::{LOADED, argument_is_null, tables_unreadable, token_refused, token_too_long};
 use crate::pg::clock;
 use crate::pg::function::{Arguments, SqlResult, TooLong, sql_function};
-use crate::pg::report::Report;
+use crate::pg::report::{self, Report};
 use crate::trust::lookup::ANY_ISSUER;
 use crate::trust::owner::errors;
 use crate::trust::schema::in_schema;
@@ -209,12 +209,19 @@ fn revoke(selector: &Selector, terms: &Terms) -> SqlResult {
         RevokedBy::TokenId | RevokedBy::Session | RevokedBy::Token => UnixTime::MAX,
     });
     Spi::connect_mut(|client| {
-        let known_end = selector.end(client, issued_before, now)?;
+        let rules = Rules::of(client, &selector.issuer)?;
+        let known_end = selector.end(&rules, issued_before, now);
         // A revocation that would run out before its tokens is of no use.
         let expires_at = match (terms.expires_at, known_end) {
             (Some(given), Some(known)) => Some(given.max(known)),
             (given, known) => given.or(known),
         };
+        if terms.expires_at.is_some() && selector.by != RevokedBy::Token {
+            let end = expires_at.filter(|end| end.saturating_add(rules.leeway) <= now);
+            if let Some(end) = end {
+                report::warning(&errors::revocation_has_ended(end));
+            }
+        }
         let of_tokens = || {
             let mut values = selector.arguments()?;
             values.push(time_argument(Some(issued_before)));
@@ -272,28 +279,22 @@ const RUN_OUT: &str = in_schema!(
 impl Selector {
     /// Time by which the tokens have expired, without the issuer's leeway, if that is known: by the
     /// token itself, or by the issuer's `max_age`.
-    fn end(
-        &self,
-        client: &SpiClient,
-        issued_before: UnixTime,
-        now: UnixTime,
-    ) -> Result<Option<UnixTime>, Report> {
-        let rules = Rules::of(client, &self.issuer)?;
+    fn end(&self, rules: &Rules, issued_before: UnixTime, now: UnixTime) -> Option<UnixTime> {
         if self.by == RevokedBy::Token {
-            return Ok(self.expires);
+            return self.expires;
         }
         // The last instant at which one of the tokens can have been issued.
         let issued_until = match (self.by, issued_before) {
             (RevokedBy::TokenId, UnixTime::MAX) => now,
             // A ban, or a session whose tokens the issuer may renew.
-            (_, UnixTime::MAX) => return Ok(None),
+            (_, UnixTime::MAX) => return None,
             (_, before) => before,
         };
-        Ok(rules.max_age.map(|max_age| {
+        rules.max_age.map(|max_age| {
             issued_until
                 .saturating_add(rules.leeway)
                 .saturating_add(max_age)
-        }))
+        })
     }
 }
 
@@ -309,9 +310,16 @@ impl Rules {
     /// If no row of `auth.issuers` is for tokens of this issuer: its name may be mistyped.
     fn of(client: &SpiClient, issuer: &str) -> Result<Self, Report> {
         if issuer == ANY_ISSUER {
+            let rows = client.select(
+                in_schema!("SELECT pg_catalog.max(i.leeway) FROM @extschema@.issuers AS i"),
+                Some(1),
+                &[],
+            );
+            let row = First::of(rows.map_err(tables_unreadable)?);
+            let leeway = row.map(|row| row.interval(1)).transpose()?;
             return Ok(Self {
                 max_age: None,
-                leeway: Duration::ZERO,
+                leeway: leeway.flatten().unwrap_or_default(),
             });
         }
         let rows = client
