@@ -1,6 +1,9 @@
 //! A claim by its name, or by its path within the claims.
 
+use std::fmt::{self, Write};
+
 use pgrx::datum::IntoDatum;
+use serde_json::Value;
 
 use crate::pg::function::sql_function;
 
@@ -19,12 +22,59 @@ impl ClaimPath {
             Some(rest) => elements(rest.strip_suffix('}')?)?,
             None => vec![text.to_owned()],
         };
+        Self::of(parts)
+    }
+
+    /// Of these parts; `None` if they are too many, or none, or one is empty.
+    pub fn of(parts: Vec<String>) -> Option<Self> {
         let is_good = (1..=MAX_PARTS).contains(&parts.len()) && !parts.iter().any(String::is_empty);
         is_good.then_some(Self(parts))
     }
 
+    /// The value at this place.
+    pub fn find_in<'v>(&self, claims: &'v Value) -> Option<&'v Value> {
+        let mut parts = self.0.iter();
+        parts.try_fold(claims, |value, part| match value {
+            Value::Array(elements) => {
+                let is_number = part.bytes().all(|byte| byte.is_ascii_digit());
+                let position: usize = part.parse().ok().filter(|_| is_number)?;
+                elements.get(position)
+            }
+            value => value.get(part),
+        })
+    }
+
     pub fn parts(&self) -> &[String] {
         &self.0
+    }
+}
+
+/// As [`ClaimPath::parse`] reads it.
+impl fmt::Display for ClaimPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let [name] = self.0.as_slice()
+            && !name.starts_with('{')
+        {
+            return f.write_str(name);
+        }
+        for (number, part) in self.0.iter().enumerate() {
+            f.write_char(if number == 0 { '{' } else { ',' })?;
+            let is_special =
+                |ch: char| ch.is_whitespace() || matches!(ch, '{' | '}' | ',' | '"' | '\\');
+            if !part.contains(is_special) && !part.eq_ignore_ascii_case("null") {
+                f.write_str(part)?;
+                continue;
+            }
+            f.write_char('"')?;
+            for ch in part.chars() {
+                if matches!(ch, '"' | '\\') {
+                    f.write_char('\\')?;
+                }
+                f.write_char(ch)?;
+            }
+            f.write_char('"')?;
+        }
+        f.write_char('}')
     }
 }
 
@@ -107,6 +157,32 @@ mod tests {
         ] {
             let wanted: Vec<_> = wanted.iter().map(|part| (*part).to_owned()).collect();
             assert_eq!(parts(text), Some(wanted), "{text}");
+            let path = ClaimPath::parse(text).unwrap();
+            let written = path.to_string();
+            assert_eq!(ClaimPath::parse(&written), Some(path), "{written}");
+        }
+    }
+
+    #[test]
+    fn finds_members_and_elements() {
+        let claims = serde_json::json!({"a": {"b": ["x", {"c": 7}]}, "0": "zero", "n": null});
+        let find = |path: &str| ClaimPath::parse(path).unwrap().find_in(&claims).cloned();
+        assert_eq!(find("{a,b,0}"), Some("x".into()));
+        assert_eq!(find("{a,b,1,c}"), Some(7.into()));
+        assert_eq!(find("0"), Some("zero".into()));
+        for path in [
+            "b",
+            "{a,c}",
+            "{a,b,2}",
+            "{a,b,-1}",
+            "{a,b,+0}",
+            "{a,b,x}",
+            "{a,b,0,0}",
+            "{n,a}",
+            "a,b",
+            "{a,b,99999999999999999999}",
+        ] {
+            assert_eq!(find(path), None, "{path}");
         }
     }
 

@@ -56,11 +56,7 @@ struct Examined {
 pub fn named_in(sessions: Option<&Sessions>, claims: &str) -> Option<String> {
     let source = sessions?.source.as_ref()?;
     let claims: Value = serde_json::from_str(claims).ok()?;
-    let mut value = &claims;
-    for name in &source.claim {
-        value = value.get(name)?;
-    }
-    match value {
+    match source.claim.find_in(&claims)? {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) if number.is_i64() || number.is_u64() => Some(number.to_string()),
         _ => None,
@@ -80,7 +76,7 @@ pub fn check(
     let Some(source) = &sessions.source else {
         return Err(unreadable(NOT_PARSED.to_owned()));
     };
-    let claim = || Excerpt::new(&source.claim_in_words());
+    let claim = || Excerpt::new(&source.claim.to_string());
     let Some(id) = id else {
         return Ok(Some(Error::MissingClaim { claim: claim() }));
     };

@@ -132,7 +132,19 @@ def claims(checks, cluster):
         "no object on the way", db.owner.code("SELECT auth.verify($1)", tokens.token("u1", app_metadata=1)), "28J09"
     )
     checks.equal("the former table no longer counts", supabase.code(WHO), "28J09")
-    for bad in ("", "{}", "{a,,b}", "{a", '{"a"}'):
+    # The same paths as of auth.issuers.role_claim.
+    for path, nested in (
+        ('{"a,b"}', {"a,b": 1}),
+        ("{amr,1,sid}", {"amr": ["pwd", {"sid": 1}]}),
+        ('{"{","\\"","null"}', {"{": {'"': {"null": 1}}}),
+        ("https://app.example/sid", {"https://app.example/sid": 1}),
+    ):
+        db.owner.query(FOLLOW % ("numbered", f", '{path}'"))
+        checks.equal(f"{path}: found", db.owner.code("SELECT auth.verify($1)", tokens.token("u1", **nested)), None)
+        checks.equal(f"{path}: not", db.owner.code("SELECT auth.verify($1)", tokens.token("u1", sid=1)), "28J09")
+        shown = "a,b" if path == '{"a,b"}' else path
+        checks.equal(f"{path}: shown", db.owner.value("SELECT claim FROM auth.session_status"), shown)
+    for bad in ("", "{}", "{a,,b}", "{a", "{null}", "{a b", '{"a}', f"{{{','.join('a' * 17)}}}"):
         checks.equal(f"no claim's name: {bad}", db.owner.code(FOLLOW % ("numbered", f", '{bad}'")), "22023")
 
 

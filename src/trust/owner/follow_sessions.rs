@@ -8,6 +8,7 @@ use crate::errors::{argument_is_null, no_such_relation};
 use crate::pg::encoding;
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::{self, Report};
+use crate::trust::claim_path::ClaimPath;
 use crate::trust::lookup::{inventory, sessions_of};
 use crate::trust::owner::errors;
 use crate::trust::schema::in_schema;
@@ -67,7 +68,7 @@ sql_function!(
             [
                 text(&issuer),
                 source.and_then(|source| text(&source.table.qualified_name())),
-                source.and_then(|source| text(&source.claim_in_words())),
+                source.and_then(|source| text(&source.claim.to_string())),
                 text(state.name),
                 state.has_index.into_datum(),
                 state.detail.as_deref().and_then(text),
@@ -89,7 +90,7 @@ fn follow(arguments: &Arguments) -> SqlResult {
     let claim = arguments
         .text(2)?
         .ok_or_else(|| argument_is_null("claim"))?;
-    let claim = path(&claim).ok_or_else(|| errors::claim_not_acceptable(&claim))?;
+    let claim = ClaimPath::parse(&claim).ok_or_else(|| errors::claim_not_acceptable(&claim))?;
     let choices = choices(arguments)?;
     let source = examine(table, claim, choices)?;
     Spi::connect_mut(|client| {
@@ -110,19 +111,6 @@ fn follow(arguments: &Arguments) -> SqlResult {
     Ok(Some(pg_sys::Datum::from(0)))
 }
 
-/// A claim's name, or a path to it, `{a,b}`, of names without commas, braces and quotes.
-fn path(claim: &str) -> Option<Vec<String>> {
-    let names: Vec<String> = match claim.strip_prefix('{') {
-        None => vec![claim.to_owned()],
-        Some(rest) => {
-            let names = rest.strip_suffix('}')?.split(',');
-            names.map(|name| name.trim().to_owned()).collect()
-        }
-    };
-    let is_name = |name: &String| !name.is_empty() && !name.contains(['{', '}', ',', '"', '\\']);
-    names.iter().all(is_name).then_some(names)
-}
-
 fn choices(arguments: &Arguments) -> Result<Choices, Report> {
     let Some(json) = arguments.json(3)? else {
         return Ok(std::array::from_fn(|_| Choice::ByDefault));
@@ -136,11 +124,7 @@ fn choices(arguments: &Arguments) -> Result<Choices, Report> {
 }
 
 /// The source to store for the table, if it may be followed, and by the current role.
-fn examine(
-    oid: pg_sys::Oid,
-    claim: Vec<String>,
-    choices: Choices,
-) -> Result<SessionSource, Report> {
+fn examine(oid: pg_sys::Oid, claim: ClaimPath, choices: Choices) -> Result<SessionSource, Report> {
     let table = Table::open(oid).ok_or_else(|| no_such_relation(oid.to_u32()))?;
     let (schema, name) = table.names();
     let refuse = |fault: Fault| fault.report(&name);

@@ -4,6 +4,7 @@ use pgrx::pg_sys;
 use serde_json::{Map, Value};
 
 use crate::pg::row::{INSTANT_TYPES, NAME_TYPES};
+use crate::trust::claim_path::ClaimPath;
 use crate::trust::schema::SCHEMA;
 use crate::trust::source::table::{self, Choice, Member, Presence, Source};
 
@@ -44,8 +45,8 @@ pub type Choices = [Choice; MEMBERS.len()];
 pub struct SessionSource {
     /// The table and its owner.
     pub table: Source,
-    /// The claim that names the session: a path into the claims.
-    pub claim: Vec<String>,
+    /// The claim that names the session.
+    pub claim: ClaimPath,
     pub columns: Choices,
 }
 
@@ -68,9 +69,9 @@ impl SessionSource {
             Value::String(name) => Some(name),
             _ => None,
         });
-        let claim = claim.collect::<Option<Vec<_>>>()?;
+        let claim = ClaimPath::of(claim.collect::<Option<Vec<_>>>()?)?;
         let columns = table::choices(members.remove("columns")?.as_object()?, &MEMBERS).ok()?;
-        (members.is_empty() && !claim.is_empty()).then_some(Self {
+        members.is_empty().then_some(Self {
             table: Source::of_name(schema, table, owner, owner_id),
             claim,
             columns,
@@ -88,20 +89,12 @@ impl SessionSource {
         if let Some(id) = &table.owner_id {
             add("owner_id", Value::from(id.as_str()));
         }
-        add("claim", Value::from(self.claim.clone()));
+        add("claim", Value::from(self.claim.parts()));
         add(
             "columns",
             Value::from(table::columns_json(&MEMBERS, &self.columns)),
         );
         Value::from(members).to_string()
-    }
-
-    /// The claim's name, or its path as `text[]` writes it.
-    pub fn claim_in_words(&self) -> String {
-        match self.claim.as_slice() {
-            [name] => name.clone(),
-            path => format!("{{{}}}", path.join(",")),
-        }
     }
 
     /// The call of `auth.follow_sessions` that follows the table in the same way.
@@ -110,7 +103,7 @@ impl SessionSource {
         let mut arguments = vec![
             literal(&self.table.qualified_name()),
             format!("issuer => {}", literal(issuer)),
-            format!("claim => {}", literal(&self.claim_in_words())),
+            format!("claim => {}", literal(&self.claim.to_string())),
         ];
         let columns = table::columns_json(&MEMBERS, &self.columns);
         if !columns.is_empty() {
