@@ -483,6 +483,22 @@ pub fn is_estimate() -> bool {
         .is_some_and(|frame| frame.query.is_null() && frame.callback.arg == caller.cast())
 }
 
+/// Whether the planner works, and no query that it has called.
+pub fn is_planning() -> bool {
+    // SAFETY: reads a variable of the backend.
+    let stack = unsafe { pg_sys::error_context_stack };
+    frames(stack)
+        .next()
+        .is_some_and(|frame| frame.query.is_null())
+}
+
+/// Whether the executor or the planner works on a query.
+pub fn is_within_query() -> bool {
+    // SAFETY: reads a variable of the backend.
+    let stack = unsafe { pg_sys::error_context_stack };
+    frames(stack).next().is_some()
+}
+
 /// Whether `context` is the execution's, or below it: EvalPlanQual evaluates the query's expressions
 /// in a context of its own there.
 #[inline]

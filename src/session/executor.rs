@@ -13,6 +13,7 @@ use crate::pg::unguarded::hooks::{self, Planning, Running};
 use crate::session;
 use crate::session::execution::{self, Frame};
 use crate::session::guarded;
+use crate::session::signed_out;
 
 static mut PREVIOUS_START: pg_sys::ExecutorStart_hook_type = None;
 static mut PREVIOUS_RUN: pg_sys::ExecutorRun_hook_type = None;
@@ -41,6 +42,7 @@ unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, flags:
     unsafe {
         let start = PREVIOUS_START.unwrap_or(hooks::standard_ExecutorStart);
         let is_definers = guarded::begins_for_definer();
+        signed_out::query_starts();
         let frame = Frame::of_start(query, is_definers);
         frame.around(|| start(query, flags));
         if is_definers {
@@ -65,6 +67,7 @@ impl hooks::Runner for Hook {
                 // before MOVE ABSOLUTE 0 Postgres rewinds it, and evaluates keys of indexes again,
                 // for which it has no hook.
                 if execution::has_owner(query) {
+                    signed_out::query_goes_on();
                     guard::run(session::confirm_execution);
                 }
                 call.go_on(PREVIOUS_RUN);

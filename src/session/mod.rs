@@ -18,6 +18,7 @@ pub mod identity;
 mod login;
 mod refusal;
 pub mod signatures;
+mod signed_out;
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -106,6 +107,16 @@ pub fn with_identity<T>(
         }
         Ok(look(current.as_deref()))
     })
+}
+
+/// Has the identity determined again by the next claim function. Called in a hook: cannot raise.
+fn doubt() {
+    // The thread's end is the process's.
+    let _ = SESSION.try_with(|session| {
+        if session.state.get() == Resolution::Verified {
+            session.state.set(Resolution::Unresolved);
+        }
+    });
 }
 
 /// Checks, before an execution that has an owner goes on, that the session's identity is still its
@@ -278,6 +289,7 @@ impl Session {
         self.current.replace(None);
         self.serial.set(self.serial.get().wrapping_add(1));
         settings::token::clear_assigned();
+        sessions::forget_look();
         settings::check()?;
         self.role
             .set(settings::token::role().unwrap_or(pg_sys::InvalidOid));
@@ -305,6 +317,7 @@ impl Session {
                 .map_err(|refusal| refusal.report(&token))?,
         };
         self.current.replace(Some(identity));
+        signed_out::identity_is_known();
         // If statements cannot be distinguished, each call counts as a statement.
         if StatementId::are_distinct() {
             self.state.set(Resolution::Verified);

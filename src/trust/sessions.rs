@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use jwt_verify::{Error, Excerpt, UnixTime};
@@ -15,6 +16,7 @@ use serde_json::Value;
 use crate::pg::clock;
 use crate::pg::report::{Report, SqlState};
 use crate::pg::row::{Columns, Row};
+use crate::pg::unguarded;
 use crate::trust::keys::{self, Generation};
 use crate::trust::lookup::in_a_context;
 use crate::trust::source::fault::Fault;
@@ -52,6 +54,21 @@ struct Examined {
     mapped: [Option<String>; MEMBERS.len()],
 }
 
+/// Time of the last look for a session; [`NO_LOOK`] if the identity that is known needed none.
+static LAST_LOOK: AtomicI64 = AtomicI64::new(NO_LOOK);
+const NO_LOOK: pg_sys::TimestampTz = i64::MIN;
+
+/// Time of the last look for a session, since [`forget_look`]. Called in a hook: cannot raise.
+#[inline]
+pub fn last_look() -> Option<pg_sys::TimestampTz> {
+    Some(LAST_LOOK.load(Ordering::Relaxed)).filter(|look| *look != NO_LOOK)
+}
+
+/// The identity is determined anew.
+pub fn forget_look() {
+    LAST_LOOK.store(NO_LOOK, Ordering::Relaxed);
+}
+
 /// The session that the claims name; `None` without such a claim, or for an issuer that follows none.
 pub fn named_in(sessions: Option<&Sessions>, claims: &str) -> Option<String> {
     let source = sessions?.source.as_ref()?;
@@ -81,6 +98,8 @@ pub fn check(
         return Ok(Some(Error::MissingClaim { claim: claim() }));
     };
     let (table, examined) = open(source)?;
+    // Before it, so that no sign-out is older than the look.
+    LAST_LOOK.store(unguarded::GetCurrentTimestamp(), Ordering::Relaxed);
     let column = |member: usize| examined.mapped.get(member).and_then(Option::as_deref);
     let id_column = column(ID).unwrap_or_default();
     let mut found = 0_usize;

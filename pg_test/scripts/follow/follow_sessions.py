@@ -7,6 +7,7 @@ import uuid
 
 from lib import tokens
 from lib.database import WHO, Database
+from lib.following import until
 from lib.pg import SharedCluster, run
 
 FOLLOW = f"SELECT auth.follow_sessions('%s', '{tokens.ISSUER}'%s)"
@@ -247,5 +248,61 @@ def under_load(checks, cluster):
     checks.equal("none is answered", wrong, [])
 
 
-PARTS = (sign_out, ends, claims, tables, refused, inspected, under_load)
+# Each reads the table `things`, in the course of one message of the client. `wait` ends when the sign-out is committed.
+WAIT = "PERFORM pg_advisory_xact_lock(7)"
+READ = "PERFORM count(*) FROM things"
+DO = "DO $$ DECLARE c refcursor; n bigint; r record; BEGIN %s END $$"
+AT_ONCE = {
+    "DO": DO % f"{READ}; {WAIT}; {READ};",
+    "dynamic SQL": DO % f"{READ}; {WAIT}; EXECUTE 'SELECT count(*) FROM things' INTO n;",
+    "a function's query": DO % f"{READ}; {WAIT}; PERFORM counted();",
+    "a default": DO % f"{READ}; {WAIT}; INSERT INTO notes DEFAULT VALUES;",
+    "a subtransaction": DO % f"{READ}; {WAIT}; BEGIN {READ}; EXCEPTION WHEN division_by_zero THEN NULL; END;",
+    "a new cursor": DO % f"{READ}; {WAIT}; OPEN c FOR SELECT owner FROM things; FETCH c INTO r;",
+    "CALL": "CALL twice()",
+    "CALL with COMMIT": "CALL twice_with_commit()",
+    "a message of several": "SELECT count(*) FROM things; SELECT pg_advisory_lock(7); SELECT count(*) FROM things",
+}
+# Those that a query calls, and cursors: after a while. So they go on until they are refused.
+AGAIN = "FOR i IN 1..600 LOOP PERFORM pg_sleep(0.05); %s; END LOOP; RAISE 'is never refused'"
+IN_TIME = {
+    "a function": "SELECT again()",
+    "a function, beside a claim": "SELECT auth.user_id(), again()",
+    "a function, for rows of the table": "SELECT again() FROM things",
+    "a cursor": DO % f"OPEN c FOR SELECT owner FROM things; FETCH c INTO r; {WAIT}; {AGAIN % 'FETCH c INTO r'};",
+    "a loop": DO % f"FOR r IN SELECT owner FROM things LOOP {WAIT}; PERFORM pg_sleep(0.05); END LOOP;",
+}
+ENDED = {"28J10", "28J12", "57014"}
+
+
+def in_one_message(checks, cluster):
+    """A sign-out that is committed while a message of the client runs: what the message reads later is refused."""
+    db = followed(cluster, "message")
+    db.owner.query(
+        "CREATE TABLE notes (owner text DEFAULT auth.user_id()); GRANT INSERT ON notes TO authenticated;"
+        "CREATE FUNCTION counted() RETURNS bigint LANGUAGE sql VOLATILE AS 'SELECT count(*) FROM things';"
+        f"CREATE FUNCTION again() RETURNS void LANGUAGE plpgsql AS $$ BEGIN {READ}; {WAIT}; {AGAIN % READ}; END $$;"
+        f"CREATE PROCEDURE twice() LANGUAGE plpgsql AS $$ BEGIN {READ}; {WAIT}; {READ}; END $$;"
+        f"CREATE PROCEDURE twice_with_commit() LANGUAGE plpgsql AS $$ BEGIN {READ}; COMMIT; {WAIT}; {READ}; END $$;"
+    )
+    waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    for what, statement in (AT_ONCE | IN_TIME).items():
+        for end in ("DELETE FROM session WHERE id = 's1'", "UPDATE session SET \"expiresAt\" = '-infinity'"):
+            session = db.signed_in(sid="s1")
+            db.root.query("SELECT pg_advisory_lock(7)")
+            outcome = []
+            reader = threading.Thread(target=lambda: outcome.append(session.error(statement)))  # noqa: B023
+            reader.start()
+            until(lambda: db.owner.value(waits) == "1", f"{what} waits")
+            db.owner.query(end)
+            db.root.query("SELECT pg_advisory_unlock(7)")
+            reader.join()
+            error = outcome[0]
+            checks.true(f"{what}, {end}: {error}", error and error.code in ENDED and "never" not in error.message)
+            session.close()
+            db.owner.query("DELETE FROM session WHERE id = 's1'; UPDATE session SET \"expiresAt\" = 'infinity'")
+            db.owner.query(add("s1"))
+
+
+PARTS = (sign_out, ends, claims, tables, refused, inspected, under_load, in_one_message)
 run("tokens count only while their sessions are there", PARTS, SharedCluster())

@@ -28,6 +28,8 @@ unsafe extern "C-unwind" {
     pub safe fn GetCurrentStatementStartTimestamp() -> pg_sys::TimestampTz;
     /// Only returns a static (src/backend/access/transam/xact.c): cannot raise.
     pub safe fn GetCurrentTransactionStartTimestamp() -> pg_sys::TimestampTz;
+    /// Only reads the system's clock (src/backend/utils/adt/timestamp.c): cannot raise.
+    pub safe fn GetCurrentTimestamp() -> pg_sys::TimestampTz;
     /// Raises if memory runs out.
     pub fn palloc(size: usize) -> *mut c_void;
     /// Raises if memory runs out.
