@@ -220,8 +220,9 @@ pub fn triggers_left(table: &str) -> Report {
     )
 }
 
-/// Roles besides its owner that can write to a followed table; a WARNING.
-pub fn other_writers(table: &str, roles: &str) -> Report {
+/// Roles besides its owner that can write to a followed table; a WARNING. `can`: what they can do by
+/// that, after "can".
+pub fn other_writers(table: &str, roles: &str, can: &str) -> Report {
     Report::new(
         SqlState::WARNING,
         format!("other roles can write to table {table}"),
@@ -229,7 +230,9 @@ pub fn other_writers(table: &str, roles: &str) -> Report {
     .detail(format!(
         "These roles have rights on it beyond SELECT: {roles}."
     ))
-    .hint("Who can write there can be any user of the issuer. Revoke what is not needed.")
+    .hint(format!(
+        "Who can write there can {can}. Revoke what is not needed."
+    ))
 }
 
 /// Rows of a followed table without a usable key; a WARNING. `reasons` are (name, reason) of each.

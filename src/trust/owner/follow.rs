@@ -93,7 +93,14 @@ fn follow(arguments: &Arguments) -> SqlResult {
             report::notice(&errors::keys_do_not_expire(&source.qualified_name()));
         }
         add_triggers(client, &source)?;
-        warn_of_other_writers(client, table, &source)
+        if let Some(roles) = other_writers(client, table)? {
+            report::warning(&errors::other_writers(
+                &source.qualified_name(),
+                &roles,
+                "be any user of the issuer",
+            ));
+        }
+        Ok(())
     })?;
     Ok(trusted_keys(&issuer)?.into_datum())
 }
@@ -382,13 +389,13 @@ fn may_use_function(client: &SpiClient, role: Option<&str>) -> Result<bool, Repo
         .map_err(tables_unreadable)
 }
 
-/// Warns of roles that can write to the table, because each can issue keys. The table's owner is
-/// not named, and neither is the extension's owner, who may write `auth.jwks` anyway.
-fn warn_of_other_writers(
+/// The roles that can write to the table, because each can issue keys there, or bring sessions back.
+/// The table's owner is not named, and neither is the extension's owner, who may write `auth.jwks`
+/// anyway.
+pub(super) fn other_writers(
     client: &SpiClient,
     table: pg_sys::Oid,
-    source: &Source,
-) -> Result<(), Report> {
+) -> Result<Option<String>, Report> {
     let roles: Option<ServerText> = client
         .select(
             "SELECT pg_catalog.string_agg(DISTINCT pg_catalog.quote_ident(r.rolname), ', ') \
@@ -411,10 +418,7 @@ fn warn_of_other_writers(
         )
         .and_then(|rows| rows.first().get_one())
         .map_err(tables_unreadable)?;
-    if let Some(ServerText(roles)) = roles {
-        report::warning(&errors::other_writers(&source.qualified_name(), &roles));
-    }
-    Ok(())
+    Ok(roles.map(|ServerText(roles)| roles))
 }
 
 /// The number of keys of the table that are trusted now. Reports the rows that are not keys.

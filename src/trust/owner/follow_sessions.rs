@@ -11,6 +11,7 @@ use crate::pg::report::{self, Report};
 use crate::trust::claim_path::ClaimPath;
 use crate::trust::lookup::{inventory, sessions_of};
 use crate::trust::owner::errors;
+use crate::trust::owner::follow::other_writers;
 use crate::trust::schema::in_schema;
 use crate::trust::sessions;
 use crate::trust::source::fault::Fault;
@@ -105,7 +106,16 @@ fn follow(arguments: &Arguments) -> SqlResult {
                  WHERE i.issuer OPERATOR(pg_catalog.=) $1"
             ),
             &[argument(&issuer)?, argument(&source.to_json())?],
-        )
+        )?;
+        if let Some(roles) = other_writers(client, table)? {
+            let name = source.table.qualified_name();
+            report::warning(&errors::other_writers(
+                &name,
+                &roles,
+                "bring back sessions that have ended",
+            ));
+        }
+        Ok(())
     })?;
     // As PG_RETURN_VOID.
     Ok(Some(pg_sys::Datum::from(0)))
