@@ -1,4 +1,5 @@
-//! Citus: its workers verify the token themselves, if the coordinator passes it on to them.
+//! Citus: its workers verify the token themselves, if the coordinator passes it on to them, and have
+//! the role that it gives.
 //!
 //! With `citus.propagate_set_commands = 'local'`, Citus sends each SET LOCAL of a transaction to the
 //! workers that take part in it (`PostprocessVariableSetStmt` in its
@@ -10,18 +11,18 @@ use std::ffi::{CStr, c_char};
 use crate::pg::set_local;
 use crate::pg::unguarded;
 use crate::redaction;
-use crate::settings::table::TOKEN;
 
-/// Makes the transaction's token known to Citus, if Citus wants to know. It is set by that, too.
+/// Makes a setting of the transaction known to Citus, if Citus wants to know. It is set by that, too.
 ///
 /// # Safety
 ///
-/// An error leaves by `longjmp`. `token` must be NUL-terminated.
+/// An error leaves by `longjmp`. `name` must be one that needs no quotes, and `value` be
+/// NUL-terminated.
 #[inline]
-pub unsafe fn pass_on(token: *const c_char) {
+pub unsafe fn pass_on(name: &CStr, value: *const c_char) {
     if redaction::hooks::are_others_beside_utility() && propagates() {
-        // SAFETY: as the caller promises; our names need no quotes.
-        unsafe { set_local::as_statement(TOKEN.name, token) }
+        // SAFETY: as the caller promises.
+        unsafe { set_local::as_statement(name, value) }
     }
 }
 

@@ -57,8 +57,10 @@ sql_function!(
             return Err(errors::login_outside_block());
         }
         let token = token(&arguments, 0)?.ok_or_else(|| argument_is_null("token"))?;
-        let suffix = login::set_role(token)?;
-        set_token(token, suffix.as_str(), Lifetime::Transaction);
+        let role = login::set_role(token)?;
+        // SAFETY: the name is NUL-terminated. Nothing needs a drop up to this function's own frame.
+        unsafe { citus::pass_on(c"role", role.name().as_ptr()) }
+        set_token(token, role.suffix(), Lifetime::Transaction);
         advice::on_role();
         Ok(Some(pg_sys::Datum::from(0)))
     }
@@ -281,7 +283,7 @@ fn set_token(token: &[u8], suffix: &str, lifetime: Lifetime) {
             // Without the role, which has another oid there. That statement sets the token here as
             // well, so it comes before the one that counts.
             value.add(token.len()).write(0);
-            citus::pass_on(value.cast());
+            citus::pass_on(settings::table::TOKEN.name, value.cast());
         }
         std::ptr::copy_nonoverlapping(suffix.as_ptr(), value.add(token.len()), suffix.len());
         value.add(length).write(0);

@@ -1,6 +1,6 @@
 //! `auth.login`: the role that a token names, if its issuer's row and Postgres allow it.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
 
@@ -11,31 +11,45 @@ use crate::session::{self, identity::Identity};
 use crate::settings;
 use crate::trust::keys::Login;
 
-/// The suffix of a token's role in `pg_auth_jwt.token`, without memory of Rust's, because Postgres may
-/// raise an error while it is in use.
-pub struct Suffix {
-    text: [u8; MOST],
-    length: usize,
+/// The role that a token has given, without memory of Rust's, because Postgres may raise an error while
+/// it is in use.
+pub struct Given {
+    name: [u8; NAME],
+    suffix: [u8; SUFFIX],
 }
 
-/// A space and the digits of an oid.
-const MOST: usize = 11;
+/// A name with its NUL.
+const NAME: usize = pg_sys::NAMEDATALEN as usize;
+/// A space, the digits of an oid, and a NUL.
+const SUFFIX: usize = 12;
 
-impl Suffix {
-    fn of(role: pg_sys::Oid) -> Self {
-        let mut text = [0; MOST];
-        let digits = settings::token::suffix(role);
-        let length = digits.len().min(MOST);
-        for (place, byte) in text.iter_mut().zip(digits.bytes()) {
-            *place = byte;
+impl Given {
+    fn of(role: pg_sys::Oid, name: &CStr) -> Self {
+        Self {
+            name: padded(name.to_bytes()),
+            suffix: padded(settings::token::suffix(role).as_bytes()),
         }
-        Self { text, length }
     }
 
-    pub fn as_str(&self) -> &str {
-        let text = self.text.get(..self.length).unwrap_or_default();
-        std::str::from_utf8(text).unwrap_or_default()
+    /// The role's name.
+    pub fn name(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.name).unwrap_or_default()
     }
+
+    /// The suffix of the role in `pg_auth_jwt.token`.
+    pub fn suffix(&self) -> &str {
+        let suffix = CStr::from_bytes_until_nul(&self.suffix).unwrap_or_default();
+        suffix.to_str().unwrap_or_default()
+    }
+}
+
+/// The text with NULs after it; cut if it has no room for one.
+fn padded<const N: usize>(text: &[u8]) -> [u8; N] {
+    let mut padded = [0; N];
+    for (place, byte) in padded.iter_mut().zip(text).take(N.saturating_sub(1)) {
+        *place = *byte;
+    }
+    padded
 }
 
 /// Verifies the token, and sets the role that it names for the rest of the transaction, as SET LOCAL
@@ -45,7 +59,7 @@ impl Suffix {
 ///
 /// If the token is not good, if it names no role that its issuer's row allows, or if Postgres does not
 /// let this connection become that role.
-pub fn set_role(token: &[u8]) -> Result<Suffix, Report> {
+pub fn set_role(token: &[u8]) -> Result<Given, Report> {
     let (identity, keys) = session::verify_for_login(token)?;
     let login = keys.login().ok_or_else(errors::no_login)?;
     let name = role_name(&identity, login)?;
@@ -72,7 +86,7 @@ pub fn set_role(token: &[u8]) -> Result<Suffix, Report> {
             false,
         );
     }
-    Ok(Suffix::of(role))
+    Ok(Given::of(role, &name))
 }
 
 /// The role that the claims name, in the server's encoding.

@@ -83,18 +83,19 @@ class Place:
         self.tokens.append(token)
         return token
 
-    def is_seen(self, session, what, token):
-        """The hook has seen just this token's SET LOCAL, by which a worker has the same user."""
+    def is_seen(self, session, what, token, before="", workers=("authenticated",)):
+        """The hook has seen just this token's SET LOCAL, by which a worker has the same user and role."""
         seen = session.value("SELECT seen()")
-        self.equal(f"{what}: the hook", seen, f"SET LOCAL pg_auth_jwt.token = '{token}';")
-        worker = self.cluster.session(self.worker)
-        worker.query("BEGIN")
-        worker.query(seen)
-        user = worker.value("SELECT auth.user_id()")
-        self.equal(f"{what}: the worker's user", user, session.value("SELECT auth.user_id()"))
-        worker.query("COMMIT")
-        self.equal(f"{what}: the worker's next transaction", worker.value("SELECT auth.user_id()"), None)
-        worker.close()
+        self.equal(f"{what}: the hook", seen, f"{before}SET LOCAL pg_auth_jwt.token = '{token}';")
+        who = "SELECT concat_ws(' ', auth.user_id(), current_user)"
+        for role in workers:
+            worker = self.cluster.session(self.worker, role)
+            worker.query("BEGIN")
+            worker.query(seen)
+            self.equal(f"{what}: the worker's user", worker.value(who), session.value(who))
+            worker.query("COMMIT")
+            self.equal(f"{what}: the worker's next transaction", worker.value(who), role)
+            worker.close()
 
     def is_hidden(self, what, session):
         """pg_stat_activity shows the client's statement."""
@@ -188,22 +189,38 @@ def fails_with_the_hook(place):
     session.close()
 
 
-def keeps_the_role(place):
-    """auth.login passes the token on, and not the role. The two stay together here."""
+def passes_the_role(place):
+    """auth.login passes role and token on. Citus connects as the role of that moment, so a worker's connection that is
+    older than the login has the connection's role, and a later one has that of the token."""
     place.cluster.session(place.db, "owner_role").query(
-        "UPDATE auth.issuers SET role_claim = 'role', allowed_roles = '{editor}'"
+        "UPDATE auth.issuers SET role_claim = 'role', allowed_roles = '{editor,\"an ''odd'' role\"}'"
     )
     session = place.session(user="authenticator")
-    token = place.token("u1", role="editor")
+    for role in ("editor", "an 'odd' role"):
+        token = place.token("u1", role=role)
+        session.query("BEGIN")
+        session.execute("SELECT auth.login($1)", token)
+        place.is_hidden(f"login as {role}", session)
+        before = "SET LOCAL role = '{}';".format(role.replace("'", "''"))
+        place.is_seen(session, f"login as {role}", token, before, ("authenticator", role))
+        session.query("SAVEPOINT before")
+        place.equal("another token", session.code("SELECT auth.jwt_session_init($1)", place.token("u2")), "55000")
+        session.query("ROLLBACK TO before")
+        place.equal("login: the user", session.value("SELECT auth.user_id()"), "u1")
+        session.query("COMMIT")
+        place.equal("afterwards", session.value("SELECT current_user::text"), "authenticator")
     session.query("BEGIN")
-    session.execute("SELECT auth.login($1)", token)
-    place.equal("login: the role", session.value("SELECT current_user::text"), "editor")
-    place.is_seen(session, "login", token)
-    session.query("SAVEPOINT before")
-    place.equal("another token", session.code("SELECT auth.jwt_session_init($1)", place.token("u2")), "55000")
-    session.query("ROLLBACK TO before")
-    place.equal("login: the user", session.value("SELECT auth.user_id()"), "u1")
-    session.query("COMMIT")
+    place.equal("no such role", session.code("SELECT auth.login($1)", place.token("u1", role="x")), "42501")
+    session.query("ROLLBACK")
+    place.equal("no such role: the hook", session.value("SELECT seen()"), "")
+    for setting in ("fails", "swallows"):
+        session.query(f"SET citus.{setting} = on; BEGIN")
+        code = session.code("SELECT auth.login($1)", place.token("u3", role="editor"))
+        place.equal(setting, code, "08006" if setting == "fails" else None)
+        if not code:
+            who = session.value("SELECT concat_ws(' ', auth.user_id(), current_user)")
+            place.equal(f"{setting}: the user", who, "u3 editor")
+        session.query(f"ROLLBACK; SET citus.{setting} = off; SELECT seen()")
     session.close()
 
 
@@ -236,14 +253,15 @@ def main():
     }
     with Cluster("citus", **LOGGED) as cluster:
         library = compile_hook(cluster)
-        roles = "CREATE ROLE editor; CREATE ROLE authenticator LOGIN NOINHERIT; GRANT editor TO authenticator"
+        roles = """CREATE ROLE editor LOGIN; CREATE ROLE "an 'odd' role" LOGIN;
+            CREATE ROLE authenticator LOGIN NOINHERIT; GRANT editor, "an 'odd' role" TO authenticator"""
         cluster.session("postgres", "postgres").query(roles)
         for what, order in orders.items():
             conf = ", ".join(f"'{name}'" for name in order).format(hook=library)
             cluster.session("postgres", "postgres").query(f"ALTER SYSTEM SET shared_preload_libraries = {conf}")
             cluster.control("restart")
             place = Place(checks, cluster, library, what)
-            checks.run([is_passed_on, is_not_passed_on, fails_with_the_hook, keeps_the_role, is_nowhere_else], place)
+            checks.run([is_passed_on, is_not_passed_on, fails_with_the_hook, passes_the_role, is_nowhere_else], place)
             place.root.close()
             for db in (place.db, place.worker):
                 cluster.session("postgres", "postgres").query(f"DROP DATABASE {db}")
