@@ -14,8 +14,10 @@ use super::{Extent, visit};
 use crate::pg::search;
 
 /// The members that are "private" or "secret" in the registry of RFC 7518 §6: of EC, OKP, RSA, AKP
-/// and oct.
-const SECRET: [&[u8]; 9] = [b"d", b"k", b"p", b"q", b"dp", b"dq", b"qi", b"oth", b"priv"];
+/// and oct; and one of AKP in the drafts of RFC 9964.
+const SECRET: [&[u8]; 10] = [
+    b"d", b"k", b"p", b"q", b"dp", b"dq", b"qi", b"oth", b"priv", b"seed",
+];
 
 /// Characters of the longest name among [`SECRET`].
 const LONGEST_NAME: usize = 4;
@@ -418,7 +420,7 @@ mod tests {
 
     #[test]
     fn hides_each_secret_member_wherever_it_stands() {
-        for name in ["d", "k", "p", "q", "dp", "dq", "qi", "priv"] {
+        for name in ["d", "k", "p", "q", "dp", "dq", "qi", "priv", "seed"] {
             hides_key_of_statement(&format!(
                 "{{\"kty\":\"X\",\"{name}\":\"{KEY}\",\"x\":\"y\"}}"
             ));

@@ -1,4 +1,4 @@
-//! Signature algorithms (RFC 7518 §3.1, RFC 8037 §3.1, RFC 9864 §2.2, RFC 9964 §4).
+//! Signature algorithms (RFC 7518 §3.1, RFC 8037 §3.1, RFC 9864 §2.2, RFC 9964 §5).
 
 use std::fmt;
 
@@ -31,7 +31,7 @@ pub enum Algorithm {
     /// Ed25519, under its old name `EdDSA` (RFC 8037 §3.1) or as `Ed25519`
     /// (RFC 9864 §2.2). Ed448 is not supported.
     EdDsa,
-    /// ML-DSA-44, with an empty context and without pre-hashing (RFC 9964 §4, FIPS 204).
+    /// ML-DSA-44, with an empty context and without pre-hashing (RFC 9964 §5, FIPS 204).
     MlDsa44,
     /// ML-DSA-65, likewise.
     MlDsa65,

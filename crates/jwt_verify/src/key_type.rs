@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The type of a key, `kty` (RFC 7518 §6.1, RFC 8037 §2, RFC 9964 §2).
+/// The type of a key, `kty` (RFC 7518 §6.1, RFC 8037 §2, RFC 9964 §3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeyType {
     /// An RSA public key (RFC 7518 §6.3).
@@ -11,7 +11,7 @@ pub enum KeyType {
     Ec,
     /// An Ed25519 public key (RFC 8037 §2).
     Okp,
-    /// A public key of the one algorithm that the JWK names: ML-DSA (RFC 9964 §4).
+    /// A public key of the one algorithm that the JWK names: ML-DSA (RFC 9964 §5).
     Akp,
     /// A shared secret (RFC 7518 §6.4).
     Oct,

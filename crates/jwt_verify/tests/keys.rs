@@ -143,6 +143,15 @@ fn private_members() {
         }
     }
     assert!(!refusal(Signer::Rsa, json!({"use": "enc"})).is_private_key());
+    // The drafts of RFC 9964 had the seed beside the key that comes of it.
+    let seed = json!({"seed": "AAAA"});
+    let member = "seed";
+    let error = refusal(Signer::MlDsa65, seed.clone());
+    assert_eq!(error, KeyError::PrivateMember { member });
+    assert!(
+        admit(&Signer::P256.jwk_with(seed)).is_ok(),
+        "of another type"
+    );
 }
 
 #[test]

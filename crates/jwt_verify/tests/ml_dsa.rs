@@ -155,7 +155,7 @@ mod with_aws_lc {
         }
     }
 
-    /// A signature with a context, or over a hash, is another algorithm's (RFC 9964 §4).
+    /// A signature with a context, or over a hash, is another algorithm's (RFC 9964 §5).
     #[test]
     fn a_signature_with_a_context_is_refused() {
         use ml_dsa::{ExpandedSigningKey, MlDsa65};

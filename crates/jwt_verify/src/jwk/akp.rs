@@ -1,4 +1,4 @@
-//! Public keys of ML-DSA, as keys of the type "Algorithm Key Pair" (RFC 9964 §2 and §4).
+//! Public keys of ML-DSA, as keys of the type "Algorithm Key Pair" (RFC 9964 §3 and §5).
 
 use shared_types::Excerpt;
 

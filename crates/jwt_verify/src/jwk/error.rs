@@ -53,7 +53,7 @@ pub enum KeyError {
     /// `crv` is not a curve that this crate knows (RFC 7518 §6.2.1.1).
     UnsupportedCurve(Excerpt),
     /// A coordinate, an Ed25519 key or a key of ML-DSA is not of the length of its curve or
-    /// algorithm (RFC 7518 §6.2.1.2, RFC 8037 §2, RFC 9964 §4).
+    /// algorithm (RFC 7518 §6.2.1.2, RFC 8037 §2, RFC 9964 §5).
     Length {
         /// The member's name.
         member: &'static str,

@@ -72,7 +72,7 @@ impl Key {
     ///
     /// The first rule that the JWK breaks: at most [`MAX_JWK_BYTES`] of JSON
     /// without duplicate members (RFC 7517 §4); no private members; members of
-    /// the type strictly decoded (RFC 7518 §6, RFC 8037 §2, RFC 9964 §2); RSA of 2048 to
+    /// the type strictly decoded (RFC 7518 §6, RFC 8037 §2, RFC 9964 §3); RSA of 2048 to
     /// 8192 bits, odd exponent from 3 to 2^32 - 1; the point on its curve;
     /// Ed25519 canonical and not of small order; a key of ML-DSA with its `alg`, and of its length;
     /// `use`, `key_ops` and `alg`
@@ -293,15 +293,22 @@ pub(crate) fn is_secret(jwk: &str) -> bool {
     })
 }
 
-/// Members that only a private key has (RFC 7518 §6.2.2 and §6.3.2, RFC 8037 §2, RFC 9964 §2); `k` is one if `kty` is not `oct`.
+/// Members that only a private key has (RFC 7518 §6.2.2 and §6.3.2, RFC 8037 §2, RFC 9964 §3); `k` is
+/// one if `kty` is not `oct`.
 const PRIVATE_MEMBERS: [&str; 9] = ["d", "p", "q", "dp", "dq", "qi", "oth", "priv", "k"];
+
+/// A private member of `AKP` in the drafts of RFC 9964 (draft-ietf-cose-dilithium-06 §4), whose keys
+/// are in use.
+const DRAFT_PRIVATE_MEMBER: &str = "seed";
 
 fn refuse_private_members(jwk: &Object<'_>, kty: Option<&str>) -> Result<(), KeyError> {
     if kty == Some("oct") {
         return Ok(());
     }
+    let of_drafts = (kty == Some("AKP")).then_some(DRAFT_PRIVATE_MEMBER);
     match PRIVATE_MEMBERS
         .into_iter()
+        .chain(of_drafts)
         .find(|name| jwk.get(name).is_some())
     {
         Some(member) => Err(KeyError::PrivateMember { member }),
