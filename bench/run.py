@@ -8,7 +8,8 @@ docs/performance.svg.
 
 Without parts it runs all of them; `instructions` only where valgrind is. With parts it replaces
 their tables, each with its date and commit, and leaves the others as they are. The extension must
-be installed (scripts/install)."""
+be installed (scripts/install). `PG_SESSION_JWT=LIBRARY bench/run.py connections` measures
+pg_session_jwt too, from its library for the same Postgres."""
 
 import contextlib
 import datetime
@@ -622,6 +623,22 @@ def instructions(cluster, db, results):
         results.row(f"`{sql}`", "`SELECT 1`", "", "", f"{count - first['SELECT 1']:+,}")
 
 
+def create_peer(cluster, library, arguments):
+    """A database with pg_session_jwt's functions. Returns the statements of a new connection, and its options."""
+    root = cluster.session(cluster.create_db("peer"), "postgres")
+    returns = {"init()": "void", "jwt_session_init(text)": "void", "user_id()": "text"}
+    root.query("CREATE SCHEMA peer; GRANT USAGE ON SCHEMA peer TO PUBLIC")
+    for function, type_ in returns.items():
+        symbol = function.split("(")[0] + "_wrapper"
+        root.query(f"CREATE FUNCTION peer.{function} RETURNS {type_} STRICT LANGUAGE c AS '{library}', '{symbol}'")
+    root.close()
+    init = "SELECT peer.jwt_session_init($1)"
+    # Its tokens need numbers: a jti that grows, and whole seconds.
+    arguments[init] = [ed25519.token(1, "https://peer.test.example", sub=ALICE, jti=1, exp=int(time.time()) + 3600)]
+    jwk = json.dumps(ed25519.key(1).jwk())
+    return ["SELECT peer.init()", init, "SELECT peer.user_id()"], {"pg_session_jwt.jwk": jwk}
+
+
 def connections(cluster, db, results):
     """A new connection and its first statements, until they are answered; by a server that loads
     the library at its first use, and by one that has loaded it."""
@@ -642,6 +659,10 @@ def connections(cluster, db, results):
         f"`{init}`, then `{who}`": [init, who],
     }
     arguments = {init: [tokens.token(ALICE)], put: [CLAIMS]}
+    # An extension for the same purpose, which the environment has the library of: a key for each connection.
+    peer = os.environ.get("PG_SESSION_JWT")
+    if peer:
+        peer_statements, peer_options = create_peer(cluster, peer, arguments)
     with Cluster(
         "bench_preloaded", shared_buffers="512MB", autovacuum="off", shared_preload_libraries="pg_auth_jwt"
     ) as preloaded:
@@ -653,11 +674,14 @@ def connections(cluster, db, results):
             f"`{nothing}`{note}": (preloaded, [nothing]),
             f"`{init}`, then `{who}`{note}": (preloaded, [init, who]),
         }
+        if peer:
+            parts["`init`, `jwt_session_init`, `user_id` of pg_session_jwt"] = (cluster, peer_statements)
 
         def milliseconds(name):
             server, statements = parts[name]
+            of_peer = peer and statements is peer_statements
             began = time.perf_counter()
-            session = server.session(db)
+            session = server.session("peer", **peer_options) if of_peer else server.session(db)
             for sql in statements:
                 session.execute(sql, *arguments.get(sql, ()))
             took = time.perf_counter() - began
