@@ -58,7 +58,7 @@ COMMENT ON FUNCTION auth.unfollow_sessions(text) IS
     'ends auth.follow_sessions(): tokens count until they expire; false if the issuer''s sessions were not followed';
 
 CREATE FUNCTION auth.list_session_sources()
-    RETURNS TABLE (issuer text, source text, claim text, state text, has_index boolean, detail text, fix text)
+    RETURNS TABLE (issuer text, source text, claim text, followed_at timestamptz, state text, has_index boolean, detail text, fix text)
     LANGUAGE c VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'pg_auth_jwt_list_session_sources';
 COMMENT ON FUNCTION auth.list_session_sources() IS 'rows of the view auth.session_status';
@@ -68,6 +68,7 @@ COMMENT ON VIEW auth.session_status IS 'followed tables of sessions, and whether
 COMMENT ON COLUMN auth.session_status.issuer IS 'name of the issuer in auth.issuers';
 COMMENT ON COLUMN auth.session_status.source IS 'table of its sessions';
 COMMENT ON COLUMN auth.session_status.claim IS 'claim that names a session';
+COMMENT ON COLUMN auth.session_status.followed_at IS 'time of the call of auth.follow_sessions()';
 COMMENT ON COLUMN auth.session_status.state IS 'live; locked: the table is locked now; missing: no token of the issuer is accepted';
 COMMENT ON COLUMN auth.session_status.has_index IS 'whether a session is found by an index; NULL if the table cannot be read';
 COMMENT ON COLUMN auth.session_status.detail IS 'problem, as a sentence; NULL: none';

@@ -1086,6 +1086,18 @@ sessions_without_index AS (
            format('CREATE INDEX ON %s (id); -- the column of the session''s id', s.source)
       FROM auth.session_status AS s WHERE s.has_index = false
 ),
+-- Since the table is followed by this claim. Each row of auth.stats of this session is a part of one of the server, if
+-- there are such.
+sessions_unnamed AS (
+    SELECT 'warning', 'sessions_unnamed', NULL::regclass, NULL::oid, format('issuer %s', s.issuer),
+           format('No token that was verified since %s has the claim %s, by which its sessions are followed; the last one was refused with 28J09 at %s.',
+               s.followed_at, s.claim, max(c.last_at)),
+           format('SELECT auth.follow_sessions(%L, issuer => %L, claim => ''session_id''); -- with the claim that its tokens have; or let it add this one',
+               s.source, s.issuer)
+      FROM auth.session_status AS s JOIN auth.stats AS c ON c.issuer = s.issuer AND c.last_at >= s.followed_at
+     WHERE c.event IN ('session_named', 'session_unnamed')
+     GROUP BY s.issuer, s.source, s.claim, s.followed_at HAVING NOT bool_or(c.event = 'session_named')
+),
 findings (level, code, classid, objid, object, detail, fix) AS (
     TABLE rls_disabled UNION ALL TABLE table_without_rls UNION ALL TABLE partition_without_rls
     UNION ALL TABLE no_policy UNION ALL TABLE no_policy_for_command UNION ALL TABLE privilege_beyond_rls
@@ -1105,7 +1117,7 @@ findings (level, code, classid, objid, object, detail, fix) AS (
     UNION ALL TABLE no_keys UNION ALL TABLE keys_expire UNION ALL TABLE shared_secret
     UNION ALL TABLE source_is_out UNION ALL TABLE source_problem
     UNION ALL TABLE revocation_of_no_issuer UNION ALL TABLE revocations_kept UNION ALL TABLE revocation_ends_early
-    UNION ALL TABLE sessions_missing UNION ALL TABLE sessions_without_index
+    UNION ALL TABLE sessions_missing UNION ALL TABLE sessions_without_index UNION ALL TABLE sessions_unnamed
 ),
 -- 11. Findings that the owners ignore on purpose.
 database_comment AS (

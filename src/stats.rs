@@ -28,11 +28,15 @@ pub enum Event {
     SignatureCacheHit,
     /// Found keys became doubtful, because the tables may have changed.
     Reread,
+    /// A token was verified, at that time, that names a session of an issuer whose sessions are followed.
+    SessionNamed(UnixTime),
+    /// The same of a token that names none.
+    SessionUnnamed(UnixTime),
 }
 
 /// The kinds of events: a refusal has one for each SQLSTATE, 28J00 to 28J15.
-const KINDS: usize = 20;
-const FIRST_REFUSAL: usize = 4;
+const KINDS: usize = 22;
+const FIRST_REFUSAL: usize = 6;
 
 impl Event {
     fn kind(self) -> usize {
@@ -41,6 +45,8 @@ impl Event {
             Self::CacheHit => 1,
             Self::Reread => 2,
             Self::SignatureCacheHit => 3,
+            Self::SessionNamed(_) => 4,
+            Self::SessionUnnamed(_) => 5,
             Self::Refused(SqlState([_, _, _, tens, units]), _) => {
                 let digit = |ch: &u8| usize::from(ch.wrapping_sub(b'0').min(9));
                 let number = digit(tens).saturating_mul(10).saturating_add(digit(units));
@@ -54,7 +60,10 @@ impl Event {
     /// Time of the event, if the caller knew it already.
     fn at(self) -> Option<UnixTime> {
         match self {
-            Self::Accepted(at) | Self::Refused(_, at) => Some(at),
+            Self::Accepted(at)
+            | Self::Refused(_, at)
+            | Self::SessionNamed(at)
+            | Self::SessionUnnamed(at) => Some(at),
             Self::CacheHit | Self::SignatureCacheHit | Self::Reread => None,
         }
     }
@@ -66,6 +75,8 @@ impl Event {
             1 => ("cache_hit", None),
             2 => ("keys_reread", None),
             3 => ("signature_cache_hit", None),
+            4 => ("session_named", None),
+            5 => ("session_unnamed", None),
             kind => (
                 "refused",
                 Some(format!("28J{:02}", kind.saturating_sub(FIRST_REFUSAL))),

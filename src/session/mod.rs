@@ -386,6 +386,13 @@ impl Session {
             Ok(verified) => {
                 let sessions = used.as_ref().and_then(Keys::sessions);
                 session_id = sessions::named_in(sessions, &verified.claims);
+                if sessions.is_some() {
+                    let event = match session_id {
+                        Some(_) => Event::SessionNamed(now),
+                        None => Event::SessionUnnamed(now),
+                    };
+                    stats::count(issuer.as_deref(), event);
+                }
                 let ended = used.as_ref().map(|keys| {
                     ended(&text, &verified.revocable, session_id.as_deref(), keys, now)
                 });

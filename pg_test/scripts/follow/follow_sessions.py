@@ -215,6 +215,52 @@ def refused(checks, cluster):
     checks.equal("tokens count by themselves", owner.code("SELECT auth.verify($1)", tokens.token("u1")), None)
 
 
+def unnamed(checks, cluster):
+    """auth.lint finds a claim that no token has had since it was named; one that has it is enough."""
+    db = followed(cluster, "unnamed")
+    # Which reads what its session has counted: a Postgres without shared counts has no others.
+    found = "SELECT level, detail ~ '28J09', fix FROM auth.lint() WHERE code = 'sessions_unnamed'"
+    verify = "SELECT auth.verify($1)"
+    named, other = tokens.token("u1", sid="s1"), tokens.token("u1", session_id="s1")
+    wrong = f"SELECT auth.follow_sessions('public.session', issuer => '{tokens.ISSUER}', claim => 'session_id');"
+    checks.equal("no token yet", db.owner.query(found), [])
+    checks.equal("another claim", db.owner.code(verify, other), "28J09")
+    rows = db.owner.query(found)
+    checks.equal("none had it", [row[:2] for row in rows], [["warning", "t"]])
+    checks.true(f"the fix: {rows}", rows and rows[0][2].startswith(wrong))
+    checks.equal("refused for another reason", db.owner.code(verify, tokens.token("u1", -60, sid="s1")), "28J05")
+    checks.equal("says nothing about it", len(db.owner.query(found)), 1)
+    checks.equal("a session that has ended", db.owner.code(verify, tokens.token("u1", sid="gone")), "28J10")
+    checks.equal("was named", db.owner.query(found), [])
+    checks.equal("another claim again", db.owner.code(verify, other), "28J09")
+    checks.equal("some had it", db.owner.query(found), [])
+    db.owner.query(rows[0][2])
+    checks.equal("followed by another claim", db.owner.query(found), [])
+    checks.equal("which none had", db.owner.code(verify, named), "28J09")
+    checks.equal("is found again", len(db.owner.query(found)), 1)
+    checks.equal("until one has", db.owner.code(verify, other), None)
+    checks.equal("it is named", db.owner.query(found), [])
+    row = "SELECT xmin FROM auth.issuers"
+    before = db.owner.value(row)
+    db.owner.query(rows[0][2])
+    checks.equal("the same again writes nothing", db.owner.value(row), before)
+    db.owner.query(FOLLOW % ("session", ""))
+    checks.equal("cached tokens are verified again", db.owner.code(verify, other), "28J09")
+    checks.equal("and found", len(db.owner.query(found)), 1)
+    # By the grants of docs/lint.md, and not without one of them.
+    tables = "auth.issuers, auth.jwks, auth.revocations, auth.key_status, auth.session_status, auth.stats"
+    functions = "auth.lint(), auth.list_keys(), auth.list_session_sources(), auth.list_stats()"
+    db.owner.query(f"GRANT SELECT ON {tables} TO authenticated; GRANT EXECUTE ON FUNCTION {functions} TO authenticated")
+    other_role = db.session()
+    checks.equal("another role asks", other_role.code("SELECT * FROM auth.lint()"), None)
+    for given in tables.split(", "):
+        db.owner.query(f"REVOKE SELECT ON {given} FROM authenticated")
+        checks.equal(f"without {given}", other_role.code("SELECT * FROM auth.lint()"), "42501")
+        db.owner.query(f"GRANT SELECT ON {given} TO authenticated")
+    db.owner.query(f"SELECT auth.unfollow_sessions('{tokens.ISSUER}')")
+    checks.equal("unfollowed", db.owner.query(found), [])
+
+
 def inspected(checks, cluster):
     db = followed(cluster, "inspected")
     step = "SELECT ok, detail FROM auth.inspect('%s') WHERE step = 'session'"
@@ -309,5 +355,5 @@ def in_one_message(checks, cluster):
             db.owner.query(add("s1"))
 
 
-PARTS = (sign_out, ends, claims, tables, refused, inspected, under_load, in_one_message)
+PARTS = (sign_out, ends, claims, tables, refused, unnamed, inspected, under_load, in_one_message)
 run("tokens count only while their sessions are there", PARTS, SharedCluster())

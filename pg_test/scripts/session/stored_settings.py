@@ -69,7 +69,7 @@ CALLS = {
     "follow_sessions": (
         "CREATE TABLE public.sessions (id text PRIMARY KEY, expires_at timestamptz); "
         f"SELECT auth.follow_sessions('public.sessions', '{tokens.ISSUER}', 'sid'); "
-        "SELECT sessions - 'owner_id' FROM auth.issuers WHERE sessions IS NOT NULL"
+        "SELECT sessions - '{owner_id,followed_at}'::text[] FROM auth.issuers WHERE sessions IS NOT NULL"
     ),
     "unfollow_sessions": (
         "CREATE TABLE public.sessions (id text PRIMARY KEY, expires_at timestamptz); "

@@ -2,9 +2,11 @@
 //! table where the issuer keeps them, and `auth.unfollow_sessions`.
 
 use pgrx::prelude::*;
+use pgrx::spi::SpiClient;
 use serde_json::Value;
 
-use crate::errors::{argument_is_null, no_such_relation};
+use crate::errors::{argument_is_null, no_such_relation, tables_unreadable};
+use crate::pg::clock;
 use crate::pg::encoding;
 use crate::pg::function::{Arguments, SqlResult, sql_function};
 use crate::pg::report::{self, Report};
@@ -18,7 +20,7 @@ use crate::trust::source::fault::Fault;
 use crate::trust::source::open;
 use crate::trust::source::sessions::{Choices, ID, MEMBERS, SessionSource};
 use crate::trust::source::table::{self, Choice, Source};
-use crate::trust::sql::{argument, run};
+use crate::trust::sql::{self, First, argument, run};
 use crate::trust::store::errors::no_tables;
 use crate::trust::store::issuer::StoredIssuer;
 use crate::trust::store::lock;
@@ -44,7 +46,7 @@ sql_function!(
         let changed = Spi::connect_mut(|client| {
             let _snapshot = lock::lock_tables("auth.unfollow_sessions()")?;
             let changed = client.update(statement, None, &[argument(&issuer)?]);
-            Ok::<_, Report>(changed.map_err(crate::errors::tables_unreadable)?.len())
+            Ok::<_, Report>(changed.map_err(tables_unreadable)?.len())
         })?;
         Ok((changed > 0).into_datum())
     }
@@ -70,6 +72,10 @@ sql_function!(
                 text(&issuer),
                 source.and_then(|source| text(&source.table.qualified_name())),
                 source.and_then(|source| text(&source.claim.to_string())),
+                // The datum of a timestamptz is that of a bigint.
+                source
+                    .and_then(|source| source.followed_at)
+                    .and_then(|at| clock::to_postgres(at).into_datum()),
                 text(state.name),
                 state.has_index.into_datum(),
                 state.detail.as_deref().and_then(text),
@@ -99,14 +105,17 @@ fn follow(arguments: &Arguments) -> SqlResult {
         if StoredIssuer::read(client, &issuer)?.is_none() {
             return Err(errors::no_issuer_of_sessions(&issuer));
         }
-        run(
-            client,
-            in_schema!(
-                "UPDATE @extschema@.issuers AS i SET sessions = $2::pg_catalog.jsonb \
-                 WHERE i.issuer OPERATOR(pg_catalog.=) $1"
-            ),
-            &[argument(&issuer)?, argument(&source.to_json())?],
-        )?;
+        // Unchanged input writes nothing, so that no token is verified again.
+        if !is_followed(client, &issuer, &source)? {
+            run(
+                client,
+                in_schema!(
+                    "UPDATE @extschema@.issuers AS i SET sessions = $2::pg_catalog.jsonb \
+                     WHERE i.issuer OPERATOR(pg_catalog.=) $1"
+                ),
+                &[argument(&issuer)?, argument(&source.to_json())?],
+            )?;
+        }
         if let Some(roles) = other_writers(client, table)? {
             let name = source.table.qualified_name();
             report::warning(&errors::other_writers(
@@ -119,6 +128,26 @@ fn follow(arguments: &Arguments) -> SqlResult {
     })?;
     // As PG_RETURN_VOID.
     Ok(Some(pg_sys::Datum::from(0)))
+}
+
+/// Whether the issuer's row says the same, but for the time.
+fn is_followed(client: &SpiClient, issuer: &str, source: &SessionSource) -> Result<bool, Report> {
+    let statement = in_schema!(
+        "SELECT i.sessions::pg_catalog.text FROM @extschema@.issuers AS i \
+         WHERE i.issuer OPERATOR(pg_catalog.=) $1"
+    );
+    let rows = client.select(statement, Some(1), &[argument(issuer)?]);
+    let row = First::of(rows.map_err(tables_unreadable)?);
+    let stored = row.map(|row| row.text(1)).transpose()?.flatten();
+    let stored = stored.and_then(|json| SessionSource::from_json(&json));
+    Ok(stored.is_some_and(|stored| {
+        let followed_at = stored.followed_at;
+        stored
+            == SessionSource {
+                followed_at,
+                ..source.clone()
+            }
+    }))
 }
 
 fn choices(arguments: &Arguments) -> Result<Choices, Report> {
@@ -168,5 +197,6 @@ fn examine(oid: pg_sys::Oid, claim: ClaimPath, choices: Choices) -> Result<Sessi
         table: Source::of_name(schema, name, owner_name, owner_id),
         claim,
         columns: pinned,
+        followed_at: Some(sql::now()),
     })
 }

@@ -1,5 +1,6 @@
 //! An issuer's table of sessions, as `auth.issuers.sessions` names it.
 
+use jwt_verify::UnixTime;
 use pgrx::pg_sys;
 use serde_json::{Map, Value};
 
@@ -37,6 +38,9 @@ const fn end(name: &'static str, defaults: &'static [&'static str]) -> Member {
     }
 }
 
+/// Microseconds since 1970.
+const FOLLOWED_AT: &str = "followed_at";
+
 /// A choice for each of [`MEMBERS`].
 pub type Choices = [Choice; MEMBERS.len()];
 
@@ -48,6 +52,8 @@ pub struct SessionSource {
     /// The claim that names the session.
     pub claim: ClaimPath,
     pub columns: Choices,
+    /// Time since when it is followed.
+    pub followed_at: Option<UnixTime>,
 }
 
 impl SessionSource {
@@ -71,10 +77,15 @@ impl SessionSource {
         });
         let claim = ClaimPath::of(claim.collect::<Option<Vec<_>>>()?)?;
         let columns = table::choices(members.remove("columns")?.as_object()?, &MEMBERS).ok()?;
+        let followed_at = match members.remove(FOLLOWED_AT) {
+            None => None,
+            Some(micros) => Some(UnixTime::from_micros(micros.as_i64()?)),
+        };
         members.is_empty().then_some(Self {
             table: Source::of_name(schema, table, owner, owner_id),
             claim,
             columns,
+            followed_at,
         })
     }
 
@@ -94,6 +105,9 @@ impl SessionSource {
             "columns",
             Value::from(table::columns_json(&MEMBERS, &self.columns)),
         );
+        if let Some(at) = self.followed_at {
+            add(FOLLOWED_AT, Value::from(at.as_micros()));
+        }
         Value::from(members).to_string()
     }
 
