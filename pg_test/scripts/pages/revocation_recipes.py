@@ -78,6 +78,28 @@ def better_auth(checks, cluster):
     checks.equal("nor kept", page.owner.value("SELECT count(*) FROM auth.revocations WHERE value = 'old'"), "0")
 
 
+def supabase(checks, cluster):
+    page = Page(checks, cluster, "supabase")
+    session, other = "5f0f1c9e-6f2b-4a8e-9a53-0d2f6c1b7a11", "5f0f1c9e-6f2b-4a8e-9a53-0d2f6c1b7a12"
+    page.ends(recipe("supabase_sign_out"), [token(session_id=session)], [token(session_id=other), token(session)])
+    page.owner.query(
+        "TRUNCATE auth.revocations; CREATE TABLE live_sessions (id uuid PRIMARY KEY, not_after timestamptz);"
+        f"INSERT INTO live_sessions VALUES ('{session}', NULL), ('{other}', NULL)"
+    )
+    page.owner.query(recipe("supabase"))
+    page.ends(
+        f"DELETE FROM live_sessions WHERE id = '{session}'", [token(session_id=session)], [token(session_id=other)]
+    )
+
+
+def leaked(checks, cluster):
+    page = Page(checks, cluster, "leaked")
+    page.owner.query(f"SELECT auth.init('{tokens.jwks(0, 1)}', issuer => '{ISSUER}')")
+    bad, good = page.signed_in(token(), token(key=1))
+    page.owner.query(recipe("leaked"))
+    checks.equal("the key's tokens", [bad.code(WHO), good.value(WHO)], ["28J03", "alice"])
+
+
 def followed_sessions(checks, cluster):
     page = Page(checks, cluster, "followed")
     page.owner.query("""
@@ -152,6 +174,8 @@ def each_block_is_tested(checks, cluster):
 PARTS = (
     one_session,
     better_auth,
+    supabase,
+    leaked,
     followed_sessions,
     back_channel,
     not_before,

@@ -214,6 +214,10 @@ def logged_in(checks, cluster):
             session = place.db.session()
             session.query(f"BEGIN; {login}; SAVEPOINT a")
             checks.equal(f"as the role, {end}", session.value("SELECT count(*) FROM memos"), "400")
+            session.query(f"SET LOCAL pg_auth_jwt.token = '{tokens.token(**OTHER | {'sub': 'other'})}'")
+            by_hand = [session.value(WHO), session.value(role)]
+            checks.equal(f"another token by hand, {end}", by_hand, ["other", "revoked_editor"])
+            session.query("ROLLBACK TO a")
             place.db.root.query(statement)
             for attempt in (
                 "SELECT count(*) FROM memos",
