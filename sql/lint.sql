@@ -1092,11 +1092,12 @@ sessions_unnamed AS (
     SELECT 'warning', 'sessions_unnamed', NULL::regclass, NULL::oid, format('issuer %s', s.issuer),
            format('No token that was verified since %s has the claim %s, by which its sessions are followed; the last one was refused with 28J09 at %s.',
                s.followed_at, s.claim, max(c.last_at)),
-           format('SELECT auth.follow_sessions(%L, issuer => %L, claim => ''session_id''); -- with the claim that its tokens have; or let it add this one',
-               s.source, s.issuer)
-      FROM auth.session_status AS s JOIN auth.stats AS c ON c.issuer = s.issuer AND c.last_at >= s.followed_at
+           format('SELECT auth.follow_sessions(%L, issuer => %L, claim => ''session_id'', columns => %L); -- with the claim that its tokens have; or let it add this one',
+               s.source, s.issuer, i.sessions -> 'columns')
+      FROM auth.session_status AS s JOIN auth.issuers AS i ON i.issuer = s.issuer
+      JOIN auth.stats AS c ON c.issuer = s.issuer AND c.last_at >= s.followed_at
      WHERE c.event IN ('session_named', 'session_unnamed')
-     GROUP BY s.issuer, s.source, s.claim, s.followed_at HAVING NOT bool_or(c.event = 'session_named')
+     GROUP BY s.issuer, s.source, s.claim, s.followed_at, i.sessions HAVING NOT bool_or(c.event = 'session_named')
 ),
 findings (level, code, classid, objid, object, detail, fix) AS (
     TABLE rls_disabled UNION ALL TABLE table_without_rls UNION ALL TABLE partition_without_rls

@@ -222,12 +222,13 @@ def unnamed(checks, cluster):
     found = "SELECT level, detail ~ '28J09', fix FROM auth.lint() WHERE code = 'sessions_unnamed'"
     verify = "SELECT auth.verify($1)"
     named, other = tokens.token("u1", sid="s1"), tokens.token("u1", session_id="s1")
-    wrong = f"SELECT auth.follow_sessions('public.session', issuer => '{tokens.ISSUER}', claim => 'session_id');"
+    wrong = f"SELECT auth.follow_sessions('public.session', issuer => '{tokens.ISSUER}', claim => 'session_id', "
     checks.equal("no token yet", db.owner.query(found), [])
     checks.equal("another claim", db.owner.code(verify, other), "28J09")
     rows = db.owner.query(found)
     checks.equal("none had it", [row[:2] for row in rows], [["warning", "t"]])
     checks.true(f"the fix: {rows}", rows and rows[0][2].startswith(wrong))
+    checks.true("with the columns", 'columns => \'{"id": "id", "expires_at": "expiresAt"}\'' in rows[0][2])
     checks.equal("refused for another reason", db.owner.code(verify, tokens.token("u1", -60, sid="s1")), "28J05")
     checks.equal("says nothing about it", len(db.owner.query(found)), 1)
     checks.equal("a session that has ended", db.owner.code(verify, tokens.token("u1", sid="gone")), "28J10")
