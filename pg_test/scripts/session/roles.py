@@ -429,7 +429,7 @@ def page(checks, place):
 
 
 checks = Checks()
-with Cluster("login") as cluster:
+with Cluster("roles") as cluster:
     cluster.session("postgres", "postgres").query(PAGE["roles"] + MORE_ROLES)
     parts = (
         to_the_end,
