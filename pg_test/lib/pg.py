@@ -28,8 +28,7 @@ class Session:
     """A connection through a Unix socket, as a user who needs no password."""
 
     def __init__(self, dbname, user="authenticated", host=None, port=5432, **options):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.connect(f"{host or os.environ['PGHOST']}/.s.PGSQL.{port}")
+        self.socket = self._connect(host or os.environ["PGHOST"], port)
         self.stream = self.socket.makefile("rb")
         self.said = []
         self.tag = self.backend = None
@@ -43,6 +42,14 @@ class Session:
 
     def __exit__(self, *_):
         self.close()
+
+    def _connect(self, host, port):
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(f"{host}/.s.PGSQL.{port}")
+        return connection
+
+    def _authenticate(self, request):
+        """Answers the server's request for authentication. Here it asks for nothing."""
 
     # Messages: a batch is sent at once, as a pipelining client does.
 
@@ -146,6 +153,8 @@ class Session:
                     error = error or PgError(fields)
                     if fields["S"] in ("FATAL", "PANIC"):
                         raise error
+            elif letter == b"R":
+                self._authenticate(body)
             elif letter == b"K":
                 self.backend = struct.unpack("!i", body[:4])[0]  # its pid
             elif letter == b"C":
