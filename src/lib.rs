@@ -1,6 +1,6 @@
 //! Verifies JSON Web Tokens inside Postgres, so that row-level security can trust their claims.
 //!
-//! Imports go one way, which `scripts/lint` checks: this module → [`explain`], [`once`] → [`session`] →
+//! Imports go one way, which `scripts/lint` checks: this module → `oauth`, [`explain`], [`once`] → [`session`] →
 //! [`trust`] → [`settings`] → [`errors`], [`stats`], [`redaction`] → [`pg`].
 //!
 //! A claim function asks the [`session`] for the user. The session verifies the value of
@@ -28,6 +28,8 @@
 
 mod errors;
 mod explain;
+#[cfg(login_by_token)]
+mod oauth;
 mod once;
 mod pg;
 mod redaction;

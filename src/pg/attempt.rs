@@ -25,6 +25,17 @@ impl Failure {
         self.code == sqlstate.encoded()
     }
 
+    /// SQLSTATE, as `SqlState::encoded` gives it.
+    #[cfg(login_by_token)]
+    pub fn code(&self) -> c_int {
+        self.code
+    }
+
+    #[cfg(login_by_token)]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     fn of(caught: &CaughtError) -> Self {
         let (CaughtError::PostgresError(error)
         | CaughtError::ErrorReport(error)
@@ -93,6 +104,20 @@ pub fn transaction<T>(
 #[cfg(not(any(feature = "pg15", feature = "pg16")))]
 pub fn undone<T>(body: impl FnOnce() -> T) -> Result<T, Failure> {
     caught(|| Ok(sandbox::undone(body)))
+}
+
+/// As [`undone`], and a cancellation is returned too. For a process that ends after a failure.
+#[cfg(login_by_token)]
+pub fn contained<T>(body: impl FnOnce() -> T) -> Result<T, Failure> {
+    contained_without_undo(|| sandbox::undone(body))
+}
+
+/// As [`contained`], and `body` has effects.
+#[cfg(login_by_token)]
+pub fn contained_without_undo<T>(body: impl FnOnce() -> T) -> Result<T, Failure> {
+    PgTryBuilder::new(AssertUnwindSafe(|| Ok(body())))
+        .catch_others(|caught| Err(Failure::of(&caught)))
+        .execute()
 }
 
 /// Runs `body`, and returns what it raises, apart from a cancellation.

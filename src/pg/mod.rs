@@ -8,12 +8,18 @@ pub mod definition;
 pub mod encoding;
 pub mod function;
 pub mod guard;
+#[cfg(login_by_token)]
+pub mod oauth;
 pub mod placeholders;
 pub mod report;
+#[cfg(login_by_token)]
+pub mod role_rights;
 pub mod row;
 pub mod row_security;
 pub mod sandbox;
 pub mod search;
+#[cfg(login_by_token)]
+pub mod segment;
 pub mod set_local;
 pub mod shared;
 pub mod turns;

@@ -208,6 +208,12 @@ pub fn log_to_server(line: &str) {
     }
 }
 
+/// Writes a message with an SQLSTATE, as [`SqlState::encoded`] gives it, to the server's log and not to the client.
+#[cfg(login_by_token)]
+pub fn log_with_code(code: c_int, message: &str, detail: Option<&str>, hint: Option<&str>) {
+    send(elog::LOG_SERVER_ONLY, code, message, detail, hint);
+}
+
 /// Raises a WARNING.
 pub fn warn(message: &str, detail: &str) {
     warning(&Report {
@@ -229,10 +235,19 @@ pub fn notice(report: &Report) {
 }
 
 fn tell(level: c_int, report: &Report) {
-    let sqlstate = report.sqlstate.encoded();
-    let message = encoding::to_server_c_string(&report.message);
-    let detail = report.detail.as_deref().map(encoding::to_server_c_string);
-    let hint = report.hint.as_deref().map(encoding::to_server_c_string);
+    send(
+        level,
+        report.sqlstate.encoded(),
+        &report.message,
+        report.detail.as_deref(),
+        report.hint.as_deref(),
+    );
+}
+
+fn send(level: c_int, sqlstate: c_int, message: &str, detail: Option<&str>, hint: Option<&str>) {
+    let message = encoding::to_server_c_string(message);
+    let detail = detail.map(encoding::to_server_c_string);
+    let hint = hint.map(encoding::to_server_c_string);
     // SAFETY: as above.
     unsafe {
         pg_sys::ffi::pg_guard_ffi_boundary(|| {

@@ -1,9 +1,11 @@
 //! Locks that let one process, or a few, do a job. They are of the class of advisory locks, and of
-//! kinds that no function of SQL uses (`pg_locks.objsubid` is 3, 4 or 5; SQL's are 1 and 2).
+//! kinds that no function of SQL uses (`pg_locks.objsubid` is 3 to 6; SQL's are 1 and 2).
 //!
-//! None is waited for, and each ends with the process that has it, however that ends.
+//! Each ends with the process that has it, however that ends. Only a [`Seat`] is waited for.
 
 use std::cell::{Cell, RefCell};
+#[cfg(login_by_token)]
+use std::time::Duration;
 
 use pgrx::pg_sys;
 
@@ -134,6 +136,44 @@ impl Limits {
         // SAFETY: reads a variable of the process.
         let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
         (0..self.database).map(move |n| tag(5, [database, 0, n]))
+    }
+}
+
+/// One of a number of seats on the server, held until this is dropped. Those who wait for a seat get it in the order in
+/// which they came.
+#[cfg(login_by_token)]
+pub struct Seat(pg_sys::LOCKTAG);
+
+#[cfg(login_by_token)]
+impl Seat {
+    /// Takes one of `count` seats. If all are taken, waits for one, for that time at most; then raises
+    /// `lock_not_available`.
+    pub fn take(count: u32, at_most: Duration) -> Self {
+        let seat = |number| tag(6, [0, 0, number]);
+        if let Some(free) = (0..count).map(seat).find(take) {
+            return Self(free);
+        }
+        // SAFETY: a plain value.
+        let own = unsafe { pg_sys::MyProcPid }.unsigned_abs();
+        let seat = seat(own.checked_rem(count).unwrap_or(0));
+        let milliseconds = i32::try_from(at_most.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: plain values. The variable of lock_timeout is this process's own, and an error, after which this
+        // process ends, leaves it as it is.
+        unsafe {
+            let former = pg_sys::LockTimeout;
+            pg_sys::LockTimeout = milliseconds.max(1);
+            pg_sys::LockAcquire(&raw const seat, MODE, true, false);
+            pg_sys::LockTimeout = former;
+        }
+        Self(seat)
+    }
+}
+
+#[cfg(login_by_token)]
+impl Drop for Seat {
+    fn drop(&mut self) {
+        // SAFETY: a plain value; this process has the lock.
+        unsafe { pg_sys::LockRelease(&raw const self.0, MODE, true) };
     }
 }
 

@@ -2,12 +2,15 @@
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_long};
+#[cfg(login_by_token)]
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
 
 use crate::pg::sandbox;
 use crate::pg::unguarded;
+use crate::pg::version;
 
 /// Length of the data that the starting process passes to a worker (`bgw_extra`).
 pub const EXTRA_BYTES: usize = pg_sys::BGW_EXTRALEN as usize;
@@ -19,10 +22,13 @@ const LIBRARY: &CStr = c"$libdir/pg_auth_jwt";
 pub struct Spec<'a> {
     /// Name in `pg_stat_activity.backend_type` and in the server's log.
     pub name: &'a CStr,
-    /// Function of the library that it calls; the argument is the database's oid.
+    /// Function of the library that it calls.
     pub function: &'a CStr,
-    pub database: pg_sys::Oid,
+    /// Argument of the function.
+    pub argument: u32,
     pub extra: [u8; EXTRA_BYTES],
+    /// Whether a standby starts it too.
+    pub on_standby: bool,
     /// Whether this process is to be woken up when the worker starts and ends.
     pub notify: bool,
 }
@@ -33,9 +39,13 @@ impl Spec<'_> {
         let mut worker = pg_sys::BackgroundWorker {
             bgw_flags: (pg_sys::BGWORKER_SHMEM_ACCESS
                 | pg_sys::BGWORKER_BACKEND_DATABASE_CONNECTION) as c_int,
-            bgw_start_time: pg_sys::BgWorkerStartTime::BgWorkerStart_RecoveryFinished,
+            bgw_start_time: if self.on_standby {
+                pg_sys::BgWorkerStartTime::BgWorkerStart_ConsistentState
+            } else {
+                pg_sys::BgWorkerStartTime::BgWorkerStart_RecoveryFinished
+            },
             bgw_restart_time: pg_sys::BGW_NEVER_RESTART,
-            bgw_main_arg: pg_sys::Datum::from(self.database),
+            bgw_main_arg: pg_sys::Datum::from(self.argument),
             ..pg_sys::BackgroundWorker::default()
         };
         copy(&mut worker.bgw_name, self.name);
@@ -104,6 +114,93 @@ impl Spec<'_> {
     }
 }
 
+/// A worker whose answer this process waits for. It is ended if this is dropped, or if this process ends.
+#[cfg(login_by_token)]
+pub struct Awaited(*mut pg_sys::BackgroundWorkerHandle);
+
+/// The worker of [`Awaited`]; NULL if there is none.
+#[cfg(login_by_token)]
+static AWAITED: AtomicPtr<pg_sys::BackgroundWorkerHandle> = AtomicPtr::new(std::ptr::null_mut());
+
+#[cfg(login_by_token)]
+impl Spec<'_> {
+    /// Starts it; `None` if all of `max_worker_processes` are taken. A process awaits one at a time.
+    pub fn start_awaited(&self) -> Option<Awaited> {
+        /// Ends the worker if an error of level FATAL ends this process, through no frame of ours.
+        unsafe extern "C-unwind" fn exiting(_: c_int, _: pg_sys::Datum) {
+            let handle = AWAITED.swap(std::ptr::null_mut(), Ordering::Relaxed);
+            if !handle.is_null() {
+                // SAFETY: the handle is not freed before it leaves the static.
+                unsafe { pg_sys::TerminateBackgroundWorker(handle) };
+            }
+        }
+        static IS_REGISTERED: AtomicBool = AtomicBool::new(false);
+
+        let mut worker = self.registration();
+        let mut handle = std::ptr::null_mut();
+        // SAFETY: the callback lives as long as the library. Postgres copies the registration, and allocates the
+        // handle where it outlives the transaction.
+        unsafe {
+            if !IS_REGISTERED.swap(true, Ordering::Relaxed) {
+                pg_sys::before_shmem_exit(Some(exiting), pg_sys::Datum::from(0));
+            }
+            let former = pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
+            let is_started =
+                pg_sys::RegisterDynamicBackgroundWorker(&raw mut worker, &raw mut handle);
+            pg_sys::MemoryContextSwitchTo(former);
+            if !is_started {
+                return None;
+            }
+        }
+        AWAITED.store(handle, Ordering::Relaxed);
+        Some(Awaited(handle))
+    }
+}
+
+#[cfg(login_by_token)]
+impl Awaited {
+    /// Whether it is no longer there.
+    pub fn has_ended(&self) -> bool {
+        has_stopped(self.0)
+    }
+
+    /// Lets it end by itself, once its answer has come.
+    pub fn leave(self) {
+        self.forget();
+        std::mem::forget(self);
+    }
+
+    fn forget(&self) {
+        AWAITED.store(std::ptr::null_mut(), Ordering::Relaxed);
+        // SAFETY: nothing else points to the handle, and the callers do not use it again.
+        unsafe { pg_sys::pfree(self.0.cast()) };
+    }
+}
+
+#[cfg(login_by_token)]
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        // SAFETY: the handle was not freed.
+        unsafe { pg_sys::TerminateBackgroundWorker(self.0) };
+        self.forget();
+    }
+}
+
+/// Wakes up the process that has started this worker, if it asked to be notified.
+#[cfg(login_by_token)]
+pub fn wake_starter() {
+    // SAFETY: Postgres sets the entry before it calls a worker's function. A process that has ended is not found; the
+    // memory of its latch stays.
+    unsafe {
+        if let Some(entry) = pg_sys::MyBgworkerEntry.as_ref() {
+            let starter = pg_sys::BackendPidGetProc(entry.bgw_notify_pid);
+            if !starter.is_null() {
+                pg_sys::SetLatch(&raw mut (*starter).procLatch);
+            }
+        }
+    }
+}
+
 /// Maximum number of running processes that this one has started.
 const AT_ONCE: usize = 2;
 
@@ -127,14 +224,19 @@ struct Process {
 
 impl Process {
     fn has_ended(&self) -> bool {
-        let mut pid = 0;
-        // SAFETY: the handle is not freed before the process leaves `PLACES`.
-        let status = unsafe { pg_sys::GetBackgroundWorkerPid(self.handle, &raw mut pid) };
-        matches!(
-            status,
-            pg_sys::BgwHandleStatus::BGWH_STOPPED | pg_sys::BgwHandleStatus::BGWH_POSTMASTER_DIED
-        )
+        has_stopped(self.handle)
     }
+}
+
+/// Whether a worker has ended; its handle was not freed.
+fn has_stopped(handle: *mut pg_sys::BackgroundWorkerHandle) -> bool {
+    let mut pid = 0;
+    // SAFETY: as the callers promise, which free a handle when they forget it.
+    let status = unsafe { pg_sys::GetBackgroundWorkerPid(handle, &raw mut pid) };
+    matches!(
+        status,
+        pg_sys::BgwHandleStatus::BGWH_STOPPED | pg_sys::BgwHandleStatus::BGWH_POSTMASTER_DIED
+    )
 }
 
 thread_local! {
@@ -176,8 +278,9 @@ pub fn register_launcher(name: &CStr, function: &CStr, again: Duration) {
     let spec = Spec {
         name,
         function,
-        database: pg_sys::InvalidOid,
+        argument: 0,
         extra: [0; EXTRA_BYTES],
+        on_standby: false,
         notify: false,
     };
     let mut worker = spec.registration();
@@ -207,6 +310,21 @@ pub unsafe fn connect(database: pg_sys::Oid) {
         unguarded::set_signal_handler(pg_sys::SIGTERM as c_int, unguarded::die);
         pg_sys::BackgroundWorkerUnblockSignals();
         pg_sys::BackgroundWorkerInitializeConnectionByOid(database, pg_sys::InvalidOid, 0);
+    }
+}
+
+/// As [`connect`], to the database of that name. A name that no database has ends the worker, with a line in the log.
+///
+/// # Safety
+///
+/// As for [`connect`].
+#[cfg(login_by_token)]
+pub unsafe fn connect_by_name(database: &CStr) {
+    // SAFETY: as above; the name is copied.
+    unsafe {
+        unguarded::set_signal_handler(pg_sys::SIGTERM as c_int, unguarded::die);
+        pg_sys::BackgroundWorkerUnblockSignals();
+        pg_sys::BackgroundWorkerInitializeConnection(database.as_ptr(), std::ptr::null(), 0);
     }
 }
 
@@ -288,8 +406,37 @@ pub fn databases() -> Vec<pg_sys::Oid> {
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
 
+/// Settings that a worker forces. Defaults that are stored for the database, or for a role, must
+/// neither stop it nor change its work.
+const FORCED: [(&CStr, &CStr); 13] = [
+    (c"search_path", c"pg_catalog, pg_temp"),
+    (c"role", c"none"),
+    (c"default_transaction_read_only", c"off"),
+    (c"default_transaction_isolation", c"read committed"),
+    (c"default_transaction_deferrable", c"off"),
+    (c"session_replication_role", c"origin"),
+    (c"row_security", c"on"),
+    (c"statement_timeout", c"0"),
+    // If the tables are locked for longer, fetched keys are not stored, and the next fetch tries
+    // again.
+    (c"lock_timeout", c"2s"),
+    (c"idle_in_transaction_session_timeout", c"0"),
+    // Keys can be fetched again, so nothing waits for a synchronous standby.
+    (c"synchronous_commit", c"local"),
+    (c"client_min_messages", c"error"),
+    (c"jit", c"off"),
+];
+
+/// Forces the settings on which a worker's work depends.
+pub fn force_settings() {
+    let timeouts = version::MORE_TIMEOUTS.iter().map(|name| (*name, c"0"));
+    for (name, value) in FORCED.into_iter().chain(timeouts) {
+        force_setting(name, value);
+    }
+}
+
 /// Gives a setting a value that no value stored for a database or a role overrides.
-pub fn force_setting(name: &CStr, value: &CStr) {
+fn force_setting(name: &CStr, value: &CStr) {
     // SAFETY: both are NUL-terminated, and copied.
     unsafe {
         pg_sys::SetConfigOption(

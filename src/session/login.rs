@@ -9,7 +9,7 @@ use crate::pg::report::Report;
 use crate::session::errors;
 use crate::session::{self, identity::Identity};
 use crate::settings;
-use crate::trust::keys::Login;
+use crate::trust::keys::{Keys, Login};
 
 /// The role that a token has given, without memory of Rust's, because Postgres may raise an error while
 /// it is in use.
@@ -61,8 +61,7 @@ fn padded<const N: usize>(text: &[u8]) -> [u8; N] {
 /// let this connection become that role.
 pub fn set_role(token: &[u8]) -> Result<Given, Report> {
     let (identity, keys) = session::verify_for_login(token)?;
-    let login = keys.login().ok_or_else(errors::no_login)?;
-    let name = role_name(&identity, login)?;
+    let name = role_of(&identity, &keys)?;
     // SAFETY: the name is NUL-terminated; a look-up in the catalogs.
     let role = unsafe { pg_sys::get_role_oid(name.as_ptr(), true) };
     if role == pg_sys::InvalidOid {
@@ -89,7 +88,16 @@ pub fn set_role(token: &[u8]) -> Result<Given, Report> {
     Ok(Given::of(role, &name))
 }
 
-/// The role that the claims name, in the server's encoding.
+/// The role that a verified token names, in the server's encoding.
+///
+/// # Errors
+///
+/// If it names none that its issuer's row allows.
+pub fn role_of(identity: &Identity, keys: &Keys) -> Result<CString, Report> {
+    let login = keys.login().ok_or_else(errors::no_login)?;
+    role_name(identity, login)
+}
+
 fn role_name(identity: &Identity, login: &Login) -> Result<CString, Report> {
     let path: Option<Vec<CString>> = (login.claim.parts().iter())
         .map(|part| encoding::to_server(part))

@@ -15,7 +15,7 @@ pub mod executor;
 pub mod functions;
 mod guarded;
 pub mod identity;
-mod login;
+pub mod login;
 mod refusal;
 pub mod signatures;
 mod signed_out;

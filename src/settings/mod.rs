@@ -14,11 +14,14 @@ use crate::pg::report::Report;
 
 mod errors;
 mod hosts;
+mod login;
 pub mod table;
 mod text;
 pub mod token;
 pub mod unverified;
 
+#[cfg(login_by_token)]
+pub use login::{boolean_of, login_claim, login_database, login_superuser, login_workers};
 use table::{
     AUDIT_LOG, CACHE_SIZE, EVALUATE_ONCE, FETCH_CA_FILE, FETCH_HOSTS, FETCH_WAIT, REQUIRE_TOKEN,
     SCOPE, SIGNATURE_CACHE, TOKEN, UNVERIFIED_CLAIMS, ValueKind, Visit,
@@ -129,9 +132,8 @@ pub fn register() -> Result<(), Report> {
             return Err(refusal);
         }
     }
-    // Loaded by the server itself, before any session has its settings: they are checked at the
-    // session's first use.
-    if !is_loaded_by_server() {
+    // Before a session has its settings, they are checked at its first use.
+    if !is_loaded_before_session() {
         check_names(&before);
     }
     Ok(())
@@ -141,6 +143,13 @@ pub fn register() -> Result<(), Report> {
 pub fn is_loaded_by_server() -> bool {
     // SAFETY: reads a variable of the process.
     unsafe { pg_sys::process_shared_preload_libraries_in_progress }
+}
+
+/// Whether the library is being loaded before there is a session: by the server itself, or for the login of a client. A
+/// session in no database has no settings that are stored for one either.
+fn is_loaded_before_session() -> bool {
+    // SAFETY: reads a variable of the process.
+    is_loaded_by_server() || unsafe { pg_sys::MyDatabaseId } == pg_sys::InvalidOid
 }
 
 /// Reserves our prefix, so that no other name under it can be set from now on, unless one is
@@ -200,7 +209,7 @@ impl Visit for Define {
                 (Some(text::check::<I>), Some(text::assign::<I>), None)
             }
             ValueKind::Hosts => (Some(hosts::check), None, None),
-            ValueKind::Path => (None, None, None),
+            ValueKind::Text => (None, None, None),
         };
         let definition = Definition {
             name: setting.name,

@@ -49,8 +49,8 @@ pub enum ValueKind {
     },
     /// A list of hosts.
     Hosts,
-    /// A path.
-    Path,
+    /// Any text: a path, a name.
+    Text,
 }
 
 /// A value that takes a superuser, and what all others are told.
@@ -106,7 +106,7 @@ impl Setting {
         match self.kind {
             ValueKind::Choice { available, .. } | ValueKind::Integer { available, .. } => available,
             ValueKind::Boolean => c"Available values: on, off.",
-            ValueKind::Token | ValueKind::Hosts | ValueKind::Path => c"",
+            ValueKind::Token | ValueKind::Hosts | ValueKind::Text => c"",
         }
     }
 }
@@ -288,7 +288,7 @@ settings! {
     /// default: those of the operating system.
     FETCH_CA_FILE = (
         c"pg_auth_jwt.fetch_ca_file",
-        ValueKind::Path,
+        ValueKind::Text,
         c"",
         PGC_SIGHUP,
         GucFlags::SUPERUSER_ONLY,
@@ -311,5 +311,69 @@ settings! {
         NONE,
         c"How long auth.jwt_session_init() waits for keys that it has fetched.",
         c"In milliseconds, from 0, which turns the wait off, to 60000.",
+    );
+
+    /// The database in which tokens are verified at login, from Postgres 18 on; none by default, so that no token opens a
+    /// connection. Not the one that the client asks for: its owner could add keys there.
+    LOGIN_DATABASE = (
+        c"pg_auth_jwt.login_database",
+        ValueKind::Text,
+        c"",
+        PGC_SIGHUP,
+        NONE,
+        c"Database in which tokens are verified at login.",
+        c"The extension there must be owned by a superuser. Empty: no token opens a connection.",
+    );
+
+    /// The claim with the user's name, by which `pg_ident.conf` finds roles.
+    LOGIN_CLAIM = (
+        c"pg_auth_jwt.login_claim",
+        ValueKind::Text,
+        c"sub",
+        PGC_SIGHUP,
+        NONE,
+        c"Claim that names the user at login.",
+        c"A name, or a path as an array literal: {realm_access,name}.",
+    );
+
+    /// Whether a token opens roles to which no policy applies; off by default: a leaked key of an issuer must not give
+    /// more than its tokens do.
+    LOGIN_SUPERUSER = (
+        c"pg_auth_jwt.login_superuser",
+        ValueKind::Boolean,
+        c"off",
+        PGC_SIGHUP,
+        NONE,
+        c"Lets tokens open roles with SUPERUSER, REPLICATION or BYPASSRLS.",
+        c"Also for roles that are members of such a role.",
+    );
+
+    /// Whether the token of the login is the session's; on by default. Takes a superuser, because in a connection that
+    /// many users share, it is the identity of none of them.
+    LOGIN_SESSION = (
+        c"pg_auth_jwt.login_session",
+        ValueKind::Boolean,
+        c"on",
+        PGC_SUSET,
+        NONE,
+        c"Makes the token of the login the session's.",
+        c"Off, the session begins without a token. For pools that log in by a token of their own.",
+    );
+
+    /// Logins that are verified at once; 2 by default: each takes one of `max_worker_processes`, of which there are 8, for
+    /// some milliseconds.
+    LOGIN_WORKERS = (
+        c"pg_auth_jwt.login_workers",
+        ValueKind::Integer {
+            least: 1,
+            most: 64,
+            unit: 0,
+            available: c"Available values: 1 to 64.",
+        },
+        c"2",
+        PGC_SIGHUP,
+        NONE,
+        c"Number of logins by token that are verified at once.",
+        c"From 1 to 64. Others wait for their turn.",
     );
 }

@@ -62,7 +62,7 @@ impl Setting {
                         unguarded::parse_int(text, &raw mut value, unit, std::ptr::null_mut());
                     (is_integer && (least..=most).contains(&value)).then_some(value)
                 }
-                ValueKind::Token | ValueKind::Hosts | ValueKind::Path => None,
+                ValueKind::Token | ValueKind::Hosts | ValueKind::Text => None,
             }
         }
     }
@@ -148,6 +148,10 @@ pub unsafe extern "C-unwind" fn assign<const I: usize>(text: *const c_char, _ext
         return;
     };
     let bit = 1_u32.wrapping_shl(place);
+    if std::ptr::eq(*setting, &raw const table::LOGIN_SESSION) {
+        // The token counts from now on, or no longer.
+        token::note_assigned();
+    }
     // SAFETY: Postgres passes a NUL-terminated text or NULL.
     match unsafe { setting.read(text) } {
         Some(value) => {

@@ -1,5 +1,5 @@
 //! Hooks and reader of the setting that holds the session's token. After a token that `auth.login` has
-//! set stands a space, and the oid of the role that it belongs to.
+//! set stands a space, and the oid of the role that it belongs to; after the token of the login stands [`LOGIN`].
 //!
 //! The hooks run outside of pgrx's guard. They change their argument and an atomic, or read the variable:
 //! they cannot panic or raise.
@@ -11,6 +11,7 @@ use pgrx::pg_sys;
 
 use crate::errors::token_too_long;
 use crate::pg::report::Report;
+use crate::settings::login;
 use crate::settings::table::TOKEN;
 
 /// Set when Postgres assigns the token, in any way.
@@ -41,12 +42,7 @@ pub unsafe extern "C-unwind" fn check(
 /// Text that SHOW, `current_setting` and `set_config` return instead of the token: only whether
 /// there is one.
 pub unsafe extern "C-unwind" fn show() -> *const c_char {
-    // SAFETY: Postgres keeps the variable pointing to NULL or to a NUL-terminated string.
-    let is_empty = unsafe {
-        let value = *TOKEN.text.as_ptr();
-        value.is_null() || *value == 0
-    };
-    if is_empty {
+    if token().is_empty() {
         c"".as_ptr()
     } else {
         c"<token>".as_ptr()
@@ -88,11 +84,38 @@ pub fn role() -> Option<pg_sys::Oid> {
 /// statement, and if Rust cannot allocate memory it ends the process, and Postgres then restarts
 /// all its processes.
 pub fn with<T>(look: impl FnOnce(&[u8]) -> T) -> Result<T, Report> {
-    let (token, _) = split(value());
+    let token = token();
     if token.len() > jwt_verify::limits::MAX_TOKEN_BYTES {
         return Err(token_too_long(token.len()));
     }
     Ok(look(token))
+}
+
+/// The token, which is empty if there is none: that of the login counts only if [`login::login_session`] says so.
+fn token<'a>() -> &'a [u8] {
+    let (token, _) = split(value());
+    match token.strip_suffix(LOGIN) {
+        None => token,
+        Some(token) if login::login_session() => token,
+        Some(_) => b"",
+    }
+}
+
+/// Makes the token of the login the session's. RESET and DISCARD ALL return to it, and no setting that is stored for the
+/// role or the database, and no option of the connection, replaces it.
+#[cfg(login_by_token)]
+pub fn set_at_login(token: &CStr) {
+    let value = [token.to_bytes(), LOGIN, b"\0"].concat();
+    // SAFETY: both texts are NUL-terminated, and Postgres copies them. The source is that of values which a session
+    // cannot reset.
+    unsafe {
+        pg_sys::SetConfigOption(
+            TOKEN.name.as_ptr(),
+            value.as_ptr().cast(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_OVERRIDE,
+        );
+    }
 }
 
 /// The setting's value, which lives until the next assignment.
@@ -108,6 +131,10 @@ fn value<'a>() -> &'a [u8] {
         }
     }
 }
+
+/// Text after the token of the login. It is a part of the value, so that parallel workers know of it too, and no state
+/// beside the setting has to agree with it. Whoever writes it there by hand only narrows the use of their own token.
+const LOGIN: &[u8] = b" login";
 
 /// Digits of the longest oid.
 const OID_DIGITS: usize = 10;

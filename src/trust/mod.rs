@@ -7,7 +7,7 @@
 //! `auth.issuers.source` may say, [`tables`] the rows, [`claim_path`] the place of a claim, [`problem`] the codes of
 //! what can be wrong with keys, [`schema`] the name of the schema, and [`sql`] helpers for SPI.
 
-mod claim_path;
+pub mod claim_path;
 pub mod fetch;
 pub mod keys;
 mod lookup;
@@ -19,4 +19,4 @@ pub mod sessions;
 mod source;
 pub mod sql;
 mod store;
-mod tables;
+pub mod tables;

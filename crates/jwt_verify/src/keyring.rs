@@ -187,6 +187,11 @@ impl Keyring {
         row.map(|(name, _)| name.as_ref())
     }
 
+    /// The audiences that a token with this `iss` must be for; `None` if they are not checked, or there is no row.
+    pub fn audience(&self, iss: Option<&str>) -> Option<&[String]> {
+        self.issuer(iss).ok()?.policy.audience.as_deref()
+    }
+
     /// The leeway for a token with this `iss`.
     pub fn leeway(&self, iss: Option<&str>) -> Option<Duration> {
         Some(self.issuer(iss).ok()?.policy.leeway)

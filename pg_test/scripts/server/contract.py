@@ -25,6 +25,11 @@ SETTINGS = [
     "fetch_ca_file",
     "fetch_wait",
     "unverified_claims",
+    "login_database",
+    "login_claim",
+    "login_superuser",
+    "login_session",
+    "login_workers",
 ]
 CLAIM_FUNCTIONS = {
     "user_id": CLAIMS["sub"],

@@ -132,8 +132,9 @@ impl Launcher {
         let spec = Spec {
             name: NAME,
             function: FUNCTION,
-            database,
+            argument: database.to_u32(),
             extra: extra_of_launcher(),
+            on_standby: false,
             notify: true,
         };
         let is_started = spec.run(PATIENCE, POLL);

@@ -174,8 +174,9 @@ fn register(seen: &Seen, reason: Reason) -> Result<Started, Obstacle> {
         name: NAME,
         function: FUNCTION,
         // SAFETY: reads a variable of the backend.
-        database: unsafe { pg_sys::MyDatabaseId },
+        argument: unsafe { pg_sys::MyDatabaseId }.to_u32(),
         extra: extra(tag, reason),
+        on_standby: false,
         notify: true,
     };
     match spec.start() {

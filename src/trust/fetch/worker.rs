@@ -16,7 +16,6 @@ use crate::pg::attempt;
 use crate::pg::guard;
 use crate::pg::report::Report;
 use crate::pg::turns::Limits;
-use crate::pg::version;
 use crate::pg::worker::{self, EXTRA_BYTES};
 use crate::settings;
 use crate::trust::fetch::answer;
@@ -52,27 +51,6 @@ const MORE: Duration = Duration::from_millis(250);
 
 /// Most issuers that it passes over because they are due and cannot be claimed.
 const MAX_TRIED: usize = 1_000;
-
-/// Settings that the process forces. Defaults that are stored for the database, or for a role, must
-/// neither stop it nor change its work.
-const SETTINGS: [(&CStr, &CStr); 13] = [
-    (c"search_path", c"pg_catalog, pg_temp"),
-    (c"role", c"none"),
-    (c"default_transaction_read_only", c"off"),
-    (c"default_transaction_isolation", c"read committed"),
-    (c"default_transaction_deferrable", c"off"),
-    (c"session_replication_role", c"origin"),
-    (c"row_security", c"on"),
-    (c"statement_timeout", c"0"),
-    // If the tables are locked for longer, the answer is not stored, and the next fetch tries
-    // again.
-    (c"lock_timeout", c"2s"),
-    (c"idle_in_transaction_session_timeout", c"0"),
-    // Keys can be fetched again, so nothing waits for a synchronous standby.
-    (c"synchronous_commit", c"local"),
-    (c"client_min_messages", c"error"),
-    (c"jit", c"off"),
-];
 
 /// Message of the starting process to this one: a byte for the reason, and the issuer's tag.
 pub fn extra(tag: Tag, reason: Reason) -> [u8; EXTRA_BYTES] {
@@ -117,12 +95,7 @@ pub unsafe extern "C-unwind" fn pg_auth_jwt_fetch_main(database: pg_sys::Datum) 
     unsafe {
         guard::run(|| {
             worker::connect(pg_sys::Oid::from(database.value() as u32));
-            for (name, value) in SETTINGS {
-                worker::force_setting(name, value);
-            }
-            for timeout in version::MORE_TIMEOUTS {
-                worker::force_setting(timeout, c"0");
-            }
+            worker::force_settings();
             run()
         });
     }

@@ -1,0 +1,50 @@
+//! The settings of logins by token.
+
+use crate::settings::table::LOGIN_SESSION;
+
+/// See [`LOGIN_SESSION`]. If it cannot be read, off.
+pub fn login_session() -> bool {
+    LOGIN_SESSION.value() == Some(1)
+}
+
+#[cfg(login_by_token)]
+mod at_login {
+    use std::ffi::CStr;
+
+    use crate::pg::unguarded;
+    use crate::settings::table::{LOGIN_CLAIM, LOGIN_DATABASE, LOGIN_SUPERUSER, LOGIN_WORKERS};
+    use crate::settings::text_of;
+
+    /// See [`LOGIN_DATABASE`].
+    pub fn login_database() -> String {
+        text_of(&LOGIN_DATABASE.text)
+    }
+
+    /// See [`LOGIN_CLAIM`].
+    pub fn login_claim() -> String {
+        text_of(&LOGIN_CLAIM.text)
+    }
+
+    /// See [`LOGIN_SUPERUSER`]. If it cannot be read, off.
+    pub fn login_superuser() -> bool {
+        LOGIN_SUPERUSER.value() == Some(1)
+    }
+
+    /// See [`LOGIN_WORKERS`]. If it cannot be read, the least.
+    pub fn login_workers() -> u32 {
+        let workers = LOGIN_WORKERS
+            .value()
+            .and_then(|number| u32::try_from(number).ok());
+        workers.unwrap_or(1).max(1)
+    }
+
+    /// The meaning of a text as that of a boolean setting.
+    pub fn boolean_of(text: &CStr) -> Option<bool> {
+        let mut value = false;
+        // SAFETY: a NUL-terminated text.
+        unsafe { unguarded::parse_bool(text.as_ptr(), &raw mut value) }.then_some(value)
+    }
+}
+
+#[cfg(login_by_token)]
+pub use at_login::{boolean_of, login_claim, login_database, login_superuser, login_workers};
