@@ -16,8 +16,8 @@ use crate::settings;
 ///
 /// # Errors
 ///
-/// If it does not exist; or if policies do not bind it, it may read everything by replication, or it may become such a
-/// role, unless `pg_auth_jwt.login_superuser` allows that.
+/// If it does not exist; or if policies do not bind it, it may read everything by replication or from files, or it may
+/// become such a role, unless `pg_auth_jwt.login_superuser` allows that.
 pub fn admit(role: &CStr) -> Result<(), Report> {
     let role = role_rights::named(role).ok_or_else(errors::role_missing)?;
     if settings::login_superuser() {
@@ -30,6 +30,7 @@ pub fn admit(role: &CStr) -> Result<(), Report> {
         Right::Superuser => "is a superuser",
         Right::Replication => "has REPLICATION",
         Right::BypassesPolicies => "has BYPASSRLS",
+        Right::Server => "reaches files or programs of the server",
     };
     Err(errors::role_too_mighty(&match holder.through {
         Some(other) => format!(

@@ -8,7 +8,7 @@ use crate::oauth::message::{ANSWER_BYTES, Answer, Reason, Request};
 use crate::oauth::{errors, issuer, worker};
 use crate::pg::attempt::{self, Failure};
 use crate::pg::encoding;
-use crate::pg::oauth::{Attempt, Validator, Verdict, client_is_connected};
+use crate::pg::oauth::{Attempt, Validator, Verdict, client_is_connected, time_left};
 use crate::pg::report::{self, Report, SqlState};
 use crate::pg::segment::Segment;
 use crate::pg::turns::Seat;
@@ -17,7 +17,6 @@ use crate::settings;
 use crate::trust::sql;
 
 /// Most time that a login takes, from the first check to the verdict: that of a fetch of keys, and of a wait for others.
-/// Below the default of `authentication_timeout`, one minute.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Interval at which a login looks whether a background worker is free, or its client has gone.
@@ -33,10 +32,10 @@ impl Validator for TokenValidator {
     const OPTIONS: &[&CStr] = &[LOGIN_SESSION];
 
     fn validate(attempt: &Attempt) -> Verdict {
-        let start = Instant::now();
+        let patience = Patience::begin();
         // An error leaves locks, and segments, to the end of this process. But the client decides when that is, by its
         // answer to the refusal: so they end with a subtransaction.
-        let outcome = attempt::contained(|| judge(attempt, start))
+        let outcome = attempt::contained(|| judge(attempt, &patience))
             .unwrap_or_else(|failure| Err(reason_of(failure)));
         let outcome = outcome.and_then(|(name, keeps_token)| {
             if keeps_token {
@@ -51,8 +50,39 @@ impl Validator for TokenValidator {
     }
 }
 
+/// The time that a login may take.
+struct Patience {
+    start: Instant,
+    most: Duration,
+}
+
+impl Patience {
+    /// Ends before Postgres gives the client up, which would leave no reason in the log.
+    fn begin() -> Self {
+        let left = time_left();
+        Self {
+            start: Instant::now(),
+            most: PATIENCE.min(left.mul_f32(0.75)),
+        }
+    }
+
+    fn left(&self) -> Option<Duration> {
+        self.most.checked_sub(self.start.elapsed())
+    }
+
+    /// Waits for a moment, or until this process is woken up; `None` if the time is over.
+    fn pause(&self) -> Option<Result<(), Report>> {
+        wait(self.left()?.min(LOOK));
+        Some(if client_is_connected() {
+            Ok(())
+        } else {
+            Err(errors::client_gone())
+        })
+    }
+}
+
 /// The user's name, and whether the token is to be the session's.
-fn judge(attempt: &Attempt, start: Instant) -> Result<(Vec<u8>, bool), Reason> {
+fn judge(attempt: &Attempt, patience: &Patience) -> Result<(Vec<u8>, bool), Reason> {
     if settings::login_database().is_empty() {
         return Err(errors::no_database().into());
     }
@@ -65,10 +95,13 @@ fn judge(attempt: &Attempt, start: Instant) -> Result<(Vec<u8>, bool), Reason> {
         scope: attempt.scope.to_bytes(),
         skips_usermap: attempt.skips_usermap,
     };
-    let _seat = Seat::take(settings::login_workers(), PATIENCE);
+    let _seat = Seat::take(
+        settings::login_workers(),
+        patience.left().unwrap_or_default(),
+    );
     let segment = Segment::with(&request.to_bytes(), ANSWER_BYTES);
-    let worker = start_worker(&segment, start)?;
-    let answer = wait_for_answer(&segment, &worker, start)?;
+    let worker = start_worker(&segment, patience)?;
+    let answer = wait_for_answer(&segment, &worker, patience)?;
     worker.leave();
     match answer {
         Answer::Accepted(name) => Ok((name, keeps_token)),
@@ -98,17 +131,21 @@ fn keeps_token(attempt: &Attempt) -> Result<bool, Report> {
     }
 }
 
-fn start_worker(segment: &Segment, start: Instant) -> Result<Awaited, Report> {
+fn start_worker(segment: &Segment, patience: &Patience) -> Result<Awaited, Report> {
     let spec = worker::spec(segment);
     loop {
         if let Some(worker) = spec.start_awaited() {
             return Ok(worker);
         }
-        pause(start).ok_or_else(errors::no_worker)??;
+        patience.pause().ok_or_else(errors::no_worker)??;
     }
 }
 
-fn wait_for_answer(segment: &Segment, worker: &Awaited, start: Instant) -> Result<Answer, Report> {
+fn wait_for_answer(
+    segment: &Segment,
+    worker: &Awaited,
+    patience: &Patience,
+) -> Result<Answer, Report> {
     loop {
         // Asked before the answer is looked for, which it may have written at its end.
         let has_ended = worker.has_ended();
@@ -119,19 +156,8 @@ fn wait_for_answer(segment: &Segment, worker: &Awaited, start: Instant) -> Resul
         if has_ended {
             return Err(errors::no_answer());
         }
-        pause(start).ok_or_else(errors::too_late)??;
+        patience.pause().ok_or_else(errors::too_late)??;
     }
-}
-
-/// Waits for a moment, or until this process is woken up; `None` if the time for the login is over.
-fn pause(start: Instant) -> Option<Result<(), Report>> {
-    let left = PATIENCE.checked_sub(start.elapsed())?;
-    wait(left.min(LOOK));
-    Some(if client_is_connected() {
-        Ok(())
-    } else {
-        Err(errors::client_gone())
-    })
 }
 
 /// The reason for an error of Postgres.

@@ -5,6 +5,7 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use pgrx::pg_sys;
 
@@ -214,6 +215,17 @@ fn copy(text: &[u8]) -> *mut c_char {
         }
         place
     }
+}
+
+/// Time until Postgres gives the client up (`authentication_timeout`).
+pub fn time_left() -> Duration {
+    // SAFETY: reads variables of the process, and the clock.
+    let (seconds, since) = unsafe {
+        let since = pg_sys::GetCurrentTimestamp().saturating_sub(pg_sys::MyStartTimestamp);
+        (pg_sys::AuthenticationTimeout, since)
+    };
+    let timeout = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+    timeout.saturating_sub(Duration::from_micros(u64::try_from(since).unwrap_or(0)))
 }
 
 /// Whether the client is still connected, as far as the operating system tells.

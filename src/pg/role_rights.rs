@@ -1,4 +1,4 @@
-//! Rights that roles have beside privileges: those of superusers, of replication, and over policies.
+//! Rights that roles have beside privileges on objects: those of superusers, of replication, and over policies.
 
 use std::ffi::CStr;
 
@@ -8,13 +8,23 @@ use crate::pg::encoding;
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
 
-/// A right that `CREATE ROLE` gives.
+/// A right with which a role reads whatever policies say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Right {
     Superuser,
     Replication,
     BypassesPolicies,
+    /// Files and programs of the server, by which a role can become a superuser (PostgreSQL documentation, section
+    /// 21.5).
+    Server,
 }
+
+/// The predefined roles with [`Right::Server`].
+const SERVER_ROLES: [u32; 3] = [
+    pg_sys::ROLE_PG_READ_SERVER_FILES,
+    pg_sys::ROLE_PG_WRITE_SERVER_FILES,
+    pg_sys::ROLE_PG_EXECUTE_SERVER_PROGRAM,
+];
 
 /// A role with such a right.
 pub struct Holder {
@@ -53,6 +63,8 @@ pub fn holder(role: pg_sys::Oid) -> Option<Holder> {
                 Right::Replication
             } else if (*other).rolbypassrls {
                 Right::BypassesPolicies
+            } else if SERVER_ROLES.contains(&(*other).oid.to_u32()) {
+                Right::Server
             } else {
                 continue;
             };
