@@ -139,7 +139,7 @@ impl Limits {
     }
 }
 
-/// One of a number of seats on the server, held until this is dropped. Those who wait for a seat get it in the order in
+/// One of a number of seats on the server, held until this is dropped. Those who wait get theirs in about the order in
 /// which they came.
 #[cfg(login_by_token)]
 pub struct Seat(pg_sys::LOCKTAG);
@@ -153,9 +153,11 @@ impl Seat {
         if let Some(free) = (0..count).map(seat).find(take) {
             return Self(free);
         }
-        // SAFETY: a plain value.
-        let own = unsafe { pg_sys::MyProcPid }.unsigned_abs();
-        let seat = seat(own.checked_rem(count).unwrap_or(0));
+        // Those who wait for one seat do not get another one, so the shortest of these queues is the best.
+        let seat = (0..count)
+            .map(seat)
+            .min_by_key(requests)
+            .unwrap_or_else(|| seat(0));
         let milliseconds = i32::try_from(at_most.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: plain values. The variable of lock_timeout is this process's own, and an error, after which this
         // process ends, leaves it as it is.
@@ -179,8 +181,13 @@ impl Drop for Seat {
 
 /// Whether any process has the lock, or is just trying to take it.
 fn is_taken(tag: &pg_sys::LOCKTAG) -> bool {
+    requests(tag) > 0
+}
+
+/// Number of processes that have the lock, or wait for it.
+fn requests(tag: &pg_sys::LOCKTAG) -> i32 {
     // SAFETY: a plain value. It counts who has the lock too.
-    unsafe { pg_sys::LockWaiterCount(std::ptr::from_ref(tag)) > 0 }
+    unsafe { pg_sys::LockWaiterCount(std::ptr::from_ref(tag)) }
 }
 
 fn tag(kind: u16, [field1, field2, field3]: [u32; 3]) -> pg_sys::LOCKTAG {

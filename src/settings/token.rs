@@ -191,6 +191,7 @@ mod tests {
             "eyJ.eyJ.sig 1 ",
             "eyJ.eyJ.sig x1",
             "eyJ.eyJ.sig 01234567890",
+            "eyJ.eyJ.sig login",
         ] {
             assert_eq!(split(text.as_bytes()), (text.as_bytes(), None), "{text}");
         }
