@@ -468,3 +468,21 @@ fn a_token_is_asked_about_the_row_of_its_issuer_or_else_the_row_for_any() {
     assert_eq!(both.issuer_for(Some("https://other.example")), Some("*"));
     assert_eq!(both.issuer_for(None), Some("*"));
 }
+
+#[test]
+fn audiences_are_those_of_the_issuers_row() {
+    let of = |names: &[&str]| Policy {
+        audience: Some(names.iter().map(|name| (*name).to_owned()).collect()),
+        ..Policy::default()
+    };
+    let mut keyring = Keyring::new();
+    keyring.add_issuer("a", of(&["x", "y"]));
+    keyring.add_issuer("b", Policy::default());
+    assert_eq!(keyring.audience(Some("a")).map(<[_]>::len), Some(2));
+    assert_eq!(keyring.audience(Some("b")), None);
+    assert_eq!(keyring.audience(Some("c")), None);
+    keyring.add_issuer("*", of(&["z"]));
+    // The row of that very name comes first, whatever it says.
+    assert_eq!(keyring.audience(Some("b")), None);
+    assert_eq!(keyring.audience(Some("c")).map(<[_]>::len), Some(1));
+}
