@@ -102,6 +102,10 @@ fn judge(attempt: &Attempt, patience: &Patience) -> Result<(Vec<u8>, bool), Reas
     let segment = Segment::with(&request.to_bytes(), ANSWER_BYTES);
     let worker = start_worker(&segment, patience)?;
     let answer = wait_for_answer(&segment, &worker, patience)?;
+    // The seat, and its place in max_worker_processes, are free for the next login once the worker has ended.
+    while !worker.has_ended() && patience.left().is_some() {
+        wait(LOOK);
+    }
     worker.leave();
     match answer {
         Answer::Accepted(name) => Ok((name, keeps_token)),
