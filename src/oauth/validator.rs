@@ -35,8 +35,10 @@ impl Validator for TokenValidator {
         let patience = Patience::begin();
         // An error leaves locks, and segments, to the end of this process. But the client decides when that is, by its
         // answer to the refusal: so they end with a subtransaction.
-        let outcome = attempt::contained(|| judge(attempt, &patience))
-            .unwrap_or_else(|failure| Err(reason_of(failure)));
+        let outcome = attempt::contained(|| judge(attempt, &patience)).unwrap_or_else(|failure| {
+            Seat::leave_any(settings::login_workers());
+            Err(reason_of(failure))
+        });
         let outcome = outcome.and_then(|(name, keeps_token)| {
             if keeps_token {
                 attempt::contained_without_undo(|| settings::token::set_at_login(attempt.token))?;

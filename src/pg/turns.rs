@@ -146,18 +146,21 @@ pub struct Seat(pg_sys::LOCKTAG);
 
 #[cfg(login_by_token)]
 impl Seat {
+    fn tag(number: u32) -> pg_sys::LOCKTAG {
+        tag(6, [0, 0, number])
+    }
+
     /// Takes one of `count` seats. If all are taken, waits for one, for that time at most; then raises
     /// `lock_not_available`.
     pub fn take(count: u32, at_most: Duration) -> Self {
-        let seat = |number| tag(6, [0, 0, number]);
-        if let Some(free) = (0..count).map(seat).find(take) {
+        if let Some(free) = (0..count).map(Self::tag).find(take) {
             return Self(free);
         }
         // Those who wait for one seat do not get another one, so the shortest of these queues is the best.
         let seat = (0..count)
-            .map(seat)
+            .map(Self::tag)
             .min_by_key(requests)
-            .unwrap_or_else(|| seat(0));
+            .unwrap_or_else(|| Self::tag(0));
         let milliseconds = i32::try_from(at_most.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: plain values. The variable of lock_timeout is this process's own, and an error, after which this
         // process ends, leaves it as it is.
@@ -168,6 +171,14 @@ impl Seat {
             pg_sys::LockTimeout = former;
         }
         Self(seat)
+    }
+
+    /// Gives back a seat that was granted in the very moment in which the wait for it ended in an error.
+    pub fn leave_any(count: u32) {
+        for seat in (0..count).map(Self::tag).filter(is_held) {
+            // SAFETY: a plain value; this process has the lock.
+            unsafe { pg_sys::LockRelease(&raw const seat, MODE, true) };
+        }
     }
 }
 
