@@ -2,6 +2,7 @@
 takes them. Needs nothing but Python."""
 
 import json
+import os
 import re
 import socket
 import struct
@@ -70,8 +71,8 @@ class LoginSession(Session):
 
 
 class LoginCluster(Cluster):
-    """A cluster of Postgres 18 or later whose roles log in by tokens: as `lines` of pg_hba.conf say, before those of
-    the template's roles and of the superuser, which need no token. `map` is the content of pg_ident.conf."""
+    """A cluster of Postgres 18 or later whose roles log in by tokens: as `lines` of pg_hba.conf say, after those of
+    postgres and owner_role, which need no token. `map` is the content of pg_ident.conf."""
 
     def __init__(self, name, lines=(), map="", **settings):
         super().__init__(
@@ -89,26 +90,34 @@ class LoginCluster(Cluster):
         self.keys = self.session(LOGIN_DATABASE, "postgres")
         self.keys.query("CREATE EXTENSION pg_auth_jwt")
         self.keys.query(issuer())
+        self.major = int(self.root.value("SHOW server_version_num")) // 10_000
         self.read = 0
         self.configure(lines, map)
 
     def configure(self, lines, map=""):
         """Writes pg_hba.conf and pg_ident.conf, and waits until new connections follow them."""
         by_trust = "local all postgres,owner_role trust\nlocal replication postgres trust\n"
-        self.write("pg_hba.conf", "".join(f"{line}\n" for line in lines) + by_trust)
+        self.write("pg_hba.conf", by_trust + "".join(f"{line}\n" for line in lines))
         self.write("pg_ident.conf", map)
         self.reload()
 
     def write(self, name, text):
-        """A file of the data folder, in place of what it was."""
-        with open(f"{self.dir}/data/{name}", "w") as file:
+        """A file of the data folder, in place of what it was; nobody but the server can read it."""
+        path, owner = f"{self.dir}/data/{name}", os.stat(f"{self.dir}/data")
+        with open(path, "w") as file:
             file.write(text)
+        os.chmod(path, 0o600)
+        os.chown(path, owner.st_uid, owner.st_gid)
 
     def set(self, **settings):
-        """Settings of the server by ALTER SYSTEM, of pg_auth_jwt if they have no other prefix; None resets one."""
+        """Settings of pg_auth_jwt, for the server; None resets one."""
+        self.alter(**{f"pg_auth_jwt.{name}": value for name, value in settings.items()})
+
+    def alter(self, **settings):
+        """The same for any settings."""
         for name, value in settings.items():
-            name = name.replace("__", ".") if "__" in name else f"pg_auth_jwt.{name}"
-            self.root.query(f"ALTER SYSTEM {f'RESET {name}' if value is None else f'''SET {name} = '{value}' '''}")
+            change = f"RESET {name}" if value is None else f"SET {name} = '{value}'"
+            self.root.query(f"ALTER SYSTEM {change}")
         self.reload()
 
     def loaded(self):
