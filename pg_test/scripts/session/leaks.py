@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 
-from lib import tokens
+from lib import oauth_client, tokens
 from lib.pg import Checks, Cluster, PgError, has_library
 
 # Modules of contrib/, which not every installation has.
@@ -530,6 +530,84 @@ def loaded_before_pg_stat_statements(checks):
         leaks.look_at_statements()
 
 
+def logged_in_by(checks):
+    """Tokens that open a connection, or do not, with everything in the log that can be."""
+    if not oauth_client.has_login():
+        return
+    settings = {**SETTINGS, "log_min_messages": "debug5", "session_preload_libraries": "pg_auth_jwt"}
+    with oauth_client.LoginCluster("leaks_login", **settings, max_worker_processes="16") as cluster:
+        db = cluster.create_db("test")
+        if "pg_stat_statements" in CONTRIB:
+            cluster.psql("-c", "CREATE EXTENSION pg_stat_statements", db)
+        cluster.session(db, "owner_role").query(oauth_client.issuer())
+        cluster.root.query("CREATE ROLE boss LOGIN SUPERUSER")
+        # The session that looks at the others' statements needs no token.
+        cluster.configure(["local all authenticated trust"])
+        leaks = Leaks(cluster, db, checks)
+        cluster.configure([oauth_client.line(more="map=all")], "all /^.*$ authenticated\nall /^.*$ boss\n")
+
+        def login(what, user="authenticated", change=lambda token: token, **claims):
+            leaks.tokens[what] = oauth_client.token(f"u{len(leaks.tokens)}", **claims)
+            try:
+                return cluster.login(db, user, change(leaks.tokens[what]))
+            except PgError as error:
+                said = f"{error.fields} {error.challenge}"
+                checks.equal(f"{what}: the client", found(leaks.tokens[what], said), None)
+
+        for what, claims, change in (
+            ("expired", {"seconds": -1}, lambda token: token),
+            ("of another audience", {"aud": "x"}, lambda token: token),
+            ("of another issuer", {"iss": "https://x.test.example"}, lambda token: token),
+            ("without a scope", {"scope": None}, lambda token: token),
+            ("of an unknown key", {"header": {"kid": "x"}}, lambda token: token),
+            # Refused because the payload has changed; the signature is as secret as before.
+            ("forged", {}, lambda token: token.replace(".", ".ey", 1)),
+            ("of four parts", {}, lambda token: f"{token}.x"),
+            ("not base64url", {}, lambda token: f"{token}=="),
+            ("not a token's text", {}, lambda token: f"{token}!"),
+            ("longer", {"pad": "x" * 40_000}, lambda token: f"{token}x"),
+        ):
+            checks.equal(f"login, {what}", login(f"login, {what}", change=change, **claims), None)
+        checks.equal("login, a superuser is refused", login("login, a superuser is refused", "boss"), None)
+        cluster.set(login_superuser="on")
+        for user in ("authenticated", "boss"):
+            what = f"login, {user}"
+            session = login(what, user)
+            leaks.look_at_activity(what, session)
+            for sql in (
+                "SELECT auth.user_id()",
+                "SELECT 1 / 0",
+                "SHOW ALL",
+                "SELECT * FROM pg_settings",
+                "SELECT name, setting, boot_val, reset_val FROM pg_settings WHERE name ~ '^pg_auth_jwt'",
+                "SELECT current_setting('pg_auth_jwt.token')",
+                "SHOW pg_auth_jwt.token",
+                "RESET ALL",
+                "DISCARD ALL",
+                "SELECT set_config('pg_auth_jwt.token', current_setting('pg_auth_jwt.token'), false)",
+                "RESET pg_auth_jwt.token",
+                "SELECT a::text FROM pg_stat_activity AS a",
+                "EXPLAIN (ANALYZE, VERBOSE, SETTINGS) SELECT auth.user_id()",
+                "CREATE TEMP TABLE t AS SELECT s::text FROM pg_settings AS s",
+                "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql SET pg_auth_jwt.token FROM CURRENT AS 'SELECT 1'",
+                "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = pg_my_temp_schema()",
+            ):
+                try:
+                    rows = session.query(sql)
+                except PgError as error:
+                    rows = error.fields
+                checks.equal(f"{what}: {sql}", found(leaks.tokens[what], str(rows) + str(session.notices())), None)
+            leaks.look_at_activity(what, session)
+            session.close()
+        if "pg_stat_statements" in CONTRIB:
+            leaks.look_at_statements()
+        leaks.look_at_log()
+        checks.true(
+            "the log has all there is", "DEBUG" in cluster.log() and "connection authenticated" in cluster.log()
+        )
+        checks.equal("logins: no crash", cluster.crashes(), [])
+
+
 def main():
     checks = Checks()
     for name in sorted(set(WANTED) - set(CONTRIB)):
@@ -579,6 +657,7 @@ def main():
         leaks.look_at_log()
     if "pg_stat_statements" in CONTRIB:
         loaded_before_pg_stat_statements(checks)
+    logged_in_by(checks)
     checks.done(
         f"{len(leaks.tokens)} tokens and keys are nowhere to be read, with {' and '.join(CONTRIB) or 'no contrib/'}"
     )
