@@ -4,12 +4,13 @@ that alternate between the two, and their medians. Writes docs/performance.md an
 docs/performance.svg.
 
   bench/run.py [PART ...]    parts: scans indexes skew transactions crowd connections instructions keys
-                             followed revocation sizes memory verifier
+                             followed revocation sizes memory logins verifier
 
 Without parts it runs all of them; `instructions` only where valgrind is. With parts it replaces
 their tables, each with its date and commit, and leaves the others as they are. The extension must
 be installed (scripts/install). `PG_SESSION_JWT=LIBRARY bench/run.py connections` measures
-pg_session_jwt too, from its library for the same Postgres."""
+pg_session_jwt too, from its library for the same Postgres. `logins` is for Postgres 18 and later:
+`PG=18 bench/run.py logins`."""
 
 import contextlib
 import datetime
@@ -26,7 +27,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import plot
 from instructions import Counting
-from lib import ed25519, minted, tokens
+from lib import ed25519, login_load, minted, oauth_client, tokens
 from lib import skew as skewed
 from lib.pg import Cluster
 
@@ -1106,6 +1107,88 @@ def memory(cluster, db, results):
     session.close()
 
 
+def logins(_cluster, _db, results):
+    """A connection by a token beside one by a password, and honest logins beside a storm of junk."""
+    if not oauth_client.has_login():
+        print("logins: needs Postgres 18 or later")
+        return
+    with oauth_client.LoginCluster("bench_logins", log_connections="off", max_connections="200") as cluster:
+        db = cluster.create_db("bench")
+        cluster.root.query(
+            "CREATE ROLE trusted LOGIN; CREATE ROLE by_password LOGIN PASSWORD 'secret'; CREATE ROLE other LOGIN"
+        )
+        claims = {"aud": oauth_client.AUDIENCE, "scope": oauth_client.SCOPE}
+        cluster.keys.execute("SELECT auth.init($1, $2, $3)", ed25519.jwks(1), minted.ISSUER, f"{{{claims['aud']}}}")
+        version = cluster.root.value("SHOW server_version").split()[0]
+        maps = "all /^.*$ authenticated\nall /^.*$ other\n"
+        cluster.configure(
+            [
+                f"local {db} trusted trust",
+                f"local {db} by_password scram-sha-256",
+                oauth_client.line(db, "authenticated", more="map=all"),
+                oauth_client.line(db, "other", minted.ISSUER, more="map=all"),
+            ],
+            maps,
+        )
+        password = login_load.Password("secret")
+        ways = {
+            "no password (`trust`)": lambda: cluster.session(db, "trusted"),
+            "a password (`scram-sha-256`)": lambda: login_load.PasswordSession(
+                db, "by_password", host=cluster.dir, password=password
+            ),
+            "a token, HS256": lambda: cluster.login(db, "authenticated", good[0]),
+            "a token, EdDSA": lambda: cluster.login(db, "other", eddsa),
+        }
+        good, eddsa = [oauth_client.token(f"u{n}") for n in range(10)], ed25519.token(1, minted.ISSUER, **claims)
+
+        def milliseconds(way):
+            began = time.perf_counter()
+            session = ways[way]()
+            session.query("SELECT 1")
+            took = time.perf_counter() - began
+            session.close()
+            return took * 1e3
+
+        ms = Rounds(milliseconds, list(ways), 200)
+        base = "a password (`scram-sha-256`)"
+        results.section(
+            "A login by token beside one by a password",
+            (
+                "login by",
+                "ms until `SELECT 1` is answered",
+                "logins a second, one after the other",
+                "against a password",
+            ),
+            f"Postgres {version}, over a Unix socket. The client knows the password's keys already, whose derivation "
+            "takes it longer than the rest.",
+        )
+        for way in ways:
+            results.row(
+                way, f"{ms[way]:.2f}", f"{1e3 / ms[way]:,.0f}", "" if way == base else f"{ms.ratio(way, base):.1f}×"
+            )
+
+        bad = [good[0][:-6] + "AAAAAA", oauth_client.token("u1", -1), oauth_client.token(header={"kid": "k9"}), "x"]
+        results.section(
+            "Ten users who log in again and again, beside junk",
+            ("junk tokens a second, tried", "refused", "honest logins a second", "p50, ms", "p99, ms", "failed"),
+            "A quarter each: a forged signature, an unknown key, an expired token, nonsense. All of it on one machine.",
+        )
+        for rate in (0, 100, 1000):
+            with contextlib.ExitStack() as stack:
+                junk = stack.enter_context(login_load.Junk(cluster, db, "authenticated", bad, rate)) if rate else None
+                honest = stack.enter_context(login_load.Honest(cluster, db, "authenticated", good))
+                time.sleep(15)
+            assert not junk or not junk.accepted
+            results.row(
+                rate or "none",
+                f"{junk.sent / junk.seconds:,.0f}" if junk else "",
+                f"{len(honest.took) / honest.seconds:,.0f}",
+                f"{honest.percentile(50):.0f}",
+                f"{honest.percentile(99):.0f}",
+                len(honest.failures),
+            )
+
+
 def verifier(_cluster, _db, results):
     """The verifier crate alone."""
     run = subprocess.run(
@@ -1137,6 +1220,7 @@ PARTS = (
     revocation,
     sizes,
     memory,
+    logins,
     verifier,
 )
 
