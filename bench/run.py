@@ -1107,86 +1107,100 @@ def memory(cluster, db, results):
     session.close()
 
 
+# Claims that the lines of pg_hba.conf and the issuers' rows ask for.
+LOGIN_CLAIMS = {"aud": oauth_client.AUDIENCE, "scope": oauth_client.SCOPE}
+
+
 def logins(_cluster, _db, results):
     """A connection by a token beside one by a password, and honest logins beside a storm of junk."""
     if not oauth_client.has_login():
         print("logins: needs Postgres 18 or later")
         return
-    with oauth_client.LoginCluster("bench_logins", log_connections="off", max_connections="200") as cluster:
-        db = cluster.create_db("bench")
-        cluster.root.query(
-            "CREATE ROLE trusted LOGIN; CREATE ROLE by_password LOGIN PASSWORD 'secret'; CREATE ROLE other LOGIN"
-        )
-        claims = {"aud": oauth_client.AUDIENCE, "scope": oauth_client.SCOPE}
-        cluster.keys.execute("SELECT auth.init($1, $2, $3)", ed25519.jwks(1), minted.ISSUER, f"{{{claims['aud']}}}")
-        version = cluster.root.value("SHOW server_version").split()[0]
-        maps = "all /^.*$ authenticated\nall /^.*$ other\n"
-        cluster.configure(
-            [
-                f"local {db} trusted trust",
-                f"local {db} by_password scram-sha-256",
-                oauth_client.line(db, "authenticated", more="map=all"),
-                oauth_client.line(db, "other", minted.ISSUER, more="map=all"),
-            ],
-            maps,
-        )
-        password = login_load.Password("secret")
-        ways = {
-            "no password (`trust`)": lambda: cluster.session(db, "trusted"),
-            "a password (`scram-sha-256`)": lambda: login_load.PasswordSession(
-                db, "by_password", host=cluster.dir, password=password
-            ),
-            "a token, HS256": lambda: cluster.login(db, "authenticated", good[0]),
-            "a token, EdDSA": lambda: cluster.login(db, "other", eddsa),
-        }
-        good, eddsa = [oauth_client.token(f"u{n}") for n in range(10)], ed25519.token(1, minted.ISSUER, **claims)
+    usual = {"log_connections": "off", "max_connections": "200"}
+    with (
+        oauth_client.LoginCluster("bench_logins", **usual) as cluster,
+        oauth_client.LoginCluster("bench_logins_2", **usual, shared_preload_libraries="pg_auth_jwt") as preloaded,
+    ):
+        login_times(cluster, preloaded, results)
+        logins_beside_junk(preloaded, results)
 
-        def milliseconds(way):
-            began = time.perf_counter()
-            session = ways[way]()
-            session.query("SELECT 1")
-            took = time.perf_counter() - began
-            session.close()
-            return took * 1e3
 
-        ms = Rounds(milliseconds, list(ways), 200)
-        base = "a password (`scram-sha-256`)"
-        results.section(
-            "A login by token beside one by a password",
-            (
-                "login by",
-                "ms until `SELECT 1` is answered",
-                "logins a second, one after the other",
-                "against a password",
-            ),
-            f"Postgres {version}, over a Unix socket. The client knows the password's keys already, whose derivation "
-            "takes it longer than the rest.",
-        )
-        for way in ways:
-            results.row(
-                way, f"{ms[way]:.2f}", f"{1e3 / ms[way]:,.0f}", "" if way == base else f"{ms.ratio(way, base):.1f}×"
-            )
+def take_logins(cluster):
+    """A database whose roles are open without a password, by a password, and by tokens of two issuers."""
+    db = cluster.create_db("bench")
+    roles = ("trusted LOGIN", "by_password LOGIN PASSWORD 'secret'", "other LOGIN")
+    cluster.root.query(";".join(f"CREATE ROLE {role}" for role in roles))
+    audience = f"{{{oauth_client.AUDIENCE}}}"
+    cluster.keys.execute("SELECT auth.init($1, $2, $3)", ed25519.jwks(1), minted.ISSUER, audience)
+    lines = [
+        f"local {db} trusted trust",
+        f"local {db} by_password scram-sha-256",
+        oauth_client.line(db, "authenticated", more="map=all"),
+        oauth_client.line(db, "other", minted.ISSUER, more="map=all"),
+    ]
+    cluster.configure(lines, "all /^.*$ authenticated\nall /^.*$ other\n")
+    return db
 
-        bad = [good[0][:-6] + "AAAAAA", oauth_client.token("u1", -1), oauth_client.token(header={"kid": "k9"}), "x"]
-        results.section(
-            "Ten users who log in again and again, beside junk",
-            ("junk tokens a second, tried", "refused", "honest logins a second", "p50, ms", "p99, ms", "failed"),
-            "A quarter each: a forged signature, an unknown key, an expired token, nonsense. All of it on one machine.",
+
+def login_times(cluster, preloaded, results):
+    db, _ = take_logins(cluster), take_logins(preloaded)
+    password, hs256 = login_load.Password("secret"), oauth_client.token("u1")
+    eddsa = ed25519.token(1, minted.ISSUER, **LOGIN_CLAIMS)
+    base, note = "a password (`scram-sha-256`)", ", `shared_preload_libraries`"
+    ways = {
+        "no password (`trust`)": lambda: cluster.session(db, "trusted"),
+        base: lambda: login_load.PasswordSession(db, "by_password", host=cluster.dir, password=password),
+        "a token, HS256": lambda: cluster.login(db, "authenticated", hs256),
+        "a token, EdDSA": lambda: cluster.login(db, "other", eddsa),
+        f"a token, EdDSA{note}": lambda: preloaded.login(db, "other", eddsa),
+    }
+
+    def milliseconds(way):
+        began = time.perf_counter()
+        session = ways[way]()
+        session.query("SELECT 1")
+        took = time.perf_counter() - began
+        session.close()
+        return took * 1e3
+
+    ms = Rounds(milliseconds, list(ways), 200)
+    version = cluster.root.value("SHOW server_version").split()[0]
+    results.section(
+        "A login by token beside one by a password",
+        ("login by", "ms until `SELECT 1` is answered", "a second, one after the other", "against a password"),
+        f"Postgres {version}, over a Unix socket. The client knows the password's keys already, whose derivation takes "
+        "it longer than the rest.",
+    )
+    for way in ways:
+        ratio = "" if way == base else f"{ms.ratio(way, base):.1f}×"
+        results.row(way, f"{ms[way]:.2f}", f"{1e3 / ms[way]:,.0f}", ratio)
+
+
+def logins_beside_junk(cluster, results, seconds=15):
+    good = [oauth_client.token(f"u{n}") for n in range(10)]
+    bad = [good[0][:-6] + "AAAAAA", oauth_client.token("u1", -1), oauth_client.token(header={"kid": "k9"}), "x"]
+    results.section(
+        "Ten users who log in again and again, beside junk",
+        ("junk tokens a second, tried", "refused", "honest logins a second", "p50, ms", "p99, ms", "failed"),
+        "A quarter each: a forged signature, an unknown key, an expired token, nonsense. Both, and the server, on one "
+        "machine; `shared_preload_libraries`.",
+    )
+    for rate in (0, 100, 1000):
+        with contextlib.ExitStack() as stack:
+            junk = None
+            if rate:
+                junk = stack.enter_context(login_load.Junk(cluster, "bench", "authenticated", bad, rate))
+            honest = stack.enter_context(login_load.Honest(cluster, "bench", "authenticated", good))
+            time.sleep(seconds)
+        assert not junk or not junk.accepted
+        results.row(
+            rate or "none",
+            f"{junk.sent / junk.seconds:,.0f}" if junk else "",
+            f"{len(honest.took) / honest.seconds:,.0f}",
+            f"{honest.percentile(50):.0f}",
+            f"{honest.percentile(99):.0f}",
+            len(honest.failures),
         )
-        for rate in (0, 100, 1000):
-            with contextlib.ExitStack() as stack:
-                junk = stack.enter_context(login_load.Junk(cluster, db, "authenticated", bad, rate)) if rate else None
-                honest = stack.enter_context(login_load.Honest(cluster, db, "authenticated", good))
-                time.sleep(15)
-            assert not junk or not junk.accepted
-            results.row(
-                rate or "none",
-                f"{junk.sent / junk.seconds:,.0f}" if junk else "",
-                f"{len(honest.took) / honest.seconds:,.0f}",
-                f"{honest.percentile(50):.0f}",
-                f"{honest.percentile(99):.0f}",
-                len(honest.failures),
-            )
 
 
 def verifier(_cluster, _db, results):

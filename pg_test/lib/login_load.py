@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import multiprocessing
 import secrets
+import select
 import socket
 import statistics
 import struct
@@ -65,36 +66,46 @@ def junk_bytes(dbname, user, token):
     )
 
 
-def _send(path, messages, interval, over, sent, accepted):
-    """Sends these in turn, each on a connection of its own, one in so many seconds if the server answers that fast."""
-    due, turn = time.monotonic(), 0
-    while not over.is_set():
-        due += interval
-        if (pause := due - time.monotonic()) > 0:
-            time.sleep(pause)
-        answer = b""
-        try:
-            with socket.socket(socket.AF_UNIX) as connection:
+def _send(path, messages, interval, most, over, sent, accepted):
+    """Sends these in turn, each on a connection of its own and one in so many seconds, whether the server has answered
+    the others or not; up to so many wait for that."""
+    due, turn, waiting, answers = time.monotonic(), 0, {}, select.poll()
+    while not over.is_set() or waiting:
+        now = time.monotonic()
+        if due <= now and len(waiting) < most and not over.is_set():
+            due = max(due + interval, now - 1)
+            connection = socket.socket(socket.AF_UNIX)
+            try:
                 connection.connect(path)
                 connection.sendall(messages[turn % len(messages)])
-                while part := connection.recv(4096):
-                    answer += part
-        except OSError:
-            pass  # more connections than the server takes
-        # AuthenticationOk.
-        if b"R\0\0\0\x08\0\0\0\0" in answer:
-            accepted.value += 1
-            return
-        turn += 1
-        with sent.get_lock():
-            sent.value += 1
+                waiting[connection.fileno()] = (connection, bytearray())
+                answers.register(connection, select.POLLIN)
+            except OSError:
+                connection.close()  # more connections than the server takes
+            turn += 1
+        until_due = max(due - time.monotonic(), 0.001) if len(waiting) < most else 0.1
+        for descriptor, _ in answers.poll(until_due * 1e3):
+            connection, answer = waiting[descriptor]
+            try:
+                part = connection.recv(4096)
+            except OSError:
+                part = b""
+            answer += part
+            is_in = b"R\0\0\0\x08\0\0\0\0" in answer  # AuthenticationOk
+            if is_in or not part:
+                answers.unregister(descriptor)
+                del waiting[descriptor]
+                connection.close()
+                accepted.value += is_in
+                with sent.get_lock():
+                    sent.value += 1
 
 
 class Junk:
-    """Sends tokens that are refused, for the length of a `with`; `rate` is how many a second it tries. `sent` and
-    `seconds` say how it went, `accepted` how many came in."""
+    """Sends tokens that are refused, for the length of a `with`; `rate` is how many a second it tries, on up to `most`
+    connections at once. `sent` and `seconds` say how it went, `accepted` how many came in."""
 
-    def __init__(self, cluster, dbname, user, bad, rate, processes=8):
+    def __init__(self, cluster, dbname, user, bad, rate, most=96, processes=4):
         self.path, self.rate = f"{cluster.dir}/.s.PGSQL.5432", rate
         context = multiprocessing.get_context("fork")
         self.over, self.count, self.let_in = context.Event(), context.Value("i", 0), context.Value("i", 0)
@@ -102,7 +113,15 @@ class Junk:
         self.senders = [
             context.Process(
                 target=_send,
-                args=(self.path, messages[n:] + messages[:n], processes / rate, self.over, self.count, self.let_in),
+                args=(
+                    self.path,
+                    messages[n:] + messages[:n],
+                    processes / rate,
+                    most // processes,
+                    self.over,
+                    self.count,
+                    self.let_in,
+                ),
             )
             for n in range(processes)
         ]
