@@ -181,6 +181,18 @@ def names(checks, place):
         checks.equal(f"{sub[:5]!r}", place.refused(token(sub)), ("28000", ["28J09"]))
     checks.equal("a NUL", place.refused(token("\0")), ("28000", ["28J01"]))
     place.refused(token("u1", -1, x=f"\n{forged}\n"))
+    # Text of a token whose signature is not good gets no further than the client.
+    for mark in (
+        token(header={"kid": "marker"}),
+        token(iss="https://marker.test.example"),
+        token("marker", key=tokens.Secret(b"x" * 32), header={"kid": "k0"}),
+        token(key=tokens.Secret(b"x" * 32), header={"kid": "k0"}, aud="marker", scope="db marker", exp="marker"),
+        token(header={"alg": "marker"}),
+        token(header={"typ": "marker"}),
+        token(header={"crit": ["marker"]}),
+    ):
+        checks.equal("refused", place.refused(mark)[0], "28000")
+    checks.true("is not in the log", "marker" not in place.cluster.log())
     checks.equal("no line is forged", [row for row in place.cluster.log().split("\n") if row.startswith(forged)], [])
     for sub in ("ü 1", "u" * 200, "u'1\"", "%s%n"):
         with place.login(token(sub)) as s:
@@ -231,28 +243,14 @@ def not_set_up(checks, place):
 
     own = cluster.keys
     for change, undo, state in (
-        (
-            "UPDATE auth.issuers SET audience = NULL",
-            f"UPDATE auth.issuers SET audience = '{{{oauth_client.AUDIENCE}}}'",
-            NOT_SET_UP,
-        ),
-        ("UPDATE auth.issuers SET enabled = false", "UPDATE auth.issuers SET enabled = true", "28J03"),
-        (
-            "UPDATE auth.issuers SET issuer = 'https://x'",
-            f"UPDATE auth.issuers SET issuer = '{tokens.ISSUER}'",
-            "28J13",
-        ),
+        (f"{ROW} audience = NULL", f"{ROW} audience = '{{{oauth_client.AUDIENCE}}}'", NOT_SET_UP),
+        (f"{ROW} enabled = false", f"{ROW} enabled = true", "28J03"),
+        (f"{ROW} issuer = 'https://x'", f"{ROW} issuer = '{tokens.ISSUER}'", "28J13"),
+        # The row of any issuer.
+        (f"{ROW} issuer = '*'", f"{ROW} issuer = '{tokens.ISSUER}'", NOT_SET_UP),
         ("ALTER TABLE auth.jwks RENAME COLUMN kid TO id", "ALTER TABLE auth.jwks RENAME COLUMN id TO kid", "28J03"),
-        (
-            f"ALTER DATABASE {LOGIN_DATABASE} SET pg_auth_jwt.scope = 'x'",
-            f"ALTER DATABASE {LOGIN_DATABASE} RESET pg_auth_jwt.scope",
-            "22023",
-        ),
-        (
-            f"ALTER DATABASE {LOGIN_DATABASE} ALLOW_CONNECTIONS false",
-            f"ALTER DATABASE {LOGIN_DATABASE} ALLOW_CONNECTIONS true",
-            NOT_SET_UP,
-        ),
+        (f"{OWN} SET pg_auth_jwt.scope = 'x'", f"{OWN} RESET pg_auth_jwt.scope", "22023"),
+        (f"{OWN} ALLOW_CONNECTIONS false", f"{OWN} ALLOW_CONNECTIONS true", NOT_SET_UP),
     ):
         (root if change.startswith("ALTER DATABASE") else own).query(change)
         got = place.refused(token())
@@ -394,7 +392,61 @@ def slots(checks):
         free()
         thread.join()
         checks.equal("one becomes free", outcome, ["let in"])
+        # As docs/login.md has it: with places that parallel queries cannot take, no query keeps logins out.
+        cluster.alter(max_parallel_workers="1")
+        for session in busy:
+            session.query("SELECT 1")
+            session.begin_query("SET debug_parallel_query = on; SELECT pg_sleep(600)")
+        until(lambda: cluster.root.value(parallel) == "1", "one worker")
+        place.is_let_in(checks, "beside parallel queries")
+        free()
         checks.equal("no crash", cluster.crashes(), [])
+
+
+def signed_in(checks, place):
+    """Who has logged in, and may run any SQL, cannot disturb the logins of others, nor be somebody else."""
+    db, own = place.db, place.cluster.keys
+    mallory = place.login(token("mallory"))
+    head, _, signature = token("mallory").split(".")
+    mixed = f"{head}.{token('u1').split('.')[1]}.{signature}"
+    for attempt, code in (
+        (f"SET pg_auth_jwt.token = '{mixed}'; SELECT auth.user_id()", "28J04"),
+        ("SET pg_auth_jwt.token = 'x login'; SELECT auth.user_id()", "28J01"),
+        (f"SET pg_auth_jwt.token = '{token('u1')[:-4]}AAAA login'; SELECT auth.user_id()", "28J04"),
+        ("SET pg_auth_jwt.login_session = off", "42501"),
+        ("SET pg_auth_jwt.login_superuser = on", "55P02"),
+        (f"SET pg_auth_jwt.login_database = '{db}'", "55P02"),
+        ("ALTER SYSTEM SET pg_auth_jwt.login_superuser = on", "42501"),
+        ("ALTER ROLE authenticated SET pg_auth_jwt.login_session = on", "42501"),
+        (f"ALTER DATABASE {db} SET pg_auth_jwt.login_superuser = on", "42501"),
+        (
+            "CREATE FUNCTION pg_temp.f() RETURNS void LANGUAGE c AS '$libdir/pg_auth_jwt', 'pg_auth_jwt_login_main'",
+            "42501",
+        ),
+        ("SELECT * FROM pg_get_shmem_allocations()", "42501"),
+        ("SELECT pg_reload_conf()", "42501"),
+        ("SELECT * FROM pg_hba_file_rules", "42501"),
+    ):
+        checks.equal(attempt[:70], mallory.code(attempt), code)
+        mallory.query("DISCARD ALL")
+        checks.equal(f"{attempt[:70]}: still", mallory.value(WHO), "mallory")
+    # The worker of another's login.
+    own.query("BEGIN; LOCK TABLE auth.issuers, auth.jwks IN ACCESS EXCLUSIVE MODE")
+    thread, outcome = place.begin(token())
+    until(place.workers, "a worker that waits")
+    for pid in place.workers():
+        for how in ("pg_terminate_backend", "pg_cancel_backend"):
+            checks.equal(how, mallory.code(f"SELECT {how}({pid})"), "42501")
+        seen = mallory.query(f"SELECT query, application_name FROM pg_stat_activity WHERE pid = {pid}")
+        checks.equal("its text is hidden", seen, [["<insufficient privilege>", ""]])
+    own.query("ROLLBACK")
+    thread.join()
+    checks.equal("it comes in", outcome, ["let in"])
+    # Locks whose numbers are those of the places for logins.
+    for kind in ("pg_advisory_lock", "pg_advisory_lock_shared"):
+        for number in range(4):
+            mallory.query(f"SELECT {kind}({number}), {kind}(0, {number})")
+    place.is_let_in(checks, "beside locks of the same numbers")
 
 
 def storm(checks, place):
@@ -462,7 +514,8 @@ def main():
     if not oauth_client.has_login():
         checks.skip_all("Postgres takes tokens for logins from 18 on")
     parts = (
-        bad_tokens, sizes, messages, names, before_it, not_set_up, dropped, without_init_file, ended_workers, storm,
+        bad_tokens, sizes, messages, names, before_it, not_set_up, dropped, without_init_file, ended_workers,
+        signed_in, storm,
     )  # fmt: skip
     with LoginCluster("login_attacks", max_worker_processes="16") as cluster:
         cluster.root.query("CREATE ROLE boss SUPERUSER LOGIN")
