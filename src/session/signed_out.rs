@@ -17,7 +17,8 @@ use crate::trust::sessions;
 /// look costs some of them.
 const PATIENCE: pg_sys::TimestampTz = 100_000;
 
-/// Whether the last look was for a query that the executor has started since, or works on.
+/// Whether the last look was for a query that the executor has started since, or works on; false after
+/// one of the planner.
 static IS_USED: AtomicBool = AtomicBool::new(false);
 
 /// The session's identity was determined, maybe with a look.
@@ -51,7 +52,8 @@ fn look_again(at_once: bool) {
         // A clock that was set back makes no look good for longer.
         !(0..PATIENCE).contains(&age)
     };
-    if is_used && (at_once || has_aged()) {
+    // The planner's look may be older than the query, too: planning may have ended in an error.
+    if (is_used && at_once) || has_aged() {
         session::doubt();
     }
 }
