@@ -74,6 +74,8 @@ class LoginCluster(Cluster):
     """A cluster of Postgres 18 or later whose roles log in by tokens: as `lines` of pg_hba.conf say, after those of
     postgres and owner_role, which need no token. `map` is the content of pg_ident.conf."""
 
+    port = 5432
+
     def __init__(self, name, lines=(), map="", **settings):
         super().__init__(
             name,
@@ -93,6 +95,22 @@ class LoginCluster(Cluster):
         self.major = int(self.root.value("SHOW server_version_num")) // 10_000
         self.read = 0
         self.configure(lines, map)
+
+    def session(self, dbname, user="authenticated", **options):
+        return super().session(dbname, user, **{"port": self.port, **options})
+
+    def serve_tls(self, authority):
+        """Starts again with TLS, at a port of 127.0.0.1 of its own."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        for name, file in zip(("server.crt", "server.key"), authority.certificate("127.0.0.1")):
+            with open(file) as content:
+                self.write(name, content.read())
+        with open(f"{self.dir}/data/postgresql.conf", "a") as conf:
+            conf.write(f"ssl = on\nlisten_addresses = '127.0.0.1'\nport = {self.port}\n")
+        self.control("restart")
+        self.root, self.keys = self.session("postgres", "postgres"), self.session(LOGIN_DATABASE, "postgres")
 
     def configure(self, lines, map=""):
         """Writes pg_hba.conf and pg_ident.conf, and waits until new connections follow them."""
@@ -134,7 +152,7 @@ class LoginCluster(Cluster):
         raise TimeoutError("the server does not read its files again")
 
     def login(self, dbname, user, token="", **options):
-        return LoginSession(dbname, user, token, **{"host": self.dir, **options})
+        return LoginSession(dbname, user, token, **{"host": self.dir, "port": self.port, **options})
 
     def new_lines(self):
         """What the log has since the last call: (pid, SQLSTATE, severity, message) of each line that has them."""

@@ -22,8 +22,8 @@ CONNECTION = "host=db.example.com dbname=app user=authenticated"
 
 
 class Place:
-    """A cluster that takes the issuer's tokens, in a database with the issuer; `libraries` are those of the tested
-    Postgres."""
+    """A cluster that takes the issuer's tokens over TLS, in a database with the issuer; `libraries` are those of the
+    tested Postgres."""
 
     def __init__(self, cluster, issuer, ca_file):
         self.cluster, self.issuer = cluster, issuer
@@ -31,9 +31,9 @@ class Place:
         self.libraries = shell('echo "$PGROOT/pg$PG/usr/lib/$(gcc -print-multiarch)"')
         # UNSAFE: for a certificate that is not of a public authority.
         unsafe = {"PGOAUTHDEBUG": "UNSAFE", "PGOAUTHCAFILE": ca_file}
-        self.environ = {**os.environ, **unsafe, "PGSSLMODE": "disable"}
+        self.environ, self.ca_file = {**os.environ, **unsafe}, ca_file
         self.options = f"oauth_issuer={issuer.url} oauth_client_id=psql"
-        self.connection = f"host={cluster.dir} dbname=app user=authenticated"
+        self.connection = f"host=127.0.0.1 port={cluster.port} dbname=app user=authenticated"
 
     def run(self, *command, **environ):
         run = subprocess.run(
@@ -50,7 +50,8 @@ def psql(checks, place):
     # The page's command, for this server, and with a statement.
     command = block("login_psql", PAGE).replace("\\\n", " ").replace(CONNECTION, place.connection)
     command = command.replace("https://auth.example.com", place.issuer.url)
-    command = command.replace("sslmode=verify-full sslrootcert=system", "").strip()
+    command = command.replace("sslrootcert=system", f"sslrootcert={place.ca_file}").strip()
+    checks.true("it asks for TLS", "sslmode=verify-full" in command)
     checks.true(f"the page's command: {command}", command.endswith('oauth_client_id=psql"'))
     program = shell("echo $PG_BIN/psql")
     script = command.replace("psql ", 'env LD_LIBRARY_PATH="$LIBRARIES" "$PSQL" -XAtc "$STATEMENT" ', 1)
@@ -92,10 +93,9 @@ def hook_python(checks, place):
 
 def given(checks, place, what, command, **environ):
     """A client whose token is in its environment: a good one, and one that is refused."""
-    connection = f"{place.connection} {place.options}"
-    checks.equal(
-        f"{what}: good", place.run(*command, connection, DB_TOKEN=place.issuer.token(), **environ)[:2], (0, "u1")
-    )
+    connection = f"{place.connection} {place.options} sslmode=verify-full sslrootcert={place.ca_file}"
+    code, out, said = place.run(*command, connection, DB_TOKEN=place.issuer.token(), **environ)
+    checks.equal(f"{what}: good: {said}", [code, out], [0, "u1"])
     place.cluster.new_lines()
     bad = place.issuer.token()[:-8] + "AAAAAAAA"
     code, out, said = place.run(*command, connection, DB_TOKEN=bad, **environ)
@@ -119,7 +119,11 @@ def main():
             for session in (cluster.keys, cluster.session("app", "owner_role")):
                 session.query(f"SELECT auth.follow_url('{issuer.url}', audience => '{{{oauth_client.AUDIENCE}}}')")
                 checks.equal("its keys are fetched", session.value("SELECT outcome FROM auth.refresh()"), "changed")
-            cluster.configure([line(issuer=issuer.url, more="map=users")], block("login_ident", PAGE))
+            cluster.serve_tls(authority)
+            hba = line("app", "authenticated 127.0.0.1/32", issuer.url, more="map=users").replace(
+                "local ", "hostssl ", 1
+            )
+            cluster.configure([hba], block("login_ident", PAGE))
             checks.run((psql, hook_c, hook_python), checks, Place(cluster, issuer, authority.pem))
             checks.equal("no crash", cluster.crashes(), [])
     checks.done("psql, C and Python log in as docs/login.md says")

@@ -3,7 +3,6 @@
 until it is not good any more."""
 
 import json
-import socket
 import ssl
 
 from lib import ed25519, oauth_client, tokens
@@ -451,21 +450,13 @@ def revoked(checks, place):
 def over_tls(checks, place):
     """A line for TLS alone takes no connection without it."""
     cluster = place.cluster
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     with folder() as where:
         authority = Authority(f"{where}/authority")
-        for name, file in zip(("server.crt", "server.key"), authority.certificate("127.0.0.1")):
-            with open(file) as content:
-                cluster.write(name, content.read())
+        cluster.serve_tls(authority)
         context = ssl.create_default_context(cafile=authority.pem)
-    hba = line(more=MAPPED).replace("local", "hostssl").replace(" all all ", " all all 127.0.0.1/32 ")
-    with open(f"{cluster.dir}/data/postgresql.conf", "a") as conf:
-        conf.write(f"ssl = on\nlisten_addresses = '127.0.0.1'\nport = {port}\n")
-    cluster.write("pg_hba.conf", f"{hba}\nlocal all postgres trust\n")
-    cluster.control("restart")
-    login = {"host": "127.0.0.1", "port": port}
+    hba = line(more=MAPPED).replace("local ", "hostssl ", 1).replace(" all all ", " all all 127.0.0.1/32 ")
+    cluster.configure([hba], MAP)
+    login = {"host": "127.0.0.1", "port": cluster.port}
     with LoginSession(place.db, "authenticated", token(), tls=context, **login) as s:
         checks.equal(
             "by TLS", [s.value(WHO), s.value("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")], ["u1", "t"]
