@@ -134,6 +134,19 @@ def overridden(checks, place):
             checks.equal(f"{name} by the client", error.code, "55P02")
 
 
+def other_encoding(checks, place):
+    """A name that is not ASCII, in a database that is not in UTF-8: claims are converted, and system_user is not."""
+    place.cluster.root.query("CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
+    with place.cluster.session("latin", "postgres") as session:
+        session.query("CREATE EXTENSION pg_auth_jwt")
+        session.query(issuer())
+    with place.cluster.login("latin", "authenticated", token("ü1")) as s:
+        checks.equal("the user", [s.value(WHO), s.value(SYSTEM).encode("latin-1").decode()], ["ü1", "oauth:ü1"])
+    checks.equal("a name that it lacks", place.cluster.refused("latin", "authenticated", token("日")), "let in")
+    with place.cluster.login("latin", "authenticated", token("日")) as s:
+        checks.equal("is no user there", s.code(WHO), "28J01")
+
+
 def in_workers(checks, place):
     """Parallel workers have the user of their leader."""
     s = place.login()
@@ -594,8 +607,8 @@ def main():
     if not oauth_client.has_login():
         checks.skip_all("Postgres takes tokens for logins from 18 on")
     parts = (
-        first_statement, returns_to_it, overridden, in_workers, ends, keys_for_login, lines_of_the_hba, roles,
-        strong_roles, service_token, rotation, revoked, standby, over_tls,
+        first_statement, returns_to_it, overridden, in_workers, other_encoding, ends, keys_for_login, lines_of_the_hba,
+        roles, strong_roles, service_token, rotation, revoked, standby, over_tls,
     )  # fmt: skip
     with LoginCluster("login", max_worker_processes="16", wal_level="logical") as cluster:
         cluster.root.query(ROLES)
