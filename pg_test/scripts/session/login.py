@@ -523,7 +523,8 @@ def page(checks):
     )  # fmt: skip
     text = {name: block(name, "docs/login.md") for name in names}
     url, audience = "https://auth.example.com", "https://db.example.com"
-    with Cluster("login_page", log_line_prefix="%p %e ") as cluster:
+    # As the page advises, with the library loaded by the server.
+    with Cluster("login_page", shared_preload_libraries="pg_auth_jwt") as cluster:
 
         def psql(name, db="postgres"):
             cluster.client(
