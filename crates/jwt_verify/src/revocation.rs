@@ -211,6 +211,14 @@ mod tests {
     }
 
     #[test]
+    fn a_token_ends_when_it_says() {
+        let half = UnixTime::from_micros(NOON.as_micros() + 500_000);
+        assert_eq!(of(r#"{"exp":1767268800}"#).expires(), Some(NOON));
+        assert_eq!(of(r#"{"exp":1767268800.5}"#).expires(), Some(half));
+        assert_eq!(of("{}").expires(), None);
+    }
+
+    #[test]
     fn a_digest_is_that_of_the_signed_part() {
         // sha256sum of "a.b".
         let sum = "2e7336dc8eba87ef472df568c35482abf2575dc3e5eac0c5c62b8ffaeac2c934";

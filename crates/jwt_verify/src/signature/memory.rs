@@ -249,3 +249,88 @@ mod hmac_sha256 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::algorithm::AlgorithmSet;
+
+    const ONE: Fingerprint = Fingerprint {
+        first: 0x0123_4567_89ab_cdef,
+        second: 0xfedc_ba98_7654_3210,
+        bucket: 0,
+    };
+
+    #[test]
+    fn a_place_has_both_halves_of_one_fingerprint() {
+        let place = Place::empty();
+        assert!(!place.has(ONE));
+        place.store(ONE);
+        assert!(place.has(ONE));
+        for bit in [1, 1 << 31, 1 << 63] {
+            let first = ONE.first ^ bit;
+            let second = ONE.second ^ bit;
+            for other in [
+                Fingerprint { first, ..ONE },
+                Fingerprint { second, ..ONE },
+                Fingerprint {
+                    first,
+                    second,
+                    ..ONE
+                },
+            ] {
+                assert!(!place.has(other), "{bit:x}");
+            }
+            // A torn read: one word of each of two, of which a half is the same.
+            let other = Place::empty();
+            other.store(Fingerprint { first, ..ONE });
+            let torn = other.second.load(Ordering::Relaxed);
+            let second = place.second.swap(torn, Ordering::Relaxed);
+            assert!(!place.has(ONE), "{bit:x}");
+            place.second.store(second, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_is_of_one_algorithm() {
+        let memory = SignatureMemory::new(&[], &[7; SECRET_BYTES]);
+        let jwk =
+            r#"{"kty":"OKP","crv":"Ed25519","x":"bPCrYRrU9-L5nSHD1FR2r6qboUSWUYfpAfCL8hE59DI"}"#;
+        let key = Key::from_jwk(jwk, AlgorithmSet::ASYMMETRIC).unwrap();
+        let signature = Signature {
+            encoded: "AAAA",
+            bytes: 3,
+        };
+        let mut found: Vec<_> = AlgorithmSet::ASYMMETRIC
+            .iter()
+            .filter_map(|alg| memory.fingerprint(&key, alg, b"x", signature))
+            .map(|fingerprint| (fingerprint.first, fingerprint.second))
+            .collect();
+        let count = found.len();
+        assert!(count > 9);
+        found.sort_unstable();
+        found.dedup();
+        assert_eq!(found.len(), count);
+    }
+
+    #[test]
+    fn a_fingerprint_is_of_one_list_of_parts() {
+        let key = hmac_sha256::key(&[7; SECRET_BYTES]);
+        let of = |parts: &[&[u8]]| hmac_sha256::of_parts(&key, parts);
+        let bytes: [u8; 9] = [b'a', b'b', 1, 0, 0, 0, 0, 0, 0];
+        let lists: [&[&[u8]]; 7] = [
+            &[b"ab", b"c"],
+            &[b"a", b"bc"],
+            &[b"abc", b""],
+            &[b"", b"abc"],
+            &[b"abc"],
+            &[b"ab", b"c", b""],
+            &[&bytes, b"c"],
+        ];
+        for (place, list) in lists.iter().enumerate() {
+            for other in lists.iter().skip(place + 1) {
+                assert_ne!(of(list), of(other), "{list:?} {other:?}");
+            }
+        }
+    }
+}
