@@ -622,6 +622,41 @@ def instructions(cluster, db, results):
     )
     for sql, count in list(first.items())[1:]:
         results.row(f"`{sql}`", "`SELECT 1`", "", "", f"{count - first['SELECT 1']:+,}")
+    known, other = of_other_users()
+    results.row(
+        "`jwt_session_init`, another user's token whose signature the server knows",
+        "a token that the backend has seen",
+        "",
+        f"{other:,.0f}",
+        f"{other - known:+,.0f}",
+    )
+
+
+def of_other_users(users=400):
+    """Instructions of `jwt_session_init` with a token that the backend has seen, and with those of users whose tokens
+    another session has verified."""
+    jwks, lines = minted.mint("EdDSA", users)
+    given = [line.rstrip("\n").split("\t")[2] for line in lines]
+    with Cluster("bench_others", shared_preload_libraries="pg_auth_jwt") as cluster:
+        db = cluster.create_db("bench_others")
+        with cluster.session(db, "owner_role") as owner:
+            owner.execute("SELECT auth.init($1, issuer => $2)", jwks, minted.ISSUER)
+
+        def use(given):
+            def use(session):
+                session.send(session.parse("SELECT auth.jwt_session_init($1)", "s"), session.SYNC)
+                session.receive()
+                for token in given:
+                    session.send(session.bind((token,), "s"), session.run(), session.SYNC)
+                    session.receive()
+
+            return use
+
+        with Counting(cluster) as counting:
+            counting.of(db, use(given))
+            least = counting.of(db, use(given[:1]))
+            sets = ([given[0]] * users, given)
+            return [(counting.of(db, use(each)) - least) / (users - 1) for each in sets]
 
 
 def create_peer(cluster, library, arguments):
