@@ -6,6 +6,7 @@ use jwt_verify::{ErrorKind, Excerpt};
 
 use crate::errors::{message, sqlstate};
 use crate::pg::report::{Report, SqlState};
+use crate::trust::writers::{Right, Stranger};
 
 /// `configuration_limit_exceeded`.
 const LIMIT: SqlState = SqlState(b"53400");
@@ -59,6 +60,34 @@ pub fn no_extension(is_there: bool) -> Report {
         not_ready("extension pg_auth_jwt is missing in pg_auth_jwt.login_database")
             .hint("Create it there as a superuser.")
     }
+}
+
+/// A role that is no superuser decides about keys.
+pub fn keys_of_a_stranger(stranger: &Stranger) -> Report {
+    let role = Excerpt::new(&stranger.role);
+    let (detail, hint) = match &stranger.right {
+        Right::OwnsDatabase => (
+            format!("Role {role} owns the database, and so can put another one in its place."),
+            "ALTER DATABASE ... OWNER TO a superuser.",
+        ),
+        Right::Owns(table) => (
+            format!(
+                "Role {role} owns table {}, and so decides who may log in.",
+                Excerpt::new(table)
+            ),
+            "ALTER TABLE ... OWNER TO a superuser.",
+        ),
+        Right::Writes(table) => (
+            format!(
+                "Role {role} may write to table {}, and so decides who may log in.",
+                Excerpt::new(table)
+            ),
+            "Revoke that: SELECT auth.revoke_from(role) takes what auth.grant_to has given.",
+        ),
+    };
+    not_ready("keys in pg_auth_jwt.login_database are not those of superusers alone")
+        .detail(detail)
+        .hint(hint)
 }
 
 pub fn no_issuer_row(issuer: &str) -> Report {

@@ -31,6 +31,7 @@ pub fn admit(role: &CStr) -> Result<(), Report> {
         Right::Replication => "has REPLICATION",
         Right::BypassesPolicies => "has BYPASSRLS",
         Right::Server => "reaches files or programs of the server",
+        Right::WritesEverywhere => "may write to all tables, those of keys too",
     };
     Err(errors::role_too_mighty(&match holder.through {
         Some(other) => format!(

@@ -11,6 +11,8 @@ use crate::pg::report::{Report, SqlState};
 use crate::session::{self, identity::Identity};
 use crate::settings;
 use crate::trust::claim_path::ClaimPath;
+use crate::trust::keys::Keys;
+use crate::trust::writers::{self, Stranger};
 
 /// Longest name of a user, in bytes. OpenID Connect allows 255 characters for `sub`.
 const NAME_BYTES: usize = 1_024;
@@ -39,6 +41,9 @@ pub fn judge(request: &Request) -> Result<Vec<u8>, Reason> {
     if keys.audience(Some(&wanted)).is_none_or(<[_]>::is_empty) {
         return Err(errors::no_audience(&wanted).into());
     }
+    if let Some(stranger) = key_writer(&keys) {
+        return Err(errors::keys_of_a_stranger(&stranger).into());
+    }
     let name = user_name(&identity, &settings::login_claim())?;
     if request.skips_usermap {
         let claimed = session::login::role_of(&identity, &keys).map_err(errors::no_role)?;
@@ -50,6 +55,18 @@ pub fn judge(request: &Request) -> Result<Vec<u8>, Reason> {
     let role = CString::new(request.role).map_err(|_| errors::role_missing())?;
     role::admit(&role)?;
     Ok(name.into_bytes())
+}
+
+/// A role that is no superuser, and decides about the keys by which the token was verified, or about its end.
+fn key_writer(keys: &Keys) -> Option<Stranger> {
+    let followed = keys.sight().and_then(|sight| sight.source.as_ref());
+    let sessions = keys
+        .sessions()
+        .and_then(|sessions| sessions.source.as_ref());
+    let sources = followed
+        .into_iter()
+        .chain(sessions.map(|source| &source.table));
+    writers::of_extension().or_else(|| sources.into_iter().find_map(writers::of_source))
 }
 
 /// The reason without texts of a token whose signature may not hold: anyone could write lines into the log by them.

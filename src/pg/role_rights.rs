@@ -17,6 +17,8 @@ pub enum Right {
     /// Files and programs of the server, by which a role can become a superuser (PostgreSQL documentation, section
     /// 21.5).
     Server,
+    /// All tables, those of keys too (`pg_write_all_data`).
+    WritesEverywhere,
 }
 
 /// The predefined roles with [`Right::Server`].
@@ -65,6 +67,8 @@ pub fn holder(role: pg_sys::Oid) -> Option<Holder> {
                 Right::BypassesPolicies
             } else if SERVER_ROLES.contains(&(*other).oid.to_u32()) {
                 Right::Server
+            } else if (*other).oid.to_u32() == pg_sys::ROLE_PG_WRITE_ALL_DATA {
+                Right::WritesEverywhere
             } else {
                 continue;
             };

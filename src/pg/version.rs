@@ -38,11 +38,14 @@ pub const WARNINGS_OF_TEXTS: &[&CStr] = if cfg!(any(
     &[]
 };
 
-/// `PROCOID`, `RELOID` and `SUBSCRIPTIONRELMAP`: enumerations of C have other types in other versions.
+/// `PROCOID`, `RELOID`, `DATABASEOID` and `SUBSCRIPTIONRELMAP`: enumerations of C have other types in other versions.
 #[allow(clippy::unnecessary_cast)]
 pub const PROCOID: c_int = pg_sys::SysCacheIdentifier::PROCOID as c_int;
 #[allow(clippy::unnecessary_cast)]
 pub const RELOID: c_int = pg_sys::SysCacheIdentifier::RELOID as c_int;
+#[cfg(login_by_token)]
+#[allow(clippy::unnecessary_cast)]
+pub const DATABASEOID: c_int = pg_sys::SysCacheIdentifier::DATABASEOID as c_int;
 #[allow(clippy::unnecessary_cast)]
 pub const SUBSCRIPTIONRELMAP: c_int = pg_sys::SysCacheIdentifier::SUBSCRIPTIONRELMAP as c_int;
 

@@ -20,3 +20,5 @@ mod source;
 pub mod sql;
 mod store;
 pub mod tables;
+#[cfg(login_by_token)]
+pub mod writers;

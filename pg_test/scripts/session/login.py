@@ -26,6 +26,7 @@ CREATE ROLE u1 LOGIN; CREATE ROLE editor LOGIN; CREATE ROLE reader LOGIN; CREATE
 CREATE ROLE boss LOGIN SUPERUSER; CREATE ROLE copier LOGIN REPLICATION; CREATE ROLE closed;
 CREATE ROLE bypasser LOGIN BYPASSRLS; CREATE ROLE group_of_boss NOINHERIT IN ROLE boss;
 CREATE ROLE member LOGIN IN ROLE group_of_boss; CREATE ROLE executor LOGIN IN ROLE pg_execute_server_program;
+CREATE ROLE writer LOGIN IN ROLE pg_write_all_data;
 """
 # Every user is the role authenticated; u1 and u2 may be editors.
 MAP = "everyone /^.*$ authenticated\neditors u1 editor\neditors u2 editor\n"
@@ -331,6 +332,7 @@ def strong_roles(checks, place):
         ("bypasser", {}),
         ("member", {}),
         ("executor", {}),
+        ("writer", {}),
     ):
         checks.equal(f"{user}, {options}", place.refused(user, token(), **options), ("28000", ["42501"]))
     checks.equal("a role that may not log in", place.refused("closed", token())[0], "28000")

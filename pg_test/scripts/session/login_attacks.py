@@ -2,12 +2,13 @@
 """A connection whose token is not good is refused, whatever is wrong: with the same answer for every reason, one line
 in the log, and no token in it. Neither senders of tokens nor owners of databases keep honest users out."""
 
+import json
 import os
 import socket
 import threading
 import time
 
-from lib import oauth_client, tokens
+from lib import ed25519, oauth_client, tokens
 from lib.following import until, within
 from lib.login_load import junk_bytes
 from lib.oauth_client import LOGIN_DATABASE, LoginCluster, LoginSession, initial_response, issuer, line, token
@@ -257,6 +258,101 @@ def not_set_up(checks, place):
         checks.equal(change, got, ("28000", [state]))
         (root if undo.startswith("ALTER DATABASE") else own).query(undo)
         place.is_let_in(checks, f"after {change}")
+
+
+def key_writers(checks, place):
+    """A role that is no superuser, and may write keys, would decide who logs in: no token opens a connection then."""
+    cluster, root, own = place.cluster, place.root, place.cluster.keys
+
+    def is_refused(what, role):
+        cluster.new_lines()
+        start = cluster.read
+        checks.equal(what, place.refused(token()), ("28000", [NOT_SET_UP]))
+        with open(f"{cluster.dir}/log") as log:
+            log.seek(start)
+            checks.true(f"{what}: the log names {role}", f'DETAIL:  Role "{role}" ' in log.read())
+
+    root.query("CREATE ROLE manager; CREATE ROLE chief SUPERUSER")
+    tables = own.query("SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'auth'::regnamespace AND relkind = 'r'")
+    checks.true(f"tables: {tables}", {"auth.issuers", "auth.jwks", "auth.revocations"} < {name for (name,) in tables})
+    for (table,) in tables:
+        for right in ("INSERT", "UPDATE", "DELETE", "TRUNCATE", "TRIGGER", "UPDATE (issuer)", "INSERT (issuer)"):
+            own.query(f"GRANT {right} ON {table} TO manager")
+            is_refused(f"{right} on {table}", "manager")
+            own.query(f"REVOKE {right} ON {table} FROM manager")
+        own.query(f"GRANT INSERT ON {table} TO PUBLIC")
+        is_refused(f"INSERT on {table} for everyone", "PUBLIC")
+        own.query(f"REVOKE INSERT ON {table} FROM PUBLIC")
+        own.query(f"ALTER TABLE {table} OWNER TO manager")
+        is_refused(f"{table} of another owner", "manager")
+        own.query(f"ALTER TABLE {table} OWNER TO chief")
+        place.is_let_in(checks, f"{table} of another superuser")
+        own.query(f"ALTER TABLE {table} OWNER TO postgres; GRANT SELECT ON {table} TO manager, PUBLIC")
+        place.is_let_in(checks, f"{table}: readers")
+        own.query(f"REVOKE SELECT ON {table} FROM manager, PUBLIC; GRANT UPDATE ON {table} TO chief")
+        place.is_let_in(checks, f"{table}: a superuser")
+        own.query(f"REVOKE UPDATE ON {table} FROM chief")
+    own.query("SELECT auth.grant_to('manager')")
+    is_refused("auth.grant_to", "manager")
+    own.query("SELECT auth.revoke_from('manager')")
+    place.is_let_in(checks, "auth.revoke_from")
+
+    # Tables that the issuer's row follows.
+    own.query("CREATE TABLE public.sessions (id text PRIMARY KEY, user_id text, expires_at timestamptz)")
+    own.query("INSERT INTO public.sessions VALUES ('s1', 'u1', 'infinity')")
+    own.query(f"SELECT auth.follow_sessions('public.sessions', '{tokens.ISSUER}', 'sid')")
+    mine = token(sid="s1")
+    checks.equal("sessions of a superuser", place.refused(mine), "let in")
+    own.query("GRANT INSERT ON public.sessions TO manager")
+    checks.equal("sessions with a writer", place.refused(mine), ("28000", [NOT_SET_UP]))
+    own.query("REVOKE INSERT ON public.sessions FROM manager; ALTER TABLE public.sessions OWNER TO manager")
+    own.query("GRANT SELECT ON public.sessions TO postgres")
+    own.query(f"SELECT auth.follow_sessions('public.sessions', '{tokens.ISSUER}', 'sid')")
+    checks.equal("sessions of another owner", place.refused(mine), ("28000", [NOT_SET_UP]))
+    own.query(f"SELECT auth.unfollow_sessions('{tokens.ISSUER}')")
+    place.is_let_in(checks, "no sessions")
+
+    follow = "SELECT auth.follow('public.followed', '{}', '{{{}}}')"
+    name = "https://followed.test.example"
+    own.query("CREATE TABLE public.followed (id text, public_key text, created_at timestamptz)")
+    own.query(f"INSERT INTO public.followed VALUES ('e1', '{json.dumps(ed25519.key(1).jwk())}', now())")
+    own.query(follow.format(name, oauth_client.AUDIENCE))
+    cluster.configure([line(issuer=name, more=MAPPED)], MAP)
+    theirs = ed25519.token(1, name, aud=oauth_client.AUDIENCE, scope=oauth_client.SCOPE)
+    checks.equal("keys of a superuser", place.refused(theirs), "let in")
+    own.query("GRANT UPDATE (public_key) ON public.followed TO manager")
+    checks.equal("keys with a writer", place.refused(theirs), ("28000", [NOT_SET_UP]))
+    own.query("REVOKE UPDATE (public_key) ON public.followed FROM manager; ALTER TABLE public.followed OWNER TO manager")
+    own.query("GRANT SELECT ON public.followed TO postgres")
+    own.query(follow.format(name, oauth_client.AUDIENCE))
+    checks.equal("keys of another owner", place.refused(theirs), ("28000", [NOT_SET_UP]))
+    own.query(f"DELETE FROM auth.issuers WHERE issuer = '{name}'; DROP TABLE public.followed, public.sessions")
+    cluster.configure([line(more=MAPPED)], MAP)
+
+    # The trusted extension of a role that is no superuser, made over to one.
+    with LoginCluster("login_reassigned") as other:
+        other.root.query("CREATE ROLE former LOGIN")
+        other.configure(["local all former trust", line(more=MAPPED)], MAP)
+        other.root.query("CREATE DATABASE other")
+        other.root.query("GRANT CREATE ON DATABASE other TO former")
+        with other.session("other", "former") as former:
+            former.query("CREATE EXTENSION pg_auth_jwt")
+            former.query(issuer())
+            with other.session("other", "postgres") as owner:
+                owner.query("REASSIGN OWNED BY former TO postgres")
+            other.set(login_database="other")
+            checks.equal("the former owner writes keys", former.code(issuer("https://x")), None)
+            checks.equal("reassigned", other.refused("postgres", "authenticated", token()), ("28000", [NOT_SET_UP]))
+            with other.session("other", "postgres") as owner:
+                owner.query("SELECT auth.revoke_from('former')")
+            checks.equal("the former owner no longer does", former.code(issuer("https://y")), "42501")
+        checks.equal("revoked", other.refused("postgres", "authenticated", token()), "let in")
+
+    # Who owns the database can put another one in its place.
+    root.query(f"{OWN} OWNER TO manager")
+    is_refused("the database of another owner", "manager")
+    root.query(f"{OWN} OWNER TO postgres; DROP ROLE manager, chief")
+    place.is_let_in(checks, "of a superuser again")
 
 
 def dropped(checks, place):
@@ -514,7 +610,7 @@ def main():
     if not oauth_client.has_login():
         checks.skip_all("Postgres takes tokens for logins from 18 on")
     parts = (
-        bad_tokens, sizes, messages, names, before_it, not_set_up, dropped, without_init_file, ended_workers,
+        bad_tokens, sizes, messages, names, before_it, not_set_up, key_writers, dropped, without_init_file, ended_workers,
         signed_in, storm,
     )  # fmt: skip
     with LoginCluster("login_attacks", max_worker_processes="16") as cluster:

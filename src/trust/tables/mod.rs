@@ -264,7 +264,7 @@ pub fn triggers() -> Vec<FoundTrigger> {
 }
 
 /// Oid of another table of the extension.
-fn find_table(name: &CStr) -> Option<pg_sys::Oid> {
+pub fn find_table(name: &CStr) -> Option<pg_sys::Oid> {
     let (extension, schema) = Extension::find().zip(schema())?;
     extension.table(schema, name)
 }
