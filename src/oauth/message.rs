@@ -31,9 +31,17 @@ pub struct Request<'a> {
 /// The verdict.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The user's name, in UTF-8.
-    Accepted(Vec<u8>),
+    Accepted(Accepted),
     Refused(Reason),
+}
+
+/// A login that is not refused.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The user's name, in UTF-8.
+    pub name: Vec<u8>,
+    /// The oid of the role that the client asks for.
+    pub role: u32,
 }
 
 /// Why a login is refused.
@@ -90,7 +98,7 @@ impl Request<'_> {
 impl Answer {
     pub fn to_bytes(&self) -> Vec<u8> {
         match self {
-            Self::Accepted(name) => join(&[ACCEPTED, name]),
+            Self::Accepted(login) => join(&[ACCEPTED, &login.name, &login.role.to_ne_bytes()]),
             Self::Refused(reason) => {
                 let text =
                     |text: &Option<String>| cut(text.as_deref().unwrap_or_default()).to_vec();
@@ -107,8 +115,11 @@ impl Answer {
 
     /// `None` for bytes that [`to_bytes`](Self::to_bytes) has not made.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        if let Some([ACCEPTED, name]) = split(bytes) {
-            return Some(Self::Accepted(name.to_vec()));
+        if let Some([ACCEPTED, name, role]) = split(bytes) {
+            return Some(Self::Accepted(Accepted {
+                name: name.to_vec(),
+                role: u32::from_ne_bytes(role.try_into().ok()?),
+            }));
         }
         let [REFUSED, code, message, detail, hint] = split(bytes)? else {
             return None;
@@ -152,7 +163,7 @@ fn split<const N: usize>(mut bytes: &[u8]) -> Option<[&[u8]; N]> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ANSWER_BYTES, Answer, Reason, Request};
+    use super::{ANSWER_BYTES, Accepted, Answer, Reason, Request};
 
     const REQUEST: Request = Request {
         token: b"a.b.c",
@@ -161,6 +172,13 @@ mod tests {
         scope: b"",
         skips_usermap: true,
     };
+
+    fn accepted(name: &[u8]) -> Answer {
+        Answer::Accepted(Accepted {
+            name: name.to_vec(),
+            role: 16_384,
+        })
+    }
 
     fn refused(text: &str) -> Answer {
         Answer::Refused(Reason {
@@ -175,11 +193,7 @@ mod tests {
     fn arrives_as_it_was_sent() {
         let bytes = REQUEST.to_bytes();
         assert_eq!(Request::from_bytes(&bytes), Some(REQUEST));
-        for answer in [
-            Answer::Accepted(b"u".to_vec()),
-            Answer::Accepted(Vec::new()),
-            refused("x"),
-        ] {
+        for answer in [accepted(b"u"), accepted(b""), refused("x")] {
             assert_eq!(Answer::from_bytes(&answer.to_bytes()), Some(answer));
         }
     }
@@ -189,7 +203,7 @@ mod tests {
         for bytes in [
             REQUEST.to_bytes(),
             refused("x").to_bytes(),
-            Answer::Accepted(b"u".to_vec()).to_bytes(),
+            accepted(b"u").to_bytes(),
         ] {
             for length in 0..bytes.len() {
                 let part = bytes.get(..length).unwrap_or_default();

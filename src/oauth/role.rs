@@ -3,13 +3,14 @@
 use std::ffi::CStr;
 
 use jwt_verify::Excerpt;
+use pgrx::pg_sys;
 
 use crate::oauth::errors;
 use crate::pg::report::Report;
 use crate::pg::role_rights::{self, Right};
 use crate::settings;
 
-/// Checks the role that the client asks for. Whether it has LOGIN, and may connect to the database, Postgres checks.
+/// Checks the role that the client asks for, and returns its oid. Whether it has LOGIN, and may connect to the database, Postgres checks.
 ///
 /// This comes after the token was verified, so that nobody learns from the time that a refusal takes which roles there
 /// are.
@@ -18,13 +19,13 @@ use crate::settings;
 ///
 /// If it does not exist; or if policies do not bind it, it may read everything by replication or from files, or it may
 /// become such a role, unless `pg_auth_jwt.login_superuser` allows that.
-pub fn admit(role: &CStr) -> Result<(), Report> {
+pub fn admit(role: &CStr) -> Result<pg_sys::Oid, Report> {
     let role = role_rights::named(role).ok_or_else(errors::role_missing)?;
     if settings::login_superuser() {
-        return Ok(());
+        return Ok(role);
     }
     let Some(holder) = role_rights::holder(role) else {
-        return Ok(());
+        return Ok(role);
     };
     let right = match holder.right {
         Right::Superuser => "is a superuser",

@@ -4,7 +4,7 @@ use std::ffi::CString;
 
 use crate::oauth::checks::Line;
 use crate::oauth::errors;
-use crate::oauth::message::{Reason, Request};
+use crate::oauth::message::{Accepted, Reason, Request};
 use crate::oauth::{issuer, role};
 use crate::pg::encoding;
 use crate::pg::report::{Report, SqlState};
@@ -17,12 +17,12 @@ use crate::trust::writers::{self, Stranger};
 /// Longest name of a user, in bytes. OpenID Connect allows 255 characters for `sub`.
 const NAME_BYTES: usize = 1_024;
 
-/// Verifies the token by this database's rows, and returns the user's name.
+/// Verifies the token by this database's rows, and returns the user's name and the role.
 ///
 /// # Errors
 ///
 /// Why the login is refused.
-pub fn judge(request: &Request) -> Result<Vec<u8>, Reason> {
+pub fn judge(request: &Request) -> Result<Accepted, Reason> {
     let (identity, keys) =
         session::verify_for_login(request.token).map_err(without_unverified_text)?;
     let text = |bytes| std::str::from_utf8(bytes).map_err(|_| errors::malformed());
@@ -53,8 +53,11 @@ pub fn judge(request: &Request) -> Result<Vec<u8>, Reason> {
         }
     }
     let role = CString::new(request.role).map_err(|_| errors::role_missing())?;
-    role::admit(&role)?;
-    Ok(name.into_bytes())
+    let role = role::admit(&role)?;
+    Ok(Accepted {
+        name: name.into_bytes(),
+        role: role.to_u32(),
+    })
 }
 
 /// A role that is no superuser, and decides about the keys by which the token was verified, or about its end.

@@ -3,8 +3,10 @@
 use std::ffi::{CStr, CString};
 use std::time::{Duration, Instant};
 
+use pgrx::pg_sys;
+
 use crate::oauth::checks::{self, Line};
-use crate::oauth::message::{ANSWER_BYTES, Answer, Reason, Request};
+use crate::oauth::message::{ANSWER_BYTES, Accepted, Answer, Reason, Request};
 use crate::oauth::{errors, issuer, worker};
 use crate::pg::attempt::{self, Failure};
 use crate::pg::encoding;
@@ -39,11 +41,15 @@ impl Validator for TokenValidator {
             Seat::leave_any(settings::login_workers());
             Err(reason_of(failure))
         });
-        let outcome = outcome.and_then(|(name, keeps_token)| {
+        let outcome = outcome.and_then(|(login, keeps_token)| {
             if keeps_token {
-                attempt::contained_without_undo(|| settings::token::set_at_login(attempt.token))?;
+                let role = pg_sys::Oid::from_u32(login.role);
+                let role = attempt.skips_usermap.then_some(role);
+                attempt::contained_without_undo(|| {
+                    settings::token::set_at_login(attempt.token, role);
+                })?;
             }
-            Ok(name)
+            Ok(login.name)
         });
         match outcome {
             Ok(name) => Verdict::Accepted(name),
@@ -83,8 +89,8 @@ impl Patience {
     }
 }
 
-/// The user's name, and whether the token is to be the session's.
-fn judge(attempt: &Attempt, patience: &Patience) -> Result<(Vec<u8>, bool), Reason> {
+/// The user's name and role, and whether the token is to be the session's.
+fn judge(attempt: &Attempt, patience: &Patience) -> Result<(Accepted, bool), Reason> {
     if settings::login_database().is_empty() {
         return Err(errors::no_database().into());
     }
@@ -110,7 +116,7 @@ fn judge(attempt: &Attempt, patience: &Patience) -> Result<(Vec<u8>, bool), Reas
     }
     worker.leave();
     match answer {
-        Answer::Accepted(name) => Ok((name, keeps_token)),
+        Answer::Accepted(login) => Ok((login, keeps_token)),
         Answer::Refused(reason) => Err(reason),
     }
 }

@@ -73,7 +73,7 @@ fn answer(message: &[u8]) -> Answer {
     };
     let verdict = attempt::transaction(owner, || Ok(rules::judge(&request)));
     match verdict {
-        Ok(Some(Ok(name))) => Answer::Accepted(name),
+        Ok(Some(Ok(login))) => Answer::Accepted(login),
         Ok(Some(Err(reason))) => Answer::Refused(reason),
         Ok(None) => Answer::Refused(errors::no_extension(is_there.get()).into()),
         Err(failure) => Answer::Refused(Reason::from(failure)),

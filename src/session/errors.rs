@@ -187,15 +187,39 @@ pub fn already_logged_in() -> Report {
     .hint("End the transaction first, or call auth.login() with the other token.")
 }
 
-/// The role is not the one that `auth.login` has set with the token.
+/// A token that does not name the role that the login's token has opened.
+pub fn not_of_login(name: &str) -> Report {
+    Report::new(
+        SqlState::INSUFFICIENT_PRIVILEGE,
+        format!("token is for another role, {}", Excerpt::new(name)),
+    )
+    .detail("The token that opened this connection has given it its role.")
+    .hint("Open another connection by this token.")
+}
+
+/// A token that was assigned by hand, in a connection whose role the login's token has opened.
+pub fn token_not_admitted() -> Report {
+    Report::new(
+        SqlState::INSUFFICIENT_PRIVILEGE,
+        "session token was set without auth.jwt_session_init()",
+    )
+    .detail(
+        "The token that opened this connection has given it its role, and another one must name the same role.",
+    )
+    .hint(
+        "Pass the token to auth.jwt_session_init(). RESET pg_auth_jwt.token returns to the login's token.",
+    )
+}
+
+/// The role is not the one to which the token is bound.
 pub fn other_role() -> Report {
     Report::new(
         SqlState::INSUFFICIENT_PRIVILEGE,
         "session token is for another role than the present one",
     )
-    .detail("auth.login() has set it together with a role, and the role was changed since.")
+    .detail("auth.login(), or the connection's login, has set it together with a role, and the role was changed since.")
     .hint(
-        "Leave the role to auth.login(): no SET ROLE or RESET ROLE until the end of the transaction, \
+        "Leave the role to it: no SET ROLE or RESET ROLE until the end of the transaction, \
          and no function with a SET clause for \"role\".",
     )
 }

@@ -12,6 +12,7 @@ use crate::pg::report::Report;
 use crate::pg::unguarded;
 use crate::pg::uuid;
 use crate::session::identity::DatumImage;
+use crate::session::login::Given;
 use crate::session::refusal::terms;
 use crate::session::{self, advice, citus, errors, login, signatures};
 use crate::settings::{self, Scope};
@@ -27,15 +28,22 @@ sql_function!(
     |arguments| {
         settings::check()?;
         let token = token(&arguments, 0)?.unwrap_or_default();
+        let mut role = None;
         if !token.is_empty() {
             // The role came from the other token's claims.
-            if settings::token::role().is_some() {
+            let bound = settings::token::bound_role();
+            if settings::token::role().is_some_and(|role| bound != Some(role)) {
                 return Err(errors::already_logged_in());
             }
-            session::verify_patiently(token)?;
+            match bound {
+                Some(bound) => role = Some(login::of_role(token, bound)?),
+                None => {
+                    session::verify_patiently(token)?;
+                }
+            }
         }
         let lifetime = Lifetime::of(arguments.boolean(1), || arguments.call_is_whole_statement());
-        set_token(token, "", lifetime);
+        set_token(token, role.as_ref().map_or("", Given::suffix), lifetime);
         if !token.is_empty() {
             advice::on_role();
             if lifetime == Lifetime::SessionByDefault {

@@ -85,6 +85,24 @@ pub fn set_role(token: &[u8]) -> Result<Given, Report> {
             false,
         );
     }
+    settings::token::admit(token, role);
+    Ok(Given::of(role, &name))
+}
+
+/// Verifies another token for a connection whose role the login's token has opened.
+///
+/// # Errors
+///
+/// If the token is not good, or does not name that role by this database's row.
+pub fn of_role(token: &[u8], role: pg_sys::Oid) -> Result<Given, Report> {
+    let (identity, keys) = session::verify_for_login(token)?;
+    let name = role_of(&identity, &keys)?;
+    // SAFETY: the name is NUL-terminated; a look-up in the catalogs.
+    if unsafe { pg_sys::get_role_oid(name.as_ptr(), true) } != role {
+        let name = encoding::from_server_lossy(name.to_bytes());
+        return Err(errors::not_of_login(&name));
+    }
+    settings::token::admit(token, role);
     Ok(Given::of(role, &name))
 }
 

@@ -48,7 +48,7 @@ struct Session {
     current: RefCell<Option<Rc<Identity>>>,
     /// Whether `current` can be relied on.
     state: Cell<Resolution>,
-    /// The role to which `auth.login` has bound the setting's present value; 0 for none.
+    /// The role to which the setting's present value is bound; 0 for none.
     role: Cell<pg_sys::Oid>,
     /// Counts how often `current` was determined: the same number means the same identity.
     serial: Cell<u64>,
@@ -274,8 +274,8 @@ impl Session {
             }
     }
 
-    /// Whether the role of `SET ROLE` is the one that `auth.login` has set with the token, if it has
-    /// set one. A SECURITY DEFINER function does not change that role.
+    /// Whether the role of `SET ROLE` is the one that `auth.login` has set with the token, or the token
+    /// of the login has opened, if it is bound to one. A SECURITY DEFINER function does not change that role.
     #[inline]
     fn has_its_role(&self) -> bool {
         let role = self.role.get();
@@ -295,6 +295,9 @@ impl Session {
             .set(settings::token::role().unwrap_or(pg_sys::InvalidOid));
         if !self.has_its_role() {
             return Err(errors::other_role());
+        }
+        if settings::token::is_refused() {
+            return Err(errors::token_not_admitted());
         }
         // Without a token no keys are needed, so a new connection reads none.
         if settings::token::with(<[u8]>::is_empty)? {

@@ -1,9 +1,11 @@
 //! Hooks and reader of the setting that holds the session's token. After a token that `auth.login` has
-//! set stands a space, and the oid of the role that it belongs to; after the token of the login stands [`LOGIN`].
+//! set stands a space, and the oid of the role that it belongs to; after the token of the login stands [`LOGIN`], and the
+//! same if the token has opened that role.
 //!
 //! The hooks run outside of pgrx's guard. They change their argument and an atomic, or read the variable:
 //! they cannot panic or raise.
 
+use std::cell::RefCell;
 use std::ffi::{CStr, c_char, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -36,7 +38,73 @@ pub unsafe extern "C-unwind" fn check(
             }
         }
     }
+    // SAFETY: as above. A value that is not admitted has one character at least.
+    unsafe {
+        if !(*value).is_null() && !is_admitted(CStr::from_ptr(*value).to_bytes()) {
+            **value = NOT_ADMITTED as c_char;
+            *(*value).add(1) = 0;
+        }
+    }
     true
+}
+
+/// Value in place of a token that the connection may not have. Not the empty one, under which users would see nothing,
+/// and no reason. It is a part of the setting, so that parallel workers know of it too.
+const NOT_ADMITTED: u8 = 1;
+
+/// A connection whose role the login's token has opened (`delegate_ident_mapping`): under that role, claims of a token
+/// that names another one would be a user that no token is for. Such a connection begins and ends with its process.
+struct Bound {
+    /// The role that was opened.
+    role: pg_sys::Oid,
+    /// The last token that was verified here, and the role that it names.
+    token: Vec<u8>,
+    token_role: pg_sys::Oid,
+}
+
+thread_local! {
+    static BOUND: RefCell<Option<Bound>> = const { RefCell::new(None) };
+}
+
+/// Whether the connection may have that value: any, unless the login's token has opened its role. Called in a hook:
+/// cannot raise.
+fn is_admitted(value: &[u8]) -> bool {
+    if value.is_empty() {
+        return true;
+    }
+    let is_admitted = |bound: &Bound| {
+        let (token, role) = split(value);
+        let token = token.strip_suffix(LOGIN).unwrap_or(token);
+        !login::login_session() || (token == bound.token && role == Some(bound.token_role))
+    };
+    // The thread's end is the process's. Nothing assigns the setting while the cell is borrowed for a change.
+    BOUND
+        .try_with(|bound| {
+            let bound = bound.try_borrow();
+            bound.is_ok_and(|bound| bound.as_ref().is_none_or(is_admitted))
+        })
+        .unwrap_or(false)
+}
+
+/// The role that the login's token has opened, if the session's tokens must name that one.
+pub fn bound_role() -> Option<pg_sys::Oid> {
+    let role = BOUND.with_borrow(|bound| bound.as_ref().map(|bound| bound.role));
+    role.filter(|_| login::login_session())
+}
+
+/// Lets the connection have a token that was verified, and names that role.
+pub fn admit(token: &[u8], role: pg_sys::Oid) {
+    BOUND.with_borrow_mut(|bound| {
+        if let Some(bound) = bound {
+            bound.token = token.to_vec();
+            bound.token_role = role;
+        }
+    });
+}
+
+/// Whether the value stands for a token that the connection may not have.
+pub fn is_refused() -> bool {
+    value() == [NOT_ADMITTED]
 }
 
 /// Text that SHOW, `current_setting` and `set_config` return instead of the token: only whether
@@ -69,9 +137,9 @@ pub fn clear_assigned() {
     ASSIGNED.store(false, Ordering::Relaxed);
 }
 
-/// The role to which `auth.login` has bound the token; `None` if nothing has.
+/// The role to which `auth.login`, or the login of the connection, has bound the token; `None` if nothing has.
 pub fn role() -> Option<pg_sys::Oid> {
-    split(value()).1
+    parts().1
 }
 
 /// Calls `look` with the token, which is empty if there is none.
@@ -91,21 +159,35 @@ pub fn with<T>(look: impl FnOnce(&[u8]) -> T) -> Result<T, Report> {
     Ok(look(token))
 }
 
-/// The token, which is empty if there is none: that of the login counts only if [`login::login_session`] says so.
 fn token<'a>() -> &'a [u8] {
-    let (token, _) = split(value());
+    parts().0
+}
+
+/// The token, which is empty if there is none, and its role. Those of the login count only if [`login::login_session`]
+/// says so.
+fn parts<'a>() -> (&'a [u8], Option<pg_sys::Oid>) {
+    let (token, role) = split(value());
     match token.strip_suffix(LOGIN) {
-        None => token,
-        Some(token) if login::login_session() => token,
-        Some(_) => b"",
+        None => (token, role),
+        Some(token) if login::login_session() => (token, role),
+        Some(_) => (b"", None),
     }
 }
 
-/// Makes the token of the login the session's. RESET and DISCARD ALL return to it, and no setting that is stored for the
+/// Makes the token of the login the session's, with the role if the token has opened that. RESET and DISCARD ALL return to it, and no setting that is stored for the
 /// role or the database, and no option of the connection, replaces it.
 #[cfg(login_by_token)]
-pub fn set_at_login(token: &CStr) {
-    let value = [token.to_bytes(), LOGIN, b"\0"].concat();
+pub fn set_at_login(token: &CStr, role: Option<pg_sys::Oid>) {
+    let token = token.to_bytes();
+    if let Some(role) = role {
+        BOUND.set(Some(Bound {
+            role,
+            token: token.to_vec(),
+            token_role: role,
+        }));
+    }
+    let role = role.map(suffix).unwrap_or_default();
+    let value = [token, LOGIN, role.as_bytes(), b"\0"].concat();
     // SAFETY: both texts are NUL-terminated, and Postgres copies them. The source is that of values which a session
     // cannot reset.
     unsafe {

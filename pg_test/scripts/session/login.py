@@ -318,6 +318,74 @@ def roles(checks, place):
     checks.equal("the database's own row", place.refused("editor", token(role="editor")), ("28000", ["42501"]))
 
 
+def role_of_the_token(checks, place):
+    """Where the token names the role, user and role do not come apart."""
+    cluster = place.cluster
+    give = "UPDATE auth.issuers SET role_claim = 'role', allowed_roles = '{editor,reader}'"
+    cluster.keys.query(give)
+    cluster.configure([line(more=DELEGATED)])
+    cluster.root.query("CREATE ROLE intern; GRANT intern, reader TO editor")
+    first, same, other = token(role="editor"), token("u2", role="editor"), token("u3", role="reader")
+    init = "SELECT auth.jwt_session_init($1, false)"
+
+    s = place.login("editor", first)
+    checks.equal("the user", [s.value(WHO), s.value("SELECT current_user::text")], ["u1", "editor"])
+    for role in ("intern", "reader"):
+        s.query(f"SET ROLE {role}")
+        checks.equal(f"as {role}", [s.code(WHO), s.code(OWNERS)], ["42501", "42501"])
+        s.query("RESET ROLE")
+        checks.equal(f"no longer {role}", [s.value(WHO), s.value(OWNERS)], ["u1", "u1"])
+    # The database's row does not say which claim names the role.
+    checks.equal("no row", s.code(init, same) is not None, True)
+    place.owner.query(give)
+    checks.equal("a token of another role", s.code(init, other), "42501")
+    checks.equal("a token of no role", s.code(init, token("u3")) is not None, True)
+    checks.equal("leaves it", s.value(OWNERS), "u1")
+    checks.equal("another token of the role", s.code(init, same), None)
+    checks.equal("its user", [s.value(WHO), s.value(OWNERS)], ["u2", "u2"])
+    s.query("SET ROLE intern")
+    checks.equal("its user, as intern", s.code(OWNERS), "42501")
+    for reset in ("RESET ROLE; RESET pg_auth_jwt.token", "RESET ALL", "DISCARD ALL"):
+        s.query(reset)
+        checks.equal(reset, [s.value(WHO), s.value(OWNERS)], ["u1", "u1"])
+        s.execute(init, same)
+    # By hand, in any form, in parallel workers too, and after a state without a token.
+    role = s.value("SELECT oid FROM pg_roles WHERE rolname = 'editor'")
+    for value in (other, f"{other} {role}", f"{other} login {role}", f"{other} login", first, f"{first} login", "x"):
+        for before in ("RESET pg_auth_jwt.token", "SET pg_auth_jwt.token = ''", "SELECT auth.jwt_session_init(NULL)"):
+            s.query(before)
+            s.query(f"SET pg_auth_jwt.token = '{value}'")
+            checks.equal(f"{value[-20:]}, by hand", [s.code(WHO), s.code(OWNERS)], ["42501", "42501"])
+            s.query("SET debug_parallel_query = on")
+            checks.equal(f"{value[-20:]}, by hand, in a worker", s.code(OWNERS), "42501")
+            s.query("RESET debug_parallel_query")
+        s.query("SET pg_auth_jwt.token = ''")
+        checks.equal("without a token", [s.value(WHO), s.code(init, other)], [None, "42501"])
+        s.query("DISCARD ALL")
+        checks.equal("the login's again", s.value(OWNERS), "u1")
+    # auth.login sets a user with their own role.
+    s.query("BEGIN")
+    s.execute("SELECT auth.login($1)", other)
+    checks.equal("auth.login", [s.value(WHO), s.value("SELECT current_user::text")], ["u3", "reader"])
+    s.query("COMMIT")
+    checks.equal("after it", [s.value(WHO), s.value("SELECT current_user::text")], ["u1", "editor"])
+    s.query("SET debug_parallel_query = on")
+    checks.equal("in a worker", s.value(OWNERS), "u1")
+
+    # A pool that logs in by such a token of its own.
+    cluster.set(login_session="off")
+    with place.login("editor", first) as s:
+        checks.equal("nobody", s.value(WHO), None)
+        s.execute(init, other)
+        checks.equal("a user of the pool", s.value(OWNERS), "u3")
+    cluster.set(login_session=None)
+    # Where a map gives the role, any token does.
+    cluster.configure([line(more=MAPPED)], MAP)
+    with place.login() as s:
+        s.execute(init, other)
+        checks.equal("by a map", s.value(OWNERS), "u3")
+
+
 def strong_roles(checks, place):
     """Superusers and replication log in by token only where the server's setting says so."""
     cluster = place.cluster
@@ -611,7 +679,7 @@ def main():
         checks.skip_all("Postgres takes tokens for logins from 18 on")
     parts = (
         first_statement, returns_to_it, overridden, in_workers, other_encoding, ends, keys_for_login, lines_of_the_hba,
-        roles, strong_roles, service_token, rotation, revoked, standby, over_tls,
+        roles, role_of_the_token, strong_roles, service_token, rotation, revoked, standby, over_tls,
     )  # fmt: skip
     with LoginCluster("login", max_worker_processes="16", wal_level="logical") as cluster:
         cluster.root.query(ROLES)
