@@ -13,6 +13,7 @@ use crate::pg::guard;
 use crate::pg::role_rights;
 use crate::pg::segment::Segment;
 use crate::pg::worker::{self, EXTRA_BYTES, Spec};
+use crate::session::audit;
 use crate::settings;
 use crate::trust::tables;
 
@@ -47,6 +48,7 @@ pub unsafe extern "C-unwind" fn pg_auth_jwt_login_main(segment: pg_sys::Datum) {
             let database = CString::new(settings::login_database()).unwrap_or_default();
             worker::connect_by_name(&database);
             worker::force_settings();
+            audit::quote_verified_only();
             // Without it, the client has gone, or has waited for too long.
             let Some(segment) = Segment::attach(segment.value() as u32) else {
                 return Ok(());

@@ -1,10 +1,25 @@
 //! `pg_auth_jwt.audit_log`: one line in the server's log for each verification.
 
+#[cfg(login_by_token)]
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use jwt_verify::{Error, Excerpt, Verified};
 
 use crate::errors::sqlstate;
+#[cfg(login_by_token)]
+use crate::errors::{comes_after_signature, message};
 use crate::pg::report::{self, SqlState};
 use crate::settings::{self, AuditLog};
+
+/// Set in a process that verifies tokens of strangers, who could fill the log with lines of their own.
+#[cfg(login_by_token)]
+static OF_STRANGERS: AtomicBool = AtomicBool::new(false);
+
+/// From now on, quotes a token only if its signature is good.
+#[cfg(login_by_token)]
+pub fn quote_verified_only() {
+    OF_STRANGERS.store(true, Ordering::Relaxed);
+}
 
 /// Logs the outcome, if the setting asks for it. The use of a cached identity is no verification.
 pub fn log(token: &str, outcome: &Result<Verified, Error>) {
@@ -29,16 +44,22 @@ pub fn log_refusal(token: &str, error: &Error) {
     if settings::audit_log() == AuditLog::Off {
         return;
     }
+    let SqlState(code) = sqlstate(error.kind());
+    let code = String::from_utf8_lossy(code);
+    #[cfg(login_by_token)]
+    if OF_STRANGERS.load(Ordering::Relaxed) && !comes_after_signature(error.kind()) {
+        let reason = message(error.kind());
+        report::log_to_server(&format!("token refused: reason {code} {reason}"));
+        return;
+    }
     // No signature covers these: they are only claims of the sender.
     let unverified = jwt_verify::unverified_claims(token);
-    let SqlState(code) = sqlstate(error.kind());
     report::log_to_server(&format!(
-        "token refused: issuer {}, kid {}, sub {}, jti {}, reason {} {error}",
+        "token refused: issuer {}, kid {}, sub {}, jti {}, reason {code} {error}",
         field(unverified.issuer.as_deref()),
         field(unverified.key_id.as_deref()),
         field(unverified.subject.as_deref()),
         field(unverified.token_id.as_deref()),
-        String::from_utf8_lossy(code),
     ));
 }
 

@@ -5,6 +5,9 @@
 //! here is used unless the setting, the keys and the clock still agree with it.
 
 mod advice;
+#[cfg(login_by_token)]
+pub mod audit;
+#[cfg(not(login_by_token))]
 mod audit;
 mod cache;
 mod citus;

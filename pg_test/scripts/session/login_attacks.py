@@ -182,7 +182,8 @@ def names(checks, place):
         checks.equal(f"{sub[:5]!r}", place.refused(token(sub)), ("28000", ["28J09"]))
     checks.equal("a NUL", place.refused(token("\0")), ("28000", ["28J01"]))
     place.refused(token("u1", -1, x=f"\n{forged}\n"))
-    # Text of a token whose signature is not good gets no further than the client.
+    # Text of a token whose signature is not good gets no further than the client, whatever is logged of others.
+    place.cluster.set(audit_log="all")
     for mark in (
         token(header={"kid": "marker"}),
         token(iss="https://marker.test.example"),
@@ -194,6 +195,10 @@ def names(checks, place):
     ):
         checks.equal("refused", place.refused(mark)[0], "28000")
     checks.true("is not in the log", "marker" not in place.cluster.log())
+    checks.true("refusals are", place.cluster.log().count("LOG:  token refused: reason 28J0") > 3)
+    place.refused(token("expired marker", -1))
+    checks.true("a good signature's is", 'sub "expired marker"' in place.cluster.log())
+    place.cluster.set(audit_log=None)
     checks.equal("no line is forged", [row for row in place.cluster.log().split("\n") if row.startswith(forged)], [])
     for sub in ("ü 1", "u" * 200, "u'1\"", "%s%n"):
         with place.login(token(sub)) as s:
