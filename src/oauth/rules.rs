@@ -2,6 +2,8 @@
 
 use std::ffi::CString;
 
+use serde_json::Value;
+
 use crate::oauth::checks::Line;
 use crate::oauth::errors;
 use crate::oauth::message::{Accepted, Reason, Request};
@@ -33,7 +35,7 @@ pub fn judge(request: &Request) -> Result<Accepted, Reason> {
     };
     // The payload that was verified just now.
     let payload = jwt_verify::unverified_payload(text(request.token)?);
-    line.check(&payload.ok_or_else(errors::malformed)?)?;
+    let claims = line.check(&payload.ok_or_else(errors::malformed)?)?;
     // Issuers that share a row of that name are not kept apart by their signatures.
     if keys.issuer_for(Some(&wanted)) != Some(&wanted) {
         return Err(errors::no_issuer_row(&wanted).into());
@@ -44,10 +46,13 @@ pub fn judge(request: &Request) -> Result<Accepted, Reason> {
     if let Some(stranger) = key_writer(&keys) {
         return Err(errors::keys_of_a_stranger(&stranger).into());
     }
-    let name = user_name(&identity, &settings::login_claim())?;
+    let name = user_name(&identity, &claims, &settings::login_claim())?;
     if request.skips_usermap {
         let claimed = session::login::role_of(&identity, &keys).map_err(errors::no_role)?;
-        if claimed.to_bytes() != request.role {
+        let is_same = keys
+            .login()
+            .is_some_and(|login| is_same(&claims, &login.claim, claimed.to_bytes()));
+        if !is_same || claimed.to_bytes() != request.role {
             let claimed = encoding::from_server_lossy(claimed.to_bytes());
             return Err(errors::other_role(&claimed).into());
         }
@@ -84,17 +89,25 @@ fn without_unverified_text(report: Report) -> Reason {
 }
 
 /// The claim that names the user.
-fn user_name(identity: &Identity, claim: &str) -> Result<String, Report> {
-    let path = ClaimPath::parse(claim).ok_or_else(errors::bad_claim_path)?;
-    let path: Option<Vec<CString>> = path
+fn user_name(identity: &Identity, claims: &Value, claim: &str) -> Result<String, Report> {
+    let place = ClaimPath::parse(claim).ok_or_else(errors::bad_claim_path)?;
+    let path: Option<Vec<CString>> = place
         .parts()
         .iter()
         .map(|part| encoding::to_server(part))
         .collect();
     path.and_then(|path: Vec<CString>| identity.claims()?.string_at(&path))
+        .filter(|name| is_same(claims, &place, name.text_bytes()))
         .and_then(|name| encoding::from_server(name.text_bytes().to_vec()))
         .filter(|name| is_name(name))
         .ok_or_else(|| errors::no_name(claim))
+}
+
+/// Whether a text of the server is the one that the token has at this place. In some encodings two characters become the
+/// same one, so that a user's name would be another's.
+fn is_same(claims: &Value, place: &ClaimPath, text: &[u8]) -> bool {
+    let claimed = place.find_in(claims).and_then(Value::as_str);
+    claimed.is_some() && claimed == encoding::from_server(text.to_vec()).as_deref()
 }
 
 /// Whether a text can be a user's name: in the log, in `pg_ident.conf` and in `system_user` it stands on one line.

@@ -205,6 +205,23 @@ def names(checks, place):
             checks.equal(f"{sub[:5]}", [s.value(WHO), s.value("SELECT system_user")], [sub, f"oauth:{sub}"])
 
 
+def encodings(checks, place):
+    """Two names that are one in the encoding of the login database are still two."""
+    cluster, root = place.cluster, place.root
+    root.query("CREATE DATABASE euc ENCODING 'EUC_JP' LOCALE 'C' TEMPLATE template0")
+    cluster.set(login_database="euc")
+    with cluster.session("euc", "postgres") as own:
+        own.query("CREATE EXTENSION pg_auth_jwt")
+        own.query(issuer())
+        both = [own.value(f"SELECT convert('\\x{text.encode().hex()}', 'UTF8', 'EUC_JP')") for text in "\u00a6\uffe4"]
+        checks.equal("one in that encoding", both[0], both[1])
+        with place.login(token("u\uffe4")) as s:
+            checks.equal("a name", s.value("SELECT system_user"), "oauth:u\uffe4")
+        checks.equal("the other name", place.refused(token("u\u00a6")), ("28000", ["28J09"]))
+    cluster.set(login_database=LOGIN_DATABASE)
+    root.query("DROP DATABASE euc")
+
+
 def before_it(checks, place):
     """Nothing that an unverified user sends is acted upon: no library of theirs is loaded, and no role looked into."""
     place.cluster.set(login_superuser="on")
@@ -615,7 +632,7 @@ def main():
     if not oauth_client.has_login():
         checks.skip_all("Postgres takes tokens for logins from 18 on")
     parts = (
-        bad_tokens, sizes, messages, names, before_it, not_set_up, key_writers, dropped, without_init_file, ended_workers,
+        bad_tokens, sizes, messages, names, encodings, before_it, not_set_up, key_writers, dropped, without_init_file, ended_workers,
         signed_in, storm,
     )  # fmt: skip
     with LoginCluster("login_attacks", max_worker_processes="16") as cluster:
