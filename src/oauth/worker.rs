@@ -48,6 +48,7 @@ pub unsafe extern "C-unwind" fn pg_auth_jwt_login_main(segment: pg_sys::Datum) {
             let database = CString::new(settings::login_database()).unwrap_or_default();
             worker::connect_by_name(&database);
             worker::force_settings();
+            settings::force_at_login();
             audit::quote_verified_only();
             // Without it, the client has gone, or has waited for too long.
             let Some(segment) = Segment::attach(segment.value() as u32) else {

@@ -436,7 +436,7 @@ pub fn force_settings() {
 }
 
 /// Gives a setting a value that no value stored for a database or a role overrides.
-fn force_setting(name: &CStr, value: &CStr) {
+pub fn force_setting(name: &CStr, value: &CStr) {
     // SAFETY: both are NUL-terminated, and copied.
     unsafe {
         pg_sys::SetConfigOption(

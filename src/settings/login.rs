@@ -12,7 +12,11 @@ mod at_login {
     use std::ffi::CStr;
 
     use crate::pg::unguarded;
-    use crate::settings::table::{LOGIN_CLAIM, LOGIN_DATABASE, LOGIN_SUPERUSER, LOGIN_WORKERS};
+    use crate::pg::worker::force_setting;
+    use crate::settings::table::{
+        AUDIT_LOG, CACHE_SIZE, EVALUATE_ONCE, FETCH_WAIT, LOGIN_CLAIM, LOGIN_DATABASE,
+        LOGIN_SESSION, LOGIN_SUPERUSER, LOGIN_WORKERS, REQUIRE_TOKEN, SCOPE, UNVERIFIED_CLAIMS,
+    };
     use crate::settings::text_of;
 
     /// See [`LOGIN_DATABASE`].
@@ -38,6 +42,25 @@ mod at_login {
         workers.unwrap_or(1).max(1)
     }
 
+    /// Gives the settings on which a login could depend their values in the worker that verifies it: those that are
+    /// stored for a database or a role, readable or not, neither keep users out nor hold a place for long.
+    pub fn force_at_login() {
+        for (setting, value) in [
+            (&SCOPE, c"auto"),
+            (&CACHE_SIZE, c"1"),
+            (&EVALUATE_ONCE, c"on"),
+            (&REQUIRE_TOKEN, c"off"),
+            (&UNVERIFIED_CLAIMS, c"ignore"),
+            (&FETCH_WAIT, c"1s"),
+            (&LOGIN_SESSION, c"on"),
+        ] {
+            force_setting(setting.name, value);
+        }
+        if AUDIT_LOG.value().is_none() {
+            force_setting(AUDIT_LOG.name, c"failures");
+        }
+    }
+
     /// The meaning of a text as that of a boolean setting.
     pub fn boolean_of(text: &CStr) -> Option<bool> {
         let mut value = false;
@@ -47,4 +70,6 @@ mod at_login {
 }
 
 #[cfg(login_by_token)]
-pub use at_login::{boolean_of, login_claim, login_database, login_superuser, login_workers};
+pub use at_login::{
+    boolean_of, force_at_login, login_claim, login_database, login_superuser, login_workers,
+};

@@ -21,7 +21,9 @@ pub mod token;
 pub mod unverified;
 
 #[cfg(login_by_token)]
-pub use login::{boolean_of, login_claim, login_database, login_superuser, login_workers};
+pub use login::{
+    boolean_of, force_at_login, login_claim, login_database, login_superuser, login_workers,
+};
 use table::{
     AUDIT_LOG, CACHE_SIZE, EVALUATE_ONCE, FETCH_CA_FILE, FETCH_HOSTS, FETCH_WAIT, REQUIRE_TOKEN,
     SCOPE, SIGNATURE_CACHE, TOKEN, UNVERIFIED_CLAIMS, ValueKind, Visit,

@@ -272,7 +272,6 @@ def not_set_up(checks, place):
         # The row of any issuer.
         (f"{ROW} issuer = '*'", f"{ROW} issuer = '{tokens.ISSUER}'", NOT_SET_UP),
         ("ALTER TABLE auth.jwks RENAME COLUMN kid TO id", "ALTER TABLE auth.jwks RENAME COLUMN id TO kid", "28J03"),
-        (f"{OWN} SET pg_auth_jwt.scope = 'x'", f"{OWN} RESET pg_auth_jwt.scope", "22023"),
         (f"{OWN} ALLOW_CONNECTIONS false", f"{OWN} ALLOW_CONNECTIONS true", NOT_SET_UP),
     ):
         (root if change.startswith("ALTER DATABASE") else own).query(change)
@@ -375,6 +374,18 @@ def key_writers(checks, place):
     is_refused("the database of another owner", "manager")
     root.query(f"{OWN} OWNER TO postgres; DROP ROLE manager, chief")
     place.is_let_in(checks, "of a superuser again")
+
+
+def stored_settings(checks, place):
+    """What is stored for the login database, or for the role of the worker, keeps nobody out."""
+    for where in (OWN, "ALTER ROLE postgres", f"ALTER ROLE postgres IN DATABASE {LOGIN_DATABASE}"):
+        for name in ("scope", "cache_size", "audit_log", "evaluate_once", "require_token", "unverified_claims",
+                     "fetch_wait", "login_session"):  # fmt: skip
+            # A session that has not loaded the library does not know which values there are.
+            with place.cluster.session("postgres", "postgres") as root:
+                root.query(f"{where} SET pg_auth_jwt.{name} = 'nonsense'")
+                place.is_let_in(checks, f"{where}: {name}")
+                root.query(f"{where} RESET pg_auth_jwt.{name}")
 
 
 def dropped(checks, place):
@@ -632,7 +643,7 @@ def main():
     if not oauth_client.has_login():
         checks.skip_all("Postgres takes tokens for logins from 18 on")
     parts = (
-        bad_tokens, sizes, messages, names, encodings, before_it, not_set_up, key_writers, dropped, without_init_file, ended_workers,
+        bad_tokens, sizes, messages, names, encodings, before_it, not_set_up, key_writers, stored_settings, dropped, without_init_file, ended_workers,
         signed_in, storm,
     )  # fmt: skip
     with LoginCluster("login_attacks", max_worker_processes="16") as cluster:
