@@ -107,6 +107,10 @@ fn judge(attempt: &Attempt, patience: &Patience) -> Result<(Accepted, bool), Rea
         settings::login_workers(),
         patience.left().unwrap_or_default(),
     );
+    // It may have gone while this waited for the seat.
+    if !client_is_connected() {
+        return Err(errors::client_gone().into());
+    }
     let segment = Segment::with(&request.to_bytes(), ANSWER_BYTES);
     let worker = start_worker(&segment, patience)?;
     let answer = wait_for_answer(&segment, &worker, patience)?;

@@ -6,6 +6,7 @@ import socket
 import struct
 
 from lib import oauth_client
+from lib.following import until
 from lib.oauth_client import MECHANISM, LoginCluster, initial_response, line, token
 from lib.pg import Checks, Session
 
@@ -45,6 +46,31 @@ def silent_clients(checks, cluster):
             client.close()
 
 
+def gone_clients(checks, cluster):
+    """No worker is started for a client that has gone while it waited for a seat."""
+    registered = 'DEBUG:  registering background worker "pg_auth_jwt login"'
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 6 AND NOT granted"
+    seats = 2  # The default of pg_auth_jwt.login_workers.
+    cluster.alter(authentication_timeout="60s", log_min_messages="debug1")
+    before = cluster.log().count(registered)
+    with cluster.session(oauth_client.LOGIN_DATABASE, "postgres") as owner:
+        owner.query("BEGIN; LOCK auth.jwks IN ACCESS EXCLUSIVE MODE")
+        seated = [send_token(cluster) for _ in range(seats)]
+        until(lambda: cluster.log().count(registered) == before + seats, "workers")
+        others = [send_token(cluster) for _ in range(CLIENTS)]
+        until(lambda: cluster.root.value(waiting) == str(CLIENTS), "clients that wait")
+        for client in others:
+            client.close()
+        owner.query("ROLLBACK")
+    until(lambda: cluster.root.value(waiting) == "0", "their end")
+    until(lambda: not cluster.root.query(SEATS), "free seats")
+    checks.equal("workers", cluster.log().count(registered) - before, seats)
+    checks.equal("reasons", [state for state, _ in cluster.refusals()], ["08006"] * CLIENTS)
+    for client in seated:
+        client.close()
+    cluster.alter(authentication_timeout=TIMEOUT, log_min_messages=None)
+
+
 def main():
     checks = Checks()
     if not oauth_client.has_login():
@@ -52,7 +78,7 @@ def main():
     with LoginCluster("login_seats", authentication_timeout=TIMEOUT) as cluster:
         cluster.root.query(f"CREATE ROLE {USER} LOGIN")
         cluster.configure([line("all", USER)])
-        checks.run((silent_clients,), checks, cluster)
+        checks.run((silent_clients, gone_clients), checks, cluster)
         checks.equal("no crash", cluster.crashes(), [])
     checks.done("who does not answer a refusal holds no seat")
 
