@@ -164,7 +164,10 @@ pub fn busy() -> Report {
 /// All of `max_worker_processes` stayed taken.
 pub fn no_worker() -> Report {
     Report::new(LIMIT, "no background worker is free")
-        .hint("Raise max_worker_processes by pg_auth_jwt.login_workers.")
+        .hint(
+            "Make max_worker_processes at least the sum of max_parallel_workers, pg_auth_jwt.login_workers and the \
+             workers of everything else.",
+        )
 }
 
 /// The worker gave no answer in time.

@@ -516,6 +516,8 @@ def slots(checks):
         thread.join()
         checks.equal("no worker is free", outcome, ["28000"])
         checks.equal("the log says so", [state for state, _ in cluster.refusals()], ["53400"])
+        rule = "HINT:  Make max_worker_processes at least the sum of max_parallel_workers, pg_auth_jwt.login_workers "
+        checks.true("and what to do", rule in cluster.log())
         thread, outcome = place.begin(token())
         until(lambda: cluster.root.value(STARTING) == "1", "a login that waits")
         free()
