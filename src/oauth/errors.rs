@@ -181,6 +181,13 @@ pub fn no_answer() -> Report {
         .detail("The background worker has ended. Its own line in the log has the reason.")
 }
 
+/// A token that was sent over a network in the clear; a WARNING.
+pub fn without_tls() -> Report {
+    Report::new(SqlState::WARNING, "token for a login came without TLS")
+        .detail("Whoever has read it can log in by it until it expires.")
+        .hint("Write hostssl in pg_hba.conf, not host.")
+}
+
 pub fn client_gone() -> Report {
     Report::new(CONNECTION_FAILURE, "client has closed the connection")
 }

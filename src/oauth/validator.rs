@@ -35,6 +35,15 @@ impl Validator for TokenValidator {
 
     fn validate(attempt: &Attempt) -> Verdict {
         let patience = Patience::begin();
+        if attempt.is_readable {
+            let Report {
+                message,
+                detail,
+                hint,
+                ..
+            } = errors::without_tls();
+            report::warn_log(&message, detail.as_deref(), hint.as_deref());
+        }
         // An error leaves locks, and segments, to the end of this process. But the client decides when that is, by its
         // answer to the refusal: so they end with a subtransaction.
         let outcome = attempt::contained(|| judge(attempt, &patience)).unwrap_or_else(|failure| {

@@ -214,6 +214,19 @@ pub fn log_with_code(code: c_int, message: &str, detail: Option<&str>, hint: Opt
     send(elog::LOG_SERVER_ONLY, code, message, detail, hint);
 }
 
+/// Writes a WARNING to the server's log. For a client that is not authenticated yet, Postgres sends it nothing below
+/// ERROR (src/backend/utils/error/elog.c).
+#[cfg(login_by_token)]
+pub fn warn_log(message: &str, detail: Option<&str>, hint: Option<&str>) {
+    send(
+        elog::WARNING,
+        SqlState::WARNING.encoded(),
+        message,
+        detail,
+        hint,
+    );
+}
+
 /// Raises a WARNING.
 pub fn warn(message: &str, detail: &str) {
     warning(&Report {

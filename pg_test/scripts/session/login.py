@@ -550,6 +550,17 @@ def over_tls(checks, place):
     except PgError as error:
         checks.equal("without TLS", [error.code, error.challenge], ["28000", None])
     checks.equal("it had no chance to send the token", [s for s, _ in cluster.refusals()], [])
+    warned = "WARNING:  token for a login came without TLS"
+    checks.true("no warning with TLS", warned not in cluster.log())
+    # A line that takes both.
+    cluster.write("pg_hba.conf", f"{hba.replace('hostssl', 'host')}\nlocal all postgres trust\n")
+    cluster.control("restart")
+    LoginSession(place.db, "authenticated", token(), tls=context, **login).close()
+    checks.true("no warning with TLS either", warned not in cluster.log())
+    with LoginSession(place.db, "authenticated", token(), **login) as s:
+        checks.equal("without TLS, by that line", s.value(WHO), "u1")
+        checks.equal("the client is not told", s.notices(), [])
+    checks.equal("a warning without it", cluster.log().count(warned), 1)
 
 
 def standby(checks, place):
