@@ -294,7 +294,8 @@ def key_writers(checks, place):
             checks.true(f"{what}: the log names {role}", f'DETAIL:  Role "{role}" ' in log.read())
 
     root.query("CREATE ROLE manager; CREATE ROLE chief SUPERUSER")
-    tables = own.query("SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'auth'::regnamespace AND relkind = 'r'")
+    ours = "relnamespace = 'auth'::regnamespace AND relkind = 'r'"
+    tables = own.query(f"SELECT oid::regclass::text FROM pg_class WHERE {ours}")
     checks.true(f"tables: {tables}", {"auth.issuers", "auth.jwks", "auth.revocations"} < {name for (name,) in tables})
     for (table,) in tables:
         for right in ("INSERT", "UPDATE", "DELETE", "TRUNCATE", "TRIGGER", "UPDATE (issuer)", "INSERT (issuer)"):
@@ -343,7 +344,8 @@ def key_writers(checks, place):
     checks.equal("keys of a superuser", place.refused(theirs), "let in")
     own.query("GRANT UPDATE (public_key) ON public.followed TO manager")
     checks.equal("keys with a writer", place.refused(theirs), ("28000", [NOT_SET_UP]))
-    own.query("REVOKE UPDATE (public_key) ON public.followed FROM manager; ALTER TABLE public.followed OWNER TO manager")
+    own.query("REVOKE UPDATE (public_key) ON public.followed FROM manager")
+    own.query("ALTER TABLE public.followed OWNER TO manager")
     own.query("GRANT SELECT ON public.followed TO postgres")
     own.query(follow.format(name, oauth_client.AUDIENCE))
     checks.equal("keys of another owner", place.refused(theirs), ("28000", [NOT_SET_UP]))
@@ -645,8 +647,8 @@ def main():
     if not oauth_client.has_login():
         checks.skip_all("Postgres takes tokens for logins from 18 on")
     parts = (
-        bad_tokens, sizes, messages, names, encodings, before_it, not_set_up, key_writers, stored_settings, dropped, without_init_file, ended_workers,
-        signed_in, storm,
+        bad_tokens, sizes, messages, names, encodings, before_it, not_set_up, key_writers, stored_settings, dropped,
+        without_init_file, ended_workers, signed_in, storm,
     )  # fmt: skip
     with LoginCluster("login_attacks", max_worker_processes="16") as cluster:
         cluster.root.query("CREATE ROLE boss SUPERUSER LOGIN")
