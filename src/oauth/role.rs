@@ -10,7 +10,8 @@ use crate::pg::report::Report;
 use crate::pg::role_rights::{self, Right};
 use crate::settings;
 
-/// Checks the role that the client asks for, and returns its oid. Whether it has LOGIN, and may connect to the database, Postgres checks.
+/// Checks the role that the client asks for, and returns its oid. Whether it has LOGIN, and may connect to the database,
+/// Postgres checks.
 ///
 /// This comes after the token was verified, so that nobody learns from the time that a refusal takes which roles there
 /// are.
