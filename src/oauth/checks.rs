@@ -15,7 +15,7 @@ use crate::pg::report::Report;
 /// which only the worker knows.
 const LONG_EXPIRED: Duration = Duration::from_secs(3_600);
 
-/// What a line of pg_hba.conf asks of a token.
+/// The demands of a line of pg_hba.conf on a token.
 pub struct Line<'a> {
     /// Its `iss`.
     pub issuer: &'a str,

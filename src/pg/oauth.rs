@@ -76,7 +76,7 @@ unsafe extern "C-unwind" {
 
 /// A client that asks for a login.
 pub struct Attempt<'a> {
-    /// Of the characters that a bearer token may have (RFC 6750).
+    /// The token, of characters that a bearer token may have (RFC 6750).
     pub token: &'a CStr,
     pub role: &'a CStr,
     /// Options of the client's line of pg_hba.conf.

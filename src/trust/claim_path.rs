@@ -25,7 +25,7 @@ impl ClaimPath {
         Self::of(parts)
     }
 
-    /// Of these parts; `None` if they are too many, or none, or one is empty.
+    /// The path of these parts; `None` if they are too many, or none, or one is empty.
     pub fn of(parts: Vec<String>) -> Option<Self> {
         let is_good = (1..=MAX_PARTS).contains(&parts.len()) && !parts.iter().any(String::is_empty);
         is_good.then_some(Self(parts))

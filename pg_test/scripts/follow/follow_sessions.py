@@ -218,7 +218,7 @@ def refused(checks, cluster):
 def unnamed(checks, cluster):
     """auth.lint finds a claim that no token has had since it was named; one that has it is enough."""
     db = followed(cluster, "unnamed")
-    # Which reads what its session has counted: a Postgres without shared counts has no others.
+    # Lint reads what its session has counted: a Postgres without shared counts has no others.
     found = "SELECT level, detail ~ '28J09', fix FROM auth.lint() WHERE code = 'sessions_unnamed'"
     verify = "SELECT auth.verify($1)"
     named, other = tokens.token("u1", sid="s1"), tokens.token("u1", session_id="s1")

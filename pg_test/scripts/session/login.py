@@ -379,7 +379,7 @@ def role_of_the_token(checks, place):
         s.execute(init, other)
         checks.equal("a user of the pool", s.value(OWNERS), "u3")
     cluster.set(login_session=None)
-    # Where a map gives the role, any token does.
+    # A map gives the role here, so any token does.
     cluster.configure([line(more=MAPPED)], MAP)
     with place.login() as s:
         s.execute(init, other)

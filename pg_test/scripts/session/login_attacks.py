@@ -371,7 +371,7 @@ def key_writers(checks, place):
             checks.equal("the former owner no longer does", former.code(issuer("https://y")), "42501")
         checks.equal("revoked", other.refused("postgres", "authenticated", token()), "let in")
 
-    # Who owns the database can put another one in its place.
+    # The database's owner can put another one in its place.
     root.query(f"{OWN} OWNER TO manager")
     is_refused("the database of another owner", "manager")
     root.query(f"{OWN} OWNER TO postgres; DROP ROLE manager, chief")
