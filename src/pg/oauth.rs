@@ -153,7 +153,7 @@ unsafe extern "C-unwind" fn startup<V: Validator>(state: *mut ModuleState) {
     }
 }
 
-/// Returns false only for a fault of ours; a refused token is a result.
+/// Returns false only for a fault of this library; a refused token is a result.
 unsafe extern "C-unwind" fn validate<V: Validator>(
     state: *const ModuleState,
     token: *const c_char,

@@ -126,7 +126,7 @@ static AWAITED: AtomicPtr<pg_sys::BackgroundWorkerHandle> = AtomicPtr::new(std::
 impl Spec<'_> {
     /// Starts it; `None` if all of `max_worker_processes` are taken. A process awaits one at a time.
     pub fn start_awaited(&self) -> Option<Awaited> {
-        /// Ends the worker if an error of level FATAL ends this process, through no frame of ours.
+        /// Ends the worker if an error of level FATAL ends this process: Rust then drops nothing.
         unsafe extern "C-unwind" fn exiting(_: c_int, _: pg_sys::Datum) {
             let handle = AWAITED.swap(std::ptr::null_mut(), Ordering::Relaxed);
             if !handle.is_null() {

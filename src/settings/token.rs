@@ -1,6 +1,6 @@
 //! Hooks and reader of the setting that holds the session's token. After a token that `auth.login` has
-//! set stands a space, and the oid of the role that it belongs to; after the token of the login stands [`LOGIN`], and the
-//! same if the token has opened that role.
+//! set stands a space, and the oid of the role that it belongs to. After the token of the login stands
+//! [`LOGIN`], and the same if the token has opened that role.
 //!
 //! The hooks run outside of pgrx's guard. They change their argument and an atomic, or read the variable:
 //! they cannot panic or raise.
@@ -174,8 +174,8 @@ fn parts<'a>() -> (&'a [u8], Option<pg_sys::Oid>) {
     }
 }
 
-/// Makes the token of the login the session's, with the role if the token has opened that. RESET and DISCARD ALL return to it, and no setting that is stored for the
-/// role or the database, and no option of the connection, replaces it.
+/// Makes the token of the login the session's, with the role if the token has opened that. RESET and DISCARD ALL return
+/// to it. No setting that is stored for the role or the database, and no option of the connection, replaces it.
 #[cfg(login_by_token)]
 pub fn set_at_login(token: &CStr, role: Option<pg_sys::Oid>) {
     let token = token.to_bytes();
@@ -215,7 +215,8 @@ fn value<'a>() -> &'a [u8] {
 }
 
 /// Text after the token of the login. It is a part of the value, so that parallel workers know of it too, and no state
-/// beside the setting has to agree with it. Whoever writes it there by hand only narrows the use of their own token.
+/// beside the setting has to agree with it. A user who writes it there by hand only narrows the use
+/// of their own token.
 const LOGIN: &[u8] = b" login";
 
 /// Digits of the longest oid.

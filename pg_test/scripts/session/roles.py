@@ -260,7 +260,7 @@ def apart(checks, place):
     checks.equal("no token", [s.code(init, None), s.value(WHO), s.value(ROLE)], [None, None, "editor"])
     s.query("ROLLBACK TO a")
     checks.equal("still", s.value(WHO), "u1")
-    # Whoever writes the role after the token by hand narrows their own token.
+    # A user who writes the role after the token by hand narrows their own token.
     s.query("ROLLBACK")
     for suffix, code in ((" 10", "42501"), (" 0", "28J01"), (" x", "28J01"), (" ", "28J01")):
         s.query(f"SET pg_auth_jwt.token = '{token()}{suffix}'")
