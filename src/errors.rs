@@ -43,12 +43,14 @@ pub fn sqlstate(kind: ErrorKind) -> SqlState {
     })
 }
 
-/// Whether a token is refused for it only after its signature was found good.
+/// Kinds for which a token is refused only after its signature was found good.
 #[cfg(login_by_token)]
-pub fn comes_after_signature(kind: ErrorKind) -> bool {
-    use ErrorKind::{Audience, Expired, NotYetValid, Revoked};
-    matches!(kind, Audience | Expired | NotYetValid | Revoked)
-}
+pub const AFTER_SIGNATURE: [ErrorKind; 4] = [
+    ErrorKind::Audience,
+    ErrorKind::Expired,
+    ErrorKind::NotYetValid,
+    ErrorKind::Revoked,
+];
 
 /// The message for each kind of refusal; the error itself gives the DETAIL.
 pub fn message(kind: ErrorKind) -> &'static str {

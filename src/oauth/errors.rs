@@ -4,7 +4,7 @@ use std::ffi::c_int;
 
 use jwt_verify::{ErrorKind, Excerpt};
 
-use crate::errors::{message, sqlstate};
+use crate::errors::{AFTER_SIGNATURE, message, sqlstate};
 use crate::pg::report::{Report, SqlState};
 use crate::trust::writers::{Right, Stranger};
 
@@ -208,8 +208,7 @@ pub fn internal(reason: &str) -> Report {
 /// Whether a refusal of this SQLSTATE comes after the signature was found good, so that its DETAIL quotes nothing that a
 /// stranger wrote.
 pub fn is_of_verified(code: c_int) -> bool {
-    use ErrorKind::{Audience, Expired, NotYetValid, Revoked};
-    [Audience, Expired, NotYetValid, Revoked]
+    AFTER_SIGNATURE
         .iter()
         .any(|kind| sqlstate(*kind).encoded() == code)
 }

@@ -35,7 +35,7 @@ impl Validator for TokenValidator {
 
     fn validate(attempt: &Attempt) -> Verdict {
         let patience = Patience::begin();
-        if attempt.is_readable {
+        if attempt.lacks_tls {
             let Report {
                 message,
                 detail,

@@ -22,7 +22,7 @@ typedef struct
 	const char *issuer;
 	const char *scope;
 	bool		skips_usermap;
-	bool		is_readable;
+	bool		lacks_tls;
 } pg_auth_jwt_line;
 
 extern bool pg_auth_jwt_read_line(pg_auth_jwt_line *line);
@@ -38,6 +38,6 @@ pg_auth_jwt_read_line(pg_auth_jwt_line *line)
 	line->issuer = hba->oauth_issuer;
 	line->scope = hba->oauth_scope;
 	line->skips_usermap = hba->oauth_skip_usermap;
-	line->is_readable = !MyProcPort->ssl_in_use && MyProcPort->raddr.addr.ss_family != AF_UNIX;
+	line->lacks_tls = !MyProcPort->ssl_in_use && MyProcPort->raddr.addr.ss_family != AF_UNIX;
 	return true;
 }

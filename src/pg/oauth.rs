@@ -55,7 +55,7 @@ struct Line {
     issuer: *const c_char,
     scope: *const c_char,
     skips_usermap: bool,
-    is_readable: bool,
+    lacks_tls: bool,
 }
 
 unsafe extern "C" {
@@ -85,7 +85,7 @@ pub struct Attempt<'a> {
     /// Whether the validator alone decides about the role (`delegate_ident_mapping`).
     pub skips_usermap: bool,
     /// Whether the client sent the token over a network without TLS.
-    pub is_readable: bool,
+    pub lacks_tls: bool,
     #[cfg_attr(
         feature = "pg18",
         expect(dead_code, reason = "for options of the line")
@@ -164,7 +164,7 @@ unsafe extern "C-unwind" fn validate<V: Validator>(
         issuer: std::ptr::null(),
         scope: std::ptr::null(),
         skips_usermap: false,
-        is_readable: false,
+        lacks_tls: false,
     };
     // SAFETY: Postgres passes NUL-terminated texts, and a result that is zeros. The line's texts are NULL or
     // NUL-terminated.
@@ -178,7 +178,7 @@ unsafe extern "C-unwind" fn validate<V: Validator>(
             issuer: CStr::from_ptr(line.issuer),
             scope: CStr::from_ptr(line.scope),
             skips_usermap: line.skips_usermap,
-            is_readable: line.is_readable,
+            lacks_tls: line.lacks_tls,
             state,
         };
         // No panic may leave this frame.

@@ -7,7 +7,7 @@ use jwt_verify::{Error, Excerpt, Verified};
 
 use crate::errors::sqlstate;
 #[cfg(login_by_token)]
-use crate::errors::{comes_after_signature, message};
+use crate::errors::{AFTER_SIGNATURE, message};
 use crate::pg::report::{self, SqlState};
 use crate::settings::{self, AuditLog};
 
@@ -47,7 +47,7 @@ pub fn log_refusal(token: &str, error: &Error) {
     let SqlState(code) = sqlstate(error.kind());
     let code = String::from_utf8_lossy(code);
     #[cfg(login_by_token)]
-    if OF_STRANGERS.load(Ordering::Relaxed) && !comes_after_signature(error.kind()) {
+    if OF_STRANGERS.load(Ordering::Relaxed) && !AFTER_SIGNATURE.contains(&error.kind()) {
         let reason = message(error.kind());
         report::log_to_server(&format!("token refused: reason {code} {reason}"));
         return;
