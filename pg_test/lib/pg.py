@@ -1,6 +1,7 @@
 """For the tests that psql and pgbench cannot express: many sessions at once, the extended protocol
 message by message, clients that die; and clusters of a test's own. Needs nothing but Python."""
 
+import functools
 import os
 import re
 import socket
@@ -182,12 +183,17 @@ class Cluster:
     """A private cluster, by scripts/cluster: removed on leaving the `with`. It has the roles and
     the template of template.sql, unless `bare`, or is a standby of another one. Its Postgres is the
     tested one, or that of the given major version. `dir` has its data, log and socket; `environ` is
-    added to the environment that the server starts with."""
+    added to the environment that the server starts with. Below pg_test/run it is a copy of the one
+    that this made of template.sql."""
 
     def __init__(self, name, bare=False, standby_of=None, major=None, environ=None, **settings):
         self.name = f"test_{name}"
         self.environ = {**os.environ, "PG": major} if major else os.environ
         self.server_environ = {**self.environ, **(environ or {})}
+        # Others are made by initdb, so that two clusters of a test have not the same system identifier.
+        template = None if bare or standby_of or major else os.environ.get("TEMPLATE")
+        if template:
+            self.server_environ["CLUSTER_TEMPLATE"] = template
         self.dir = shell('cluster_dir "$1"', self.name)
         self.script("stop")
         if standby_of:
@@ -207,7 +213,7 @@ class Cluster:
             with open(f"{self.dir}/data/postgresql.conf", "a") as conf:
                 conf.write(f"unix_socket_directories = '{self.dir}'\n")
         self.script("start", *(f"{key}={value}" for key, value in settings.items()))
-        if not bare and not standby_of:
+        if not (bare or standby_of or template):
             self.psql("-f", "template.sql", "postgres")
 
     def __enter__(self):
@@ -228,7 +234,7 @@ class Cluster:
         """Runs one of Postgres's programs as a client; returns its output."""
         environ = {**self.environ, "PGHOST": self.dir, "PGUSER": "postgres"}
         options = {"text": True, "stdout": subprocess.PIPE, "cwd": HERE, **options}
-        program = shell("echo $PG_BIN", env=self.environ) + "/" + program
+        program = f"{programs(self.environ.get('PG'))}/{program}"
         return subprocess.run([program, *args], env=environ, check=check, **options).stdout
 
     def psql(self, *args):
@@ -272,6 +278,12 @@ def shell(script, *args, env=None):
     if run.returncode:
         sys.exit(f"{script} {' '.join(args)}:\n{run.stdout}")
     return run.stdout.strip()
+
+
+@functools.cache
+def programs(major):
+    """The folder of Postgres's programs, of this major version."""
+    return shell("echo $PG_BIN", env={**os.environ, "PG": major} if major else None)
 
 
 def has_library(name):
