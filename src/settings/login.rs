@@ -1,10 +1,15 @@
 //! The settings of logins by token.
 
-use crate::settings::table::LOGIN_SESSION;
-
-/// See [`LOGIN_SESSION`]. If it cannot be read, off.
+/// See [`LOGIN_SESSION`](crate::settings::table::LOGIN_SESSION). If it cannot be read, off.
+#[cfg(login_by_token)]
 pub fn login_session() -> bool {
-    LOGIN_SESSION.value() == Some(1)
+    crate::settings::table::LOGIN_SESSION.value() == Some(1)
+}
+
+/// Off: no token opens a connection of this version of Postgres.
+#[cfg(not(login_by_token))]
+pub fn login_session() -> bool {
+    false
 }
 
 #[cfg(login_by_token)]

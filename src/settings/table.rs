@@ -117,21 +117,27 @@ pub trait Visit {
     fn visit<const I: usize>(&self);
 }
 
-/// Makes a static of each row, and the list of all.
+/// Makes a static of each row, and the list of all. A row with a condition in brackets is only there if that is set for
+/// the build: to define a setting takes a part of a new connection's time.
 macro_rules! settings {
-    ($($(#[$about:meta])* $id:ident = ($($part:expr),+ $(,)?);)+) => {
-        $($(#[$about])* pub static $id: Setting = Setting::new($($part),+);)+
+    ($($(#[$about:meta])* $id:ident $([$condition:ident])? = ($($part:expr),+ $(,)?);)+) => {
+        $(
+            $(#[$about])*
+            $(#[cfg($condition)])?
+            pub static $id: Setting = Setting::new($($part),+);
+        )+
 
         /// All settings.
-        pub static ALL: [&Setting; [$(stringify!($id)),+].len()] = [$(&$id),+];
+        pub static ALL: [&Setting; [$($(#[cfg($condition)])? stringify!($id)),+].len()] =
+            [$($(#[cfg($condition)])? &$id),+];
 
         /// Visits each setting.
         pub fn visit_each(visitor: &impl Visit) {
             #[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "names of statics")]
             enum Index {
-                $($id),+
+                $($(#[cfg($condition)])? $id),+
             }
-            $(visitor.visit::<{ Index::$id as usize }>();)+
+            $($(#[cfg($condition)])? visitor.visit::<{ Index::$id as usize }>();)+
         }
     };
 }
@@ -313,9 +319,9 @@ settings! {
         c"In milliseconds, from 0, which turns the wait off, to 60000.",
     );
 
-    /// The database in which tokens are verified at login, from Postgres 18 on; none by default, so that no token opens a
-    /// connection. Not the one that the client asks for: its owner could add keys there.
-    LOGIN_DATABASE = (
+    /// The database in which tokens are verified at login; none by default, so that no token opens a connection. Not the
+    /// one that the client asks for: its owner could add keys there.
+    LOGIN_DATABASE [login_by_token] = (
         c"pg_auth_jwt.login_database",
         ValueKind::Text,
         c"",
@@ -326,7 +332,7 @@ settings! {
     );
 
     /// The claim with the user's name, by which `pg_ident.conf` finds roles.
-    LOGIN_CLAIM = (
+    LOGIN_CLAIM [login_by_token] = (
         c"pg_auth_jwt.login_claim",
         ValueKind::Text,
         c"sub",
@@ -338,7 +344,7 @@ settings! {
 
     /// Whether a token opens roles to which no policy applies; off by default: a leaked key of an issuer must not give
     /// more than its tokens do.
-    LOGIN_SUPERUSER = (
+    LOGIN_SUPERUSER [login_by_token] = (
         c"pg_auth_jwt.login_superuser",
         ValueKind::Boolean,
         c"off",
@@ -350,7 +356,7 @@ settings! {
 
     /// Whether the token of the login is the session's; on by default. Takes a superuser, because in a connection that
     /// many users share, it is the identity of none of them.
-    LOGIN_SESSION = (
+    LOGIN_SESSION [login_by_token] = (
         c"pg_auth_jwt.login_session",
         ValueKind::Boolean,
         c"on",
@@ -362,7 +368,7 @@ settings! {
 
     /// Logins that are verified at once; 2 by default: each takes one of `max_worker_processes`, of which there are 8, for
     /// some milliseconds.
-    LOGIN_WORKERS = (
+    LOGIN_WORKERS [login_by_token] = (
         c"pg_auth_jwt.login_workers",
         ValueKind::Integer {
             least: 1,

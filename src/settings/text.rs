@@ -148,6 +148,7 @@ pub unsafe extern "C-unwind" fn assign<const I: usize>(text: *const c_char, _ext
         return;
     };
     let bit = 1_u32.wrapping_shl(place);
+    #[cfg(login_by_token)]
     if std::ptr::eq(*setting, &raw const table::LOGIN_SESSION) {
         // The token counts from now on, or no longer.
         token::note_assigned();

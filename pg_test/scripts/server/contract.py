@@ -8,6 +8,7 @@ import os
 import shutil
 
 from lib import tokens
+from lib.oauth_client import has_login
 from lib.pg import HERE, Cluster, run, shell
 
 WHO = "SELECT auth.user_id()"
@@ -25,12 +26,9 @@ SETTINGS = [
     "fetch_ca_file",
     "fetch_wait",
     "unverified_claims",
-    "login_database",
-    "login_claim",
-    "login_superuser",
-    "login_session",
-    "login_workers",
 ]
+# Of Postgres 18 and later.
+LOGIN_SETTINGS = ["login_database", "login_claim", "login_superuser", "login_session", "login_workers"]
 CLAIM_FUNCTIONS = {
     "user_id": CLAIMS["sub"],
     "uid": CLAIMS["sub"],
@@ -104,6 +102,8 @@ def frozen(checks, cluster, db):
     checks.equal("triggers", root.value("SELECT kid || ' ' || length(thumbprint) FROM frozen.jwks"), "k2 43")
     for setting in SETTINGS:
         checks.equal(setting, root.code(f"SHOW pg_auth_jwt.{setting}"), None)
+    for setting in LOGIN_SETTINGS:
+        checks.equal(setting, root.code(f"SHOW pg_auth_jwt.{setting}"), None if has_login() else "42704")
 
     # Whether the list is complete can only be checked with the script that it was taken from.
     if root.value("SELECT extversion FROM pg_extension WHERE extname = 'pg_auth_jwt'") == "0.1.0":
