@@ -34,7 +34,8 @@ class Session:
         self.said = []
         self.tag = self.backend = None
         start = {"user": user, "database": dbname, "client_encoding": "UTF8", **options}
-        body = b"".join(text.encode() + b"\0" for pair in start.items() for text in pair)
+        # Names of roles and databases have no encoding.
+        body = b"".join(text.encode(errors="surrogateescape") + b"\0" for pair in start.items() for text in pair)
         self.socket.sendall(struct.pack("!ii", len(body) + 9, 196608) + body + b"\0")
         self._until_ready()
 

@@ -206,7 +206,7 @@ def names(checks, place):
 
 
 def encodings(checks, place):
-    """Two names that are one in the encoding of the login database are still two."""
+    """Two names that are one in the encoding of the login database are still two, and so are two roles."""
     cluster, root = place.cluster, place.root
     root.query("CREATE DATABASE euc ENCODING 'EUC_JP' LOCALE 'C' TEMPLATE template0")
     cluster.set(login_database="euc")
@@ -218,6 +218,14 @@ def encodings(checks, place):
         with place.login(token("u\uffe4")) as s:
             checks.equal("a name", s.value("SELECT system_user"), "oauth:u\uffe4")
         checks.equal("the other name", place.refused(token("u\u00a6")), ("28000", ["28J09"]))
+        own.query("UPDATE auth.issuers SET role_claim = 'role', allowed_roles = '{r\uffe4}'; CREATE ROLE \"r\uffe4\" LOGIN")
+        cluster.configure([line(more="delegate_ident_mapping=1")])
+        role = (b"r" + bytes.fromhex(both[0][2:])).decode(errors="surrogateescape")
+        with place.login(token(role="r\uffe4"), role) as s:
+            checks.equal("a role", s.value("SELECT system_user"), "oauth:u1")
+        checks.equal("the other role", place.refused(token(role="r\u00a6"), role), ("28000", ["42501"]))
+        cluster.configure([line(more=MAPPED)], MAP)
+        own.query('DROP ROLE "r\uffe4"')
     cluster.set(login_database=LOGIN_DATABASE)
     root.query("DROP DATABASE euc")
 
