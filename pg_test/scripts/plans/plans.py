@@ -429,7 +429,7 @@ def main():
                 interpreted.setdefault((user, sql), once)
     if cluster.session(db).value("SET jit = on; SELECT pg_jit_available()") == "t":
         session = signed_in("u1", "on", COMPILED)
-        # A third of them: compiling takes a hundred times what running does, and compiles the same kinds of expressions.
+        # A third of them: compiling takes a hundred times what running does, and the expressions are of the same kinds.
         for sql in lines(statements)[::3]:
             checks.equal(f"compiled: {sql}", outcome(session, sql), interpreted["u1", sql])
     else:

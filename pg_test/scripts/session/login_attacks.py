@@ -218,7 +218,8 @@ def encodings(checks, place):
         with place.login(token("u\uffe4")) as s:
             checks.equal("a name", s.value("SELECT system_user"), "oauth:u\uffe4")
         checks.equal("the other name", place.refused(token("u\u00a6")), ("28000", ["28J09"]))
-        own.query("UPDATE auth.issuers SET role_claim = 'role', allowed_roles = '{r\uffe4}'; CREATE ROLE \"r\uffe4\" LOGIN")
+        own.query("UPDATE auth.issuers SET role_claim = 'role', allowed_roles = '{r\uffe4}'")
+        own.query('CREATE ROLE "r\uffe4" LOGIN')
         cluster.configure([line(more="delegate_ident_mapping=1")])
         role = (b"r" + bytes.fromhex(both[0][2:])).decode(errors="surrogateescape")
         with place.login(token(role="r\uffe4"), role) as s:
