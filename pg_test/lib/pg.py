@@ -191,8 +191,10 @@ class Cluster:
         self.name = f"test_{name}"
         self.environ = {**os.environ, "PG": major} if major else os.environ
         self.server_environ = {**self.environ, **(environ or {})}
-        # Others are made by initdb, so that two clusters of a test have not the same system identifier.
-        template = None if bare or standby_of or major else os.environ.get("TEMPLATE")
+        # Others are made by initdb: two clusters of a test must not have the same system identifier, and the extension
+        # of the copied one is that of the server's own folder.
+        own = bare or standby_of or major or "extension_control_path" in settings
+        template = None if own else os.environ.get("TEMPLATE")
         if template:
             self.server_environ["CLUSTER_TEMPLATE"] = template
         self.dir = shell('cluster_dir "$1"', self.name)
