@@ -7,6 +7,7 @@ extension and was not released later; skipped, and counted as skipped, where the
   PG=17 pg_test/run upgrade
 """
 
+import glob
 import os
 import re
 
@@ -19,11 +20,12 @@ TOGETHER = {15: 20, 16: 16, 17: 12, 18: 7, 19: 0}
 
 def release(major):
     """The number of the release that is installed with the extension, or None. Betas come before 0."""
-    describe = 'if [ -x "$PG_BIN/pg_config" ]; then "$PG_BIN/pg_config" --pkglibdir --version; fi'
+    describe = 'if [ -x "$PG_BIN/pg_config" ]; then "$PG_BIN/pg_config" --sharedir --version; fi'
     described = shell(describe, env={**os.environ, "PG": str(major)})
     if described:
-        library, version = described.split("\n")
-        if os.path.exists(f"{library}/pg_auth_jwt.so"):
+        folder, version = described.split("\n")
+        # What scripts/install puts there last.
+        if glob.glob(f"{folder}/extension/pg_auth_jwt--*.sql"):
             minor = re.search(r" \d+\.(\d+)", version)
             return (int(minor[1]) if minor else -1) - TOGETHER[major]
 
