@@ -194,7 +194,7 @@ class Cluster:
         # Others are made by initdb: two clusters of a test must not have the same system identifier, and the extension
         # of the copied one is that of the server's own folder.
         own = bare or standby_of or major or "extension_control_path" in settings
-        template = None if own else os.environ.get("TEMPLATE")
+        template = None if own else os.environ.get("PG_TEST_TEMPLATE")
         if template:
             self.server_environ["CLUSTER_TEMPLATE"] = template
         self.dir = shell('cluster_dir "$1"', self.name)
