@@ -27,7 +27,7 @@ SETTINGS = [
     "fetch_wait",
     "unverified_claims",
 ]
-# Of Postgres 18 and later.
+# Settings of Postgres 18 and later.
 LOGIN_SETTINGS = ["login_database", "login_claim", "login_superuser", "login_session", "login_workers"]
 CLAIM_FUNCTIONS = {
     "user_id": CLAIMS["sub"],

@@ -24,7 +24,7 @@ def release(major):
     described = shell(describe, env={**os.environ, "PG": str(major)})
     if described:
         folder, version = described.split("\n")
-        # What scripts/install puts there last.
+        # The file that scripts/install puts there last.
         if glob.glob(f"{folder}/extension/pg_auth_jwt--*.sql"):
             minor = re.search(r" \d+\.(\d+)", version)
             return (int(minor[1]) if minor else -1) - TOGETHER[major]
