@@ -14,7 +14,7 @@ export CRYPTO ?= aws_lc_rs
 export PGRX_HOME := $(CURDIR)/.pg/pgrx
 export PATH := $(CURDIR)/.pg/tools/bin:$(PATH)
 
-.PHONY: help demo demo-stop test test-all interop soak bench fuzz fuzz-plans mutants lint docs install uninstall package test-packages clean
+.PHONY: help demo demo-stop test test-all interop soak bench fuzz fuzz-plans mutants lint docs install uninstall package licences test-packages clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s%s\n", $$1, $$2 }' Makefile
@@ -85,6 +85,10 @@ uninstall: ## removes the files that install put into the Postgres of PG_CONFIG
 
 package: ## builds packages for the Postgres of PG_CONFIG, into target/package
 	@scripts/package "$(PG_CONFIG)"
+
+licences: ## writes THIRD_PARTY_LICENSES.txt, which is due when a dependency has changed
+	@scripts/setup pg15 package
+	@scripts/package --licences
 
 test-packages: ## builds the packages of a release for Postgres 15 and tries them, also in a fresh Debian
 	@scripts/setup pg15 package
