@@ -1,5 +1,5 @@
-"""Better Auth, the real one, on Node.js: pg_test/better_auth/app.mjs as a process with a database
-behind it, its users and their tokens."""
+"""Better Auth, the real one, on Node.js: a server in a process of pg_test/better_auth/app.mjs with a database behind
+it, its users and their tokens."""
 
 import base64
 import hashlib
@@ -53,11 +53,45 @@ class Connection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
+class Process:
+    """Serves one server after the other, because its start takes a second. Servers of the same time have processes of
+    their own, and so do those of another time zone."""
+
+    idle = {}
+
+    def __init__(self, installation, timezone):
+        folder, node = installation
+        self.kind = (installation, timezone)
+        self.process = subprocess.Popen(
+            [node, "app.mjs"],
+            cwd=folder,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "TZ": timezone},
+        )
+
+    @classmethod
+    def get(cls, *kind):
+        idle = cls.idle.get(kind)
+        return idle.pop() if idle else cls(*kind)
+
+    def serve(self, config):
+        """None: no server any more."""
+        self.process.stdin.write(json.dumps(config) + "\n")
+        self.process.stdin.flush()
+        if not self.process.stdout.readline():
+            raise SystemExit("Better Auth does not start")
+
+    def free(self):
+        self.serve(None)
+        self.idle.setdefault(self.kind, []).append(self)
+
+
 class App:
-    """A process of Better Auth's, for the length of a `with`. See app.mjs for `config`."""
+    """A server of Better Auth's, for the length of a `with`. See app.mjs for `config`."""
 
     def __init__(self, installation, cluster, dbname, user, base_url, options=None, timezone="UTC", **config):
-        folder, node = installation
         self.base_url = base_url
         self.dir = tempfile.mkdtemp(prefix="better_auth")
         self.socket = f"{self.dir}/socket"
@@ -73,23 +107,14 @@ class App:
             "options": {"baseURL": base_url, **(options or {})},
             **config,
         }
-        self.process = subprocess.Popen(
-            [node, "app.mjs", json.dumps(config)],
-            cwd=folder,
-            text=True,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "TZ": timezone},
-        )
-        if not self.process.stdout.readline():
-            raise SystemExit("Better Auth does not start")
+        self.process = Process.get(installation, timezone)
+        self.process.serve(config)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait()
-        self.process.stdout.close()
+        self.process.free()
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def request(self, path, body=None, cookie=None, form=None, **headers):
