@@ -109,6 +109,19 @@ choose_toolchain() {
     fi
 }
 
+# Runs a command while no other one builds, loads or installs libraries of the same profile: in its folder of target/ each
+# has one name, whichever Postgres it is for, and the linker takes the old one away first. What the command leaves running
+# does not keep the lock. Like cargo, goes on without one where there are no locks.
+alone_in_target() { # PROFILE COMMAND ...
+    command -v flock >/dev/null || { "${@:2}"; return; }
+    local target=${CARGO_TARGET_DIR:-$ROOT/target}
+    mkdir -p "$target"
+    (
+        flock --nonblock 9 || { say "Waiting for another build of profile $1"; flock 9 || true; }
+        "${@:2}" 9>&-
+    ) 9>"$target/$1.lock"
+}
+
 # A cluster's folder, which is also the folder of its socket, and closed to everyone else. CLUSTERS names the folder of
 # all, so that tests of two versions can run at the same time.
 cluster_dir() { printf '%s\n' "$PGROOT/${CLUSTERS:-cluster}/$1"; }
