@@ -98,5 +98,6 @@ clean: ## removes all that was built and downloaded
 	@[ ! -e .pg ] || examples/better-auth/run stop
 	@for d in .pg/cluster/*/data .pg/c[0-9]*/*/data; do [ ! -e $$d ] || \
 		CLUSTERS=$$(basename $${d%/*/data}) scripts/cluster stop $$(basename $${d%/data}); done
+	@for d in .pg/c[0-9]*; do [ ! -L $$d ] || rm -rf "$$(readlink -f $$d)"; done
 	rm -rf "$$(readlink -f .pg)" .pg examples/better-auth/node_modules
 	cargo clean
