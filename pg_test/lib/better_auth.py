@@ -77,11 +77,11 @@ class Process:
         return idle.pop() if idle else cls(*kind)
 
     def serve(self, config):
-        """None: no server any more."""
+        """None ends the server."""
         self.process.stdin.write(json.dumps(config) + "\n")
         self.process.stdin.flush()
         if not self.process.stdout.readline():
-            raise SystemExit("Better Auth does not start")
+            raise SystemExit("Better Auth's process has ended")
 
     def free(self):
         self.serve(None)

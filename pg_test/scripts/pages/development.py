@@ -99,6 +99,8 @@ def fetched(checks, project, name, script):
     """By auth.refresh(), unless the background worker was first."""
     *_, (outcome, _, detail) = (line.partition("|") for line in project.psql(script).splitlines())
     checks.true(f"{name}: {outcome} {detail}", outcome in ("changed", "unchanged"))
+    issuer = re.search(r"follow_url\('([^']+)'", script)[1]
+    checks.equal(f"{name}: keys", project.psql(f"SELECT count(*) FROM auth.jwks WHERE issuer = '{issuer}'"), "1")
 
 
 def setting(cluster, name):
